@@ -1,0 +1,146 @@
+/* The contract between the FUSE front and what it shows: one struct of function pointers for each
+ * directory of the mount's root (/hosts, /models, /.scoutfs).
+ *
+ * Paths are relative to the backend's root, without a slash in front, "" for the root itself, and
+ * already clean: no empty component, no "." or "..", each at most 255 bytes.
+ *
+ * Every operation is asynchronous: it completes its request by scout_req_done() exactly once, from
+ * the calling thread before it returns or from an engine's thread later, with no lock held. It never
+ * waits for a network. Errors are -errno. What res points to is borrowed for the call of done.
+ *
+ * The front may have answered the kernel before (deadline, Ctrl-C): then `unwanted` is set, and the
+ * backend may complete early with any error, and starts no new work for the request. */
+#ifndef SCOUTFS_BACKEND_H
+#define SCOUTFS_BACKEND_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+
+#include "scoutfs/text.h"
+
+struct scout_budget;
+struct scout_config;
+struct scout_metrics;
+
+struct scout_attr {
+	mode_t mode; /* with the type */
+	nlink_t nlink;
+	uid_t uid;
+	gid_t gid;
+	uint64_t size;
+	struct timespec atime, mtime;
+	uint64_t
+	    version; /* changes when the contents may have: of size and mtime, or of the ETag */
+};
+
+struct scout_dirent {
+	const char *name;
+	struct scout_attr attr;
+};
+
+struct scout_result {
+	uint32_t
+	    ttl_ms; /* how long the kernel may believe attributes, entries, or (-ENOENT) their absence */
+	union {
+		struct scout_attr attr; /* getattr */
+		const char *target;	/* readlink */
+		struct {		/* open, opendir (attr only for open) */
+			void *handle;
+			struct scout_attr attr;
+			bool direct_io; /* size not known beforehand: no kernel cache */
+		} open;
+		struct { /* read: fewer bytes than asked only at the end of the file */
+			const struct iovec *iov;
+			int count;
+		} data;
+		struct { /* readdir: entries from the index asked for, none at the end */
+			const struct scout_dirent *entries;
+			size_t count;
+		} dir;
+	};
+};
+
+struct scout_req {
+	/* set by the front; err is 0 or -errno. res is NULL on error, but for -ENOENT of getattr, where
+	 * its ttl_ms says how long the name stays missing (NULL: not remembered). */
+	void (*done)(struct scout_req *req, int err, const struct scout_result *res);
+	atomic_bool unwanted;
+};
+
+static inline void scout_req_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	req->done(req, err, res);
+}
+
+static inline bool scout_req_unwanted(struct scout_req *req)
+{
+	return atomic_load_explicit(&req->unwanted, memory_order_relaxed);
+}
+
+struct scout_backend_ops {
+	const char *name; /* its directory in the root */
+	bool split;	  /* each child of its root is a subtree with an inode lock of its own */
+
+	/* How long the front waits for an answer under path before it says ETIMEDOUT. */
+	uint64_t (*timeout_ns)(void *self, const char *path);
+
+	void (*getattr)(void *self, const char *path, struct scout_req *req);
+	void (*readlink)(void *self, const char *path, struct scout_req *req);
+
+	/* flags as open(2)'s; the front has answered EROFS to writers. */
+	void (*open)(void *self, const char *path, int flags, struct scout_req *req);
+	/* size <= SCOUT_READ_MAX. version is that of the newest attributes seen for the path: a handle
+	 * that was opened at another must prove that it still is that file, or answer -ESTALE. */
+	void (*read)(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,
+		     struct scout_req *req);
+	/* Once a handle, when every operation on it has completed; from any thread; may not wait. */
+	void (*release)(void *self, void *handle);
+
+	void (*opendir)(void *self, const char *path, struct scout_req *req);
+	/* Without "." and "..". One answer may hold fewer entries than there are. */
+	void (*readdir)(void *self, void *handle, uint64_t index, struct scout_req *req);
+	void (*releasedir)(void *self, void *handle);
+
+	/* From memory, at once. */
+	void (*statfs)(void *self, const char *path, struct statvfs *ret);
+	/* Appends what .scoutfs/status and .scoutfs/metrics show; never waits for a network. */
+	void (*status)(void *self, struct scout_text *out);
+	void (*metrics)(void *self, struct scout_text *out);
+	/* The text of .scoutfs/NAME/<entry>, 0 or -ENOENT; list appends the entries' names, one a line.
+	 * Both NULL when the backend has none. */
+	int (*detail)(void *self, const char *entry, struct scout_text *out);
+	void (*detail_list)(void *self, struct scout_text *out);
+
+	/* Completes everything that is pending (with -ESHUTDOWN) and ends its threads. Called once,
+	 * when the front takes no more requests; then release of the open handles, then free. */
+	void (*stop)(void *self);
+	void (*free)(void *self);
+};
+
+struct scout_backend {
+	const struct scout_backend_ops *ops;
+	void *self;
+};
+
+/* What backends are made from. Borrowed for the backend's life. */
+struct scout_env {
+	const struct scout_config *config;
+	struct scout_budget *budget;
+	struct scout_metrics *metrics;
+	const struct scout_backend
+	    *backends; /* all of them, in the order of the root; complete before any request */
+	size_t nbackends;
+};
+
+/* The backends there are. Each returns 0 and fills *ret, or -errno after one log line; -ENOENT says
+ * that the config asks for none. They start threads, so they are called after daemonising. */
+int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret);
+int scout_models_new(const struct scout_env *env, struct scout_backend *ret);
+int scout_control_new(const struct scout_env *env, struct scout_backend *ret);
+
+#endif

@@ -1,0 +1,104 @@
+/* The S3 engine: one thread with one curl_multi handle, which alone touches libcurl. It signs
+ * (Signature Version 4), sends, retries what may succeed, resumes a cut body where it stopped, and
+ * hands over bytes as they come. At most max_connections requests are on their way; others wait in
+ * its queue in the order they came.
+ *
+ * API: GetObject, HeadObject, ListObjectsV2 of the Amazon S3 API reference. */
+#ifndef SCOUTFS_S3_H
+#define SCOUTFS_S3_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <time.h>
+
+struct scout_models_config;
+struct scout_s3;
+
+#define SCOUT_ETAG_MAX 128 /* with its quotes and NUL */
+
+enum scout_s3_op { SCOUT_S3_GET, SCOUT_S3_HEAD, SCOUT_S3_LIST };
+
+/* One request, embedded in the caller's struct, which lives until done is called. */
+struct scout_s3_call {
+	/* set by the caller, unchanged until done */
+	enum scout_s3_op op;
+	const char *key;	  /* GET, HEAD: the whole key, raw bytes (prefix included) */
+	uint64_t offset;	  /* GET: range [offset, offset + length) */
+	uint64_t length;	  /* GET: more than 0 */
+	const char *if_match;	  /* GET: the ETag to pin, quotes and all, or NULL */
+	const char *prefix;	  /* LIST */
+	const char *delimiter;	  /* LIST: "/" or NULL */
+	const char *continuation; /* LIST: token of the page before, or NULL */
+	const char *start_after;  /* LIST: or NULL */
+	unsigned max_keys;	  /* LIST: 1 to 1000 */
+
+	/* GET: length bytes of the body, in order, no byte twice also when retried. LIST: the answer,
+	 * whole, in one call after the last attempt. On the engine's thread, no lock held; returning
+	 * false gives the request up (done with -ECANCELED). */
+	bool (*data)(struct scout_s3_call *call, const void *bytes, size_t len);
+	/* On the engine's thread, no lock held, exactly once. err: 0; -ENOENT (404); -EACCES (401, 403);
+	 * -ESTALE (412: if_match failed, or the object changed between attempts); -ERANGE (416);
+	 * -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH after all attempts; -EIO (5xx after all attempts,
+	 * malformed, too short); -ECANCELED; -ESHUTDOWN. Each failure was logged once. */
+	void (*done)(struct scout_s3_call *call, int err);
+
+	/* the answer (GET, HEAD), set before the first data */
+	uint64_t object_bytes; /* the whole object's size */
+	time_t modified;       /* Last-Modified */
+	char etag[SCOUT_ETAG_MAX];
+	char reason[160]; /* of an error, for a person: "403 AccessDenied" */
+
+	/* the engine's own */
+	TAILQ_ENTRY(scout_s3_call) link;
+	void *transfer;
+};
+
+/* Borrows config. Finds credentials (ini, environment, profile in ~/.aws/credentials and config or
+ * AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE; none: anonymous requests), starts the thread. Returns 0
+ * or -errno, logged. */
+int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret);
+/* Completes all that is pending with -ESHUTDOWN and ends the thread; later submits complete with
+ * that at once. */
+void scout_s3_stop(struct scout_s3 *s3);
+void scout_s3_free(struct scout_s3 *s3); /* stopped; NULL is fine */
+
+/* Any thread; never blocks; done is called once, possibly before this returns only when stopped. */
+void scout_s3_submit(struct scout_s3 *s3, struct scout_s3_call *call);
+/* Asks for an early end, any thread: done comes soon, with -ECANCELED if it was not over. */
+void scout_s3_cancel(struct scout_s3 *s3, struct scout_s3_call *call);
+
+struct scout_s3_stats {
+	uint64_t requests; /* attempts sent, all operations */
+	uint64_t retries;
+	uint64_t bytes_in; /* body bytes received */
+	unsigned active;   /* on their way */
+	unsigned queued;
+	unsigned connections; /* open now */
+	unsigned max_connections;
+	int last_err; /* 0: none yet */
+	uint64_t last_err_wall_ns;
+	char last_reason[160];
+	const char *
+	    credentials; /* where from: "scoutfs.ini", "environment", "profile default", "anonymous" */
+};
+void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret);
+
+/* One page of ListObjectsV2's XML (expat). Entries are borrowed for the call; returning false stops
+ * with -ECANCELED. Keys and prefixes come decoded (encoding-type=url is asked for). */
+struct scout_s3_object {
+	const char *key; /* NUL-terminated; a key with a NUL inside has key_len > strlen(key) */
+	size_t key_len;
+	uint64_t bytes;
+	time_t modified;
+	const char *etag; /* with quotes */
+	bool is_prefix;	  /* a CommonPrefix: only key is set */
+};
+/* next: 0 bytes or the continuation token (malloc'ed, the caller frees). Returns 0, -EIO (malformed,
+ * or not a ListBucketResult), -ENOMEM. */
+int scout_s3_parse_list(const void *xml, size_t len,
+			bool (*entry)(void *arg, const struct scout_s3_object *o), void *arg,
+			char **next);
+
+#endif

@@ -1,0 +1,135 @@
+/* The SFTP engine: one SSH session is one thread, which alone touches its libssh handles, and any
+ * number of SFTP version 3 requests are in flight on it at once (draft-ietf-secsh-filexfer-02, and
+ * the extensions of OpenSSH's PROTOCOL file, section 4).
+ *
+ * A session connects, verifies the host key, authenticates, starts the sftp subsystem, works, and
+ * ends; it never reconnects, which is the pool's business. The remote is not believed: a malformed
+ * packet, a length out of bounds or an unknown request id ends the session with -EIO. */
+#ifndef SCOUTFS_SFTP_H
+#define SCOUTFS_SFTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct scout_host_config;
+struct scout_sftp;
+struct scout_sftp_call;
+
+/* Attributes as the server told them; what it did not tell is absent from has. */
+#define SCOUT_SFTP_HAS_SIZE 1u
+#define SCOUT_SFTP_HAS_OWNER 2u
+#define SCOUT_SFTP_HAS_MODE 4u
+#define SCOUT_SFTP_HAS_TIMES 8u
+struct scout_sftp_attrs {
+	uint32_t has;
+	uint64_t size;
+	uint32_t uid, gid;
+	uint32_t mode;	       /* st_mode, with the type */
+	uint32_t atime, mtime; /* seconds since 1970, unsigned as on the wire */
+};
+
+/* A remote file or directory handle: opaque bytes that only the session which opened it knows. */
+#define SCOUT_SFTP_HANDLE_MAX 256
+struct scout_sftp_handle {
+	uint32_t len;
+	uint8_t bytes[SCOUT_SFTP_HANDLE_MAX];
+};
+
+/* One entry of a READDIR answer; the long name of the protocol is dropped. */
+struct scout_sftp_name {
+	const char *name; /* any bytes but NUL; the caller checks for '/', "." and ".." */
+	struct scout_sftp_attrs attrs;
+};
+
+enum scout_sftp_op {
+	SCOUT_SFTP_LSTAT,    /* path -> attrs */
+	SCOUT_SFTP_STAT,     /* path -> attrs */
+	SCOUT_SFTP_FSTAT,    /* handle -> attrs */
+	SCOUT_SFTP_READLINK, /* path -> names[0] */
+	SCOUT_SFTP_OPEN,     /* path, for reading -> new_handle */
+	SCOUT_SFTP_READ,     /* handle, offset, length, dest -> got */
+	SCOUT_SFTP_CLOSE,    /* handle */
+	SCOUT_SFTP_OPENDIR,  /* path -> new_handle */
+	SCOUT_SFTP_READDIR,  /* handle -> names */
+	SCOUT_SFTP_REALPATH, /* path -> names[0] */
+};
+
+/* One request, embedded in the caller's own struct, which lives until done is called. */
+struct scout_sftp_call {
+	/* set by the caller, unchanged until done */
+	enum scout_sftp_op op;
+	const char *path;
+	const struct scout_sftp_handle *handle;
+	uint64_t offset;
+	uint32_t length; /* at most limits.read_bytes */
+	void *dest;	 /* READ: length bytes, written by the session's thread until done */
+	/* On the session's thread, with no lock held, in the order of the answers. err: 0; an errno
+	 * made from the status (SSH_FX_EOF of READ is 0 with got == 0; of READDIR 0 with names_count
+	 * == 0); -EIO for a malformed answer; -ECONNRESET when the session ended before the answer
+	 * came, so that nobody knows whether the server did it. */
+	void (*done)(struct scout_sftp_call *call, int err);
+
+	/* the answer, valid during done (new_handle and attrs stay) */
+	struct scout_sftp_attrs attrs;
+	struct scout_sftp_handle new_handle;
+	const struct scout_sftp_name *names;
+	size_t names_count;
+	uint32_t got;
+
+	/* the engine's own */
+	TAILQ_ENTRY(scout_sftp_call) link;
+	uint32_t id;
+	uint64_t sent_ns;
+};
+
+struct scout_sftp_limits {
+	uint32_t read_bytes; /* the largest READ length: limits@openssh.com, else 32768 */
+	uint32_t write_bytes;
+	unsigned open_handles; /* 0: not told */
+};
+
+/* Both are called on the session's thread with no lock held. */
+struct scout_sftp_events {
+	/* The session is ready for calls. connect_ns: how long the whole connect took. */
+	void (*up)(void *arg, const struct scout_sftp_limits *limits, uint64_t connect_ns);
+	/* The session is over (or never came up): the last callback, exactly once, after every call
+	 * was completed. err is 0 after scout_sftp_stop, else of the table of errors: -EHOSTUNREACH,
+	 * -ECONNREFUSED, -ETIMEDOUT, -ENOKEY, -EKEYREJECTED, -EACCES, -ECONNRESET, -EIO. reason is one
+	 * sentence for a person ("host key unknown: no key of 10.0.0.7 in /home/u/.ssh/known_hosts"). */
+	void (*down)(void *arg, int err, const char *reason);
+};
+
+/* What all sessions share: the thread that ends what passed its deadline, resolver state. */
+struct scout_sftp_engine;
+int scout_sftp_engine_new(struct scout_sftp_engine **ret);
+void scout_sftp_engine_free(struct scout_sftp_engine *e); /* every session joined; NULL is fine */
+
+/* Starts a session's thread, which connects within host->connect_timeout_ns: name resolution, TCP or
+ * proxy, key exchange, host key, authentication, subsystem and INIT all together. host, events and
+ * arg are borrowed until the join. Never blocks. Returns 0 or -errno (no thread, no memory). */
+int scout_sftp_start(struct scout_sftp_engine *e, const struct scout_host_config *host,
+		     const struct scout_sftp_events *events, void *arg, struct scout_sftp **ret);
+
+/* Sends a call. Any thread, never blocks, at any time after start (before up it waits in the queue).
+ * 0: done will be called, once. -ENOTCONN: the session is over and done will not be called.
+ * A session on which calls wait and nothing at all arrived for host->request_timeout_ns, or whose
+ * keepalive got no answer for that long, ends with -ETIMEDOUT. */
+int scout_sftp_submit(struct scout_sftp *s, struct scout_sftp_call *call);
+
+/* Calls submitted and not yet done. Any thread. */
+unsigned scout_sftp_in_flight(struct scout_sftp *s);
+
+/* Asks the session to end soon; any thread (also in callbacks), never blocks, more than once is fine. */
+void scout_sftp_stop(struct scout_sftp *s);
+/* Waits for the thread (at most seconds after stop) and frees. Not from the session's own thread. */
+void scout_sftp_join(struct scout_sftp *s);
+
+/* Totals over all sessions, for metrics. */
+struct scout_sftp_stats {
+	uint64_t requests, bytes_in, bytes_out;
+};
+void scout_sftp_stats(struct scout_sftp_engine *e, struct scout_sftp_stats *ret);
+
+#endif
