@@ -34,8 +34,8 @@ struct scout_attr {
 	gid_t gid;
 	uint64_t size;
 	struct timespec atime, mtime;
-	uint64_t
-	    version; /* changes when the contents may have: of size and mtime, or of the ETag */
+	/* changes when the contents may have: of size and mtime, or of the ETag */
+	uint64_t version;
 };
 
 struct scout_dirent {
@@ -44,12 +44,12 @@ struct scout_dirent {
 };
 
 struct scout_result {
-	uint32_t
-	    ttl_ms; /* how long the kernel may believe attributes, entries, or (-ENOENT) their absence */
+	/* how long the kernel may believe attributes, entries, or (-ENOENT) their absence */
+	uint32_t ttl_ms;
 	union {
 		struct scout_attr attr; /* getattr */
-		const char *target;	/* readlink */
-		struct {		/* open, opendir (attr only for open) */
+		const char *target;     /* readlink */
+		struct {                /* open, opendir (attr only for open) */
 			void *handle;
 			struct scout_attr attr;
 			bool direct_io; /* size not known beforehand: no kernel cache */
@@ -84,7 +84,7 @@ static inline bool scout_req_unwanted(struct scout_req *req)
 
 struct scout_backend_ops {
 	const char *name; /* its directory in the root */
-	bool split;	  /* each child of its root is a subtree with an inode lock of its own */
+	bool split;       /* each child of its root is a subtree with an inode lock of its own */
 
 	/* How long the front waits for an answer under path before it says ETIMEDOUT. */
 	uint64_t (*timeout_ns)(void *self, const char *path);
@@ -132,8 +132,8 @@ struct scout_env {
 	const struct scout_config *config;
 	struct scout_budget *budget;
 	struct scout_metrics *metrics;
-	const struct scout_backend
-	    *backends; /* all of them, in the order of the root; complete before any request */
+	/* all of them, in the order of the root; complete before any request */
+	const struct scout_backend *backends;
 	size_t nbackends;
 };
 

@@ -29,7 +29,7 @@ struct scout_share;
 struct scout_waiter {
 	void (*granted)(struct scout_waiter *w, void *buf);
 	TAILQ_ENTRY(scout_waiter) link; /* the budget's, while it waits */
-	bool waiting;			/* under the budget's lock */
+	bool waiting;                   /* under the budget's lock */
 };
 
 /* bytes is at least SCOUT_READ_BUFS buffers (the config checks it). Returns 0 or -ENOMEM. */

@@ -15,13 +15,13 @@ enum scout_host_key_check { SCOUT_KEYS_STRICT, SCOUT_KEYS_ACCEPT_NEW, SCOUT_KEYS
 /* One host: its own section over [hosts] over the defaults. Strings that ssh_config may say too are
  * NULL when the ini does not say them. */
 struct scout_host_config {
-	char *name;	     /* the directory under /hosts */
-	char *hostname;	     /* or NULL */
-	char *user;	     /* or NULL */
+	char *name;          /* the directory under /hosts */
+	char *hostname;      /* or NULL */
+	char *user;          /* or NULL */
 	char *identity_file; /* or NULL */
 	char *proxy_jump;    /* or NULL; "none" for none */
-	char *root;	     /* absolute, no slash at the end unless it is "/" */
-	unsigned port;	     /* 0: not said */
+	char *root;          /* absolute, no slash at the end unless it is "/" */
+	unsigned port;       /* 0: not said */
 
 	char *ssh_config; /* or NULL: none is read */
 	char *known_hosts;

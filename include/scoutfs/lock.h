@@ -17,7 +17,7 @@ enum scout_lock_rank {
 	SCOUT_LOCK_CATALOGUE, /* models: the listing */
 	SCOUT_LOCK_OBJECTS,   /* models: the table of objects */
 	SCOUT_LOCK_OBJECT,    /* models: one object's blocks */
-	SCOUT_LOCK_LRU,	      /* models: blocks by age */
+	SCOUT_LOCK_LRU,       /* models: blocks by age */
 	SCOUT_LOCK_ENGINE,    /* sftp, s3: an engine's queue */
 	SCOUT_LOCK_BUDGET,    /* base: buffers and tickets */
 	SCOUT_LOCK_REQUESTS,  /* fs: one shard of the requests in flight */

@@ -24,15 +24,15 @@ enum scout_s3_op { SCOUT_S3_GET, SCOUT_S3_HEAD, SCOUT_S3_LIST };
 struct scout_s3_call {
 	/* set by the caller, unchanged until done */
 	enum scout_s3_op op;
-	const char *key;	  /* GET, HEAD: the whole key, raw bytes (prefix included) */
-	uint64_t offset;	  /* GET: range [offset, offset + length) */
-	uint64_t length;	  /* GET: more than 0 */
-	const char *if_match;	  /* GET: the ETag to pin, quotes and all, or NULL */
-	const char *prefix;	  /* LIST */
-	const char *delimiter;	  /* LIST: "/" or NULL */
+	const char *key;          /* GET, HEAD: the whole key, raw bytes (prefix included) */
+	uint64_t offset;          /* GET: range [offset, offset + length) */
+	uint64_t length;          /* GET: more than 0 */
+	const char *if_match;     /* GET: the ETag to pin, quotes and all, or NULL */
+	const char *prefix;       /* LIST */
+	const char *delimiter;    /* LIST: "/" or NULL */
 	const char *continuation; /* LIST: token of the page before, or NULL */
 	const char *start_after;  /* LIST: or NULL */
-	unsigned max_keys;	  /* LIST: 1 to 1000 */
+	unsigned max_keys;        /* LIST: 1 to 1000 */
 
 	/* GET: length bytes of the body, in order, no byte twice also when retried. LIST: the answer,
 	 * whole, in one call after the last attempt. On the engine's thread, no lock held; returning
@@ -93,7 +93,7 @@ struct scout_s3_object {
 	uint64_t bytes;
 	time_t modified;
 	const char *etag; /* with quotes */
-	bool is_prefix;	  /* a CommonPrefix: only key is set */
+	bool is_prefix;   /* a CommonPrefix: only key is set */
 };
 /* next: 0 bytes or the continuation token (malloc'ed, the caller frees). Returns 0, -EIO (malformed,
  * or not a ListBucketResult), -ENOMEM. */

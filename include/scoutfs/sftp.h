@@ -26,7 +26,7 @@ struct scout_sftp_attrs {
 	uint32_t has;
 	uint64_t size;
 	uint32_t uid, gid;
-	uint32_t mode;	       /* st_mode, with the type */
+	uint32_t mode;         /* st_mode, with the type */
 	uint32_t atime, mtime; /* seconds since 1970, unsigned as on the wire */
 };
 
@@ -64,7 +64,7 @@ struct scout_sftp_call {
 	const struct scout_sftp_handle *handle;
 	uint64_t offset;
 	uint32_t length; /* at most limits.read_bytes */
-	void *dest;	 /* READ: length bytes, written by the session's thread until done */
+	void *dest;      /* READ: length bytes, written by the session's thread until done */
 	/* On the session's thread, with no lock held, in the order of the answers. err: 0; an errno
 	 * made from the status (SSH_FX_EOF of READ is 0 with got == 0; of READDIR 0 with names_count
 	 * == 0); -EIO for a malformed answer; -ECONNRESET when the session ended before the answer
