@@ -29,6 +29,7 @@ struct scout_share;
 struct scout_waiter {
 	void (*granted)(struct scout_waiter *w, void *buf);
 	TAILQ_ENTRY(scout_waiter) link; /* the budget's, while it waits */
+	struct scout_share *share;      /* the budget's, while it waits */
 	bool waiting;                   /* under the budget's lock */
 };
 
@@ -50,6 +51,10 @@ void *scout_buf_get(struct scout_share *s, struct scout_waiter *w);
 /* A buffer for read-ahead: NULL when none is spare, the share is used up, or somebody waits. */
 void *scout_buf_try(struct scout_share *s);
 void scout_buf_put(struct scout_share *s, void *buf); /* NULL is fine */
+
+/* Says that a buffer became one that reclaim() would give back (its bytes came and no reader waits
+ * for them), so that whoever waits for a buffer can have it. Cheap when nobody waits. */
+void scout_budget_poke(struct scout_budget *b);
 
 /* Takes w out of its queue: true when it was still there (granted will not be called). */
 bool scout_waiter_cancel(struct scout_share *s, struct scout_waiter *w);

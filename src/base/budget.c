@@ -1,0 +1,359 @@
+/* Buffers under one ceiling, tickets and shares; see scoutfs/budget.h.
+ *
+ * The buffers are slots of one anonymous mapping of the ceiling's size: taking one cannot fail, and
+ * the process cannot pass the ceiling. Slots are reused last in, first out; what is given back while
+ * many are free returns its pages to the system.
+ *
+ * One lock, b->lock, for all of it; it is held for a few list operations at a time. */
+#include "scoutfs/budget.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "scoutfs/lock.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
+#define WARM_BUFS 64 /* free buffers that keep their pages */
+#define MAX_RECLAIMERS 64
+
+TAILQ_HEAD(waiters, scout_waiter);
+
+struct reclaimer {
+	bool (*reclaim)(void *arg);
+	void *arg;
+};
+
+struct scout_share {
+	struct scout_budget *budget;   /* immutable */
+	size_t max_tickets, max_bufs;  /* immutable */
+	size_t tickets, bufs;          /* under budget->lock */
+	struct waiters waiting;        /* for tickets, under budget->lock */
+	TAILQ_ENTRY(scout_share) link; /* in budget->hungry while waiting is not empty */
+};
+
+struct scout_budget {
+	uint8_t *slots;     /* immutable */
+	size_t limit;       /* in buffers, immutable */
+	size_t max_tickets; /* immutable */
+
+	struct scout_mutex lock;
+	void **free_slots;                           /* under lock: a stack */
+	size_t free_count;                           /* under lock */
+	size_t tickets;                              /* under lock */
+	size_t waiting_count;                        /* under lock: for tickets and buffers */
+	struct waiters waiting_bufs;                 /* under lock, first come first served */
+	TAILQ_HEAD(, scout_share) hungry;            /* under lock, round robin */
+	struct reclaimer reclaimers[MAX_RECLAIMERS]; /* under lock */
+	size_t nreclaimers;                          /* under lock */
+	size_t next_reclaimer;                       /* under lock */
+};
+
+int scout_budget_new(size_t bytes, struct scout_budget **ret)
+{
+	struct scout_budget *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	b->limit = bytes / SCOUT_BUF_BYTES;
+	assert(b->limit >= SCOUT_READ_BUFS);
+	b->max_tickets = b->limit / SCOUT_READ_BUFS;
+	b->free_slots = calloc(b->limit, sizeof(*b->free_slots));
+	b->slots = mmap(NULL, b->limit * SCOUT_BUF_BYTES, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (!b->free_slots || b->slots == MAP_FAILED) {
+		if (b->slots != MAP_FAILED)
+			munmap(b->slots, b->limit * SCOUT_BUF_BYTES);
+		free(b->free_slots);
+		free(b);
+		return -ENOMEM;
+	}
+	ASAN_POISON_MEMORY_REGION(b->slots, b->limit * SCOUT_BUF_BYTES);
+	for (size_t i = 0; i < b->limit; i++)
+		b->free_slots[i] = b->slots + (b->limit - 1 - i) * SCOUT_BUF_BYTES;
+	b->free_count = b->limit;
+	scout_mutex_init(&b->lock, SCOUT_LOCK_BUDGET);
+	TAILQ_INIT(&b->waiting_bufs);
+	TAILQ_INIT(&b->hungry);
+	*ret = b;
+	return 0;
+}
+
+void scout_budget_free(struct scout_budget *b)
+{
+	if (!b)
+		return;
+	assert(b->free_count == b->limit && b->tickets == 0);
+	ASAN_UNPOISON_MEMORY_REGION(b->slots, b->limit * SCOUT_BUF_BYTES);
+	munmap(b->slots, b->limit * SCOUT_BUF_BYTES);
+	scout_mutex_destroy(&b->lock);
+	free(b->free_slots);
+	free(b);
+}
+
+int scout_share_new(struct scout_budget *b, unsigned divisor, struct scout_share **ret)
+{
+	struct scout_share *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->budget = b;
+	s->max_tickets = b->max_tickets / divisor ? b->max_tickets / divisor : 1;
+	s->max_bufs = b->limit / divisor;
+	TAILQ_INIT(&s->waiting);
+	*ret = s;
+	return 0;
+}
+
+void scout_share_free(struct scout_share *s)
+{
+	if (!s)
+		return;
+	assert(s->tickets == 0 && s->bufs == 0 && TAILQ_EMPTY(&s->waiting));
+	free(s);
+}
+
+static void wait_locked(struct scout_share *s, struct waiters *queue, struct scout_waiter *w)
+{
+	w->share = s;
+	w->waiting = true;
+	TAILQ_INSERT_TAIL(queue, w, link);
+	s->budget->waiting_count++;
+}
+
+static void unwait_locked(struct scout_share *s, struct waiters *queue, struct scout_waiter *w)
+{
+	TAILQ_REMOVE(queue, w, link);
+	w->waiting = false;
+	s->budget->waiting_count--;
+}
+
+bool scout_ticket_get(struct scout_share *s, struct scout_waiter *w)
+{
+	struct scout_budget *b = s->budget;
+	bool now;
+
+	scout_lock(&b->lock);
+	now =
+	    TAILQ_EMPTY(&s->waiting) && s->tickets < s->max_tickets && b->tickets < b->max_tickets;
+	if (now) {
+		s->tickets++;
+		b->tickets++;
+	} else {
+		if (TAILQ_EMPTY(&s->waiting))
+			TAILQ_INSERT_TAIL(&b->hungry, s, link);
+		wait_locked(s, &s->waiting, w);
+	}
+	scout_unlock(&b->lock);
+	return now;
+}
+
+/* The next waiter whose share has room, its ticket counted; NULL when there is none. */
+static struct scout_waiter *next_ticket_locked(struct scout_budget *b)
+{
+	struct scout_share *s;
+	struct scout_waiter *w;
+
+	if (b->tickets >= b->max_tickets)
+		return NULL;
+	TAILQ_FOREACH (s, &b->hungry, link) {
+		if (s->tickets < s->max_tickets)
+			break;
+	}
+	if (!s)
+		return NULL;
+	w = TAILQ_FIRST(&s->waiting);
+	unwait_locked(s, &s->waiting, w);
+	TAILQ_REMOVE(&b->hungry, s, link);
+	if (!TAILQ_EMPTY(&s->waiting))
+		TAILQ_INSERT_TAIL(&b->hungry, s, link);
+	s->tickets++;
+	b->tickets++;
+	return w;
+}
+
+void scout_ticket_put(struct scout_share *s)
+{
+	struct scout_budget *b = s->budget;
+	struct scout_waiter *w;
+
+	scout_lock(&b->lock);
+	assert(s->tickets > 0);
+	s->tickets--;
+	b->tickets--;
+	w = next_ticket_locked(b);
+	scout_unlock(&b->lock);
+	if (w)
+		w->granted(w, NULL);
+	scout_budget_poke(b);
+}
+
+static void *take_locked(struct scout_share *s)
+{
+	struct scout_budget *b = s->budget;
+	void *buf;
+
+	if (b->free_count == 0)
+		return NULL;
+	buf = b->free_slots[b->free_count - 1];
+	__atomic_store_n(&b->free_count, b->free_count - 1, __ATOMIC_RELAXED);
+	s->bufs++;
+	ASAN_UNPOISON_MEMORY_REGION(buf, SCOUT_BUF_BYTES);
+	return buf;
+}
+
+/* Asks each reclaimer once at most, in turn; true when one gave a buffer back. */
+static bool reclaim_one(struct scout_budget *b)
+{
+	bool gave = false;
+	size_t asked = 0, count;
+
+	do {
+		struct reclaimer r = {0};
+
+		scout_lock(&b->lock);
+		count = b->nreclaimers;
+		if (asked < count)
+			r = b->reclaimers[b->next_reclaimer++ % count];
+		scout_unlock(&b->lock);
+		if (r.reclaim)
+			gave = r.reclaim(r.arg);
+	} while (!gave && ++asked < count);
+	return gave;
+}
+
+void *scout_buf_get(struct scout_share *s, struct scout_waiter *w)
+{
+	struct scout_budget *b = s->budget;
+	bool more = true;
+	void *buf;
+
+	for (;;) {
+		scout_lock(&b->lock);
+		buf = TAILQ_EMPTY(&b->waiting_bufs) ? take_locked(s) : NULL;
+		if (!buf && !more)
+			wait_locked(s, &b->waiting_bufs, w);
+		scout_unlock(&b->lock);
+		if (buf || !more)
+			return buf;
+		more = reclaim_one(b);
+	}
+}
+
+void *scout_buf_try(struct scout_share *s)
+{
+	struct scout_budget *b = s->budget;
+	bool allowed, more = true;
+	void *buf = NULL;
+
+	while (!buf && more) {
+		scout_lock(&b->lock);
+		allowed = TAILQ_EMPTY(&b->waiting_bufs) && s->bufs < s->max_bufs;
+		if (allowed)
+			buf = take_locked(s);
+		scout_unlock(&b->lock);
+		more = !buf && allowed && reclaim_one(b);
+	}
+	return buf;
+}
+
+void scout_buf_put(struct scout_share *s, void *buf)
+{
+	struct scout_budget *b = s->budget;
+	struct scout_waiter *w;
+	bool cold;
+
+	if (!buf)
+		return;
+	/* before others can take it; the hint may miss by a few */
+	cold = __atomic_load_n(&b->free_count, __ATOMIC_RELAXED) >= WARM_BUFS;
+	if (cold)
+		(void)madvise(buf, SCOUT_BUF_BYTES, MADV_DONTNEED);
+	scout_lock(&b->lock);
+	s->bufs--;
+	w = TAILQ_FIRST(&b->waiting_bufs);
+	if (w) {
+		unwait_locked(w->share, &b->waiting_bufs, w);
+		w->share->bufs++;
+	} else {
+		ASAN_POISON_MEMORY_REGION(buf, SCOUT_BUF_BYTES);
+		b->free_slots[b->free_count] = buf;
+		__atomic_store_n(&b->free_count, b->free_count + 1, __ATOMIC_RELAXED);
+	}
+	scout_unlock(&b->lock);
+	if (w)
+		w->granted(w, buf);
+}
+
+void scout_budget_poke(struct scout_budget *b)
+{
+	bool hungry;
+
+	do {
+		scout_lock(&b->lock);
+		hungry = !TAILQ_EMPTY(&b->waiting_bufs);
+		scout_unlock(&b->lock);
+	} while (hungry && reclaim_one(b));
+}
+
+bool scout_waiter_cancel(struct scout_share *s, struct scout_waiter *w)
+{
+	struct scout_budget *b = s->budget;
+	struct scout_waiter *other;
+	bool waiting = false;
+
+	scout_lock(&b->lock);
+	if (w->waiting) {
+		waiting = true;
+		TAILQ_FOREACH (other, &s->waiting, link) {
+			if (other == w)
+				break;
+		}
+		unwait_locked(s, other ? &s->waiting : &b->waiting_bufs, w);
+		if (other && TAILQ_EMPTY(&s->waiting))
+			TAILQ_REMOVE(&b->hungry, s, link);
+	}
+	scout_unlock(&b->lock);
+	return waiting;
+}
+
+void scout_budget_add_reclaimer(struct scout_budget *b, bool (*reclaim)(void *arg), void *arg)
+{
+	scout_lock(&b->lock);
+	assert(b->nreclaimers < MAX_RECLAIMERS);
+	b->reclaimers[b->nreclaimers++] = (struct reclaimer){reclaim, arg};
+	scout_unlock(&b->lock);
+}
+
+void scout_budget_remove_reclaimer(struct scout_budget *b, void *arg)
+{
+	scout_lock(&b->lock);
+	for (size_t i = 0; i < b->nreclaimers; i++) {
+		if (b->reclaimers[i].arg == arg) {
+			b->reclaimers[i] = b->reclaimers[--b->nreclaimers];
+			break;
+		}
+	}
+	scout_unlock(&b->lock);
+}
+
+void scout_budget_stats(struct scout_budget *b, struct scout_budget_stats *ret)
+{
+	scout_lock(&b->lock);
+	*ret = (struct scout_budget_stats){
+	    .limit_bytes = b->limit * SCOUT_BUF_BYTES,
+	    .used_bytes = (b->limit - b->free_count) * SCOUT_BUF_BYTES,
+	    .tickets = b->tickets,
+	    .tickets_limit = b->max_tickets,
+	    .waiting = b->waiting_count,
+	};
+	scout_unlock(&b->lock);
+}
