@@ -34,6 +34,8 @@ struct scout_host_config {
 	size_t read_window;
 	uint64_t attr_timeout_ns;
 	bool contain_symlinks;
+
+	bool in_ini, in_ssh_config; /* where the name comes from */
 };
 
 struct scout_models_config {
@@ -63,6 +65,8 @@ struct scout_config {
 
 	unsigned max_sessions;
 	unsigned max_connecting;
+	char *allow, *block;               /* globs over ssh_config's names, comma-separated */
+	struct scout_host_config defaults; /* what [hosts] says; its name is NULL */
 	struct scout_host_config *hosts; /* sorted by name (strcmp), no two alike */
 	size_t nhosts;
 

@@ -1,0 +1,38 @@
+/* The FUSE front: mounts, decodes the kernel's requests, hands them to the backends and replies. The
+ * only user of libfuse. */
+#ifndef SCOUTFS_FS_H
+#define SCOUTFS_FS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "scoutfs/backend.h"
+
+struct scout_fs;
+
+struct scout_fs_options {
+	const char *mountpoint;
+	const char *source;       /* what /proc/mounts shows */
+	const char *const *mount; /* options for the kernel and libfuse: "ro", "allow_other", … */
+	size_t nmount;
+	unsigned workers;
+	bool debug;
+	uid_t uid;    /* shown as every file's owner, unless (uid_t)-1 */
+	gid_t gid;    /* likewise */
+	mode_t umask; /* permission bits taken from every file */
+};
+
+/* Mounts. Returns 0, or -errno after a message to stderr (libfuse's and fusermount3's own). */
+int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics *metrics,
+		   struct scout_fs **ret);
+
+/* Serves until SIGTERM, SIGINT, SIGHUP or an unmount; then answers what is still pending with
+ * ENOTCONN, unmounts, and stops the backends. Called by the main thread. backends are borrowed; they
+ * are complete. Returns 0, or -errno when the loop failed. */
+int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, size_t nbackends);
+
+/* Unmounts if it is still mounted; releases the handles that the kernel left open. NULL is fine. */
+void scout_fs_free(struct scout_fs *fs);
+
+#endif

@@ -1,0 +1,284 @@
+/* /.scoutfs: the mount explaining itself, as text files that are written at open from what is in
+ * memory.
+ *
+ *   status            for a person
+ *   metrics           for Prometheus
+ *   <backend>/<entry> what a backend tells of one of its things (hosts/<name>)
+ *
+ * It has no lock and no thread: a file's text is its handle, immutable from open to release. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/report.h"
+#include "scoutfs/backend.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/text.h"
+
+struct control {
+	const struct scout_env *env; /* immutable */
+	uint64_t start_ns;           /* immutable */
+	struct timespec start;       /* immutable, wall clock */
+};
+
+/* What a path names. */
+enum kind { KIND_NONE, KIND_ROOT, KIND_STATUS, KIND_METRICS, KIND_DETAILS, KIND_DETAIL };
+
+struct target {
+	enum kind kind;
+	const struct scout_backend *backend; /* of KIND_DETAILS and KIND_DETAIL */
+	const char *entry;                   /* of KIND_DETAIL */
+};
+
+/* A directory's handle: its entries, whose names stand in one text. */
+struct dir {
+	struct scout_dirent *entries;
+	size_t count;
+	char *names;
+};
+
+static struct target resolve(struct control *c, const char *path)
+{
+	size_t len = strcspn(path, "/");
+	struct target t = {KIND_NONE, NULL, NULL};
+
+	if (!*path)
+		t.kind = KIND_ROOT;
+	else if (strcmp(path, "status") == 0)
+		t.kind = KIND_STATUS;
+	else if (strcmp(path, "metrics") == 0)
+		t.kind = KIND_METRICS;
+	for (size_t i = 0; i < c->env->nbackends; i++) {
+		const struct scout_backend *be = &c->env->backends[i];
+
+		if (!be->ops->detail || strncmp(be->ops->name, path, len) != 0 ||
+		    be->ops->name[len])
+			continue;
+		t.backend = be;
+		t.kind = path[len] ? KIND_DETAIL : KIND_DETAILS;
+		t.entry = path[len] ? path + len + 1 : NULL;
+	}
+	return t;
+}
+
+static int render(struct control *c, const struct target *t, struct scout_text *out)
+{
+	if (t->kind == KIND_STATUS)
+		scout_report_status(c->env, scout_now_ns() - c->start_ns, out);
+	else if (t->kind == KIND_METRICS)
+		scout_report_metrics(c->env, scout_now_ns() - c->start_ns, out);
+	else if (t->kind == KIND_DETAIL)
+		return t->backend->ops->detail(t->backend->self, t->entry, out);
+	else
+		return t->kind == KIND_NONE ? -ENOENT : -EISDIR;
+	return out->failed ? -ENOMEM : 0;
+}
+
+static struct scout_attr attr_of(struct control *c, bool directory)
+{
+	/* sizes are not known before a file is opened, as in /proc */
+	return (struct scout_attr){
+	    .mode = directory ? S_IFDIR | 0555 : S_IFREG | 0444,
+	    .nlink = directory ? 2 : 1,
+	    .uid = getuid(),
+	    .gid = getgid(),
+	    .atime = c->start,
+	    .mtime = c->start,
+	};
+}
+
+static uint64_t timeout_ns(void *self, const char *path)
+{
+	(void)self, (void)path;
+	return SCOUT_NS_PER_S;
+}
+
+static void get_attr(void *self, const char *path, struct scout_req *req)
+{
+	struct control *c = self;
+	struct target t = resolve(c, path);
+	struct scout_result res = {.ttl_ms = 1000};
+	struct scout_text text = {0};
+	int err = t.kind == KIND_NONE ? -ENOENT : 0;
+
+	if (t.kind == KIND_DETAIL) {
+		err = render(c, &t, &text);
+		scout_text_free(&text);
+	}
+	if (err)
+		res.ttl_ms = 0;
+	else
+		res.attr = attr_of(c, t.kind == KIND_ROOT || t.kind == KIND_DETAILS);
+	scout_req_done(req, err, &res);
+}
+
+static void read_link(void *self, const char *path, struct scout_req *req)
+{
+	(void)self, (void)path;
+	scout_req_done(req, -EINVAL, NULL);
+}
+
+static void open_file(void *self, const char *path, int flags, struct scout_req *req)
+{
+	struct control *c = self;
+	struct target t = resolve(c, path);
+	struct scout_result res = {.open = {.direct_io = true}};
+	struct scout_text *text = calloc(1, sizeof(*text));
+	int err = text ? render(c, &t, text) : -ENOMEM;
+
+	(void)flags;
+	if (err) {
+		if (text)
+			scout_text_free(text);
+		free(text);
+		scout_req_done(req, err, NULL);
+		return;
+	}
+	res.open.handle = text;
+	res.open.attr = attr_of(c, false);
+	scout_req_done(req, 0, &res);
+}
+
+static void read_file(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,
+		      struct scout_req *req)
+{
+	const struct scout_text *text = handle;
+	size_t left = offset < text->len ? text->len - (size_t)offset : 0;
+	struct iovec iov = {.iov_base = left ? text->str + offset : NULL,
+			    .iov_len = left < size ? left : size};
+	struct scout_result res = {.data = {.iov = &iov, .count = 1}};
+
+	(void)self, (void)version;
+	scout_req_done(req, 0, &res);
+}
+
+static void release_file(void *self, void *handle)
+{
+	(void)self;
+	scout_text_free(handle);
+	free(handle);
+}
+
+/* The names of a directory, one a line; those of directories end in a slash. */
+static void list_names(struct control *c, const struct target *t, struct scout_text *out)
+{
+	if (t->kind == KIND_DETAILS) {
+		t->backend->ops->detail_list(t->backend->self, out);
+		return;
+	}
+	scout_text_printf(out, "status\nmetrics\n");
+	for (size_t i = 0; i < c->env->nbackends; i++) {
+		if (c->env->backends[i].ops->detail)
+			scout_text_printf(out, "%s/\n", c->env->backends[i].ops->name);
+	}
+}
+
+static void open_dir(void *self, const char *path, struct scout_req *req)
+{
+	struct control *c = self;
+	struct target t = resolve(c, path);
+	struct scout_result res = {0};
+	struct scout_text names = {0};
+	struct dir *dir;
+	size_t lines = 0;
+
+	if (t.kind != KIND_ROOT && t.kind != KIND_DETAILS) {
+		scout_req_done(req, t.kind == KIND_NONE ? -ENOENT : -ENOTDIR, NULL);
+		return;
+	}
+	list_names(c, &t, &names);
+	for (size_t i = 0; i < names.len; i++)
+		lines += names.str[i] == '\n';
+	dir = calloc(1, sizeof(*dir));
+	if (dir)
+		dir->entries = calloc(lines + 1, sizeof(*dir->entries));
+	if (!dir || !dir->entries || names.failed) {
+		scout_text_free(&names);
+		if (dir)
+			free(dir->entries);
+		free(dir);
+		scout_req_done(req, -ENOMEM, NULL);
+		return;
+	}
+	dir->names = scout_text_take(&names);
+	for (char *save, *name = strtok_r(dir->names, "\n", &save); name;
+	     name = strtok_r(NULL, "\n", &save)) {
+		size_t len = strlen(name);
+		bool directory = name[len - 1] == '/';
+
+		if (directory)
+			name[len - 1] = '\0';
+		dir->entries[dir->count++] = (struct scout_dirent){name, attr_of(c, directory)};
+	}
+	res.open.handle = dir;
+	scout_req_done(req, 0, &res);
+}
+
+static void read_dir(void *self, void *handle, uint64_t index, struct scout_req *req)
+{
+	const struct dir *dir = handle;
+	size_t at = index < dir->count ? (size_t)index : dir->count;
+	struct scout_result res = {.ttl_ms = 1000,
+				   .dir = {.entries = dir->entries + at, .count = dir->count - at}};
+
+	(void)self;
+	scout_req_done(req, 0, &res);
+}
+
+static void release_dir(void *self, void *handle)
+{
+	struct dir *dir = handle;
+
+	(void)self;
+	free(dir->names);
+	free(dir->entries);
+	free(dir);
+}
+
+static void stat_fs(void *self, const char *path, struct statvfs *ret)
+{
+	(void)self, (void)path, (void)ret; /* the front's defaults: nothing is stored here */
+}
+
+static void no_report(void *self, struct scout_text *out)
+{
+	(void)self, (void)out;
+}
+
+static void stop(void *self)
+{
+	(void)self; /* nothing is ever pending */
+}
+
+static const struct scout_backend_ops control_ops = {
+    .name = ".scoutfs",
+    .timeout_ns = timeout_ns,
+    .getattr = get_attr,
+    .readlink = read_link,
+    .open = open_file,
+    .read = read_file,
+    .release = release_file,
+    .opendir = open_dir,
+    .readdir = read_dir,
+    .releasedir = release_dir,
+    .statfs = stat_fs,
+    .status = no_report,
+    .metrics = no_report,
+    .stop = stop,
+    .free = free,
+};
+
+int scout_control_new(const struct scout_env *env, struct scout_backend *ret)
+{
+	struct control *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->env = env;
+	c->start_ns = scout_now_ns();
+	clock_gettime(CLOCK_REALTIME, &c->start);
+	*ret = (struct scout_backend){&control_ops, c};
+	return 0;
+}

@@ -1,0 +1,244 @@
+/* Directories. Offsets that the kernel hands back: 0 and 1 stand before "." and "..", i + 2 before
+ * the entry with the index i. Entries carry their attributes, so that `ls -l` asks for none. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/fs.h"
+
+#define DOTS 2
+
+/* One READDIR or READDIRPLUS answer while it is filled. */
+struct listing {
+	struct scout_request *r;
+	char *buf;
+	size_t len, size;
+	bool plus;
+	struct scout_inode **known; /* those with a lookup of this answer */
+	size_t known_count, known_cap;
+};
+
+static void opendir_reply(struct scout_request *r, void *handle)
+{
+	struct scout_fs *fs = fuse_req_userdata(r->fuse);
+	struct fuse_file_info fi = {0};
+	struct scout_file *f;
+
+	f = scout_file_new(fs->files, r->inode, r->backend, handle, true);
+	if (!f) {
+		r->backend->ops->releasedir(r->backend->self, handle);
+		scout_fs_reply_err(r, -ENOMEM);
+		return;
+	}
+	f->timeout_ns = r->timeout_ns;
+	fi.fh = (uintptr_t)f;
+	if (fuse_reply_open(r->fuse, &fi) != 0)
+		scout_file_close(f);
+	scout_request_replied(r, 0);
+}
+
+static void opendir_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct scout_request *r = scout_request_of(req);
+
+	if (scout_request_claim(r)) {
+		if (err)
+			scout_fs_reply_err(r, err);
+		else
+			opendir_reply(r, res->open.handle);
+	} else if (!err) {
+		r->backend->ops->releasedir(r->backend->self, res->open.handle);
+	}
+	scout_request_put(r);
+}
+
+void scout_fs_opendir(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct scout_fs *fs = fuse_req_userdata(fuse);
+	struct scout_inode *inode = scout_fs_inode(fs, ino);
+	const struct scout_backend *be = inode->backend;
+	char path[PATH_MAX];
+	struct scout_request *r;
+	int err;
+
+	if (!be) {
+		struct scout_file *f = scout_file_new(fs->files, inode, NULL, NULL, true);
+
+		fi->fh = (uintptr_t)f;
+		if (!f)
+			fuse_reply_err(fuse, ENOMEM);
+		else if (fuse_reply_open(fuse, fi) != 0)
+			scout_file_close(f);
+		return;
+	}
+	err = scout_inode_path(inode, path, sizeof(path));
+	if (err) {
+		fuse_reply_err(fuse, -err);
+		return;
+	}
+	r = scout_request_new(fs->requests, fuse, SCOUT_OP_OPENDIR, inode, be, inode->backend_index,
+			      NULL, be->ops->timeout_ns(be->self, path), opendir_done);
+	if (!r) {
+		fuse_reply_err(fuse, ENOMEM);
+		return;
+	}
+	scout_request_start(r);
+	be->ops->opendir(be->self, path, &r->base);
+}
+
+/* Adds an entry; false when the answer is full. e->ino 0: the kernel shall not know it by that. */
+static bool add(fuse_req_t fuse, char *buf, size_t size, size_t *len, bool plus, const char *name,
+		const struct fuse_entry_param *e, uint64_t next)
+{
+	size_t need =
+	    plus ? fuse_add_direntry_plus(fuse, buf + *len, size - *len, name, e, (off_t)next)
+		 : fuse_add_direntry(fuse, buf + *len, size - *len, name, &e->attr, (off_t)next);
+
+	if (need > size - *len)
+		return false;
+	*len += need;
+	return true;
+}
+
+static bool remember(struct listing *l, struct scout_inode *inode)
+{
+	if (l->known_count == l->known_cap) {
+		size_t cap = l->known_cap ? l->known_cap * 2 : 64;
+		struct scout_inode **grown = reallocarray(l->known, cap, sizeof(*grown));
+
+		if (!grown)
+			return false;
+		l->known = grown;
+		l->known_cap = cap;
+	}
+	l->known[l->known_count++] = inode;
+	return true;
+}
+
+/* One entry of the backend; false when the answer is full or memory is out. */
+static bool add_entry(struct listing *l, const struct scout_dirent *d, uint32_t ttl_ms,
+		      uint64_t next)
+{
+	struct scout_request *r = l->r;
+	struct scout_fs *fs = fuse_req_userdata(r->fuse);
+	struct fuse_entry_param e = {0};
+	struct scout_inode *inode = NULL;
+
+	if (l->plus) {
+		inode = scout_inode_lookup(r->inode, d->name, r->backend, r->backend_index);
+		if (!inode)
+			return false;
+		(void)scout_inode_saw(inode, d->attr.version); /* the entry tells the kernel */
+		e.ino = (fuse_ino_t)inode;
+		e.attr_timeout = e.entry_timeout = ttl_ms / 1000.0;
+	}
+	scout_fs_stat(fs, inode ? inode->ino : scout_inode_number(r->inode, d->name), &d->attr,
+		      &e.attr);
+	if (add(r->fuse, l->buf, l->size, &l->len, l->plus, d->name, &e, next) &&
+	    (!inode || remember(l, inode)))
+		return true;
+	if (inode)
+		scout_inode_forget(inode, 1);
+	return false;
+}
+
+static void reply_listing(struct scout_request *r, const struct scout_result *res)
+{
+	struct listing l = {.r = r, .size = r->size, .plus = r->plus, .buf = malloc(r->size)};
+	size_t i = 0;
+
+	if (!l.buf) {
+		scout_fs_reply_err(r, -ENOMEM);
+		return;
+	}
+	while (i < res->dir.count &&
+	       add_entry(&l, &res->dir.entries[i], res->ttl_ms, r->offset + i + 1))
+		i++;
+	if (i == 0 && res->dir.count > 0) {
+		scout_fs_reply_err(r, -ENOMEM);
+	} else {
+		int err = fuse_reply_buf(r->fuse, l.buf, l.len);
+
+		for (size_t k = 0; err && k < l.known_count; k++)
+			scout_inode_forget(l.known[k], 1);
+		scout_request_replied(r, 0);
+	}
+	free(l.known);
+	free(l.buf);
+}
+
+static void readdir_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct scout_request *r = scout_request_of(req);
+
+	if (scout_request_claim(r)) {
+		if (err)
+			scout_fs_reply_err(r, err);
+		else
+			reply_listing(r, res);
+	}
+	scout_request_put(r);
+}
+
+/* "." and "..", and in the root of the mount the backends' directories: all without attributes. */
+static void reply_fixed(fuse_req_t fuse, struct scout_inode *inode, size_t size, uint64_t offset,
+			bool plus)
+{
+	struct scout_fs *fs = fuse_req_userdata(fuse);
+	size_t len = 0, count = DOTS + (inode->backend ? 0 : fs->nbackends);
+	char buf[4096];
+
+	if (size > sizeof(buf))
+		size = sizeof(buf);
+	for (uint64_t i = offset; i < count; i++) {
+		struct fuse_entry_param e = {.attr.st_mode = S_IFDIR};
+		const char *name = i == 0 ? "." : i == 1 ? ".." : fs->backends[i - DOTS].ops->name;
+
+		if (i == 0)
+			e.attr.st_ino = inode->ino;
+		else if (i == 1)
+			e.attr.st_ino = inode->parent ? inode->parent->ino : inode->ino;
+		else
+			e.attr.st_ino = scout_inode_number(inode, name);
+		if (!add(fuse, buf, size, &len, plus, name, &e, i + 1))
+			break;
+	}
+	fuse_reply_buf(fuse, buf, len);
+}
+
+static void list(fuse_req_t fuse, size_t size, uint64_t offset, struct scout_file *f, bool plus)
+{
+	struct scout_fs *fs = fuse_req_userdata(fuse);
+	struct scout_request *r;
+
+	if (!f->backend || offset < DOTS) {
+		reply_fixed(fuse, f->inode, size, offset, plus);
+		return;
+	}
+	r = scout_request_new(fs->requests, fuse, SCOUT_OP_READDIR, f->inode, f->backend,
+			      f->inode->backend_index, f, f->timeout_ns, readdir_done);
+	if (!r) {
+		fuse_reply_err(fuse, ENOMEM);
+		return;
+	}
+	r->offset = offset;
+	r->size = size;
+	r->plus = plus;
+	scout_request_start(r);
+	f->backend->ops->readdir(f->backend->self, f->handle, offset - DOTS, &r->base);
+}
+
+void scout_fs_readdir(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset,
+		      struct fuse_file_info *fi)
+{
+	(void)ino; /* the file knows it */
+	list(fuse, size, (uint64_t)offset, scout_fs_file(fi), false);
+}
+
+void scout_fs_readdirplus(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset,
+			  struct fuse_file_info *fi)
+{
+	(void)ino; /* the file knows it */
+	list(fuse, size, (uint64_t)offset, scout_fs_file(fi), true);
+}

@@ -1,0 +1,70 @@
+/* The inode table: what the kernel knows by number. A FUSE node id is the address of its inode, which
+ * lives while the kernel holds lookups on it, or while children or requests pin it. */
+#ifndef SCOUTFS_FS_INODE_H
+#define SCOUTFS_FS_INODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "scoutfs/backend.h"
+#include "scoutfs/lock.h"
+
+/* Inodes that share a lock: the root's and the backends' directories, one backend, or one host. */
+struct scout_tree {
+	struct scout_mutex lock;
+	struct scout_inode *inodes; /* under lock: by parent and name */
+};
+
+struct scout_inode {
+	const struct scout_backend *backend; /* immutable; NULL for the root of the mount */
+	unsigned backend_index;              /* immutable */
+	struct scout_inode *parent;          /* immutable, pinned; NULL for the root */
+	uint64_t ino;                        /* immutable: st_ino, of the path alone */
+	struct scout_tree *tree;             /* immutable: holds this inode */
+	struct scout_tree *subtree;          /* immutable: holds its children */
+
+	/* under tree->lock */
+	uint64_t lookups;
+	uint64_t pins;
+	uint64_t version;        /* of the newest attributes seen */
+	uint64_t cached_version; /* of the pages that the kernel may hold */
+	bool has_version, has_cached;
+	UT_hash_handle hh;
+
+	size_t key_len;
+	/* immutable: the key in tree->inodes is the parent's address and the name, without NUL */
+	struct {
+		struct scout_inode *parent;
+		char name[];
+	} key;
+};
+
+/* The table is its root. Returns 0 or -ENOMEM. */
+int scout_inodes_new(struct scout_inode **root);
+/* Frees every inode, whatever holds it: nobody may use one any more. */
+void scout_inodes_free(struct scout_inode *root);
+
+/* The child called name, with one more lookup; made when it is new. backend is the parent's own, but
+ * for a child of the root. NULL: no memory. The parent is held by the caller. */
+struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *name,
+				       const struct scout_backend *backend, unsigned backend_index);
+void scout_inode_forget(struct scout_inode *inode, uint64_t lookups);
+void scout_inode_pin(struct scout_inode *inode);
+void scout_inode_unpin(struct scout_inode *inode);
+
+/* st_ino of a child that may not be in the table. */
+uint64_t scout_inode_number(const struct scout_inode *parent, const char *name);
+
+/* The path below the backend's root ("" for the root itself) into buf. 0 or -ENAMETOOLONG. */
+int scout_inode_path(const struct scout_inode *inode, char *buf, size_t cap);
+
+/* Notes the version of attributes that came; true when it differs from the one before. */
+bool scout_inode_saw(struct scout_inode *inode, uint64_t version);
+/* The newest version seen; `otherwise` if none was. */
+uint64_t scout_inode_version(struct scout_inode *inode, uint64_t otherwise);
+/* At an open that found version: true when the kernel's pages are of it and may be kept. */
+bool scout_inode_keeps_cache(struct scout_inode *inode, uint64_t version);
+
+#endif

@@ -1,0 +1,337 @@
+/* Lookups, attributes, links, opens and reads: each decodes a request, hands it to the backend, and
+ * has a completion that replies. A completion runs on any thread, with no lock held. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/fs.h"
+
+void scout_fs_stat(const struct scout_fs *fs, uint64_t ino, const struct scout_attr *attr,
+		   struct stat *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->st_ino = ino;
+	ret->st_mode = attr->mode & ~fs->options.umask;
+	ret->st_nlink = attr->nlink;
+	ret->st_uid = fs->options.uid == (uid_t)-1 ? attr->uid : fs->options.uid;
+	ret->st_gid = fs->options.gid == (gid_t)-1 ? attr->gid : fs->options.gid;
+	ret->st_size = (off_t)attr->size;
+	ret->st_blocks = (blkcnt_t)((attr->size + 511) / 512);
+	ret->st_blksize = 4096;
+	ret->st_atim = attr->atime;
+	ret->st_mtim = attr->mtime;
+	ret->st_ctim = attr->mtime;
+}
+
+void scout_fs_root_stat(const struct scout_fs *fs, struct stat *ret)
+{
+	struct scout_attr attr = {
+	    .mode = S_IFDIR | 0755, .nlink = 2, .uid = getuid(), .gid = getgid()};
+
+	scout_fs_stat(fs, fs->root->ino, &attr, ret);
+}
+
+void scout_fs_reply_err(struct scout_request *r, int err)
+{
+	/* a backend that is stopping looks to users like any filesystem that has gone */
+	if (err == -ESHUTDOWN)
+		err = -ENOTCONN;
+	fuse_reply_err(r->fuse, -err);
+	scout_request_replied(r, err);
+}
+
+/* A request for inode's path, or with name for that child's; its path into path. NULL: replied. */
+static struct scout_request *
+begin(fuse_req_t fuse, enum scout_op op, struct scout_inode *inode, const char *name,
+      char path[PATH_MAX], void (*done)(struct scout_req *, int, const struct scout_result *))
+{
+	struct scout_fs *fs = fuse_req_userdata(fuse);
+	const struct scout_backend *be = inode->backend;
+	unsigned index = inode->backend_index;
+	struct scout_request *r;
+	int err;
+
+	err = scout_inode_path(inode, path, PATH_MAX);
+	if (!be) { /* a lookup in the root: the child is a backend's own directory */
+		for (index = 0; index < fs->nbackends; index++) {
+			if (strcmp(name, fs->backends[index].ops->name) == 0)
+				break;
+		}
+		be = index < fs->nbackends ? &fs->backends[index] : NULL;
+		if (!be)
+			err = -ENOENT;
+	} else if (name && !err) {
+		size_t len = strlen(path), name_len = strlen(name);
+
+		if (name_len > NAME_MAX || len + name_len + 2 > PATH_MAX) {
+			err = -ENAMETOOLONG;
+		} else {
+			if (len > 0)
+				path[len++] = '/';
+			memcpy(path + len, name, name_len + 1);
+		}
+	}
+	if (err) {
+		fuse_reply_err(fuse, -err);
+		return NULL;
+	}
+	r = scout_request_new(fs->requests, fuse, op, inode, be, index, NULL,
+			      be->ops->timeout_ns(be->self, path), done);
+	if (r && name) {
+		r->name = strdup(name);
+		if (!r->name) {
+			scout_fs_reply_err(r, -ENOMEM);
+			scout_request_put(r);
+			return NULL;
+		}
+	}
+	if (!r) {
+		fuse_reply_err(fuse, ENOMEM);
+		return NULL;
+	}
+	scout_request_start(r);
+	return r;
+}
+
+/* A name that is known to be missing, for as long as the backend says. */
+static void reply_missing(struct scout_request *r, const struct scout_result *res)
+{
+	struct fuse_entry_param e = {.ino = 0, .entry_timeout = res->ttl_ms / 1000.0};
+
+	fuse_reply_entry(r->fuse, &e);
+	scout_request_replied(r, -ENOENT);
+}
+
+static void reply_entry(struct scout_request *r, const struct scout_result *res)
+{
+	struct scout_fs *fs = fuse_req_userdata(r->fuse);
+	struct fuse_entry_param e = {0};
+	struct scout_inode *inode;
+
+	inode = scout_inode_lookup(r->inode, r->name, r->backend, r->backend_index);
+	if (!inode) {
+		scout_fs_reply_err(r, -ENOMEM);
+		return;
+	}
+	(void)scout_inode_saw(inode,
+			      res->attr.version); /* the entry brings the kernel up to date */
+	scout_fs_stat(fs, inode->ino, &res->attr, &e.attr);
+	e.ino = (fuse_ino_t)inode;
+	e.attr_timeout = e.entry_timeout = res->ttl_ms / 1000.0;
+	/* once replied, the kernel may forget the inode at any time */
+	if (fuse_reply_entry(r->fuse, &e) != 0)
+		scout_inode_forget(inode, 1);
+	scout_request_replied(r, 0);
+}
+
+static void lookup_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct scout_request *r = scout_request_of(req);
+
+	if (scout_request_claim(r)) {
+		if (err == -ENOENT && res)
+			reply_missing(r, res);
+		else if (err)
+			scout_fs_reply_err(r, err);
+		else
+			reply_entry(r, res);
+	}
+	scout_request_put(r);
+}
+
+void scout_fs_lookup(fuse_req_t fuse, fuse_ino_t parent, const char *name)
+{
+	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), parent);
+	char path[PATH_MAX];
+	struct scout_request *r;
+
+	r = begin(fuse, SCOUT_OP_LOOKUP, inode, name, path, lookup_done);
+	if (r)
+		r->backend->ops->getattr(r->backend->self, path, &r->base);
+}
+
+void scout_fs_forget(fuse_req_t fuse, fuse_ino_t ino, uint64_t lookups)
+{
+	scout_inode_forget(scout_fs_inode(fuse_req_userdata(fuse), ino), lookups);
+	fuse_reply_none(fuse);
+}
+
+void scout_fs_forget_multi(fuse_req_t fuse, size_t count, struct fuse_forget_data *forgets)
+{
+	struct scout_fs *fs = fuse_req_userdata(fuse);
+
+	for (size_t i = 0; i < count; i++)
+		scout_inode_forget(scout_fs_inode(fs, forgets[i].ino), forgets[i].nlookup);
+	fuse_reply_none(fuse);
+}
+
+static void getattr_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct scout_request *r = scout_request_of(req);
+	struct stat st;
+
+	if (scout_request_claim(r)) {
+		if (err) {
+			scout_fs_reply_err(r, err);
+		} else {
+			(void)scout_inode_saw(r->inode, res->attr.version);
+			scout_fs_stat(fuse_req_userdata(r->fuse), r->inode->ino, &res->attr, &st);
+			fuse_reply_attr(r->fuse, &st, res->ttl_ms / 1000.0);
+			scout_request_replied(r, 0);
+		}
+	}
+	scout_request_put(r);
+}
+
+void scout_fs_getattr(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct scout_fs *fs = fuse_req_userdata(fuse);
+	char path[PATH_MAX];
+	struct scout_request *r;
+	struct stat st;
+
+	(void)fi; /* attributes are the path's, so that all who have it open see the same */
+	if (ino == FUSE_ROOT_ID) {
+		scout_fs_root_stat(fs, &st);
+		fuse_reply_attr(fuse, &st, 3600);
+		return;
+	}
+	r = begin(fuse, SCOUT_OP_GETATTR, scout_fs_inode(fs, ino), NULL, path, getattr_done);
+	if (r)
+		r->backend->ops->getattr(r->backend->self, path, &r->base);
+}
+
+static void readlink_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct scout_request *r = scout_request_of(req);
+
+	if (scout_request_claim(r)) {
+		if (err) {
+			scout_fs_reply_err(r, err);
+		} else {
+			fuse_reply_readlink(r->fuse, res->target);
+			scout_request_replied(r, 0);
+		}
+	}
+	scout_request_put(r);
+}
+
+void scout_fs_readlink(fuse_req_t fuse, fuse_ino_t ino)
+{
+	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), ino);
+	char path[PATH_MAX];
+	struct scout_request *r;
+
+	r = begin(fuse, SCOUT_OP_READLINK, inode, NULL, path, readlink_done);
+	if (r)
+		r->backend->ops->readlink(r->backend->self, path, &r->base);
+}
+
+static void reply_open(struct scout_request *r, const struct scout_result *res)
+{
+	struct scout_fs *fs = fuse_req_userdata(r->fuse);
+	uint64_t version = res->open.attr.version;
+	struct fuse_file_info fi = {.direct_io = res->open.direct_io};
+	struct scout_file *f;
+
+	f = scout_file_new(fs->files, r->inode, r->backend, res->open.handle, false);
+	if (!f) {
+		r->backend->ops->release(r->backend->self, res->open.handle);
+		scout_fs_reply_err(r, -ENOMEM);
+		return;
+	}
+	f->timeout_ns = r->timeout_ns;
+	f->version = version;
+	/* The kernel may still believe the old size: have it ask again before it reads. */
+	if (scout_inode_saw(r->inode, version))
+		(void)fuse_lowlevel_notify_inval_inode(fs->session, (fuse_ino_t)r->inode, -1, 0);
+	fi.keep_cache = scout_inode_keeps_cache(r->inode, version) && !fi.direct_io;
+	fi.fh = (uintptr_t)f;
+	if (fuse_reply_open(r->fuse, &fi) != 0)
+		scout_file_close(f);
+	scout_request_replied(r, 0);
+}
+
+static void open_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct scout_request *r = scout_request_of(req);
+
+	if (scout_request_claim(r)) {
+		if (err)
+			scout_fs_reply_err(r, err);
+		else
+			reply_open(r, res);
+	} else if (!err) {
+		r->backend->ops->release(r->backend->self, res->open.handle);
+	}
+	scout_request_put(r);
+}
+
+void scout_fs_open(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), ino);
+	char path[PATH_MAX];
+	struct scout_request *r;
+
+	if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)) {
+		fuse_reply_err(fuse, EROFS);
+		return;
+	}
+	r = begin(fuse, SCOUT_OP_OPEN, inode, NULL, path, open_done);
+	if (r)
+		r->backend->ops->open(r->backend->self, path, fi->flags, &r->base);
+}
+
+static void read_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct scout_request *r = scout_request_of(req);
+
+	if (scout_request_claim(r)) {
+		if (err) {
+			scout_fs_reply_err(r, err);
+		} else {
+			fuse_reply_iov(r->fuse, res->data.iov, res->data.count);
+			scout_request_replied(r, 0);
+		}
+	}
+	scout_request_put(r);
+}
+
+void scout_fs_read(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset,
+		   struct fuse_file_info *fi)
+{
+	struct scout_fs *fs = fuse_req_userdata(fuse);
+	struct scout_file *f = scout_fs_file(fi);
+	struct scout_request *r;
+
+	(void)ino; /* the file knows it */
+	r = scout_request_new(fs->requests, fuse, SCOUT_OP_READ, f->inode, f->backend,
+			      f->inode->backend_index, f, f->timeout_ns, read_done);
+	if (!r) {
+		fuse_reply_err(fuse, ENOMEM);
+		return;
+	}
+	scout_request_start(r);
+	f->backend->ops->read(f->backend->self, f->handle, (uint64_t)offset, size,
+			      scout_inode_version(f->inode, f->version), &r->base);
+}
+
+void scout_fs_release(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino; /* the file knows it */
+	scout_file_close(scout_fs_file(fi));
+	fuse_reply_err(fuse, 0);
+}
+
+void scout_fs_statfs(fuse_req_t fuse, fuse_ino_t ino)
+{
+	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), ino);
+	struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = NAME_MAX};
+	char path[PATH_MAX];
+
+	if (inode->backend && scout_inode_path(inode, path, sizeof(path)) == 0)
+		inode->backend->ops->statfs(inode->backend->self, path, &st);
+	fuse_reply_statfs(fuse, &st);
+}

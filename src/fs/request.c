@@ -1,0 +1,241 @@
+/* Requests in flight: claim, deadline, interrupt; see request.h.
+ *
+ * The table is split into shards, each with its own lock, so that requests do not meet there. */
+#include "fs/request.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "scoutfs/clock.h"
+#include "scoutfs/lock.h"
+#include "scoutfs/log.h"
+
+#define SHARDS 16
+#define SWEEP_NS (100 * SCOUT_NS_PER_MS)
+#define SWEEP_AT_ONCE 64
+
+struct shard {
+	struct scout_mutex lock;
+	TAILQ_HEAD(, scout_request) requests; /* under lock */
+};
+
+struct scout_requests {
+	struct scout_metrics *metrics; /* immutable */
+	struct shard shards[SHARDS];
+	struct scout_mutex lock; /* for wake */
+	pthread_cond_t wake;
+	bool stop; /* under lock */
+	pthread_t sweeper;
+};
+
+static struct shard *shard_of(struct scout_request *r)
+{
+	return &r->table->shards[((uintptr_t)r >> 8) % SHARDS];
+}
+
+static void put_refs(struct scout_request *r, int refs)
+{
+	if (atomic_fetch_sub_explicit(&r->refs, refs, memory_order_acq_rel) != refs)
+		return;
+	if (r->file)
+		scout_file_unref(r->file);
+	scout_inode_unpin(r->inode);
+	free(r->name);
+	free(r);
+}
+
+void scout_request_put(struct scout_request *r)
+{
+	put_refs(r, 1);
+}
+
+static bool claim(struct scout_request *r)
+{
+	return !atomic_exchange(&r->claimed, true);
+}
+
+bool scout_request_claim(struct scout_request *r)
+{
+	if (!claim(r))
+		return false;
+	/* waits for an interrupt that is looking at r just now, and bars later ones */
+	fuse_req_interrupt_func(r->fuse, NULL, NULL);
+	return true;
+}
+
+void scout_request_replied(struct scout_request *r, int err)
+{
+	struct scout_metrics *metrics = r->table->metrics;
+	struct scout_op_metrics *m = &metrics->ops[r->backend_index][r->op];
+	struct shard *shard = shard_of(r);
+	unsigned result = (unsigned)-err;
+
+	scout_count(&m->result[result < SCOUT_ERRNO_MAX ? result : EIO], 1);
+	scout_hist_add(&m->latency, scout_now_ns() - r->start_ns);
+	atomic_fetch_sub_explicit(&metrics->in_flight, 1, memory_order_relaxed);
+	scout_lock(&shard->lock);
+	TAILQ_REMOVE(&shard->requests, r, link);
+	scout_unlock(&shard->lock);
+	put_refs(r, 1);
+}
+
+/* Called by a FUSE worker that holds libfuse's lock of this request. */
+static void interrupted(fuse_req_t fuse, void *arg)
+{
+	struct scout_request *r = arg;
+
+	if (!claim(r))
+		return;
+	atomic_store_explicit(&r->base.unwanted, true, memory_order_relaxed);
+	scout_count(&r->table->metrics->interrupted, 1);
+	fuse_reply_err(fuse, EINTR);
+	scout_request_replied(r, -EINTR);
+}
+
+/* Replies err in place of the backend; r is referenced by the caller. */
+static void give_up(struct scout_request *r, int err)
+{
+	if (!scout_request_claim(r))
+		return;
+	atomic_store_explicit(&r->base.unwanted, true, memory_order_relaxed);
+	fuse_reply_err(r->fuse, -err);
+	scout_request_replied(r, err);
+}
+
+/* Gives up with err the requests of one shard that are late at now_ns; true when there may be more. */
+static bool sweep(struct scout_requests *table, struct shard *shard, uint64_t now_ns, int err)
+{
+	struct scout_request *late[SWEEP_AT_ONCE], *r;
+	size_t count = 0;
+
+	scout_lock(&shard->lock);
+	TAILQ_FOREACH (r, &shard->requests, link) {
+		if (count == SWEEP_AT_ONCE)
+			break;
+		if (atomic_load(&r->deadline_ns) > now_ns || atomic_load(&r->claimed))
+			continue;
+		atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+		late[count++] = r;
+	}
+	scout_unlock(&shard->lock);
+	for (size_t i = 0; i < count; i++) {
+		if (err == -ETIMEDOUT) {
+			scout_count(&table->metrics->timed_out, 1);
+			scout_warn("%s: %s: no answer within its time (ETIMEDOUT)",
+				   late[i]->backend->ops->name, scout_op_name(late[i]->op));
+		}
+		give_up(late[i], err);
+		put_refs(late[i], 1);
+	}
+	return count == SWEEP_AT_ONCE;
+}
+
+static void *sweeper(void *arg)
+{
+	struct scout_requests *table = arg;
+	bool stop = false;
+
+	while (!stop) {
+		scout_lock(&table->lock);
+		if (!table->stop)
+			scout_cond_wait(&table->wake, &table->lock, scout_now_ns() + SWEEP_NS);
+		stop = table->stop;
+		scout_unlock(&table->lock);
+		for (size_t i = 0; !stop && i < SHARDS; i++) {
+			while (sweep(table, &table->shards[i], scout_now_ns(), -ETIMEDOUT))
+				;
+		}
+	}
+	return NULL;
+}
+
+int scout_requests_new(struct scout_metrics *metrics, struct scout_requests **ret)
+{
+	struct scout_requests *table = calloc(1, sizeof(*table));
+	int err;
+
+	if (!table)
+		return -ENOMEM;
+	table->metrics = metrics;
+	for (size_t i = 0; i < SHARDS; i++) {
+		scout_mutex_init(&table->shards[i].lock, SCOUT_LOCK_REQUESTS);
+		TAILQ_INIT(&table->shards[i].requests);
+	}
+	scout_mutex_init(&table->lock, SCOUT_LOCK_LEAF);
+	scout_cond_init(&table->wake);
+	err = scout_thread_start(&table->sweeper, "fs-deadlines", sweeper, table);
+	if (err) {
+		free(table);
+		return err;
+	}
+	*ret = table;
+	return 0;
+}
+
+void scout_requests_abort(struct scout_requests *table)
+{
+	for (size_t i = 0; i < SHARDS; i++) {
+		while (sweep(table, &table->shards[i], UINT64_MAX, -ENOTCONN))
+			;
+	}
+}
+
+void scout_requests_free(struct scout_requests *table)
+{
+	if (!table)
+		return;
+	scout_lock(&table->lock);
+	table->stop = true;
+	pthread_cond_signal(&table->wake);
+	scout_unlock(&table->lock);
+	pthread_join(table->sweeper, NULL);
+	for (size_t i = 0; i < SHARDS; i++) {
+		assert(TAILQ_EMPTY(&table->shards[i].requests));
+		scout_mutex_destroy(&table->shards[i].lock);
+	}
+	pthread_cond_destroy(&table->wake);
+	scout_mutex_destroy(&table->lock);
+	free(table);
+}
+
+struct scout_request *
+scout_request_new(struct scout_requests *table, fuse_req_t fuse, enum scout_op op,
+		  struct scout_inode *inode, const struct scout_backend *backend,
+		  unsigned backend_index, struct scout_file *file, uint64_t timeout_ns,
+		  void (*done)(struct scout_req *, int, const struct scout_result *))
+{
+	struct scout_request *r = calloc(1, sizeof(*r));
+	struct shard *shard;
+
+	if (!r)
+		return NULL;
+	r->base.done = done;
+	r->table = table;
+	r->fuse = fuse;
+	r->op = op;
+	r->inode = inode;
+	r->backend = backend;
+	r->backend_index = backend_index;
+	r->file = file;
+	r->start_ns = scout_now_ns();
+	r->timeout_ns = timeout_ns;
+	atomic_init(&r->deadline_ns, UINT64_MAX);
+	atomic_init(&r->refs, 2);
+	scout_inode_pin(inode);
+	if (file)
+		scout_file_ref(file);
+	atomic_fetch_add_explicit(&table->metrics->in_flight, 1, memory_order_relaxed);
+	shard = shard_of(r);
+	scout_lock(&shard->lock);
+	TAILQ_INSERT_TAIL(&shard->requests, r, link);
+	scout_unlock(&shard->lock);
+	return r;
+}
+
+void scout_request_start(struct scout_request *r)
+{
+	fuse_req_interrupt_func(r->fuse, interrupted, r);
+	/* r is still the backend's, also when the interrupt came and replied */
+	atomic_store(&r->deadline_ns, r->start_ns + r->timeout_ns);
+}

@@ -1,0 +1,69 @@
+/* One request of the kernel on its way through a backend.
+ *
+ * It is replied to exactly once, by whoever is first: the completion (any thread), the deadline (the
+ * table's thread) or the interrupt (a FUSE worker). Whoever wins scout_request_claim() replies. It is
+ * freed when both its sides are done with it: the kernel's (replied) and the backend's (completed). */
+#ifndef SCOUTFS_FS_REQUEST_H
+#define SCOUTFS_FS_REQUEST_H
+
+#include <fuse_lowlevel.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "fs/file.h"
+#include "fs/inode.h"
+#include "scoutfs/backend.h"
+#include "scoutfs/metrics.h"
+
+struct scout_requests;
+
+struct scout_request {
+	struct scout_req base; /* what the backend sees */
+	struct scout_requests *table;
+	fuse_req_t fuse;
+	enum scout_op op;
+	struct scout_inode *inode;           /* pinned; the parent in a lookup */
+	const struct scout_backend *backend; /* inode's, but for lookups in the root */
+	unsigned backend_index;
+	struct scout_file *file; /* referenced, or NULL */
+	uint64_t offset;         /* readdir */
+	size_t size;             /* readdir */
+	bool plus;               /* readdir */
+	char *name;              /* lookup: the child's, owned */
+	uint64_t start_ns, timeout_ns;
+	_Atomic uint64_t deadline_ns; /* never, until it is started */
+	atomic_bool claimed;
+	atomic_int refs;
+	TAILQ_ENTRY(scout_request) link; /* under the shard's lock */
+};
+
+/* The requests in flight and the thread that ends what is late. */
+int scout_requests_new(struct scout_metrics *metrics, struct scout_requests **ret);
+/* Replies ENOTCONN to all that is pending; what comes later completes into nothing. */
+void scout_requests_abort(struct scout_requests *table);
+void scout_requests_free(struct scout_requests *table); /* all completed; NULL is fine */
+
+/* A request in the table, whose done is `done`; NULL when there is no memory. Pins inode, references
+ * file. timeout_ns from now on it is late. */
+struct scout_request *
+scout_request_new(struct scout_requests *table, fuse_req_t fuse, enum scout_op op,
+		  struct scout_inode *inode, const struct scout_backend *backend,
+		  unsigned backend_index, struct scout_file *file, uint64_t timeout_ns,
+		  void (*done)(struct scout_req *, int, const struct scout_result *));
+/* Lets interrupts and the deadline come. Last before the backend is called, when all fields are set. */
+void scout_request_start(struct scout_request *r);
+
+/* At completion: true when the caller is to reply, by r->fuse, and then call scout_request_replied. */
+bool scout_request_claim(struct scout_request *r);
+void scout_request_replied(struct scout_request *r, int err);
+/* The backend's side is done; last. */
+void scout_request_put(struct scout_request *r);
+
+static inline struct scout_request *scout_request_of(struct scout_req *req)
+{
+	return (struct scout_request *)req; /* base is its first member */
+}
+
+#endif

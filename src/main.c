@@ -1,0 +1,179 @@
+/* scoutfs: command line, config, mount, backends, serve, end. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "daemon.h"
+#include "options.h"
+#include "scoutfs/backend.h"
+#include "scoutfs/budget.h"
+#include "scoutfs/config.h"
+#include "scoutfs/fs.h"
+#include "scoutfs/log.h"
+#include "scoutfs/metrics.h"
+#include "scoutfs/version.h"
+
+#define EXIT_USAGE 2
+
+/* Sessions, connections and FUSE channels each take a descriptor. */
+#define WANTED_FILES 4096
+
+/* The backends, in the order of the root directory: a new one is its folder and a line here. */
+static int (*const makers[])(const struct scout_env *env, struct scout_backend *ret) = {
+    scout_hosts_new,
+    scout_models_new,
+    scout_control_new,
+};
+
+struct program {
+	struct scout_options options;
+	struct scout_config *config;
+	struct scout_metrics *metrics;
+	struct scout_budget *budget;
+	struct scout_env env;
+	struct scout_backend backends[SCOUT_MAX_BACKENDS];
+	struct scout_fs *fs;
+};
+
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= WANTED_FILES)
+		return;
+	limit.rlim_cur = limit.rlim_max < WANTED_FILES ? limit.rlim_max : WANTED_FILES;
+	(void)setrlimit(RLIMIT_NOFILE, &limit); /* fewer then: connects that fail say so */
+}
+
+static int mount_it(struct program *p)
+{
+	struct scout_options *o = &p->options;
+	char fsname[256];
+	struct scout_fs_options options = {
+	    .mountpoint = o->mountpoint,
+	    .workers = o->single ? 1 : p->config->workers,
+	    .debug = o->debug,
+	    .uid = o->uid,
+	    .gid = o->gid,
+	    .umask = o->umask,
+	};
+	bool named = false;
+	int err = 0;
+
+	for (size_t i = 0; i < o->nmount; i++)
+		named |= strncmp(o->mount[i], "fsname=", 7) == 0;
+	snprintf(fsname, sizeof(fsname), "fsname=%s", o->config ? o->config : "scoutfs");
+	if (!named && !strpbrk(fsname, ",\\"))
+		err = scout_options_add_mount(o, fsname);
+	if (!err)
+		err = scout_options_add_mount(o, "subtype=scoutfs");
+	if (!err && p->config->allow_other)
+		err = scout_options_add_mount(o, "allow_other");
+	options.mount = (const char *const *)o->mount;
+	options.nmount = o->nmount;
+	return err ? err : scout_fs_mount(&options, p->metrics, &p->fs);
+}
+
+static int start_backends(struct program *p)
+{
+	for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++) {
+		int err = makers[i](&p->env, &p->backends[p->env.nbackends]);
+
+		if (!err)
+			p->env.nbackends++;
+		else if (err != -ENOENT)
+			return err;
+	}
+	return 0;
+}
+
+static void stop_backends(struct program *p)
+{
+	for (size_t i = 0; i < p->env.nbackends; i++)
+		p->backends[i].ops->stop(p->backends[i].self);
+}
+
+static int run(struct program *p)
+{
+	enum scout_log_level level = p->options.debug ? SCOUT_LOG_DEBUG : p->config->log_level;
+	int err, ready_fd = -1;
+
+	if (!p->options.foreground) {
+		err = scout_daemon_start(&ready_fd);
+		if (err) {
+			fprintf(stderr, "scoutfs: fork: %s\n", strerror(-err));
+			return err;
+		}
+	}
+	err = scout_log_open(level, p->config->log_file, false);
+	if (err) {
+		fprintf(stderr, "scoutfs: %s: %s\n", p->config->log_file, strerror(-err));
+		return err;
+	}
+	p->metrics = calloc(1, sizeof(*p->metrics));
+	if (!p->metrics || scout_budget_new(p->config->memory, &p->budget)) {
+		fprintf(stderr, "scoutfs: out of memory\n");
+		return -ENOMEM;
+	}
+	err = mount_it(p);
+	if (err)
+		return err;
+	p->env.config = p->config;
+	p->env.budget = p->budget;
+	p->env.metrics = p->metrics;
+	p->env.backends = p->backends;
+	err = start_backends(p);
+	if (err) {
+		fprintf(stderr, "scoutfs: cannot start: %s\n", strerror(-err));
+		stop_backends(p);
+		return err;
+	}
+	if (!p->options.foreground) {
+		if (!p->config->log_file)
+			(void)scout_log_open(level, NULL, true); /* syslog is always there */
+		scout_daemon_ready(ready_fd);
+	}
+	scout_info("mounted on %s", p->options.mountpoint);
+	err = scout_fs_serve(p->fs, p->backends, p->env.nbackends);
+	scout_info("unmounted");
+	return err;
+}
+
+static void clean_up(struct program *p)
+{
+	scout_fs_free(p->fs);
+	for (size_t i = 0; i < p->env.nbackends; i++)
+		p->backends[i].ops->free(p->backends[i].self);
+	scout_budget_free(p->budget);
+	free(p->metrics);
+	scout_config_free(p->config);
+	scout_options_free(&p->options);
+	scout_log_close();
+}
+
+int main(int argc, char **argv)
+{
+	struct program p = {0};
+	int status = EXIT_SUCCESS;
+
+	if (scout_options_parse(argc, argv, stderr, &p.options) < 0) {
+		status = EXIT_USAGE;
+	} else if (p.options.command == SCOUT_HELP) {
+		scout_options_help(stdout);
+	} else if (p.options.command == SCOUT_VERSION) {
+		printf("scoutfs %s\n", SCOUTFS_VERSION);
+	} else if (scout_config_load(p.options.config, (const char *const *)p.options.overrides,
+				     p.options.noverrides, stderr, &p.config) < 0) {
+		status = EXIT_USAGE;
+	} else if (p.options.command == SCOUT_CHECK) {
+		scout_config_print(p.config, stdout);
+	} else {
+		raise_file_limit();
+		status = run(&p) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	}
+	clean_up(&p);
+	return status;
+}
