@@ -93,36 +93,40 @@ static void raise_readahead(const char *mountpoint)
 		close(fd);
 }
 
+static int loop(struct scout_fs *fs)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int err = -ENOMEM;
+
+	if (!config)
+		return err;
+	fuse_loop_cfg_set_clone_fd(config, 1);
+	fuse_loop_cfg_set_max_threads(config, fs->options.workers);
+	fuse_loop_cfg_set_idle_threads(config, fs->options.workers);
+	if (fuse_set_signal_handlers(fs->session) == 0)
+		err = fuse_session_loop_mt(fs->session, config);
+	fuse_remove_signal_handlers(fs->session);
+	fuse_loop_cfg_destroy(config);
+	return err < 0 ? err : 0; /* a signal's number is a clean end */
+}
+
 int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, size_t nbackends)
 {
-	struct fuse_loop_config *config;
 	int err;
 
 	fs->backends = backends;
 	fs->nbackends = nbackends;
 	err = scout_requests_new(fs->metrics, &fs->requests);
-	if (err)
-		return err;
-	config = fuse_loop_cfg_create();
-	if (!config)
-		return -ENOMEM;
-	fuse_loop_cfg_set_clone_fd(config, 1);
-	fuse_loop_cfg_set_max_threads(config, fs->options.workers);
-	fuse_loop_cfg_set_idle_threads(config, fs->options.workers);
-	raise_readahead(fs->mountpoint);
-	if (fuse_set_signal_handlers(fs->session))
-		err = -EINVAL;
-	else
-		err = fuse_session_loop_mt(fs->session, config);
-	fuse_remove_signal_handlers(fs->session);
-	fuse_loop_cfg_destroy(config);
-	scout_requests_abort(fs->requests);
+	if (!err) {
+		raise_readahead(fs->mountpoint);
+		err = loop(fs);
+		scout_requests_abort(fs->requests);
+	}
 	fuse_session_unmount(fs->session);
 	fs->mounted = false;
 	for (size_t i = 0; i < nbackends; i++)
 		backends[i].ops->stop(backends[i].self);
-	/* a signal's number is a clean end */
-	return err < 0 ? err : 0;
+	return err;
 }
 
 void scout_fs_free(struct scout_fs *fs)
