@@ -64,8 +64,9 @@ void scout_lock(struct scout_mutex *m)
 
 void scout_unlock(struct scout_mutex *m)
 {
-	pthread_mutex_unlock(&m->mutex);
 	note_unlocked(m->rank);
+	/* last: whoever takes it next may free what m is part of */
+	pthread_mutex_unlock(&m->mutex);
 }
 
 void scout_cond_init(pthread_cond_t *c)

@@ -1,0 +1,168 @@
+/* The inode table: stable numbers, paths, lifetimes. */
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fs/inode.h"
+
+static const struct scout_backend_ops split_ops = {.name = "hosts", .split = true};
+static const struct scout_backend_ops whole_ops = {.name = "models"};
+static const struct scout_backend hosts = {&split_ops, NULL}, models = {&whole_ops, NULL};
+
+static int new_table(void **state)
+{
+	return scout_inodes_new((struct scout_inode **)state);
+}
+
+static int free_table(void **state)
+{
+	scout_inodes_free(*state);
+	return 0;
+}
+
+static struct scout_inode *walk(struct scout_inode *root, const struct scout_backend *be,
+				const char *path)
+{
+	struct scout_inode *at = root, *next;
+	char copy[PATH_MAX], *save;
+
+	strcpy(copy, path);
+	for (char *name = strtok_r(copy, "/", &save); name; name = strtok_r(NULL, "/", &save)) {
+		next = scout_inode_lookup(at, name, be, 0);
+		assert_non_null(next);
+		if (at != root)
+			scout_inode_forget(at, 1);
+		at = next;
+	}
+	return at;
+}
+
+static void the_same_name_is_the_same_inode(void **state)
+{
+	struct scout_inode *a = walk(*state, &hosts, "hosts/web1/etc");
+	struct scout_inode *b = walk(*state, &hosts, "hosts/web1/etc");
+
+	assert_ptr_equal(a, b);
+	assert_int_equal(a->lookups, 2);
+	scout_inode_forget(a, 2);
+}
+
+static void paths_start_below_the_backend(void **state)
+{
+	struct scout_inode *deep = walk(*state, &hosts, "hosts/web1/etc/ssh/sshd_config");
+	struct scout_inode *top = walk(*state, &hosts, "hosts");
+	char path[PATH_MAX];
+
+	assert_int_equal(scout_inode_path(deep, path, sizeof(path)), 0);
+	assert_string_equal(path, "web1/etc/ssh/sshd_config");
+	assert_int_equal(scout_inode_path(top, path, sizeof(path)), 0);
+	assert_string_equal(path, "");
+	assert_int_equal(scout_inode_path(deep, path, 24), -ENAMETOOLONG);
+	assert_int_equal(scout_inode_path(deep, path, 25), 0);
+	scout_inode_forget(deep, 1);
+	scout_inode_forget(top, 1);
+}
+
+static void numbers_come_from_the_path_alone(void **state)
+{
+	struct scout_inode *other, *a, *b;
+
+	assert_int_equal(scout_inodes_new(&other), 0);
+	a = walk(*state, &hosts, "hosts/web1/etc/passwd");
+	(void)walk(other, &hosts, "hosts/zzz");
+	b = walk(other, &hosts, "hosts/web1/etc/passwd");
+	assert_int_equal(a->ino, b->ino);
+	assert_int_equal(a->ino, scout_inode_number(a->parent, "passwd"));
+	assert_int_not_equal(a->ino, scout_inode_number(a->parent, "passwe"));
+	assert_int_not_equal(a->ino, scout_inode_number(a->parent->parent, "passwd"));
+	scout_inode_forget(a, 1);
+	scout_inodes_free(other); /* with what is still looked up in it */
+}
+
+static void each_host_has_a_lock_of_its_own(void **state)
+{
+	struct scout_inode *a = walk(*state, &hosts, "hosts/web1/etc");
+	struct scout_inode *b = walk(*state, &hosts, "hosts/web2/etc");
+	struct scout_inode *m = walk(*state, &models, "models/a/main");
+	struct scout_inode *n = walk(*state, &models, "models/b/main");
+
+	assert_ptr_not_equal(a->tree, b->tree);
+	assert_ptr_equal(m->tree, n->tree);
+	assert_ptr_not_equal(a->tree, m->tree);
+	scout_inode_forget(a, 1);
+	scout_inode_forget(b, 1);
+	scout_inode_forget(m, 1);
+	scout_inode_forget(n, 1);
+}
+
+static void nothing_stays_when_all_is_forgotten(void **state)
+{
+	struct scout_inode *root = *state, *deep;
+
+	deep = walk(root, &hosts, "hosts/web1/a/b/c");
+	scout_inode_pin(deep);
+	scout_inode_forget(deep, 1);
+	assert_non_null(root->tree->inodes); /* the pin holds the whole path */
+	scout_inode_unpin(deep);
+	assert_null(root->tree->inodes);
+}
+
+static void caches_are_kept_while_the_version_is_the_same(void **state)
+{
+	struct scout_inode *f = walk(*state, &models, "models/a/main/model.zip");
+
+	assert_int_equal(scout_inode_version(f, 7), 7);
+	assert_false(scout_inode_keeps_cache(f, 1));
+	assert_true(scout_inode_keeps_cache(f, 1));
+	assert_false(scout_inode_keeps_cache(f, 2));
+	assert_false(scout_inode_saw(f, 2));
+	assert_true(scout_inode_saw(f, 3));
+	assert_int_equal(scout_inode_version(f, 7), 3);
+	scout_inode_forget(f, 1);
+}
+
+static void *look_often(void *arg)
+{
+	for (int i = 0; i < 2000; i++) {
+		struct scout_inode *f = walk(arg, &hosts, i % 2 ? "hosts/w/a/b" : "hosts/w/a/c");
+
+		scout_inode_forget(f, 1);
+	}
+	return NULL;
+}
+
+static void many_threads_look_and_forget(void **state)
+{
+	struct scout_inode *root = *state;
+	pthread_t threads[4];
+
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(scout_thread_start(&threads[i], "look", look_often, root), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_null(root->tree->inodes);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, new_table, free_table)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(the_same_name_is_the_same_inode),
+	    TEST(paths_start_below_the_backend),
+	    TEST(numbers_come_from_the_path_alone),
+	    TEST(each_host_has_a_lock_of_its_own),
+	    TEST(nothing_stays_when_all_is_forgotten),
+	    TEST(caches_are_kept_while_the_version_is_the_same),
+	    TEST(many_threads_look_and_forget),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
