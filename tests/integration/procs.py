@@ -1,0 +1,103 @@
+"""Processes and ports: started, waited for and ended by what we know of them, never by name."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+
+
+def wait_for(condition, timeout, what):
+    """The first true value of condition(); TimeoutError after timeout seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {timeout} s")
+        time.sleep(0.01)
+
+
+def free_port():
+    """A loopback port that nobody listens on, below those the kernel gives to clients."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+
+
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def tool(name):
+    """A program's path, also where sbin is not in PATH."""
+    for folder in os.environ.get("PATH", "").split(":") + ["/usr/sbin", "/sbin", "/usr/bin"]:
+        path = os.path.join(folder, name)
+        if folder and os.access(path, os.X_OK):
+            return path
+    raise FileNotFoundError(name)
+
+
+def run(*command, timeout=60, check=True, **more):
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=timeout, check=check, **more)
+
+
+def parents():
+    """{pid: parent} of every process that is not a zombie."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", encoding="latin-1") as f:
+                    state, parent = f.read().rpartition(")")[2].split()[:2]
+            except OSError:
+                continue
+            if state != "Z":
+                found[int(name)] = int(parent)
+    return found
+
+
+def family(pid):
+    """pid and all that descend from it, ancestors first."""
+    above = parents()
+    found = [pid]
+    for one in found:
+        found.extend(child for child, parent in above.items() if parent == one)
+    return found
+
+
+def signal_all(pids, number):
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def end(process, grace=5):
+    """Ends a Popen and all its descendants, waits for it."""
+    if process is None:
+        return
+    pids = family(process.pid) if process.poll() is None else []
+    signal_all(pids, signal.SIGTERM)
+    signal_all(pids, signal.SIGCONT)
+    try:
+        process.wait(grace)
+    except subprocess.TimeoutExpired:
+        pass
+    signal_all([pid for pid in pids[1:] if pid in parents()], signal.SIGKILL)
+    if process.poll() is None:
+        process.kill()
+    process.wait()

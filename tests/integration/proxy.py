@@ -1,0 +1,353 @@
+"""A TCP proxy that behaves as a bad network does, and counts what passes.
+
+Runs on a thread of its own; the knobs may be turned at any time and hold from then on.
+"""
+
+import asyncio
+import socket
+import struct
+import threading
+
+BLOCK = 256 * 1024
+IN_FLIGHT = 64 << 20  # bytes that one direction of a slow link may hold
+
+
+class Proxy:
+    def __init__(self, target_port):
+        self.target_port = target_port
+        self.rtt = 0.0            # seconds, half of it each way
+        self.bytes_per_s = 0      # of a connection, each way; 0: no limit
+        self.refuse = False       # new connections are reset
+        self.black_hole = False   # new connections are accepted, and nothing ever comes
+        self.cut_after = None     # a connection ends (RST) after so many bytes of the server's
+        self.connections = self.most = self.total = 0
+        self.bytes_up = self.bytes_down = 0
+        self._flow = None         # cleared: bytes stay where they are
+        self._tasks = set()
+        self._pairs = set()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self):
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def _call(self, function, *args):
+        """function(*args) on the proxy's thread; its result."""
+        async def call():
+            return function(*args)
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(10)
+
+    def stop(self):
+        if self._thread.is_alive():
+            self._call(self._end.set)
+            self._thread.join(10)
+
+    def stall(self):
+        self._call(self._flow.clear)
+
+    def resume(self):
+        self._call(self._flow.set)
+
+    def cut(self):
+        """Resets every connection there is now."""
+        def cut():
+            for pair in list(self._pairs):
+                self._reset(*pair)
+        self._call(cut)
+
+    def close_listener(self):
+        """The port is closed from now on; connections stay."""
+        self._call(lambda: (self._loop.remove_reader(self._listener), self._accepting.cancel(),
+                            self._listener.close()))
+
+    def reset_counts(self):
+        self.most, self.total = self.connections, 0
+        self.bytes_up = self.bytes_down = 0
+
+    # the proxy's thread
+
+    def _run(self):
+        asyncio.run(self._main())
+
+    async def _main(self):
+        self._loop = asyncio.get_running_loop()
+        self._flow = asyncio.Event()
+        self._flow.set()
+        self._end = asyncio.Event()
+        self._accepting = asyncio.create_task(self._accept())
+        self._ready.set()
+        await self._end.wait()
+        tasks = [self._accepting, *self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._listener.close()
+
+    async def _accept(self):
+        while True:
+            client, _ = await self._loop.sock_accept(self._listener)
+            client.setblocking(False)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.total += 1
+            if self.refuse:
+                self._reset(client)
+                client.close()
+                continue
+            task = asyncio.create_task(self._serve(client))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    def _reset(*sockets):
+        """The peers see RST; the pumps see the end."""
+        for s in sockets:
+            try:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                s.shutdown(socket.SHUT_RD)
+            except OSError:
+                pass
+
+    async def _serve(self, client):
+        self.connections += 1
+        self.most = max(self.most, self.connections)
+        server = socket.socket()
+        server.setblocking(False)
+        pair = (client, server)
+        self._pairs.add(pair)
+        try:
+            if self.black_hole:
+                while await self._loop.sock_recv(client, BLOCK):
+                    pass
+                return
+            await self._loop.sock_connect(server, ("127.0.0.1", self.target_port))
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._exchange(client, server)
+        except OSError:
+            self._reset(client)
+        finally:
+            self._pairs.discard(pair)
+            self.connections -= 1
+            client.close()
+            server.close()
+
+    async def _exchange(self, client, server):
+        """Both directions, until one of them ends with an error or both have ended."""
+        pumps = [asyncio.create_task(self._pump(client, server, up=True)),
+                 asyncio.create_task(self._pump(server, client, up=False))]
+        try:
+            done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:
+            for task in pumps:
+                task.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _pump(self, source, sink, up):
+        queue = asyncio.Queue()
+        room = asyncio.Event()
+        room.set()
+        held = [0]
+        sender = asyncio.create_task(self._send(queue, sink, up, held, room))
+        try:
+            free_at = 0.0
+            while True:
+                data = await self._loop.sock_recv(source, BLOCK)
+                now = self._loop.time()
+                if self.bytes_per_s:
+                    free_at = max(free_at, now) + len(data) / self.bytes_per_s
+                    now = free_at
+                queue.put_nowait((now + self.rtt / 2, data))
+                held[0] += len(data)
+                if not data:
+                    await sender
+                    return
+                if held[0] > IN_FLIGHT:
+                    room.clear()
+                    await room.wait()
+                if sender.done():
+                    sender.result()
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+
+    async def _send(self, queue, sink, up, held, room):
+        passed = 0
+        while True:
+            due, data = await queue.get()
+            wait = due - self._loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            await self._flow.wait()
+            if not data:
+                sink.shutdown(socket.SHUT_WR)
+                return
+            if not up and self.cut_after is not None and passed + len(data) >= self.cut_after:
+                await self._loop.sock_sendall(sink, data[:self.cut_after - passed])
+                raise ConnectionResetError
+            await self._loop.sock_sendall(sink, data)
+            passed += len(data)
+            if up:
+                self.bytes_up += len(data)
+            else:
+                self.bytes_down += len(data)
+            held[0] -= len(data)
+            room.set()
+
+
+class Answer:
+    """What HttpProxy does with one request instead of passing it on untouched."""
+
+    def __init__(self, status=None, cut_after=None, reset=True, corrupt=False, stall=False):
+        self.status = status        # answer this ourselves
+        self.cut_after = cut_after  # end the connection after so many bytes of the body…
+        self.reset = reset          # …by RST, or else politely by FIN
+        self.corrupt = corrupt      # close it in mid-header
+        self.stall = stall          # never answer
+
+
+class Request:
+    def __init__(self, head):
+        lines = head.decode("latin-1").split("\r\n")
+        self.method, self.target, _ = lines[0].split(" ", 2)
+        self.headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            self.headers[name.strip().lower()] = value.strip()
+        self.path = self.target.partition("?")[0]
+        self.query = self.target.partition("?")[2]
+        self.range = self.headers.get("range")
+        self.status = None
+        self.body_bytes = 0  # of the answer, passed on
+
+    def __repr__(self):
+        return f"{self.method} {self.target} {self.range or ''} -> {self.status} {self.body_bytes}"
+
+
+class HttpProxy(Proxy):
+    """Understands the requests: counts them by key and range, and answers some in its own way.
+
+    fault(request) is asked for each, on the proxy's thread, and returns an Answer or None. rtt,
+    bytes_per_s, cut_after, stall are the plain proxy's: put one behind for these.
+    """
+
+    def __init__(self, target_port, fault=None):
+        super().__init__(target_port)
+        self.fault = fault or (lambda request: None)
+        self.requests = []
+
+    def reset_counts(self):
+        super().reset_counts()
+        self.requests = []
+
+    def gets(self, key=None):
+        """GETs of an object (whose path ends with key), not listings."""
+        return [r for r in self.requests if r.method == "GET" and "list-type" not in r.query
+                and (key is None or r.path.endswith(key))]
+
+    def lists(self):
+        return [r for r in self.requests if r.method == "GET" and "list-type" in r.query]
+
+    def body_bytes(self, key=None):
+        return sum(r.body_bytes for r in self.gets(key))
+
+    async def _exchange(self, client, server):
+        pending = {client: b"", server: b""}
+        while True:
+            head = await self._head(client, pending)
+            if head is None:
+                return
+            request = Request(head)
+            self.requests.append(request)
+            answer = self.fault(request) or Answer()
+            if answer.stall:
+                while await self._loop.sock_recv(client, BLOCK):
+                    pass
+                return
+            if answer.status:
+                request.status = answer.status
+                await self._loop.sock_sendall(
+                    client, f"HTTP/1.1 {answer.status} No\r\nContent-Length: 0\r\n\r\n".encode())
+                continue
+            await self._loop.sock_sendall(server, head + b"\r\n\r\n")
+            self.bytes_up += len(head) + 4
+            if not await self._pass_answer(request, answer, client, server, pending):
+                return
+
+    async def _head(self, source, pending):
+        data = pending[source]
+        while b"\r\n\r\n" not in data:
+            more = await self._loop.sock_recv(source, BLOCK)
+            if not more:
+                return None
+            data += more
+        head, _, pending[source] = data.partition(b"\r\n\r\n")
+        return head
+
+    async def _pass_answer(self, request, answer, client, server, pending):
+        """True when the connection may carry another request."""
+        head = await self._head(server, pending)
+        if head is None:
+            raise ConnectionResetError
+        lines = head.decode("latin-1").split("\r\n")
+        request.status = int(lines[0].split()[1])
+        if answer.corrupt:
+            await self._loop.sock_sendall(client, b"HTTP/9.9 garbage\r\n\x00\xff:::\r\n\r\n")
+            raise ConnectionResetError
+        headers = {name.lower(): value.strip() for name, _, value in
+                   (line.partition(":") for line in lines[1:])}
+        await self._loop.sock_sendall(client, head + b"\r\n\r\n")
+        self.bytes_down += len(head) + 4
+        if request.method == "HEAD" or request.status in (204, 304):
+            return True
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            await self._pass_chunked(request, client, server, pending)
+            return True
+        left = int(headers.get("content-length", 0))
+        while left > 0:
+            data = pending[server][:left]
+            pending[server] = pending[server][left:]
+            if not data:
+                data = await self._loop.sock_recv(server, min(left, BLOCK))
+                if not data:
+                    raise ConnectionResetError
+            if answer.cut_after is not None and request.body_bytes + len(data) > answer.cut_after:
+                data = data[:answer.cut_after - request.body_bytes]
+                await self._body(request, client, data)
+                if answer.reset:
+                    raise ConnectionResetError
+                return False
+            await self._body(request, client, data)
+            left -= len(data)
+        return True
+
+    async def _body(self, request, client, data):
+        await self._flow.wait()
+        await self._loop.sock_sendall(client, data)
+        request.body_bytes += len(data)
+        self.bytes_down += len(data)
+
+    async def _pass_chunked(self, request, client, server, pending):
+        """Passes chunks as they are; only their lengths are read, to find the end."""
+        while True:
+            while b"\r\n" not in pending[server]:
+                more = await self._loop.sock_recv(server, BLOCK)
+                if not more:
+                    raise ConnectionResetError
+                pending[server] += more
+            size = pending[server].partition(b"\r\n")[0]
+            whole = len(size) + 2 + int(size.split(b";")[0], 16) + 2
+            while len(pending[server]) < whole:
+                more = await self._loop.sock_recv(server, BLOCK)
+                if not more:
+                    raise ConnectionResetError
+                pending[server] += more
+            await self._body(request, client, pending[server][:whole])
+            pending[server] = pending[server][whole:]
+            if int(size.split(b";")[0], 16) == 0:
+                return

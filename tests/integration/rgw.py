@@ -1,0 +1,142 @@
+"""A throw-away S3 server: Ceph's gateway over one monitor and one object store in memory.
+
+Every path is relative to the folder the daemons are started in, so that its name does not matter.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import uuid
+
+from procs import answers, end, free_port, run, tool, wait_for
+
+CONFIG = """[global]
+fsid = {fsid}
+mon host = [v2:127.0.0.1:{mon_port}/0]
+public addr = 127.0.0.1
+ms bind msgr1 = false
+auth cluster required = none
+auth service required = none
+auth client required = none
+ms cluster mode = crc
+ms service mode = crc
+ms client mode = crc
+ms mon cluster mode = crc
+ms mon service mode = crc
+ms mon client mode = crc
+run dir = .
+crash dir = .
+admin socket =
+keyring = keyring
+log file = $name.log
+log to stderr = false
+mon data = mon
+mon allow pool size one = true
+mon max pg per osd = 1000
+paxos propose interval = 0.02
+paxos min wait = 0.01
+osd data = osd
+osd objectstore = memstore
+memstore device bytes = {memory}
+osd pool default size = 1
+osd pool default min size = 1
+osd pool default pg num = 8
+osd pool default pg autoscale mode = off
+osd crush chooseleaf type = 0
+rgw data = rgw
+rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
+rgw get obj window size = 4194304
+rgw run sync thread = false
+rgw dynamic resharding = false
+"""
+
+
+class Rgw:
+    access_key = "SCOUTFSTESTACCESSKEY"
+    secret_key = "scoutfs/test+secret/0123456789abcdefghij"
+
+    def __init__(self, folder, memory=4 << 30):
+        self.folder = str(folder)
+        self.memory = memory
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.processes = []
+        self._client = None
+
+    def _env(self):
+        return dict(os.environ, CEPH_CONF="ceph.conf")
+
+    def _run(self, *command):
+        try:
+            return run(tool(command[0]), "-c", "ceph.conf", *command[1:], cwd=self.folder,
+                       env=self._env())
+        except subprocess.CalledProcessError as e:
+            raise RuntimeError(f"{e.cmd}: {e.returncode}\n{e.stdout}{e.stderr}") from e
+
+    def _spawn(self, *command):
+        with open(os.path.join(self.folder, command[0] + ".out"), "wb") as out:
+            process = subprocess.Popen([tool(command[0]), "-c", "ceph.conf", *command[1:]],
+                                       cwd=self.folder, env=self._env(), stdin=subprocess.DEVNULL,
+                                       stdout=out, stderr=out, start_new_session=True)
+        self.processes.append(process)
+        return process
+
+    def start(self):
+        mon_port, fsid, osd = free_port(), str(uuid.uuid4()), str(uuid.uuid4())
+        for name in ("mon", "osd", "rgw"):
+            os.makedirs(os.path.join(self.folder, name))
+        with open(os.path.join(self.folder, "ceph.conf"), "w", encoding="utf-8") as f:
+            f.write(CONFIG.format(fsid=fsid, mon_port=mon_port, port=self.port, memory=self.memory))
+        run(tool("monmaptool"), "--create", "--fsid", fsid, "--addv", "a",
+            f"[v2:127.0.0.1:{mon_port}/0]", "--set-min-mon-release", "16", "monmap",
+            cwd=self.folder)
+        self._run("ceph-mon", "--mkfs", "-i", "a", "--monmap", "monmap")
+        self._spawn("ceph-mon", "-i", "a", "-f")
+        self._run("ceph", "osd", "new", osd)
+        self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
+        self._spawn("ceph-osd", "-i", "0", "-f")
+        self._run("radosgw-admin", "user", "create", "--uid", "scout", "--display-name", "scout",
+                  "--access-key", self.access_key, "--secret-key", self.secret_key)
+        gateway = self._spawn("radosgw", "-n", "client.rgw", "-f")
+        wait_for(lambda: answers(self.port) or gateway.poll() is not None, 30, "radosgw")
+        if gateway.poll() is not None:
+            raise RuntimeError("radosgw ended, see " + self.folder)
+        return self
+
+    def stop(self):
+        for process in reversed(self.processes):
+            end(process)
+        self.processes = []
+
+    def freeze(self):
+        self.processes[-1].send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.processes[-1].send_signal(signal.SIGCONT)
+
+    def client(self):
+        if self._client is None:
+            import boto3
+            from botocore.config import Config
+            self._client = boto3.client(
+                "s3", endpoint_url=self.endpoint, region_name="us-east-1",
+                aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key,
+                config=Config(s3={"addressing_style": "path"}, proxies={}))
+        return self._client
+
+    def make_bucket(self, name):
+        self.client().create_bucket(Bucket=name)
+        return name
+
+    def put(self, bucket, key, body):
+        return self.client().put_object(Bucket=bucket, Key=key, Body=body)["ETag"]
+
+    def ini(self, bucket, port=None, secret=True, **more):
+        """The [models] section; port when a proxy stands before it."""
+        lines = ["[models]", f"endpoint = http://127.0.0.1:{port or self.port}",
+                 f"bucket = {bucket}"]
+        if secret:
+            lines += [f"access_key_id = {self.access_key}", f"secret_access_key = {self.secret_key}"]
+        lines += [f"{key} = {value}" for key, value in more.items()]
+        return "\n".join(lines) + "\n"
