@@ -67,7 +67,7 @@ struct scout_config {
 	unsigned max_connecting;
 	char *allow, *block;               /* globs over ssh_config's names, comma-separated */
 	struct scout_host_config defaults; /* what [hosts] says; its name is NULL */
-	struct scout_host_config *hosts; /* sorted by name (strcmp), no two alike */
+	struct scout_host_config *hosts;   /* sorted by name (strcmp), no two alike */
 	size_t nhosts;
 
 	struct scout_models_config models;

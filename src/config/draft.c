@@ -1,0 +1,217 @@
+/* A draft's life: defaults first, then what was read, then what follows from several keys together, and
+ * at last every host as [hosts] overlaid by its own section. One thread. */
+#include "config/draft.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "scoutfs/text.h"
+
+static void *base_of(struct scout_config *c, const struct scout_key *key)
+{
+	return key->sections & SCOUT_SECTION_HOST ? &c->defaults : (void *)c;
+}
+
+int scout_draft_init(struct scout_draft *d, const char *file, FILE *errors)
+{
+	int err = 0;
+
+	memset(d, 0, sizeof(*d));
+	TAILQ_INIT(&d->hosts);
+	d->problems.out = errors;
+	d->problems.file = file;
+	d->config = calloc(1, sizeof(*d->config));
+	if (!d->config)
+		return -ENOMEM;
+	for (size_t i = 0; i < scout_key_count && !err; i++)
+		err = scout_key_set_default(&scout_keys[i], base_of(d->config, &scout_keys[i]));
+	if (err)
+		scout_draft_free(d);
+	return err;
+}
+
+static void clear_host(struct scout_host_config *h)
+{
+	for (size_t i = 0; i < scout_key_count; i++) {
+		if (scout_keys[i].sections & SCOUT_SECTION_HOST)
+			scout_key_clear(&scout_keys[i], h);
+	}
+	free(h->name);
+	h->name = NULL;
+}
+
+void scout_draft_free(struct scout_draft *d)
+{
+	struct scout_draft_host *h;
+
+	HASH_CLEAR(hh, d->by_name);
+	while ((h = TAILQ_FIRST(&d->hosts))) {
+		TAILQ_REMOVE(&d->hosts, h, link);
+		clear_host(&h->host);
+		free(h);
+	}
+	scout_config_free(d->config);
+	d->config = NULL;
+}
+
+void scout_config_free(struct scout_config *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->nhosts; i++)
+		clear_host(&c->hosts[i]);
+	free(c->hosts);
+	for (size_t i = 0; i < scout_key_count; i++)
+		scout_key_clear(&scout_keys[i], base_of(c, &scout_keys[i]));
+	free(c);
+}
+
+int scout_draft_line(const struct scout_draft *d, enum scout_section section, const char *key)
+{
+	return d->key_lines[scout_key_find(section, key) - scout_keys];
+}
+
+const char *scout_draft_secret(const struct scout_draft *d)
+{
+	for (size_t i = 0; i < scout_key_count; i++) {
+		if (scout_keys[i].kind->secret && d->key_lines[i] > 0)
+			return scout_keys[i].name;
+	}
+	return NULL;
+}
+
+/* A key of [models] that is set while another, which it needs, is not. */
+static void need(struct scout_draft *d, const char *set, const char *missing)
+{
+	const struct scout_key *key = scout_key_find(SCOUT_SECTION_MODELS, set);
+	const struct scout_key *other = scout_key_find(SCOUT_SECTION_MODELS, missing);
+
+	if (scout_key_is_set(key, d->config) && !scout_key_is_set(other, d->config) &&
+	    !(d->refused >> (other - scout_keys) & 1))
+		scout_problem(&d->problems, d->key_lines[key - scout_keys],
+			      "%s without %s in [models]", set, missing);
+}
+
+static void check_bucket(struct scout_draft *d)
+{
+	int line = 0;
+
+	if (scout_draft_line(d, SCOUT_SECTION_MODELS, "bucket"))
+		return;
+	for (size_t i = 0; i < scout_key_count; i++) {
+		if ((scout_keys[i].sections & SCOUT_SECTION_MODELS) && d->key_lines[i] &&
+		    (line <= 0 || (d->key_lines[i] > 0 && d->key_lines[i] < line)))
+			line = d->key_lines[i];
+	}
+	if (line)
+		scout_problem(&d->problems, line, "[models] has no bucket");
+}
+
+/* A file that was asked for by name must be there; the default one need not be. */
+static void check_ssh_config(struct scout_draft *d, char **path, int line)
+{
+	if (!*path || access(*path, R_OK) == 0)
+		return;
+	if (line || (errno != ENOENT && errno != ENOTDIR))
+		scout_problem(&d->problems, line, "ssh_config %s: %s", *path, strerror(errno));
+	free(*path);
+	*path = NULL;
+}
+
+static void default_endpoint(struct scout_draft *d)
+{
+	struct scout_models_config *m = &d->config->models;
+	struct scout_text url = {0};
+
+	if (!scout_draft_line(d, SCOUT_SECTION_MODELS, "path_style"))
+		m->path_style = m->endpoint != NULL;
+	if (m->endpoint)
+		return;
+	scout_text_printf(&url, "https://s3.%s.amazonaws.com", m->region);
+	m->endpoint = url.failed ? NULL : scout_text_take(&url);
+	scout_text_free(&url);
+	if (!m->endpoint)
+		d->err = -ENOMEM;
+}
+
+void scout_draft_check(struct scout_draft *d)
+{
+	const size_t ssh_config =
+	    (size_t)(scout_key_find(SCOUT_SECTION_HOST, "ssh_config") - scout_keys);
+	struct scout_draft_host *h;
+
+	check_bucket(d);
+	need(d, "access_key_id", "secret_access_key");
+	need(d, "secret_access_key", "access_key_id");
+	need(d, "session_token", "access_key_id");
+	if (!(d->refused >> ssh_config & 1))
+		check_ssh_config(d, &d->config->defaults.ssh_config, d->key_lines[ssh_config]);
+	TAILQ_FOREACH (h, &d->hosts, link) {
+		if (h->key_lines[ssh_config])
+			check_ssh_config(d, &h->host.ssh_config, h->key_lines[ssh_config]);
+	}
+	default_endpoint(d);
+}
+
+/* What a host does not say itself comes from [hosts]. */
+static int inherit(struct scout_host_config *host, const int *lines,
+		   const struct scout_host_config *defaults)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < scout_key_count && !err; i++) {
+		if ((scout_keys[i].sections & SCOUT_SECTION_HOST) && !(lines && lines[i]))
+			err = scout_key_copy(&scout_keys[i], host, defaults);
+	}
+	return err;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct scout_host_config *x = a, *y = b;
+
+	return strcmp(x->name, y->name);
+}
+
+static int add_name(struct scout_config *c, const char *name)
+{
+	struct scout_host_config *host = &c->hosts[c->nhosts];
+
+	host->name = strdup(name);
+	if (!host->name)
+		return -ENOMEM;
+	c->nhosts++;
+	host->in_ssh_config = true;
+	return inherit(host, NULL, &c->defaults);
+}
+
+int scout_draft_finish(struct scout_draft *d, char *const *names, size_t nnames)
+{
+	struct scout_config *c = d->config;
+	struct scout_draft_host *h;
+	int err = 0;
+
+	c->hosts = calloc(d->nhosts + nnames + 1, sizeof(*c->hosts));
+	if (!c->hosts)
+		return -ENOMEM;
+	for (size_t i = 0; i < nnames && !err; i++) {
+		HASH_FIND(hh, d->by_name, names[i], strlen(names[i]), h);
+		if (h)
+			h->host.in_ssh_config = true;
+		else
+			err = add_name(c, names[i]);
+	}
+	TAILQ_FOREACH (h, &d->hosts, link) {
+		if (err)
+			break;
+		err = inherit(&h->host, h->key_lines, &c->defaults);
+		if (err)
+			break;
+		c->hosts[c->nhosts++] = h->host;
+		memset(&h->host, 0, sizeof(h->host)); /* moved */
+	}
+	qsort(c->hosts, c->nhosts, sizeof(*c->hosts), by_name);
+	return err;
+}

@@ -1,0 +1,328 @@
+/* Which hosts an ssh_config knows: libssh answers for one alias and cannot list them. Only names are
+ * read here, as ssh_config(5) writes them; what they mean stays libssh's. Names with a pattern in them
+ * and those that cannot be a folder are left out, and Match blocks are passed over with what they
+ * include. The file is the user's own, and still everything is bounded: an Include may name itself. */
+#include "config/ssh_names.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <glob.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config/value.h"
+#include "scoutfs/text.h"
+
+#define DEPTH_MAX 16
+#define FILES_MAX 1024
+#define BYTES_MAX ((size_t)16 << 20)
+#define NAMES_MAX ((size_t)100000)
+
+struct scope {
+	const char *folder; /* or NULL */
+	unsigned depth;
+	bool skipping; /* in a Match block */
+};
+
+static int read_stream(struct scout_ssh_names *n, FILE *in, const char *folder, unsigned depth);
+
+static int add(struct scout_ssh_names *n, const char *name)
+{
+	if (n->count == NAMES_MAX)
+		return -E2BIG;
+	if (n->count == n->cap) {
+		size_t cap = n->cap ? n->cap * 2 : 64;
+		char **names = reallocarray(n->names, cap, sizeof(*names));
+
+		if (!names)
+			return -ENOMEM;
+		n->names = names;
+		n->cap = cap;
+	}
+	n->names[n->count] = strdup(name);
+	if (!n->names[n->count])
+		return -ENOMEM;
+	n->count++;
+	return 0;
+}
+
+/* The next word of a line, unquoted in place; NULL at its end, at a comment, or where a quote has no end. */
+static char *next_word(char **at)
+{
+	char *in = *at + strspn(*at, " \t\f\v\r");
+	char *word = in, *out = in;
+	char quote = 0;
+
+	if (*in == '\0' || *in == '#')
+		return NULL;
+	for (; *in && (quote || !isspace((unsigned char)*in)); in++) {
+		if (*in == '\\' &&
+		    (in[1] == '"' || in[1] == '\'' || in[1] == '\\' || (!quote && in[1] == ' '))) {
+			*out++ = *++in;
+		} else if (quote ? *in == quote : *in == '"' || *in == '\'') {
+			quote = quote ? 0 : *in;
+		} else {
+			*out++ = *in;
+		}
+	}
+	if (quote)
+		return NULL;
+	*at = *in ? in + 1 : in;
+	*out = '\0';
+	return word;
+}
+
+/* Splits the keyword off, and one '=' behind it; its arguments begin at *at. */
+static char *take_keyword(char **at)
+{
+	char *word = *at + strspn(*at, " \t\f\v\r");
+	char *end;
+	bool quoted = *word == '"';
+
+	if (quoted)
+		word++;
+	end = word + strcspn(word, quoted ? "\"" : " \t\f\v\r=");
+	*at = end;
+	if (*end) {
+		char *next = end + (quoted ? 1 : 0);
+
+		next += strspn(next, " \t\f\v\r");
+		*at = *next == '=' ? next + 1 : next;
+	}
+	*end = '\0';
+	return word;
+}
+
+static int add_hosts(struct scout_ssh_names *n, char *at)
+{
+	char *word;
+	int err = 0;
+
+	while (!err && (word = next_word(&at))) {
+		if (!strpbrk(word, "*?!") && scout_host_name_is_valid(word))
+			err = add(n, word);
+	}
+	return err;
+}
+
+/* Opens path if it is not a pipe or the like, which could keep us for ever. */
+static FILE *open_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	FILE *in;
+	int err;
+
+	if (fd < 0)
+		return NULL;
+	if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
+		errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+	else if ((in = fdopen(fd, "r")))
+		return in;
+	err = errno;
+	close(fd);
+	errno = err;
+	return NULL;
+}
+
+static int read_file(struct scout_ssh_names *n, const char *path, const char *folder,
+		     unsigned depth)
+{
+	FILE *in;
+	int err;
+
+	if (depth > DEPTH_MAX || n->files == FILES_MAX)
+		return -E2BIG;
+	in = open_file(path);
+	if (!in)
+		return -errno;
+	n->files++;
+	err = read_stream(n, in, folder, depth);
+	fclose(in);
+	return err;
+}
+
+/* Files that are not there or cannot be read are passed over, as ssh does it. */
+static int include_glob(struct scout_ssh_names *n, const struct scope *scope, const char *pattern)
+{
+	glob_t found = {0};
+	int err = 0;
+
+	switch (glob(pattern, GLOB_TILDE, NULL, &found)) {
+	case 0:
+		break;
+	case GLOB_NOSPACE:
+		globfree(&found);
+		return -ENOMEM;
+	default:
+		globfree(&found);
+		return 0;
+	}
+	for (size_t i = 0; i < found.gl_pathc && !err; i++) {
+		err = read_file(n, found.gl_pathv[i], scope->folder, scope->depth + 1);
+		if (err != -E2BIG && err != -ENOMEM)
+			err = 0;
+	}
+	globfree(&found);
+	return err;
+}
+
+static int include(struct scout_ssh_names *n, const struct scope *scope, char *at)
+{
+	char *word;
+	int err = 0;
+
+	while (!err && (word = next_word(&at))) {
+		struct scout_text pattern = {0};
+
+		if (word[0] != '/' && word[0] != '~')
+			scout_text_printf(&pattern, "%s/", scope->folder);
+		scout_text_append(&pattern, word, strlen(word));
+		err = pattern.failed ? -ENOMEM : include_glob(n, scope, pattern.str);
+		scout_text_free(&pattern);
+	}
+	return err;
+}
+
+static int read_line(struct scout_ssh_names *n, struct scope *scope, char *line)
+{
+	char *at = line;
+	char *keyword = take_keyword(&at);
+	char *word;
+
+	if (strcasecmp(keyword, "host") == 0) {
+		scope->skipping = false;
+		return add_hosts(n, at);
+	}
+	if (strcasecmp(keyword, "match") == 0) {
+		word = next_word(&at);
+		scope->skipping = !word || strcasecmp(word, "all") != 0;
+		return 0;
+	}
+	if (strcasecmp(keyword, "include") == 0 && scope->folder && !scope->skipping)
+		return include(n, scope, at);
+	return 0;
+}
+
+static int read_stream(struct scout_ssh_names *n, FILE *in, const char *folder, unsigned depth)
+{
+	struct scope scope = {.folder = folder, .depth = depth};
+	struct scout_text line = {0};
+	int err = 0;
+	int c;
+
+	do {
+		c = getc_unlocked(in);
+		if (c != EOF && c != '\n') {
+			char byte = (char)c;
+
+			if (++n->bytes > BYTES_MAX)
+				err = -E2BIG;
+			else
+				scout_text_append(&line, &byte, 1);
+			continue;
+		}
+		if (line.failed)
+			err = -ENOMEM;
+		/* a line with a NUL in it is no text, and no Host line */
+		else if (line.len > 0 && strlen(line.str) == line.len)
+			err = read_line(n, &scope, line.str);
+		line.len = 0;
+	} while (c != EOF && !err);
+	if (!err && ferror(in))
+		err = -errno;
+	scout_text_free(&line);
+	return err;
+}
+
+int scout_ssh_names_read(struct scout_ssh_names *n, FILE *in, const char *folder)
+{
+	return read_stream(n, in, folder, 0);
+}
+
+int scout_ssh_names_load(struct scout_ssh_names *n, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder =
+	    slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	int err;
+
+	if (!folder)
+		return -ENOMEM;
+	err = read_file(n, path, folder, 0);
+	free(folder);
+	return err;
+}
+
+static bool matches(const char *name, char *const *globs)
+{
+	for (; *globs; globs++) {
+		if (fnmatch(*globs, name, 0) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* text's globs, in one allocation with their strings behind them. */
+static char **split(const char *text)
+{
+	size_t most = strlen(text) / 2 + 2; /* pointers: every second byte a comma, and the end */
+	char **globs = malloc(most * sizeof(*globs) + strlen(text) + 1);
+	size_t count = 0;
+	char *copy, *save, *glob;
+
+	if (!globs)
+		return NULL;
+	copy = memcpy(globs + most, text, strlen(text) + 1);
+	for (glob = strtok_r(copy, ", \t", &save); glob; glob = strtok_r(NULL, ", \t", &save))
+		globs[count++] = glob;
+	globs[count] = NULL;
+	return globs;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int scout_ssh_names_filter(struct scout_ssh_names *n, const char *allow, const char *block)
+{
+	char **allowed = split(allow), **blocked = split(block);
+	size_t kept = 0;
+	int err = 0;
+
+	if (!allowed || !blocked) {
+		err = -ENOMEM;
+		goto out;
+	}
+	if (n->count > 0)
+		qsort(n->names, n->count, sizeof(*n->names), compare);
+	for (size_t i = 0; i < n->count; i++) {
+		char *name = n->names[i];
+
+		if ((kept > 0 && strcmp(n->names[kept - 1], name) == 0) ||
+		    !matches(name, allowed) || matches(name, blocked))
+			free(name);
+		else
+			n->names[kept++] = name;
+	}
+	n->count = kept;
+out:
+	free(allowed);
+	free(blocked);
+	return err;
+}
+
+void scout_ssh_names_free(struct scout_ssh_names *n)
+{
+	for (size_t i = 0; i < n->count; i++)
+		free(n->names[i]);
+	free(n->names);
+	memset(n, 0, sizeof(*n));
+}
