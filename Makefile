@@ -102,7 +102,7 @@ libfuzzer: $(FUZZ_TARGETS:%=$(BUILD)/libfuzzer/%)
 # Every C file through clang, which warns of other things than gcc.
 CLANG_OK := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*.c src/*/*.c tests/unit/*/*.c tests/fuzz/*.c))
 $(BUILD)/clang/%.ok: %.c
-	$(call quietly,CLANG,clang -fsyntax-only $(CFLAGS_ALL) -MMD -MP -MF $@.d -MT $@ $< && touch $@)
+	$(call quietly,CLANG,clang -fsyntax-only -Werror $(CFLAGS_ALL) -MMD -MP -MF $@.d -MT $@ $< && touch $@)
 
 .PHONY: unit test-programs
 unit: $(UNIT_BIN)
