@@ -14,6 +14,7 @@ struct scout_fs {
 	struct fuse_session *session;    /* immutable */
 	char *mountpoint;                /* immutable, absolute */
 	bool mounted;                    /* main thread only */
+	struct timespec start;           /* immutable, wall clock: the root's times */
 	struct scout_inode *root;        /* immutable */
 	struct scout_requests *requests; /* immutable */
 	struct scout_files *files;       /* immutable */
@@ -41,6 +42,10 @@ void scout_fs_readdirplus(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t of
 			  struct fuse_file_info *fi);
 
 extern const struct fuse_lowlevel_ops scout_fs_ops;
+
+/* dirops.c: after the mount; 0 or -errno. And from the init operation, as its last act. */
+int scout_fs_carry_bytes(struct fuse_session *session);
+void scout_fs_answering_init(void);
 
 static inline struct scout_inode *scout_fs_inode(struct scout_fs *fs, fuse_ino_t ino)
 {

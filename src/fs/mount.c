@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs/fs.h"
@@ -22,6 +23,7 @@ int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics 
 		return -ENOMEM;
 	fs->options = *options;
 	fs->metrics = metrics;
+	clock_gettime(CLOCK_REALTIME, &fs->start);
 	fs->mountpoint = realpath(options->mountpoint, NULL);
 	if (!fs->mountpoint) {
 		err = -errno;
@@ -46,7 +48,9 @@ int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics 
 	if (fuse_session_mount(fs->session, fs->mountpoint))
 		goto out;
 	fs->mounted = true;
-	err = 0;
+	err = scout_fs_carry_bytes(fs->session);
+	if (err)
+		goto out;
 	*ret = fs;
 	fs = NULL;
 out:

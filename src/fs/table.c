@@ -20,6 +20,8 @@ static void init(void *arg, struct fuse_conn_info *conn)
 	conn->max_readahead = MAX_READAHEAD;
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
+	if (conn->want & FUSE_CAP_PARALLEL_DIROPS)
+		scout_fs_answering_init();
 }
 
 static void refuse(fuse_req_t fuse)
