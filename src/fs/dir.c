@@ -23,9 +23,9 @@ static void opendir_reply(struct scout_request *r, void *handle)
 {
 	struct scout_fs *fs = fuse_req_userdata(r->fuse);
 	struct fuse_file_info fi = {0};
-	struct scout_file *f;
+	struct scout_fh *f;
 
-	f = scout_file_new(fs->files, r->inode, r->backend, handle, true);
+	f = scout_fh_new(fs->fhs, r->inode, r->backend, handle, true);
 	if (!f) {
 		r->backend->ops->releasedir(r->backend->self, handle);
 		scout_fs_reply_err(r, -ENOMEM);
@@ -34,7 +34,7 @@ static void opendir_reply(struct scout_request *r, void *handle)
 	f->timeout_ns = r->timeout_ns;
 	fi.fh = (uintptr_t)f;
 	if (fuse_reply_open(r->fuse, &fi) != 0)
-		scout_file_close(f);
+		scout_fh_close(f);
 	scout_request_replied(r, 0);
 }
 
@@ -63,13 +63,13 @@ void scout_fs_opendir(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi
 	int err;
 
 	if (!be) {
-		struct scout_file *f = scout_file_new(fs->files, inode, NULL, NULL, true);
+		struct scout_fh *f = scout_fh_new(fs->fhs, inode, NULL, NULL, true);
 
 		fi->fh = (uintptr_t)f;
 		if (!f)
 			fuse_reply_err(fuse, ENOMEM);
 		else if (fuse_reply_open(fuse, fi) != 0)
-			scout_file_close(f);
+			scout_fh_close(f);
 		return;
 	}
 	err = scout_inode_path(inode, path, sizeof(path));
@@ -207,7 +207,7 @@ static void reply_fixed(fuse_req_t fuse, struct scout_inode *inode, size_t size,
 	fuse_reply_buf(fuse, buf, len);
 }
 
-static void list(fuse_req_t fuse, size_t size, uint64_t offset, struct scout_file *f, bool plus)
+static void list(fuse_req_t fuse, size_t size, uint64_t offset, struct scout_fh *f, bool plus)
 {
 	struct scout_fs *fs = fuse_req_userdata(fuse);
 	struct scout_request *r;
@@ -233,12 +233,12 @@ void scout_fs_readdir(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset
 		      struct fuse_file_info *fi)
 {
 	(void)ino; /* the file knows it */
-	list(fuse, size, (uint64_t)offset, scout_fs_file(fi), false);
+	list(fuse, size, (uint64_t)offset, scout_fs_fh(fi), false);
 }
 
 void scout_fs_readdirplus(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset,
 			  struct fuse_file_info *fi)
 {
 	(void)ino; /* the file knows it */
-	list(fuse, size, (uint64_t)offset, scout_fs_file(fi), true);
+	list(fuse, size, (uint64_t)offset, scout_fs_fh(fi), true);
 }

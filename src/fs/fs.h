@@ -4,7 +4,7 @@
 
 #include <fuse_lowlevel.h>
 
-#include "fs/file.h"
+#include "fs/fh.h"
 #include "fs/inode.h"
 #include "fs/request.h"
 #include "scoutfs/fs.h"
@@ -17,7 +17,7 @@ struct scout_fs {
 	struct timespec start;           /* immutable, wall clock: the root's times */
 	struct scout_inode *root;        /* immutable */
 	struct scout_requests *requests; /* immutable */
-	struct scout_files *files;       /* immutable */
+	struct scout_fhs *fhs;           /* immutable */
 	struct scout_metrics *metrics;   /* immutable */
 
 	const struct scout_backend *backends; /* immutable while serving */
@@ -52,9 +52,9 @@ static inline struct scout_inode *scout_fs_inode(struct scout_fs *fs, fuse_ino_t
 	return ino == FUSE_ROOT_ID ? fs->root : (struct scout_inode *)ino;
 }
 
-static inline struct scout_file *scout_fs_file(const struct fuse_file_info *fi)
+static inline struct scout_fh *scout_fs_fh(const struct fuse_file_info *fi)
 {
-	return (struct scout_file *)(uintptr_t)fi->fh;
+	return (struct scout_fh *)(uintptr_t)fi->fh;
 }
 
 /* attr as the kernel sees it, with the mount's uid, gid and umask. */

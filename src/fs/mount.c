@@ -30,7 +30,7 @@ int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics 
 		fprintf(stderr, "scoutfs: %s: %s\n", options->mountpoint, strerror(errno));
 		goto out;
 	}
-	if (scout_inodes_new(&fs->root) || scout_files_new(&fs->files))
+	if (scout_inodes_new(&fs->root) || scout_fhs_new(&fs->fhs))
 		goto out;
 	if (fuse_opt_add_arg(&args, "scoutfs"))
 		goto out;
@@ -137,14 +137,14 @@ void scout_fs_free(struct scout_fs *fs)
 {
 	if (!fs)
 		return;
-	if (fs->files)
-		scout_files_release(fs->files);
+	if (fs->fhs)
+		scout_fhs_release(fs->fhs);
 	scout_requests_free(fs->requests);
 	if (fs->mounted)
 		fuse_session_unmount(fs->session);
 	if (fs->session)
 		fuse_session_destroy(fs->session);
-	scout_files_free(fs->files);
+	scout_fhs_free(fs->fhs);
 	if (fs->root)
 		scout_inodes_free(fs->root);
 	free(fs->mountpoint);

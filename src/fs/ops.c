@@ -234,9 +234,9 @@ static void reply_open(struct scout_request *r, const struct scout_result *res)
 	struct scout_fs *fs = fuse_req_userdata(r->fuse);
 	uint64_t version = res->open.attr.version;
 	struct fuse_file_info fi = {.direct_io = res->open.direct_io};
-	struct scout_file *f;
+	struct scout_fh *f;
 
-	f = scout_file_new(fs->files, r->inode, r->backend, res->open.handle, false);
+	f = scout_fh_new(fs->fhs, r->inode, r->backend, res->open.handle, false);
 	if (!f) {
 		r->backend->ops->release(r->backend->self, res->open.handle);
 		scout_fs_reply_err(r, -ENOMEM);
@@ -250,7 +250,7 @@ static void reply_open(struct scout_request *r, const struct scout_result *res)
 	fi.keep_cache = scout_inode_keeps_cache(r->inode, version) && !fi.direct_io;
 	fi.fh = (uintptr_t)f;
 	if (fuse_reply_open(r->fuse, &fi) != 0)
-		scout_file_close(f);
+		scout_fh_close(f);
 	scout_request_replied(r, 0);
 }
 
@@ -303,7 +303,7 @@ void scout_fs_read(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset,
 		   struct fuse_file_info *fi)
 {
 	struct scout_fs *fs = fuse_req_userdata(fuse);
-	struct scout_file *f = scout_fs_file(fi);
+	struct scout_fh *f = scout_fs_fh(fi);
 	struct scout_request *r;
 
 	(void)ino; /* the file knows it */
@@ -321,7 +321,7 @@ void scout_fs_read(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset,
 void scout_fs_release(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino; /* the file knows it */
-	scout_file_close(scout_fs_file(fi));
+	scout_fh_close(scout_fs_fh(fi));
 	fuse_reply_err(fuse, 0);
 }
 

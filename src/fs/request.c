@@ -39,7 +39,7 @@ static void put_refs(struct scout_request *r, int refs)
 	if (atomic_fetch_sub_explicit(&r->refs, refs, memory_order_acq_rel) != refs)
 		return;
 	if (r->file)
-		scout_file_unref(r->file);
+		scout_fh_unref(r->file);
 	scout_inode_unpin(r->inode);
 	free(r->name);
 	free(r);
@@ -202,7 +202,7 @@ void scout_requests_free(struct scout_requests *table)
 struct scout_request *
 scout_request_new(struct scout_requests *table, fuse_req_t fuse, enum scout_op op,
 		  struct scout_inode *inode, const struct scout_backend *backend,
-		  unsigned backend_index, struct scout_file *file, uint64_t timeout_ns,
+		  unsigned backend_index, struct scout_fh *file, uint64_t timeout_ns,
 		  void (*done)(struct scout_req *, int, const struct scout_result *))
 {
 	struct scout_request *r = calloc(1, sizeof(*r));
@@ -224,7 +224,7 @@ scout_request_new(struct scout_requests *table, fuse_req_t fuse, enum scout_op o
 	atomic_init(&r->refs, 2);
 	scout_inode_pin(inode);
 	if (file)
-		scout_file_ref(file);
+		scout_fh_ref(file);
 	atomic_fetch_add_explicit(&table->metrics->in_flight, 1, memory_order_relaxed);
 	shard = shard_of(r);
 	scout_lock(&shard->lock);

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "fs/file.h"
+#include "fs/fh.h"
 #include "fs/inode.h"
 #include "scoutfs/backend.h"
 #include "scoutfs/metrics.h"
@@ -27,11 +27,11 @@ struct scout_request {
 	struct scout_inode *inode;           /* pinned; the parent in a lookup */
 	const struct scout_backend *backend; /* inode's, but for lookups in the root */
 	unsigned backend_index;
-	struct scout_file *file; /* referenced, or NULL */
-	uint64_t offset;         /* readdir */
-	size_t size;             /* readdir */
-	bool plus;               /* readdir */
-	char *name;              /* lookup: the child's, owned */
+	struct scout_fh *file; /* referenced, or NULL */
+	uint64_t offset;       /* readdir */
+	size_t size;           /* readdir */
+	bool plus;             /* readdir */
+	char *name;            /* lookup: the child's, owned */
 	uint64_t start_ns, timeout_ns;
 	_Atomic uint64_t deadline_ns; /* never, until it is started */
 	atomic_bool claimed;
@@ -50,7 +50,7 @@ void scout_requests_free(struct scout_requests *table); /* all completed; NULL i
 struct scout_request *
 scout_request_new(struct scout_requests *table, fuse_req_t fuse, enum scout_op op,
 		  struct scout_inode *inode, const struct scout_backend *backend,
-		  unsigned backend_index, struct scout_file *file, uint64_t timeout_ns,
+		  unsigned backend_index, struct scout_fh *file, uint64_t timeout_ns,
 		  void (*done)(struct scout_req *, int, const struct scout_result *));
 /* Lets interrupts and the deadline come. Last before the backend is called, when all fields are set. */
 void scout_request_start(struct scout_request *r);

@@ -1,0 +1,92 @@
+/* Open files and directories; see fh.h. */
+#include "fs/fh.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+struct scout_fhs {
+	struct scout_mutex lock;
+	TAILQ_HEAD(, scout_fh) open; /* under lock */
+};
+
+int scout_fhs_new(struct scout_fhs **ret)
+{
+	struct scout_fhs *fhs = calloc(1, sizeof(*fhs));
+
+	if (!fhs)
+		return -ENOMEM;
+	scout_mutex_init(&fhs->lock, SCOUT_LOCK_LEAF);
+	TAILQ_INIT(&fhs->open);
+	*ret = fhs;
+	return 0;
+}
+
+void scout_fhs_release(struct scout_fhs *fhs)
+{
+	struct scout_fh *f;
+
+	/* the kernel is gone, so nobody else closes */
+	for (;;) {
+		scout_lock(&fhs->lock);
+		f = TAILQ_FIRST(&fhs->open);
+		scout_unlock(&fhs->lock);
+		if (!f)
+			return;
+		scout_fh_close(f);
+	}
+}
+
+void scout_fhs_free(struct scout_fhs *fhs)
+{
+	if (!fhs)
+		return;
+	assert(TAILQ_EMPTY(&fhs->open));
+	scout_mutex_destroy(&fhs->lock);
+	free(fhs);
+}
+
+struct scout_fh *scout_fh_new(struct scout_fhs *fhs, struct scout_inode *inode,
+			      const struct scout_backend *backend, void *handle, bool directory)
+{
+	struct scout_fh *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->fhs = fhs;
+	f->inode = inode;
+	f->backend = backend;
+	f->handle = handle;
+	f->directory = directory;
+	atomic_init(&f->refs, 1);
+	scout_inode_pin(inode);
+	scout_lock(&fhs->lock);
+	TAILQ_INSERT_TAIL(&fhs->open, f, link);
+	scout_unlock(&fhs->lock);
+	return f;
+}
+
+void scout_fh_ref(struct scout_fh *f)
+{
+	atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+}
+
+void scout_fh_unref(struct scout_fh *f)
+{
+	if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (f->backend && f->directory)
+		f->backend->ops->releasedir(f->backend->self, f->handle);
+	else if (f->backend)
+		f->backend->ops->release(f->backend->self, f->handle);
+	scout_inode_unpin(f->inode);
+	free(f);
+}
+
+void scout_fh_close(struct scout_fh *f)
+{
+	scout_lock(&f->fhs->lock);
+	TAILQ_REMOVE(&f->fhs->open, f, link);
+	scout_unlock(&f->fhs->lock);
+	scout_fh_unref(f);
+}
