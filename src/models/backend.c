@@ -1,0 +1,497 @@
+/* /models: every object under the bucket's prefix as a read-only file at its key.
+ *
+ * Names come from the catalogue (catalogue.c) while it is there, else from S3 directly (question.c);
+ * what S3 was asked directly since the listing began is the newer truth. An open is always checked
+ * with S3, so that new readers get new bytes. Bytes come through read.c.
+ *
+ * Nothing here waits: a request is answered from memory, or by the completion of a call to the engine.
+ * Locks are in the files that own what they guard. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "models/block.h"
+#include "models/catalogue.h"
+#include "models/models.h"
+#include "models/question.h"
+#include "models/read.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/log.h"
+
+/* /hosts must keep memory when the registry is slow. */
+#define SHARE_DIVISOR 2
+/* How long a name that is not there stays so, in the kernel and here. */
+#define MISSING_NS SCOUT_NS_PER_S
+/* What back-off between attempts may add to a request's time. */
+#define BACKOFF_NS (10 * SCOUT_NS_PER_S)
+#define DIRENTS 128
+
+char *scout_models_key(const struct scout_models *m, const char *path, const char *tail)
+{
+	size_t prefix = strlen(m->config->prefix), len = strlen(path), end = strlen(tail) + 1;
+	char *key = malloc(prefix + len + end);
+
+	if (!key)
+		return NULL;
+	memcpy(key, m->config->prefix, prefix);
+	memcpy(key + prefix, path, len);
+	memcpy(key + prefix + len, tail, end);
+	return key;
+}
+
+static void fill_attr(const struct scout_models *m, int64_t modified, struct scout_attr *ret)
+{
+	struct timespec when = {.tv_sec = (time_t)modified};
+
+	*ret = (struct scout_attr){
+	    .nlink = 1, .uid = m->uid, .gid = m->gid, .atime = when, .mtime = when};
+}
+
+void scout_models_file_attr(const struct scout_models *m, uint64_t bytes, int64_t modified,
+			    uint64_t version, struct scout_attr *ret)
+{
+	fill_attr(m, modified, ret);
+	ret->mode = S_IFREG | 0444;
+	ret->size = bytes;
+	ret->version = version;
+}
+
+void scout_models_dir_attr(const struct scout_models *m, struct scout_attr *ret)
+{
+	fill_attr(m, m->mounted, ret);
+	ret->mode = S_IFDIR | 0555;
+	ret->nlink = 2;
+}
+
+uint32_t scout_models_ttl_ms(const struct scout_models *m, uint64_t from_ns)
+{
+	uint64_t age = scout_now_ns() - from_ns, ttl = m->config->list_ttl_ns;
+	uint64_t left_ms = age < ttl ? (ttl - age) / SCOUT_NS_PER_MS : 0;
+
+	if (left_ms < SCOUT_TTL_MIN_MS)
+		return SCOUT_TTL_MIN_MS;
+	return left_ms < SCOUT_TTL_MAX_MS ? (uint32_t)left_ms : SCOUT_TTL_MAX_MS;
+}
+
+/* ---- getattr ---- */
+
+struct looking {
+	struct scout_asker asker;
+	struct scout_models *m;
+	struct scout_req *req;
+};
+
+static void node_attr(const struct scout_models *m, const struct scout_node *n,
+		      struct scout_attr *ret)
+{
+	if (n->dir)
+		scout_models_dir_attr(m, ret);
+	else
+		scout_models_file_attr(m, n->bytes, n->modified, n->version, ret);
+}
+
+static void answer_attr(const struct scout_models *m, const struct scout_answer *a,
+			struct scout_attr *ret)
+{
+	if (a->kind == SCOUT_DIR)
+		scout_models_dir_attr(m, ret);
+	else
+		scout_models_file_attr(m, a->bytes, a->modified, a->version, ret);
+}
+
+static void reply_answer(struct scout_models *m, struct scout_req *req,
+			 const struct scout_answer *a)
+{
+	struct scout_result res = {.ttl_ms = 0};
+
+	if (a->kind == SCOUT_MISSING) {
+		uint64_t age = scout_now_ns() - a->asked_ns;
+
+		res.ttl_ms =
+		    age < MISSING_NS ? (uint32_t)((MISSING_NS - age) / SCOUT_NS_PER_MS) : 0;
+		scout_req_done(req, -ENOENT, &res);
+		return;
+	}
+	res.ttl_ms = scout_models_ttl_ms(m, a->asked_ns);
+	answer_attr(m, a, &res.attr);
+	scout_req_done(req, 0, &res);
+}
+
+static void looked(struct scout_asker *a, int err, const struct scout_answer *answer)
+{
+	struct looking *l = (struct looking *)a;
+
+	if (err < 0)
+		scout_req_done(l->req, err, NULL);
+	else
+		reply_answer(l->m, l->req, answer);
+	free(l);
+}
+
+static void look(struct scout_models *m, const char *path, struct scout_req *req)
+{
+	struct looking *l = malloc(sizeof(*l));
+
+	if (!l) {
+		scout_req_done(req, -ENOMEM, NULL);
+		return;
+	}
+	*l = (struct looking){.asker = {.answered = looked}, .m = m, .req = req};
+	scout_question_ask(m, SCOUT_ASK_NAME, path, &l->asker);
+}
+
+/* Answers from what is known; false: S3 must be asked. */
+static bool reply_known(struct scout_models *m, const char *path, struct scout_req *req)
+{
+	struct scout_tree *tree;
+	const struct scout_node *n = scout_catalogue_find(m, path, &tree);
+	struct scout_answer answer;
+	bool known;
+
+	known = scout_question_known(m, path, tree ? tree->asked_ns : 0, &answer);
+	if (known) {
+		uint64_t age = scout_now_ns() - answer.asked_ns;
+		uint64_t life = answer.kind == SCOUT_MISSING ? MISSING_NS : m->config->list_ttl_ns;
+
+		/* the tree is older still */
+		n = NULL;
+		known = age < life;
+		if (known)
+			reply_answer(m, req, &answer);
+	}
+	if (n) {
+		struct scout_result res = {.ttl_ms = scout_models_ttl_ms(m, tree->listed_ns)};
+
+		node_attr(m, n, &res.attr);
+		scout_req_done(req, 0, &res);
+		known = true;
+	}
+	scout_tree_unref(tree);
+	return known;
+}
+
+static void getattr(void *self, const char *path, struct scout_req *req)
+{
+	struct scout_models *m = self;
+	struct scout_result res = {.ttl_ms = SCOUT_TTL_MAX_MS};
+
+	if (path[0] == '\0') {
+		scout_models_dir_attr(m, &res.attr);
+		scout_req_done(req, 0, &res);
+	} else if (!reply_known(m, path, req)) {
+		look(m, path, req);
+	}
+}
+
+static void no_link(void *self, const char *path, struct scout_req *req)
+{
+	(void)self;
+	(void)path;
+	scout_req_done(req, -EINVAL, NULL); /* S3 has no symbolic links */
+}
+
+/* ---- open ---- */
+
+struct opening {
+	struct scout_asker asker;
+	struct scout_models *m;
+	struct scout_req *req;
+	char path[];
+};
+
+static int open_answered(struct opening *op, const struct scout_answer *answer)
+{
+	struct scout_models *m = op->m;
+	struct scout_models_file *file;
+	struct scout_result res = {.ttl_ms = 0};
+	int err;
+
+	if (answer->kind != SCOUT_FILE)
+		return answer->kind == SCOUT_DIR ? -EISDIR : -ENOENT;
+	if (scout_req_unwanted(op->req))
+		return -EINTR;
+	file = calloc(1, sizeof(*file));
+	if (!file)
+		return -ENOMEM;
+	err = scout_object_open(m, op->path, answer, &file->object);
+	if (err < 0) {
+		free(file);
+		return err;
+	}
+	res.ttl_ms = scout_models_ttl_ms(m, answer->asked_ns);
+	res.open.handle = file;
+	answer_attr(m, answer, &res.open.attr);
+	scout_req_done(op->req, 0, &res);
+	return 0;
+}
+
+static void opened(struct scout_asker *a, int err, const struct scout_answer *answer)
+{
+	struct opening *op = (struct opening *)a;
+
+	if (err == 0)
+		err = open_answered(op, answer);
+	if (err < 0)
+		scout_req_done(op->req, err, NULL);
+	free(op);
+}
+
+static void open_file(void *self, const char *path, int flags, struct scout_req *req)
+{
+	size_t len = strlen(path) + 1;
+	struct opening *op;
+
+	(void)flags; /* only readers come here */
+	if (len == 1) {
+		scout_req_done(req, -EISDIR, NULL);
+		return;
+	}
+	op = malloc(sizeof(*op) + len);
+	if (!op) {
+		scout_req_done(req, -ENOMEM, NULL);
+		return;
+	}
+	op->asker.answered = opened;
+	op->m = self;
+	op->req = req;
+	memcpy(op->path, path, len);
+	scout_question_ask(self, SCOUT_ASK_OBJECT, path, &op->asker);
+}
+
+static void release(void *self, void *handle)
+{
+	struct scout_models_file *file = handle;
+
+	scout_object_close(self, file->object);
+	free(file);
+}
+
+/* ---- opendir, readdir ---- */
+
+/* An open directory; first the request for it. */
+struct folder {
+	struct scout_lister lister;
+	struct scout_models *m;
+	struct scout_req *req;         /* until it is open */
+	struct scout_tree *tree;       /* one reference */
+	const struct scout_node *node; /* in tree */
+	bool alone;                    /* tree shows this directory only */
+	char path[];
+};
+
+static void folder_free(struct folder *f)
+{
+	scout_tree_unref(f->tree);
+	free(f);
+}
+
+/* The flat listing knows nothing of it: too new, or the keys are too many. */
+static void list_alone(struct folder *f)
+{
+	f->alone = true;
+	scout_catalogue_list(f->m, f->path, &f->lister);
+}
+
+static void folder_listed(struct scout_lister *l, int err, struct scout_tree *tree)
+{
+	struct folder *f = (struct folder *)l;
+	struct scout_result res = {.ttl_ms = 0};
+
+	if (err == -E2BIG) {
+		if (!f->alone) {
+			list_alone(f);
+			return;
+		}
+		err = -EFBIG;
+	}
+	if (err == 0) {
+		const char *below = f->alone ? "" : f->path;
+
+		f->node = scout_tree_find(tree, below);
+		if (!f->node && !f->alone) {
+			scout_tree_unref(tree);
+			list_alone(f);
+			return;
+		}
+		f->tree = tree;
+		if (!f->node->dir)
+			err = -ENOTDIR;
+	}
+	if (err == 0) {
+		res.open.handle = f;
+		scout_req_done(f->req, 0, &res);
+	} else {
+		scout_req_done(f->req, err, NULL);
+		folder_free(f);
+	}
+}
+
+static void open_folder(void *self, const char *path, struct scout_req *req)
+{
+	size_t len = strlen(path) + 1;
+	struct folder *f = calloc(1, sizeof(*f) + len);
+
+	if (!f) {
+		scout_req_done(req, -ENOMEM, NULL);
+		return;
+	}
+	f->lister.listed = folder_listed;
+	f->m = self;
+	f->req = req;
+	memcpy(f->path, path, len);
+	scout_catalogue_list(f->m, NULL, &f->lister);
+}
+
+/* What a newer direct answer says of the name goes over the listing, or a reader that has the newer
+ * object open would see the older one's size. */
+static void newest_attr(struct folder *f, const struct scout_node *n, struct scout_attr *ret)
+{
+	struct scout_answer answer;
+	char path[SCOUT_KEY_MAX + 1];
+	int len = snprintf(path, sizeof(path), "%s%s%s", f->path, *f->path ? "/" : "", n->name);
+
+	node_attr(f->m, n, ret);
+	if (len > 0 && (size_t)len < sizeof(path) &&
+	    scout_question_known(f->m, path, f->tree->asked_ns, &answer) &&
+	    answer.kind != SCOUT_MISSING)
+		answer_attr(f->m, &answer, ret);
+}
+
+static void read_folder(void *self, void *handle, uint64_t index, struct scout_req *req)
+{
+	struct folder *f = handle;
+	struct scout_dirent entries[DIRENTS];
+	struct scout_result res = {.ttl_ms = scout_models_ttl_ms(self, f->tree->listed_ns)};
+	bool answers = scout_question_count(self) > 0;
+	size_t count = 0;
+
+	for (uint64_t i = index; i < f->node->count && count < DIRENTS; i++) {
+		const struct scout_node *n = &f->tree->nodes[f->node->first + i];
+
+		entries[count].name = n->name;
+		if (answers)
+			newest_attr(f, n, &entries[count].attr);
+		else
+			node_attr(f->m, n, &entries[count].attr);
+		count++;
+	}
+	res.dir.entries = entries;
+	res.dir.count = count;
+	scout_req_done(req, 0, &res);
+}
+
+static void release_folder(void *self, void *handle)
+{
+	(void)self;
+	folder_free(handle);
+}
+
+/* ---- the rest ---- */
+
+static uint64_t timeout_ns(void *self, const char *path)
+{
+	const struct scout_models *m = self;
+
+	(void)path;
+	/* one more: its turn in the queue for a connection */
+	return m->config->timeout_ns * (m->config->max_attempts + 1) + BACKOFF_NS;
+}
+
+static void statfs_models(void *self, const char *path, struct statvfs *ret)
+{
+	(void)self;
+	(void)path;
+	/* how much a bucket holds, nobody can say */
+	*ret = (struct statvfs){
+	    .f_bsize = SCOUT_BUF_BYTES,
+	    .f_frsize = 4096,
+	    .f_namemax = 255,
+	    .f_flag = ST_RDONLY,
+	};
+}
+
+static bool reclaim(void *arg)
+{
+	return scout_block_evict(arg, false);
+}
+
+static void stop(void *self)
+{
+	struct scout_models *m = self;
+
+	atomic_store(&m->stopped, true);
+	scout_s3_stop(m->s3); /* every call ends, and with it who waits for it */
+	scout_read_stop(m);
+}
+
+static void models_free(void *self)
+{
+	struct scout_models *m = self;
+
+	scout_s3_free(m->s3);
+	scout_budget_remove_reclaimer(m->budget, m);
+	scout_block_destroy(m);
+	scout_read_destroy(m);
+	scout_question_destroy(m);
+	scout_catalogue_destroy(m);
+	scout_share_free(m->share);
+	free(m);
+}
+
+static const struct scout_backend_ops models_ops = {
+    .name = "models",
+    .timeout_ns = timeout_ns,
+    .getattr = getattr,
+    .readlink = no_link,
+    .open = open_file,
+    .read = scout_read,
+    .release = release,
+    .opendir = open_folder,
+    .readdir = read_folder,
+    .releasedir = release_folder,
+    .statfs = statfs_models,
+    .status = scout_models_status,
+    .metrics = scout_models_metrics,
+    .stop = stop,
+    .free = models_free,
+};
+
+int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
+{
+	struct scout_models *m;
+	int err;
+
+	if (!env->config->models.bucket)
+		return -ENOENT;
+	m = calloc(1, sizeof(*m));
+	if (!m) {
+		scout_error("models: no memory");
+		return -ENOMEM;
+	}
+	m->config = &env->config->models;
+	m->budget = env->budget;
+	m->uid = getuid();
+	m->gid = getgid();
+	m->mounted = (time_t)(scout_wall_ns() / SCOUT_NS_PER_S);
+	err = scout_share_new(m->budget, SHARE_DIVISOR, &m->share);
+	if (err < 0) {
+		scout_error("models: no memory");
+		free(m);
+		return err;
+	}
+	err = scout_s3_new(m->config, &m->s3);
+	if (err < 0) {
+		scout_share_free(m->share);
+		free(m);
+		return err;
+	}
+	scout_catalogue_init(m);
+	scout_question_init(m);
+	scout_block_init(m);
+	scout_read_init(m);
+	scout_budget_add_reclaimer(m->budget, reclaim, m);
+	*ret = (struct scout_backend){.ops = &models_ops, .self = m};
+	return 0;
+}

@@ -1,0 +1,285 @@
+/* The listings that all requests share. One flat view of all keys (two requests for 500 models),
+ * until they prove to be over list_max_keys; from then on a view for each directory that somebody
+ * lists, a bounded number of them.
+ *
+ * A view has at most one listing under way, however many wait for it, and is believed for list_ttl.
+ * Then a directory listing waits for a new one, so that `ls` shows what is there now, while lookups
+ * go on with the old one, so that an open never waits for a long listing. A failed listing leaves the
+ * old tree in place and is not tried again for a second.
+ *
+ * m->catalogue_lock for the views; trees are immutable and counted. */
+#include "models/catalogue.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/listing.h"
+#include "models/question.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/log.h"
+
+#define FOLDERS_MAX 64
+#define RETRY_NS SCOUT_NS_PER_S
+
+TAILQ_HEAD(listers, scout_lister);
+
+/* All fields but m, flat and path under m->catalogue_lock. */
+struct scout_view {
+	struct scout_models *m;       /* immutable */
+	bool flat;                    /* immutable */
+	struct scout_tree *tree;      /* the last good one, or NULL */
+	int err;                      /* of the last listing */
+	uint64_t failed_ns;           /* when, if err is not 0 */
+	bool running;                 /* a listing is under way */
+	struct listers listers;       /* who waits for it */
+	UT_hash_handle hh;            /* in m->folders */
+	TAILQ_ENTRY(scout_view) link; /* in m->old_folders */
+	char path[];                  /* immutable */
+};
+
+void scout_catalogue_init(struct scout_models *m)
+{
+	scout_mutex_init(&m->catalogue_lock, SCOUT_LOCK_CATALOGUE);
+	TAILQ_INIT(&m->old_folders);
+}
+
+static void view_free(struct scout_view *v)
+{
+	assert(!v->running && TAILQ_EMPTY(&v->listers));
+	scout_tree_unref(v->tree);
+	free(v);
+}
+
+static void forget_folder_locked(struct scout_models *m, struct scout_view *v)
+{
+	HASH_DEL(m->folders, v);
+	TAILQ_REMOVE(&m->old_folders, v, link);
+	m->nfolders--;
+	view_free(v);
+}
+
+void scout_catalogue_destroy(struct scout_models *m)
+{
+	while (!TAILQ_EMPTY(&m->old_folders))
+		forget_folder_locked(m, TAILQ_FIRST(&m->old_folders));
+	if (m->flat)
+		view_free(m->flat);
+	scout_mutex_destroy(&m->catalogue_lock);
+}
+
+static struct scout_view *view_new(struct scout_models *m, const char *path, bool flat)
+{
+	size_t len = strlen(path);
+	struct scout_view *v = calloc(1, sizeof(*v) + len + 1);
+
+	if (!v)
+		return NULL;
+	v->m = m;
+	v->flat = flat;
+	TAILQ_INIT(&v->listers);
+	memcpy(v->path, path, len + 1);
+	return v;
+}
+
+/* The oldest folders go until there are no more than limit, but for those being listed. */
+static void trim_folders_locked(struct scout_models *m, unsigned limit)
+{
+	struct scout_view *v = TAILQ_FIRST(&m->old_folders);
+
+	while (v && m->nfolders > limit) {
+		struct scout_view *next = TAILQ_NEXT(v, link);
+
+		if (!v->running)
+			forget_folder_locked(m, v);
+		v = next;
+	}
+}
+
+static struct scout_view *get_flat_locked(struct scout_models *m)
+{
+	if (!m->flat)
+		m->flat = view_new(m, "", true);
+	return m->flat;
+}
+
+static struct scout_view *get_folder_locked(struct scout_models *m, const char *path)
+{
+	struct scout_view *v;
+
+	HASH_FIND_STR(m->folders, path, v);
+	if (v) {
+		TAILQ_REMOVE(&m->old_folders, v, link);
+		TAILQ_INSERT_TAIL(&m->old_folders, v, link);
+		return v;
+	}
+	trim_folders_locked(m, FOLDERS_MAX - 1);
+	v = view_new(m, path, false);
+	if (!v)
+		return NULL;
+	HASH_ADD_STR(m->folders, path, v);
+	if (!v->hh.tbl) {
+		free(v);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&m->old_folders, v, link);
+	m->nfolders++;
+	return v;
+}
+
+static bool fresh(const struct scout_view *v, uint64_t now)
+{
+	return v->tree && now - v->tree->listed_ns < v->m->config->list_ttl_ns;
+}
+
+static bool failed_just_now(const struct scout_view *v, uint64_t now)
+{
+	return v->err < 0 && now - v->failed_ns < RETRY_NS;
+}
+
+/* Nothing at all was listed: no such directory. The root is always there. */
+static int found(const struct scout_view *v)
+{
+	return v->flat || v->path[0] == '\0' || v->tree->keys > 0 ? 0 : -ENOENT;
+}
+
+static void view_listed(void *arg, int err, struct scout_tree *tree)
+{
+	struct scout_view *v = arg;
+	struct scout_models *m = v->m;
+	struct scout_tree *old = NULL;
+	struct listers listers = TAILQ_HEAD_INITIALIZER(listers);
+	struct scout_lister *l;
+	bool flat = v->flat, first_too_many = false;
+	char name[256];
+
+	scout_format_name(name, sizeof(name), v->path);
+	if (tree && flat)
+		scout_question_forget(m, tree->asked_ns);
+	scout_lock(&m->catalogue_lock);
+	v->running = false;
+	TAILQ_CONCAT(&listers, &v->listers, link);
+	v->err = err;
+	if (tree) {
+		old = v->tree;
+		v->tree = tree;
+		err = found(v);
+		scout_tree_ref(tree); /* the folder may be forgotten while listers are told */
+	} else {
+		v->failed_ns = scout_now_ns();
+	}
+	if (flat && err == -E2BIG) {
+		first_too_many = !m->too_many_keys;
+		m->too_many_keys = true;
+		old = v->tree;
+		v->tree = NULL;
+	}
+	trim_folders_locked(m, FOLDERS_MAX);
+	scout_unlock(&m->catalogue_lock);
+
+	if (first_too_many)
+		scout_info("models: more than %zu keys (list_max_keys): listing by directory",
+			   m->config->list_max_keys);
+	if (!flat && err == -E2BIG)
+		scout_warn("models: '%s' holds more than %zu names (list_max_keys)", name,
+			   m->config->list_max_keys);
+	scout_tree_unref(old);
+	while ((l = TAILQ_FIRST(&listers))) {
+		TAILQ_REMOVE(&listers, l, link);
+		l->listed(l, err, err == 0 ? scout_tree_ref(tree) : NULL);
+	}
+	scout_tree_unref(tree);
+}
+
+/* v->running was set by the caller, who holds no lock now. */
+static void start(struct scout_view *v)
+{
+	int err = scout_listing_start(v->m, v->path, v->flat, view_listed, v);
+
+	if (err < 0)
+		view_listed(v, err, NULL);
+}
+
+void scout_catalogue_list(struct scout_models *m, const char *folder, struct scout_lister *l)
+{
+	uint64_t now = scout_now_ns();
+	struct scout_tree *tree = NULL;
+	struct scout_view *v = NULL;
+	bool begin = false;
+	int err = 0;
+
+	scout_lock(&m->catalogue_lock);
+	if (!folder && m->too_many_keys)
+		err = -E2BIG;
+	else
+		v = folder ? get_folder_locked(m, folder) : get_flat_locked(m);
+	if (err == 0 && !v)
+		err = -ENOMEM;
+	if (v && fresh(v, now)) {
+		err = found(v);
+		tree = err == 0 ? scout_tree_ref(v->tree) : NULL;
+	} else if (v && !v->running && failed_just_now(v, now)) {
+		err = v->err;
+	} else if (v) {
+		TAILQ_INSERT_TAIL(&v->listers, l, link);
+		begin = !v->running;
+		v->running = true;
+		l = NULL;
+	}
+	scout_unlock(&m->catalogue_lock);
+	if (begin)
+		start(v);
+	if (l)
+		l->listed(l, err, tree);
+}
+
+/* The view that would show path, and path as seen from it; NULL: none was listed yet. */
+static struct scout_view *view_of_locked(struct scout_models *m, const char *path,
+					 const char **below)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) : 0;
+	struct scout_view *v;
+
+	if (!m->too_many_keys) {
+		*below = path;
+		return get_flat_locked(m);
+	}
+	HASH_FIND(hh, m->folders, path, len, v);
+	*below = slash ? slash + 1 : path;
+	return v;
+}
+
+const struct scout_node *scout_catalogue_find(struct scout_models *m, const char *path,
+					      struct scout_tree **tree)
+{
+	uint64_t now = scout_now_ns();
+	const char *below = path;
+	struct scout_view *v;
+	bool begin = false;
+
+	*tree = NULL;
+	scout_lock(&m->catalogue_lock);
+	v = view_of_locked(m, path, &below);
+	if (v && v->tree && (v->flat || fresh(v, now)))
+		*tree = scout_tree_ref(v->tree);
+	if (v && v->flat && !fresh(v, now) && !v->running && !failed_just_now(v, now))
+		begin = v->running = true;
+	scout_unlock(&m->catalogue_lock);
+	if (begin)
+		start(v);
+	return *tree ? scout_tree_find(*tree, below) : NULL;
+}
+
+struct scout_tree *scout_catalogue_peek(struct scout_models *m, bool *too_many_keys)
+{
+	struct scout_tree *tree = NULL;
+
+	scout_lock(&m->catalogue_lock);
+	if (m->flat && m->flat->tree)
+		tree = scout_tree_ref(m->flat->tree);
+	*too_many_keys = m->too_many_keys;
+	scout_unlock(&m->catalogue_lock);
+	return tree;
+}

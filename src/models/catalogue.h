@@ -1,0 +1,32 @@
+/* The shared listings: of all keys, or of single directories where the keys are too many. */
+#ifndef MODELS_CATALOGUE_H
+#define MODELS_CATALOGUE_H
+
+#include "models/models.h"
+#include "models/tree.h"
+
+/* A request that waits for a listing. */
+struct scout_lister {
+	/* With no lock held, on any thread, perhaps before scout_catalogue_list returns. err 0: tree
+	 * holds one reference, the callee's. Else -errno; -E2BIG only for all keys: ask by folder. */
+	void (*listed)(struct scout_lister *l, int err, struct scout_tree *tree);
+	TAILQ_ENTRY(scout_lister) link; /* under catalogue_lock */
+};
+
+void scout_catalogue_init(struct scout_models *m);
+void scout_catalogue_destroy(struct scout_models *m); /* stopped */
+
+/* A listing that is not older than list_ttl: of all keys (folder NULL), or of one directory, with
+ * paths relative to it ("" is the root). Nothing under folder: -ENOENT. */
+void scout_catalogue_list(struct scout_models *m, const char *folder, struct scout_lister *l);
+
+/* What the last listing says of path, however old it is; NULL: nothing. Begins a new listing when the
+ * last one is too old, and does not wait for it. The caller unrefs *tree (set also with NULL,
+ * perhaps to NULL). */
+const struct scout_node *scout_catalogue_find(struct scout_models *m, const char *path,
+					      struct scout_tree **tree);
+
+/* One reference to the last flat listing or NULL, for the report. */
+struct scout_tree *scout_catalogue_peek(struct scout_models *m, bool *too_many_keys);
+
+#endif

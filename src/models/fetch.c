@@ -1,0 +1,310 @@
+/* Fetches. Each is one ranged GET pinned to the object's ETag; its bytes go straight into the blocks'
+ * buffers and are read by whoever waits for them as they come.
+ *
+ * Nothing here waits for memory: a fetch is made only with all its buffers in hand, so the engine's
+ * thread, which copies into them, never needs one. A fetch that failed gives its unfilled blocks
+ * back as missing. A fetch that nobody wants any more is given up when its next bytes come, unless the
+ * object is small: the next reader of a model follows soon.
+ *
+ * A fetch belongs to the engine's thread from submit to done; blocks are under object->lock. */
+#include "models/fetch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/read.h"
+#include "scoutfs/log.h"
+
+/* Read-ahead smaller than this waits until more memory is spare. */
+#define AHEAD_MIN_BLOCKS 8
+
+struct scout_fetch {
+	struct scout_s3_call call;
+	struct scout_models *m;
+	struct scout_object *object; /* one reference */
+	uint64_t got;                /* bytes received */
+	int err;                     /* why it was given up here, or 0 */
+	size_t nblocks;
+	TAILQ_ENTRY(scout_fetch) link;
+	struct scout_block *blocks[]; /* NULL when no longer the fetch's */
+};
+
+/* Engine's thread: a block behind got is full or filling. */
+static bool fill_locked(struct scout_fetch *f, size_t len)
+{
+	uint64_t end = f->got + len;
+	bool ready = false;
+
+	for (uint64_t i = f->got / SCOUT_BUF_BYTES; i * SCOUT_BUF_BYTES < end; i++) {
+		struct scout_block *b = f->blocks[i];
+		uint64_t here = end - i * SCOUT_BUF_BYTES;
+
+		b->filled = here < b->bytes ? (uint32_t)here : b->bytes;
+		if (b->filled < b->bytes)
+			break;
+		/* from here on it may be evicted */
+		f->blocks[i] = NULL;
+		scout_block_ready_locked(f->m, b);
+		ready = true;
+	}
+	f->got = end;
+	return ready;
+}
+
+/* Unfilled blocks are missing again; those that stay in f->blocks are to be freed. */
+static void fail_locked(struct scout_fetch *f, int err)
+{
+	for (size_t i = 0; i < f->nblocks; i++) {
+		if (f->blocks[i] && !scout_block_fail_locked(f->blocks[i], err))
+			f->blocks[i] = NULL;
+	}
+}
+
+static void free_blocks(struct scout_fetch *f)
+{
+	for (size_t i = 0; i < f->nblocks; i++) {
+		if (f->blocks[i])
+			scout_block_free(f->m, f->blocks[i]);
+		f->blocks[i] = NULL;
+	}
+}
+
+static void copy(struct scout_fetch *f, const uint8_t *bytes, size_t len)
+{
+	uint64_t at = f->got;
+
+	while (len > 0) {
+		size_t skip = at % SCOUT_BUF_BYTES;
+		size_t n = SCOUT_BUF_BYTES - skip < len ? SCOUT_BUF_BYTES - skip : len;
+
+		memcpy(f->blocks[at / SCOUT_BUF_BYTES]->buf + skip, bytes, n);
+		bytes += n;
+		at += n;
+		len -= n;
+	}
+}
+
+/* What a server that honours If-Match never sends. */
+static int check(const struct scout_fetch *f, size_t len)
+{
+	const struct scout_object *o = f->object;
+
+	if (f->call.etag[0] && o->etag[0] && strcmp(f->call.etag, o->etag) != 0)
+		return -ESTALE;
+	if (f->call.object_bytes != o->cut.bytes)
+		return -ESTALE;
+	return len > f->call.length - f->got ? -EIO : 0;
+}
+
+static bool take_bytes(struct scout_s3_call *call, const void *bytes, size_t len)
+{
+	struct scout_fetch *f = (struct scout_fetch *)call;
+	struct scout_object *o = f->object;
+	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
+	bool ready = false;
+
+	f->err = check(f, len);
+	if (f->err < 0)
+		return false;
+	copy(f, bytes, len);
+	scout_lock(&o->lock);
+	if (o->handles > 0 || o->cut.whole) {
+		ready = fill_locked(f, len);
+		scout_read_collect_locked(o, &readers);
+	} else {
+		/* at once, so that who opens it now finds them missing */
+		f->err = -ECANCELED;
+		fail_locked(f, f->err);
+	}
+	scout_unlock(&o->lock);
+	scout_read_finish(&readers);
+	if (f->err < 0)
+		free_blocks(f);
+	if (ready)
+		scout_budget_poke(f->m->budget);
+	return f->err == 0;
+}
+
+/* The object is gone or another: what is open is stale, as over NFS. */
+static int conclude(const struct scout_fetch *f, int err)
+{
+	if (f->err < 0)
+		return f->err;
+	if (err == -ENOENT || err == -ERANGE)
+		return -ESTALE;
+	return err == 0 && f->got < f->call.length ? -EIO : err;
+}
+
+static void fetch_done(struct scout_s3_call *call, int err)
+{
+	struct scout_fetch *f = (struct scout_fetch *)call;
+	struct scout_models *m = f->m;
+	struct scout_object *o = f->object;
+	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
+	char name[256];
+
+	err = conclude(f, err);
+	if (err == -ESTALE) {
+		scout_object_change(m, o);
+		scout_warn("models: '%s': changed while it was read",
+			   scout_format_name(name, sizeof(name), o->key));
+	}
+	atomic_fetch_sub(&m->fetches, 1);
+	if (err < 0) {
+		scout_lock(&o->lock);
+		fail_locked(f, err);
+		scout_read_collect_locked(o, &readers);
+		scout_unlock(&o->lock);
+		scout_read_finish(&readers);
+		free_blocks(f);
+	}
+	scout_object_unref(m, o);
+	free(f);
+}
+
+/* One fetch of the count missing blocks at first, or of fewer when memory ends. NULL: of none. */
+static struct scout_fetch *fetch_new_locked(struct scout_models *m, struct scout_object *o,
+					    uint64_t first, size_t count, void **bufs,
+					    size_t *nbufs)
+{
+	struct scout_fetch *f = calloc(1, sizeof(*f) + count * sizeof(f->blocks[0]));
+	uint64_t offset = first * SCOUT_BUF_BYTES, end;
+
+	if (!f)
+		return NULL;
+	for (; f->nblocks < count; f->nblocks++) {
+		struct scout_block *b =
+		    scout_block_add_locked(m, o, first + f->nblocks, bufs[*nbufs - 1]);
+
+		if (!b)
+			break;
+		f->blocks[f->nblocks] = b;
+		(*nbufs)--;
+	}
+	if (f->nblocks == 0) {
+		free(f);
+		return NULL;
+	}
+	end = offset + f->nblocks * SCOUT_BUF_BYTES;
+	f->m = m;
+	f->object = o;
+	scout_object_ref(o);
+	f->call = (struct scout_s3_call){
+	    .op = SCOUT_S3_GET,
+	    .key = o->key,
+	    .offset = offset,
+	    .length = (end < o->cut.bytes ? end : o->cut.bytes) - offset,
+	    .if_match = o->etag[0] ? o->etag : NULL,
+	    .data = take_bytes,
+	    .done = fetch_done,
+	};
+	return f;
+}
+
+void scout_fetch_cover_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
+			      uint64_t to, void **bufs, size_t *nbufs,
+			      struct scout_fetch_list *list)
+{
+	while (from<to && * nbufs> 0) {
+		struct scout_fetch *f;
+		size_t n = 0;
+
+		while (n < *nbufs && from + n < to && !scout_block_find_locked(o, from + n))
+			n++;
+		if (n == 0) {
+			from++;
+			continue;
+		}
+		f = fetch_new_locked(m, o, from, n, bufs, nbufs);
+		if (!f)
+			return;
+		TAILQ_INSERT_TAIL(list, f, link);
+		from += n;
+	}
+}
+
+size_t scout_fetch_missing_locked(struct scout_object *o, uint64_t from, uint64_t to)
+{
+	size_t missing = 0;
+
+	for (; from < to; from++)
+		missing += !scout_block_find_locked(o, from);
+	return missing;
+}
+
+void scout_fetch_submit(struct scout_models *m, struct scout_fetch_list *list)
+{
+	struct scout_fetch *f;
+
+	while ((f = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, f, link);
+		atomic_fetch_add(&m->fetches, 1);
+		scout_s3_submit(m->s3, &f->call);
+	}
+}
+
+size_t scout_fetch_spare(struct scout_models *m, void **bufs, size_t want)
+{
+	size_t n = 0;
+
+	while (n < want) {
+		bufs[n] = scout_buf_try(m->share);
+		if (!bufs[n] && scout_block_evict(m, true))
+			bufs[n] = scout_buf_try(m->share);
+		if (!bufs[n])
+			break;
+		n++;
+	}
+	return n;
+}
+
+void scout_fetch_give_back(struct scout_models *m, void **bufs, size_t nbufs)
+{
+	while (nbufs > 0)
+		scout_buf_put(m->share, bufs[--nbufs]);
+}
+
+/* One unit's missing blocks; false: no memory or connections for all of them now. */
+static bool ahead_unit(struct scout_models *m, struct scout_object *o, uint64_t from, uint64_t to)
+{
+	struct scout_fetch_list list = TAILQ_HEAD_INITIALIZER(list);
+	void *bufs[SCOUT_FETCH_BLOCKS];
+	size_t missing, n;
+	bool all;
+
+	scout_lock(&o->lock);
+	missing = scout_fetch_missing_locked(o, from, to);
+	scout_unlock(&o->lock);
+	if (missing == 0)
+		return true;
+	/* those who wait for a byte come before those who will */
+	if (atomic_load(&m->fetches) >= 2 * m->config->max_connections)
+		return false;
+	n = scout_fetch_spare(m, bufs, missing);
+	all = n == missing;
+	if (all || n >= AHEAD_MIN_BLOCKS) {
+		scout_lock(&o->lock);
+		scout_fetch_cover_locked(m, o, from, to, bufs, &n, &list);
+		scout_unlock(&o->lock);
+	}
+	scout_fetch_give_back(m, bufs, n);
+	scout_fetch_submit(m, &list);
+	return all;
+}
+
+uint64_t scout_fetch_ahead(struct scout_models *m, struct scout_object *o, uint64_t from,
+			   uint64_t to)
+{
+	while (from < to) {
+		uint64_t end = (from / o->cut.unit + 1) * o->cut.unit;
+
+		if (end > to)
+			end = to;
+		if (!ahead_unit(m, o, from / SCOUT_BUF_BYTES,
+				(end + SCOUT_BUF_BYTES - 1) / SCOUT_BUF_BYTES))
+			break;
+		from = end;
+	}
+	return from;
+}

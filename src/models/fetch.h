@@ -1,0 +1,30 @@
+/* Fetches: one ranged GET each, into a run of blocks. */
+#ifndef MODELS_FETCH_H
+#define MODELS_FETCH_H
+
+#include "models/block.h"
+
+struct scout_fetch;
+TAILQ_HEAD(scout_fetch_list, scout_fetch);
+
+/* Makes fetches (onto list) and blocks for what is missing of blocks [from, to), as far as the
+ * *nbufs buffers go, of which it takes those that it uses. o->lock is held. */
+void scout_fetch_cover_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
+			      uint64_t to, void **bufs, size_t *nbufs,
+			      struct scout_fetch_list *list);
+/* How many of the blocks [from, to) are missing; o->lock is held. */
+size_t scout_fetch_missing_locked(struct scout_object *o, uint64_t from, uint64_t to);
+
+/* Sends them; no lock held. */
+void scout_fetch_submit(struct scout_models *m, struct scout_fetch_list *list);
+
+/* Spare buffers for read-ahead, at most want; no lock held. */
+size_t scout_fetch_spare(struct scout_models *m, void **bufs, size_t want);
+void scout_fetch_give_back(struct scout_models *m, void **bufs, size_t nbufs);
+
+/* Fetches what is missing of the bytes [from, to), unit by unit, as far as spare memory goes.
+ * Returns the offset reached. No lock held; one thread at a time for each object (o->planning). */
+uint64_t scout_fetch_ahead(struct scout_models *m, struct scout_object *o, uint64_t from,
+			   uint64_t to);
+
+#endif

@@ -1,0 +1,94 @@
+/* What makes an object's key a file name: S3 takes any bytes as a key, a directory does not. Keys
+ * are the remote's word and trusted for nothing. Pure functions. */
+#include "models/keys.h"
+
+#include <limits.h>
+#include <string.h>
+
+static enum scout_key_kind judge_name(const char *name, size_t len)
+{
+	if (len == 0)
+		return SCOUT_KEY_EMPTY_NAME;
+	if (len > NAME_MAX)
+		return SCOUT_KEY_LONG_NAME;
+	if (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')))
+		return SCOUT_KEY_DOTS;
+	return SCOUT_KEY_FILE;
+}
+
+enum scout_key_kind scout_key_judge(const char *path, size_t len, uint64_t bytes)
+{
+	enum scout_key_kind kind = SCOUT_KEY_FILE;
+	size_t start = 0;
+
+	if (len == 0)
+		return SCOUT_KEY_ROOT;
+	if (memchr(path, '\0', len))
+		return SCOUT_KEY_NUL;
+	if (len >= PATH_MAX)
+		return SCOUT_KEY_LONG_PATH;
+	if (path[len - 1] == '/') {
+		if (bytes > 0)
+			return SCOUT_KEY_SLASH_WITH_BYTES;
+		kind = SCOUT_KEY_DIR;
+		len--;
+	}
+	for (;;) {
+		const char *slash = memchr(path + start, '/', len - start);
+		size_t end = slash ? (size_t)(slash - path) : len;
+		enum scout_key_kind name = judge_name(path + start, end - start);
+
+		if (name != SCOUT_KEY_FILE)
+			return name;
+		if (!slash)
+			return kind;
+		start = end + 1;
+	}
+}
+
+const char *scout_key_reason(enum scout_key_kind kind)
+{
+	switch (kind) {
+	case SCOUT_KEY_EMPTY_NAME:
+		return "an empty name between slashes";
+	case SCOUT_KEY_DOTS:
+		return "a name of dots";
+	case SCOUT_KEY_NUL:
+		return "a zero byte";
+	case SCOUT_KEY_LONG_NAME:
+		return "a name over 255 bytes";
+	case SCOUT_KEY_LONG_PATH:
+		return "a path too long";
+	case SCOUT_KEY_SLASH_WITH_BYTES:
+		return "a slash at the end, yet not empty";
+	case SCOUT_KEY_ALSO_FOLDER:
+		return "also a folder";
+	default:
+		return "";
+	}
+}
+
+/* FNV-1a, 64 bits. */
+static uint64_t mix(uint64_t h, const void *bytes, size_t len)
+{
+	const unsigned char *p = bytes;
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ p[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+uint64_t scout_key_version(const char *etag, uint64_t bytes, int64_t modified)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	size_t len = etag ? strlen(etag) : 0;
+
+	if (len >= 2 && etag[0] == '"' && etag[len - 1] == '"') {
+		etag++;
+		len -= 2;
+	}
+	if (len > 0)
+		return mix(h, etag, len);
+	h = mix(h, &bytes, sizeof(bytes));
+	return mix(h, &modified, sizeof(modified));
+}

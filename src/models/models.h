@@ -1,0 +1,95 @@
+/* What the files of this folder share: the backend itself, its counters, and how attributes look. */
+#ifndef MODELS_MODELS_H
+#define MODELS_MODELS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+/* running out of memory is the caller's to handle: an element that was not added has no hh.tbl */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#include "scoutfs/backend.h"
+#include "scoutfs/budget.h"
+#include "scoutfs/config.h"
+#include "scoutfs/lock.h"
+#include "scoutfs/metrics.h"
+#include "scoutfs/s3.h"
+
+#define SCOUT_TTL_MAX_MS 60000u
+#define SCOUT_TTL_MIN_MS 1000u
+
+struct scout_block;
+struct scout_object;
+struct scout_view;
+struct scout_answer;
+struct scout_question;
+struct scout_read;
+TAILQ_HEAD(scout_block_list, scout_block);
+TAILQ_HEAD(scout_view_list, scout_view);
+TAILQ_HEAD(scout_read_list, scout_read);
+
+struct scout_models_counters {
+	scout_counter bytes_served;
+	scout_counter block_hits, block_misses, block_evictions;
+	scout_counter list_requests, direct_questions;
+};
+
+struct scout_models {
+	/* immutable */
+	const struct scout_models_config *config;
+	struct scout_budget *budget;
+	struct scout_share *share;
+	struct scout_s3 *s3;
+	uid_t uid;
+	gid_t gid;
+	time_t mounted; /* the time that directories show: S3 keeps none for them */
+
+	atomic_bool stopped;
+	struct scout_models_counters counters; /* atomic */
+	atomic_uint fetches;                   /* submitted and not done */
+
+	/* catalogue.c */
+	struct scout_mutex catalogue_lock;  /* SCOUT_LOCK_CATALOGUE */
+	struct scout_view *flat;            /* under catalogue_lock: all keys, or NULL */
+	struct scout_view *folders;         /* under catalogue_lock: single directories, by path */
+	struct scout_view_list old_folders; /* under catalogue_lock: least recently used first */
+	unsigned nfolders;                  /* under catalogue_lock */
+	bool too_many_keys;                 /* under catalogue_lock: no flat view any more */
+
+	/* question.c */
+	struct scout_mutex question_lock;    /* SCOUT_LOCK_CATALOGUE, never with catalogue_lock */
+	struct scout_question *questions[2]; /* under question_lock: in flight, by path */
+	struct scout_answer *answers;        /* under question_lock: by path, oldest first */
+
+	/* object.c, block.c */
+	struct scout_mutex objects_lock; /* SCOUT_LOCK_OBJECTS */
+	struct scout_object *objects;    /* under objects_lock: by key */
+	struct scout_mutex lru_lock;     /* SCOUT_LOCK_LRU */
+	/* under lru_lock: ready blocks that nobody has pinned, least recently used first; fresh ones
+	 * were fetched ahead and wait for their reader */
+	struct scout_block_list used_blocks, fresh_blocks;
+	atomic_size_t nblocks;
+
+	/* read.c */
+	struct scout_mutex parked_lock; /* SCOUT_LOCK_LRU, never with lru_lock */
+	struct scout_read_list parked;  /* under parked_lock: reads that wait for memory */
+};
+
+/* malloc'ed: the whole key of path, with tail ("" or "/") behind it; NULL: no memory. */
+char *scout_models_key(const struct scout_models *m, const char *path, const char *tail);
+
+void scout_models_file_attr(const struct scout_models *m, uint64_t bytes, int64_t modified,
+			    uint64_t version, struct scout_attr *ret);
+void scout_models_dir_attr(const struct scout_models *m, struct scout_attr *ret);
+
+/* How long to believe what was true at from_ns and is looked at again list_ttl later. */
+uint32_t scout_models_ttl_ms(const struct scout_models *m, uint64_t from_ns);
+
+/* The report: report.c. */
+void scout_models_status(void *self, struct scout_text *out);
+void scout_models_metrics(void *self, struct scout_text *out);
+
+#endif

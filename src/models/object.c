@@ -1,0 +1,139 @@
+/* The table of objects: one struct for each version of a key that is open or has cached blocks, so
+ * bounded by the handles and the memory there are. Handles of one version share it.
+ *
+ * m->objects_lock for the table. Counting is atomic, but the last reference goes under that lock, so
+ * that what is found in the table is alive. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/block.h"
+
+static void object_free(struct scout_object *o)
+{
+	assert(!o->blocks && TAILQ_EMPTY(&o->readers));
+	scout_mutex_destroy(&o->lock);
+	free(o->key);
+	free(o);
+}
+
+static struct scout_object *object_new(struct scout_models *m, const char *path,
+				       const struct scout_answer *answer)
+{
+	struct scout_object *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return NULL;
+	o->key = scout_models_key(m, path, "");
+	if (!o->key) {
+		free(o);
+		return NULL;
+	}
+	atomic_init(&o->refs, 1);
+	memcpy(o->etag, answer->etag, sizeof(o->etag));
+	o->modified = answer->modified;
+	o->version = answer->version;
+	scout_cut_make(&o->cut, answer->bytes, m->config->part_size);
+	scout_mutex_init(&o->lock, SCOUT_LOCK_OBJECT);
+	TAILQ_INIT(&o->readers);
+	return o;
+}
+
+static bool same(const struct scout_object *o, const struct scout_answer *answer)
+{
+	return o->version == answer->version && o->cut.bytes == answer->bytes &&
+	       strcmp(o->etag, answer->etag) == 0;
+}
+
+static void unlist_locked(struct scout_models *m, struct scout_object *o)
+{
+	if (o->listed)
+		HASH_DEL(m->objects, o);
+	o->listed = false;
+}
+
+/* An open one that is this version, or what stands in its way taken out of the table. */
+static struct scout_object *find_locked(struct scout_models *m, const char *key,
+					const struct scout_answer *answer)
+{
+	struct scout_object *o;
+
+	HASH_FIND_STR(m->objects, key, o);
+	if (!o)
+		return NULL;
+	scout_lock(&o->lock);
+	if (same(o, answer)) {
+		o->handles++;
+		scout_unlock(&o->lock);
+		scout_object_ref(o);
+		return o;
+	}
+	o->changed = true;
+	scout_unlock(&o->lock);
+	unlist_locked(m, o);
+	return NULL;
+}
+
+int scout_object_open(struct scout_models *m, const char *path, const struct scout_answer *answer,
+		      struct scout_object **ret)
+{
+	struct scout_object *made = object_new(m, path, answer), *found;
+
+	if (!made)
+		return -ENOMEM;
+	made->handles = 1;
+	scout_lock(&m->objects_lock);
+	found = find_locked(m, made->key, answer);
+	if (!found) {
+		HASH_ADD_KEYPTR(hh, m->objects, made->key, strlen(made->key), made);
+		made->listed = made->hh.tbl != NULL; /* else it works, but is not shared */
+	}
+	scout_unlock(&m->objects_lock);
+	if (found)
+		object_free(made);
+	*ret = found ? found : made;
+	return 0;
+}
+
+void scout_object_close(struct scout_models *m, struct scout_object *o)
+{
+	scout_lock(&o->lock);
+	if (--o->handles == 0)
+		scout_block_unwanted_locked(m, o);
+	scout_unlock(&o->lock);
+	scout_object_unref(m, o);
+}
+
+void scout_object_ref(struct scout_object *o)
+{
+	atomic_fetch_add_explicit(&o->refs, 1, memory_order_relaxed);
+}
+
+void scout_object_unref(struct scout_models *m, struct scout_object *o)
+{
+	unsigned refs = atomic_load(&o->refs);
+	bool last;
+
+	while (refs > 1) {
+		if (atomic_compare_exchange_weak(&o->refs, &refs, refs - 1))
+			return;
+	}
+	scout_lock(&m->objects_lock);
+	last = atomic_fetch_sub(&o->refs, 1) == 1;
+	if (last)
+		unlist_locked(m, o);
+	scout_unlock(&m->objects_lock);
+	if (last)
+		object_free(o);
+}
+
+void scout_object_change(struct scout_models *m, struct scout_object *o)
+{
+	scout_lock(&m->objects_lock);
+	unlist_locked(m, o);
+	scout_lock(&o->lock);
+	o->changed = true;
+	scout_unlock(&o->lock);
+	scout_unlock(&m->objects_lock);
+}

@@ -1,0 +1,325 @@
+/* Direct questions: what the catalogue does not know, or must be known as of now (at open), S3 is
+ * asked itself: HEAD of the key for an object and, side by side, LIST of "path/" with one key for a
+ * directory; where both are, the directory wins, as in the catalogue.
+ *
+ * Equal questions are one, and an answer serves everybody for a second: a hundred readers who open
+ * one object cost one HEAD. Answers are kept, a bounded number of them, until a listing that began
+ * later is there, because until then they are the newer truth.
+ *
+ * m->question_lock for both tables. */
+#include "models/question.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/keys.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/log.h"
+
+#define ANSWERS_MAX 4096
+#define SHARED_NS SCOUT_NS_PER_S
+
+TAILQ_HEAD(askers, scout_asker);
+
+struct scout_question {
+	struct scout_s3_call head, list;
+	struct scout_models *m;
+	enum scout_question_kind kind;
+	uint64_t asked_ns;
+	char *key, *prefix;
+
+	/* under m->question_lock */
+	unsigned pending; /* calls not done */
+	int head_err, list_err;
+	struct askers askers;
+	UT_hash_handle hh; /* m->questions[kind] */
+
+	bool below; /* the engine's thread: the LIST told a key below */
+	char path[];
+};
+
+void scout_question_init(struct scout_models *m)
+{
+	scout_mutex_init(&m->question_lock, SCOUT_LOCK_CATALOGUE);
+}
+
+static void drop_answer_locked(struct scout_models *m, struct scout_answer *a)
+{
+	HASH_DEL(m->answers, a);
+	free(a->path);
+	free(a);
+}
+
+void scout_question_destroy(struct scout_models *m)
+{
+	assert(!m->questions[SCOUT_ASK_NAME] && !m->questions[SCOUT_ASK_OBJECT]);
+	while (m->answers)
+		drop_answer_locked(m, m->answers);
+	scout_mutex_destroy(&m->question_lock);
+}
+
+void scout_question_forget(struct scout_models *m, uint64_t asked_ns)
+{
+	struct scout_answer *a, *next;
+
+	scout_lock(&m->question_lock);
+	HASH_ITER (hh, m->answers, a, next) {
+		if (a->asked_ns <= asked_ns)
+			drop_answer_locked(m, a);
+	}
+	scout_unlock(&m->question_lock);
+}
+
+unsigned scout_question_count(struct scout_models *m)
+{
+	unsigned count;
+
+	scout_lock(&m->question_lock);
+	count = HASH_COUNT(m->answers);
+	scout_unlock(&m->question_lock);
+	return count;
+}
+
+static bool known_locked(struct scout_models *m, const char *path, uint64_t since_ns,
+			 struct scout_answer *ret)
+{
+	struct scout_answer *a;
+
+	HASH_FIND_STR(m->answers, path, a);
+	if (!a || a->asked_ns <= since_ns)
+		return false;
+	*ret = *a;
+	ret->path = NULL;
+	return true;
+}
+
+bool scout_question_known(struct scout_models *m, const char *path, uint64_t since_ns,
+			  struct scout_answer *ret)
+{
+	bool known;
+
+	scout_lock(&m->question_lock);
+	known = known_locked(m, path, since_ns, ret);
+	scout_unlock(&m->question_lock);
+	return known;
+}
+
+/* Keeps a copy of answer; without memory it is not kept, which costs a question later. */
+static void remember_locked(struct scout_models *m, const char *path,
+			    const struct scout_answer *answer)
+{
+	struct scout_answer *a;
+
+	HASH_FIND_STR(m->answers, path, a);
+	if (a)
+		drop_answer_locked(m, a);
+	else if (HASH_COUNT(m->answers) >= ANSWERS_MAX)
+		drop_answer_locked(m, m->answers); /* the oldest: uthash keeps the order */
+	a = malloc(sizeof(*a));
+	if (!a)
+		return;
+	*a = *answer;
+	a->path = strdup(path);
+	if (a->path)
+		HASH_ADD_KEYPTR(hh, m->answers, a->path, strlen(a->path), a);
+	if (!a->path || !a->hh.tbl) {
+		free(a->path);
+		free(a);
+	}
+}
+
+/* What the two calls say together. */
+static int conclude(const struct scout_question *q, struct scout_answer *ret)
+{
+	const struct scout_s3_call *head = &q->head;
+
+	*ret = (struct scout_answer){.kind = SCOUT_MISSING, .asked_ns = q->asked_ns};
+	if (q->list_err == 0 && q->below) {
+		ret->kind = SCOUT_DIR;
+		return 0;
+	}
+	if (q->head_err == 0) {
+		ret->kind = SCOUT_FILE;
+		ret->bytes = head->object_bytes;
+		ret->modified = head->modified;
+		ret->version = scout_key_version(head->etag, head->object_bytes, head->modified);
+		memcpy(ret->etag, head->etag, sizeof(ret->etag));
+		return 0;
+	}
+	return q->head_err == -ENOENT ? q->list_err : q->head_err;
+}
+
+static void free_question(struct scout_question *q)
+{
+	free(q->key);
+	free(q->prefix);
+	free(q);
+}
+
+static void tell(struct askers *askers, int err, const struct scout_answer *answer)
+{
+	struct scout_asker *a;
+
+	while ((a = TAILQ_FIRST(askers))) {
+		TAILQ_REMOVE(askers, a, link);
+		a->answered(a, err, err == 0 ? answer : NULL);
+	}
+}
+
+/* One of q's calls is done; the last one ends q. */
+static void call_done(struct scout_question *q, int *which, int err)
+{
+	struct scout_models *m = q->m;
+	struct scout_answer answer;
+	bool over;
+
+	scout_lock(&m->question_lock);
+	*which = err;
+	over = --q->pending == 0;
+	if (over) {
+		HASH_DEL(m->questions[q->kind], q);
+		err = conclude(q, &answer);
+		/* a younger question may have been answered sooner */
+		if (err == 0 && !known_locked(m, q->path, q->asked_ns, &answer))
+			remember_locked(m, q->path, &answer);
+	}
+	scout_unlock(&m->question_lock);
+	if (!over)
+		return;
+	tell(&q->askers, err, &answer);
+	free_question(q);
+}
+
+static void head_done(struct scout_s3_call *call, int err)
+{
+	struct scout_question *q = (struct scout_question *)call;
+
+	call_done(q, &q->head_err, err);
+}
+
+static struct scout_question *of_list(struct scout_s3_call *call)
+{
+	return (struct scout_question *)((char *)call - offsetof(struct scout_question, list));
+}
+
+static void list_done(struct scout_s3_call *call, int err)
+{
+	struct scout_question *q = of_list(call);
+
+	call_done(q, &q->list_err, err);
+}
+
+static bool note_key(void *arg, const struct scout_s3_object *o)
+{
+	struct scout_question *q = arg;
+	size_t len = strlen(q->prefix);
+
+	q->below |= o->key_len >= len && memcmp(o->key, q->prefix, len) == 0;
+	return true;
+}
+
+static bool take_keys(struct scout_s3_call *call, const void *bytes, size_t len)
+{
+	struct scout_question *q = of_list(call);
+	char *next = NULL;
+	int err = scout_s3_parse_list(bytes, len, note_key, q, &next);
+
+	free(next);
+	return err == 0;
+}
+
+static struct scout_question *question_new(struct scout_models *m, enum scout_question_kind kind,
+					   const char *path)
+{
+	size_t len = strlen(path);
+	struct scout_question *q = calloc(1, sizeof(*q) + len + 1);
+
+	if (!q)
+		return NULL;
+	q->m = m;
+	q->kind = kind;
+	q->asked_ns = scout_now_ns();
+	q->key = scout_models_key(m, path, "");
+	q->prefix = scout_models_key(m, path, "/");
+	q->pending = kind == SCOUT_ASK_NAME ? 2 : 1;
+	TAILQ_INIT(&q->askers);
+	memcpy(q->path, path, len + 1);
+	if (!q->key || !q->prefix) {
+		free_question(q);
+		return NULL;
+	}
+	q->head = (struct scout_s3_call){.op = SCOUT_S3_HEAD, .key = q->key, .done = head_done};
+	q->list = (struct scout_s3_call){
+	    .op = SCOUT_S3_LIST,
+	    .prefix = q->prefix,
+	    .max_keys = 1,
+	    .data = take_keys,
+	    .done = list_done,
+	};
+	return q;
+}
+
+/* An equal question under way, or one that answers this one too. */
+static struct scout_question *find_question_locked(struct scout_models *m,
+						   enum scout_question_kind kind, const char *path)
+{
+	struct scout_question *q;
+
+	HASH_FIND_STR(m->questions[SCOUT_ASK_NAME], path, q);
+	if (!q && kind == SCOUT_ASK_OBJECT)
+		HASH_FIND_STR(m->questions[SCOUT_ASK_OBJECT], path, q);
+	return q;
+}
+
+/* Joins a question under way, or adds one: *begin. False: no memory. */
+static bool join_locked(struct scout_models *m, enum scout_question_kind kind, const char *path,
+			struct scout_asker *a, struct scout_question **begin)
+{
+	struct scout_question *q = find_question_locked(m, kind, path);
+
+	if (!q) {
+		q = question_new(m, kind, path);
+		if (!q)
+			return false;
+		HASH_ADD_STR(m->questions[kind], path, q);
+		if (!q->hh.tbl) {
+			free_question(q);
+			return false;
+		}
+		*begin = q;
+	}
+	TAILQ_INSERT_TAIL(&q->askers, a, link);
+	return true;
+}
+
+void scout_question_ask(struct scout_models *m, enum scout_question_kind kind, const char *path,
+			struct scout_asker *a)
+{
+	uint64_t now = scout_now_ns();
+	struct scout_question *begin = NULL;
+	struct scout_answer answer = {.kind = SCOUT_MISSING, .asked_ns = now};
+	bool known, waits = false;
+
+	/* S3 knows no such key, and refuses the question as malformed */
+	known = strlen(m->config->prefix) + strlen(path) > SCOUT_KEY_MAX;
+	scout_lock(&m->question_lock);
+	if (!known)
+		known = known_locked(m, path, now > SHARED_NS ? now - SHARED_NS : 0, &answer);
+	if (!known)
+		waits = join_locked(m, kind, path, a, &begin);
+	scout_unlock(&m->question_lock);
+	if (begin) {
+		bool both = kind == SCOUT_ASK_NAME;
+
+		scout_count(&m->counters.direct_questions, 1);
+		/* q may be over and gone after the last of its calls is submitted */
+		if (both)
+			scout_s3_submit(m->s3, &begin->list);
+		scout_s3_submit(m->s3, &begin->head);
+	} else if (!waits) {
+		a->answered(a, known ? 0 : -ENOMEM, known ? &answer : NULL);
+	}
+}

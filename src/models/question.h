@@ -1,0 +1,50 @@
+/* Direct questions to S3 about one name, and what was answered lately. */
+#ifndef MODELS_QUESTION_H
+#define MODELS_QUESTION_H
+
+#include "models/models.h"
+
+enum scout_answer_kind { SCOUT_MISSING, SCOUT_FILE, SCOUT_DIR };
+
+struct scout_answer {
+	enum scout_answer_kind kind;
+	uint64_t asked_ns; /* S3 said so later than this */
+	uint64_t bytes;
+	int64_t modified;
+	uint64_t version;
+	char etag[SCOUT_ETAG_MAX];
+	UT_hash_handle hh; /* m->answers, under question_lock */
+	char *path;        /* the table's own */
+};
+
+enum scout_question_kind {
+	SCOUT_ASK_NAME,  /* file or directory: HEAD and LIST together */
+	SCOUT_ASK_OBJECT /* HEAD alone: the answer is FILE or MISSING */
+};
+
+struct scout_asker {
+	/* With no lock held, on any thread, perhaps before scout_question_ask returns. err 0: answer is
+	 * borrowed for the call; else NULL. */
+	void (*answered)(struct scout_asker *a, int err, const struct scout_answer *answer);
+	TAILQ_ENTRY(scout_asker) link; /* under question_lock */
+};
+
+void scout_question_init(struct scout_models *m);
+void scout_question_destroy(struct scout_models *m); /* stopped */
+
+/* An answer that is at most a second old: the last one, or that of a question under way (however
+ * many ask), or a new one's. path is not "". */
+void scout_question_ask(struct scout_models *m, enum scout_question_kind kind, const char *path,
+			struct scout_asker *a);
+
+/* The last answer about path if it was asked after since_ns; false: none. ret->path is not set. */
+bool scout_question_known(struct scout_models *m, const char *path, uint64_t since_ns,
+			  struct scout_answer *ret);
+
+/* Drops the answers that a listing begun at asked_ns has overtaken. */
+void scout_question_forget(struct scout_models *m, uint64_t asked_ns);
+
+/* How many answers are kept. */
+unsigned scout_question_count(struct scout_models *m);
+
+#endif

@@ -1,0 +1,27 @@
+/* Reads of open objects, and the waiting for memory and bytes. */
+#ifndef MODELS_READ_H
+#define MODELS_READ_H
+
+#include "models/block.h"
+
+/* An open file. */
+struct scout_models_file {
+	struct scout_object *object; /* one reference */
+	struct scout_run run;        /* under object->lock */
+};
+
+void scout_read_init(struct scout_models *m);
+void scout_read_destroy(struct scout_models *m);
+/* m->stopped is set: ends the reads that wait for memory. */
+void scout_read_stop(struct scout_models *m);
+
+/* The backend's read. */
+void scout_read(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,
+		struct scout_req *req);
+
+/* Moves the waiting reads of o that have their bytes, or cannot have them, to list; o->lock held. */
+void scout_read_collect_locked(struct scout_object *o, struct scout_read_list *list);
+/* Completes them; no lock held. */
+void scout_read_finish(struct scout_read_list *list);
+
+#endif

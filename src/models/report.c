@@ -1,0 +1,137 @@
+/* What .scoutfs/status and .scoutfs/metrics say of the registry; from memory, never from a network. */
+#include <inttypes.h>
+
+#include "models/catalogue.h"
+#include "models/models.h"
+#include "scoutfs/clock.h"
+
+static size_t count_dirs(const struct scout_tree *t)
+{
+	const struct scout_node *root = &t->nodes[0];
+	size_t dirs = 0;
+
+	for (uint32_t i = 0; i < root->count; i++)
+		dirs += t->nodes[root->first + i].dir;
+	return dirs;
+}
+
+static void report_left_out(const struct scout_tree *t, struct scout_text *out)
+{
+	for (int kind = SCOUT_KEY_LEFT_OUT; kind < SCOUT_KEY_KINDS; kind++) {
+		if (t->left_out[kind] > 0)
+			scout_text_printf(out, "  left out     %zu keys: %s\n", t->left_out[kind],
+					  scout_key_reason((enum scout_key_kind)kind));
+	}
+}
+
+static void report_catalogue(struct scout_models *m, struct scout_text *out)
+{
+	bool too_many;
+	struct scout_tree *t = scout_catalogue_peek(m, &too_many);
+	char age[32];
+
+	if (too_many)
+		scout_text_printf(
+		    out, "  listing      more than %zu keys (list_max_keys): by directory\n",
+		    m->config->list_max_keys);
+	else if (!t)
+		scout_text_printf(out, "  listing      none yet\n");
+	else
+		scout_text_printf(out, "  listing      %zu models, %zu objects, %s old\n",
+				  count_dirs(t), t->files,
+				  scout_format_duration(age, scout_now_ns() - t->listed_ns));
+	if (t)
+		report_left_out(t, out);
+	scout_tree_unref(t);
+}
+
+static void report_error(const struct scout_s3_stats *s, struct scout_text *out)
+{
+	uint64_t now = scout_wall_ns();
+	char age[32], reason[256];
+
+	if (s->last_err == 0)
+		return;
+	scout_text_printf(
+	    out, "  last error   %s, %s ago\n",
+	    scout_format_name(reason, sizeof(reason), s->last_reason),
+	    scout_format_duration(age, now > s->last_err_wall_ns ? now - s->last_err_wall_ns : 0));
+}
+
+void scout_models_status(void *self, struct scout_text *out)
+{
+	struct scout_models *m = self;
+	const struct scout_models_counters *c = &m->counters;
+	struct scout_s3_stats s;
+	char a[32], b[32], prefix[256];
+
+	scout_s3_stats(m->s3, &s);
+	scout_text_printf(out, "models: %s bucket %s prefix \"%s\"\n", m->config->endpoint,
+			  m->config->bucket,
+			  scout_format_name(prefix, sizeof(prefix), m->config->prefix));
+	scout_text_printf(out, "  credentials  %s\n", s.credentials);
+	report_catalogue(m, out);
+	scout_text_printf(out, "  connections  %u of %u, %u requests under way, %u queued\n",
+			  s.connections, s.max_connections, s.active, s.queued);
+	scout_text_printf(out, "  requests     %" PRIu64 ", %" PRIu64 " of them retries\n",
+			  s.requests, s.retries);
+	scout_text_printf(out, "  bytes        %s from S3, %s to readers\n",
+			  scout_format_bytes(a, s.bytes_in),
+			  scout_format_bytes(b, scout_counted(&c->bytes_served)));
+	scout_text_printf(out, "  blocks       %" PRIu64 " hits, %" PRIu64 " misses, %s cached\n",
+			  scout_counted(&c->block_hits), scout_counted(&c->block_misses),
+			  scout_format_bytes(a, atomic_load(&m->nblocks) * SCOUT_BUF_BYTES));
+	report_error(&s, out);
+}
+
+static void metric(struct scout_text *out, const char *name, const char *type, const char *help,
+		   uint64_t value)
+{
+	scout_metric_head(out, name, type, help);
+	scout_metric(out, name, "", value);
+}
+
+static void s3_metrics(struct scout_models *m, struct scout_text *out)
+{
+	struct scout_s3_stats s;
+
+	scout_s3_stats(m->s3, &s);
+	metric(out, "scoutfs_s3_requests_total", "counter",
+	       "Requests sent to S3, retries included.", s.requests);
+	metric(out, "scoutfs_s3_retries_total", "counter", "Requests sent again.", s.retries);
+	metric(out, "scoutfs_s3_bytes_total", "counter", "Bytes of answers' bodies.", s.bytes_in);
+	metric(out, "scoutfs_s3_active", "gauge", "Requests under way.", s.active);
+	metric(out, "scoutfs_s3_queue_length", "gauge", "Requests that wait for a connection.",
+	       s.queued);
+	metric(out, "scoutfs_s3_connections", "gauge", "Open connections.", s.connections);
+	metric(out, "scoutfs_s3_connections_max", "gauge", "Connections allowed.",
+	       s.max_connections);
+}
+
+void scout_models_metrics(void *self, struct scout_text *out)
+{
+	struct scout_models *m = self;
+	const struct scout_models_counters *c = &m->counters;
+	bool too_many;
+	struct scout_tree *t = scout_catalogue_peek(m, &too_many);
+
+	s3_metrics(m, out);
+	metric(out, "scoutfs_models_bytes_served_total", "counter", "Bytes handed to readers.",
+	       scout_counted(&c->bytes_served));
+	metric(out, "scoutfs_models_block_hits_total", "counter",
+	       "Blocks that were there, or on their way, when a reader came.",
+	       scout_counted(&c->block_hits));
+	metric(out, "scoutfs_models_block_misses_total", "counter",
+	       "Blocks that a reader had fetched.", scout_counted(&c->block_misses));
+	metric(out, "scoutfs_models_block_evictions_total", "counter",
+	       "Cached blocks that made room.", scout_counted(&c->block_evictions));
+	metric(out, "scoutfs_models_block_bytes", "gauge", "Memory of blocks.",
+	       atomic_load(&m->nblocks) * SCOUT_BUF_BYTES);
+	metric(out, "scoutfs_models_list_requests_total", "counter", "Pages of listings asked for.",
+	       scout_counted(&c->list_requests));
+	metric(out, "scoutfs_models_direct_questions_total", "counter",
+	       "Names that S3 was asked about directly.", scout_counted(&c->direct_questions));
+	metric(out, "scoutfs_models_catalogue_keys", "gauge", "Keys in the last whole listing.",
+	       t ? t->keys : 0);
+	scout_tree_unref(t);
+}

@@ -1,0 +1,58 @@
+/* The keys of a listing as directories and files: built once, then immutable and shared by count. */
+#ifndef MODELS_TREE_H
+#define MODELS_TREE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "models/keys.h"
+
+/* One name. Children of a directory lie side by side, sorted by strcmp. */
+struct scout_node {
+	const char *name;
+	uint64_t bytes;
+	int64_t modified;
+	uint64_t version;
+	uint32_t first, count; /* a directory's children */
+	bool dir;
+};
+
+struct scout_tree_entry;
+
+struct scout_tree {
+	atomic_uint refs;
+	uint64_t asked_ns;  /* when the listing began: what it tells is not older */
+	uint64_t listed_ns; /* when it was complete */
+
+	/* immutable after build */
+	struct scout_node *nodes; /* nodes[0] is the root */
+	uint32_t nnodes;
+	size_t keys; /* seen, those left out included */
+	size_t files;
+	size_t left_out[SCOUT_KEY_KINDS];
+
+	/* while it is built */
+	size_t max_keys;
+	char *arena; /* the paths; afterwards the nodes' names */
+	size_t arena_len, arena_cap;
+	struct scout_tree_entry *entries;
+	size_t nentries, entries_cap;
+};
+
+/* One reference. NULL: no memory. */
+struct scout_tree *scout_tree_new(size_t max_keys);
+/* path is behind the prefix. Returns 0, -ENOMEM, or -E2BIG beyond max_keys. */
+int scout_tree_add(struct scout_tree *t, const char *path, size_t len, uint64_t bytes,
+		   int64_t modified, uint64_t version);
+/* Afterwards t is immutable. Returns 0, -ENOMEM, or -E2BIG (far more directories than keys). */
+int scout_tree_build(struct scout_tree *t);
+
+struct scout_tree *scout_tree_ref(struct scout_tree *t);
+void scout_tree_unref(struct scout_tree *t); /* NULL is fine */
+
+/* The node at path ("" is the root), or NULL. */
+const struct scout_node *scout_tree_find(const struct scout_tree *t, const char *path);
+
+#endif
