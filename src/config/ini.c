@@ -213,6 +213,8 @@ static bool take_header(struct scout_draft *d, char *line)
 {
 	char *end;
 
+	if (d->line == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0)
+		line += 3;
 	line += strspn(line, " \t");
 	if (*line != '[')
 		return false;
@@ -268,14 +270,11 @@ static bool read_line(struct reader *r, char *buf)
 /* inih's reader: size is ini_max_line, so more than LINE_BYTES. */
 static char *next_line(char *buf, int size, void *arg)
 {
-	static const char bom[] = "\xef\xbb\xbf";
 	struct reader *r = arg;
 
 	(void)size;
 	if (r->draft->err || !read_line(r, buf))
 		return NULL;
-	if (r->draft->line == 1 && strncmp(buf, bom, 3) == 0)
-		memmove(buf, buf + 3, strlen(buf + 3) + 1);
 	if (take_header(r->draft, buf))
 		buf[0] = '\0';
 	return buf;
@@ -287,6 +286,7 @@ void scout_draft_read(struct scout_draft *d, FILE *in)
 
 	ini_allow_multiline = false; /* an indented key is a key */
 	ini_allow_no_value = true;   /* so that the handler tells it */
+	ini_allow_bom = true;
 	ini_use_stack = true;
 	ini_max_line = LINE_BYTES + 4;
 	d->line = 0;

@@ -118,6 +118,12 @@ static void bom_crlf_and_comments(void **state)
 	assert_string_equal(c->hosts[0].user, "u");
 	assert_int_equal(c->hosts[0].port, 5);
 	scout_config_free(c);
+
+	c = good("\xef\xbb\xbf; comment\n[scoutfs]\nworkers = 4\n");
+	assert_int_equal(c->workers, 4);
+	scout_config_free(c);
+	refused("[scoutfs]\n\xef\xbb\xbfworkers = 4\n",
+		"@:2: unknown key '\xef\xbb\xbfworkers' in [scoutfs]\n");
 }
 
 static void long_host_names_are_not_cut(void **state)
@@ -355,7 +361,7 @@ static void a_secret_that_others_can_read(void **state)
 	static const mode_t shared[] = {0640, 0604, 0620, 0602, 0644};
 	const char *path = write_text("scoutfs.ini", text);
 	struct loaded l;
-	char wanted[256];
+	char wanted[512];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(shared) / sizeof(*shared); i++) {
