@@ -1,0 +1,12 @@
+/* The server's attributes as the kernel gets them. Pure. */
+#ifndef SCOUTFS_HOSTS_ATTR_H
+#define SCOUTFS_HOSTS_ATTR_H
+
+#include "scoutfs/backend.h"
+#include "scoutfs/sftp.h"
+
+/* What the server did not say gets a default: a regular file, 0444, of no size, owned by root, from
+ * 1970. A type we do not know becomes a regular file that nobody may open. */
+void scout_attr_map(const struct scout_sftp_attrs *remote, struct scout_attr *ret);
+
+#endif

@@ -1,0 +1,372 @@
+/* /hosts as a backend: the table of operations, and the way from a path to its host. The root and
+ * the hosts' own directories are answered from the config, without a connection; what lies below is
+ * asked of the host. */
+#include "scoutfs/backend.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hosts/attr.h"
+#include "hosts/dir.h"
+#include "hosts/file.h"
+#include "hosts/hosts.h"
+#include "hosts/link.h"
+#include "hosts/report.h"
+#include "scoutfs/log.h"
+
+#define CONFIG_TTL_MS (3600u * 1000u) /* the config does not change */
+#define GRACE_NS SCOUT_NS_PER_S       /* so that the cause wins over the front's timeout */
+
+static struct scout_host *host_of(struct scout_hosts *all, const char *path, const char **rest)
+{
+	size_t len = strcspn(path, "/");
+	const struct scout_host_config *config = scout_config_host(all->config, path, len);
+
+	if (!config)
+		return NULL;
+	*rest = path[len] ? path + len + 1 : path + len;
+	return &all->hosts[config - all->config->hosts];
+}
+
+/* The remote path of rest in the host's tree, which the caller frees; NULL: no memory. */
+static char *remote_path(const struct scout_host *host, const char *rest)
+{
+	const char *root = host->config->root;
+	struct scout_text text = {0};
+
+	scout_text_printf(&text, "%s%s%s", root, *rest && root[strlen(root) - 1] != '/' ? "/" : "",
+			  rest);
+	if (text.failed) {
+		scout_text_free(&text);
+		return NULL;
+	}
+	return scout_text_take(&text);
+}
+
+static uint32_t ttl_ms(const struct scout_host *host)
+{
+	uint64_t ms = host->config->attr_timeout_ns / SCOUT_NS_PER_MS;
+
+	return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+/* A call about one path: getattr or readlink. */
+struct ask {
+	struct scout_rpc rpc;
+	struct scout_req *req;
+	char *remote;
+	char *inside; /* relative to the host's directory */
+};
+
+static void ask_free(struct ask *a)
+{
+	free(a->remote);
+	free(a->inside);
+	free(a);
+}
+
+static void ask(struct scout_host *host, const char *inside, enum scout_sftp_op op,
+		void (*done)(struct scout_rpc *rpc, int err), struct scout_req *req)
+{
+	struct ask *a = calloc(1, sizeof *a);
+
+	if (a) {
+		a->req = req;
+		a->remote = remote_path(host, inside);
+		a->inside = strdup(inside);
+	}
+	if (!a || !a->remote || !a->inside) {
+		if (a)
+			ask_free(a);
+		scout_req_done(req, -ENOMEM, NULL);
+		return;
+	}
+	a->rpc.call.op = op;
+	a->rpc.call.path = a->remote;
+	a->rpc.host = host;
+	a->rpc.req = req;
+	a->rpc.done = done;
+	scout_rpc_send(&a->rpc);
+}
+
+/* The host at path, unless path is answered here: then NULL, and req is done with err or attr. */
+static struct scout_host *host_below(struct scout_hosts *all, const char *path, const char **rest,
+				     int err, const struct scout_attr *attr, struct scout_req *req)
+{
+	struct scout_result res = {.ttl_ms = CONFIG_TTL_MS};
+	struct scout_host *host = *path ? host_of(all, path, rest) : NULL;
+
+	if (host && **rest && strlen(path) < PATH_MAX)
+		return host;
+	if (host && **rest)
+		err = -ENAMETOOLONG;
+	else if (*path && !host)
+		err = -ENOENT;
+	if (attr && !err)
+		res.attr = *attr;
+	scout_req_done(req, err, err && err != -ENOENT ? NULL : &res);
+	return NULL;
+}
+
+static void getattr_done(struct scout_rpc *rpc, int err)
+{
+	struct ask *a = SCOUT_CONTAINER(rpc, struct ask, rpc);
+	struct scout_result res = {.ttl_ms = ttl_ms(rpc->host)};
+
+	if (!err)
+		scout_attr_map(&rpc->call.attrs, &res.attr);
+	else
+		scout_rpc_log(rpc, "getattr", err);
+	scout_req_done(a->req, err, err && err != -ENOENT ? NULL : &res);
+	ask_free(a);
+}
+
+static void hosts_getattr(void *self, const char *path, struct scout_req *req)
+{
+	struct scout_hosts *all = self;
+	const char *rest = "";
+	struct scout_host *host = host_below(all, path, &rest, 0, &all->dir_attr, req);
+
+	if (host)
+		ask(host, rest, SCOUT_SFTP_LSTAT, getattr_done, req);
+}
+
+static int link_result(const struct ask *a, struct scout_text *out)
+{
+	const struct scout_host_config *config = a->rpc.host->config;
+	const char *target;
+
+	if (a->rpc.call.names_count != 1)
+		return -EIO;
+	target = a->rpc.call.names[0].name;
+	if (config->contain_symlinks)
+		return scout_link_contain(config->root, a->inside, target, out);
+	if (!*target || strlen(target) >= PATH_MAX)
+		return -EIO;
+	scout_text_append(out, target, strlen(target));
+	return out->failed ? -ENOMEM : 0;
+}
+
+static void readlink_done(struct scout_rpc *rpc, int err)
+{
+	struct ask *a = SCOUT_CONTAINER(rpc, struct ask, rpc);
+	struct scout_result res = {.ttl_ms = ttl_ms(rpc->host)};
+	struct scout_text target = {0};
+
+	if (!err)
+		err = link_result(a, &target);
+	scout_rpc_log(rpc, "readlink", err);
+	res.target = target.str;
+	scout_req_done(a->req, err, err ? NULL : &res);
+	scout_text_free(&target);
+	ask_free(a);
+}
+
+static void hosts_readlink(void *self, const char *path, struct scout_req *req)
+{
+	const char *rest = "";
+	struct scout_host *host = host_below(self, path, &rest, -EINVAL, NULL, req);
+
+	if (host)
+		ask(host, rest, SCOUT_SFTP_READLINK, readlink_done, req);
+}
+
+static void hosts_open(void *self, const char *path, int flags, struct scout_req *req)
+{
+	const char *rest = "";
+	struct scout_host *host = host_below(self, path, &rest, -EISDIR, NULL, req);
+	char *remote;
+
+	(void)flags; /* only readers come here */
+	if (!host)
+		return;
+	remote = remote_path(host, rest);
+	if (remote)
+		scout_file_open(host, remote, req);
+	else
+		scout_req_done(req, -ENOMEM, NULL);
+	free(remote);
+}
+
+static void hosts_read(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,
+		       struct scout_req *req)
+{
+	(void)self;
+	scout_file_read(handle, offset, size, version, req);
+}
+
+static void hosts_release(void *self, void *handle)
+{
+	(void)self;
+	scout_file_release(handle);
+}
+
+static void hosts_opendir(void *self, const char *path, struct scout_req *req)
+{
+	struct scout_hosts *all = self;
+	struct scout_result res = {.open.handle = all};
+	const char *rest = "";
+	struct scout_host *host;
+	char *remote;
+
+	if (!*path) {
+		scout_req_done(req, 0, &res); /* the root's handle is the backend */
+		return;
+	}
+	host = host_of(all, path, &rest);
+	if (!host || strlen(path) >= PATH_MAX) {
+		scout_req_done(req, host ? -ENAMETOOLONG : -ENOENT, NULL);
+		return;
+	}
+	remote = remote_path(host, rest);
+	if (remote)
+		scout_dir_open(host, remote, req);
+	else
+		scout_req_done(req, -ENOMEM, NULL);
+	free(remote);
+}
+
+static void hosts_readdir(void *self, void *handle, uint64_t index, struct scout_req *req)
+{
+	struct scout_hosts *all = self;
+	struct scout_result res = {.ttl_ms = CONFIG_TTL_MS};
+
+	if (handle != all) {
+		scout_dir_read(handle, index, req);
+		return;
+	}
+	if (index < all->nhosts) {
+		res.dir.entries = all->names + index;
+		res.dir.count = all->nhosts - (size_t)index;
+	}
+	scout_req_done(req, 0, &res);
+}
+
+static void hosts_releasedir(void *self, void *handle)
+{
+	if (handle != self)
+		scout_dir_release(handle);
+}
+
+static uint64_t hosts_timeout_ns(void *self, const char *path)
+{
+	struct scout_hosts *all = self;
+	const char *rest = "";
+	struct scout_host *host = host_of(all, path, &rest);
+
+	if (!host)
+		return GRACE_NS;
+	return host->config->connect_timeout_ns + host->config->request_timeout_ns + GRACE_NS;
+}
+
+static void hosts_statfs(void *self, const char *path, struct statvfs *ret)
+{
+	(void)self;
+	(void)path;
+	/* How full the remote is we do not ask; no space at all has df leave us out of its list. */
+	memset(ret, 0, sizeof *ret);
+	ret->f_bsize = 128 * 1024;
+	ret->f_frsize = 4096;
+	ret->f_namemax = 255;
+}
+
+static void hosts_stop(void *self)
+{
+	scout_pool_stop(self);
+}
+
+static void hosts_free(void *self)
+{
+	struct scout_hosts *all = self;
+
+	if (!all)
+		return;
+	scout_pool_stop(all);
+	scout_budget_remove_reclaimer(all->budget, all);
+	for (size_t i = 0; all->hosts && i < all->nhosts; i++)
+		scout_host_destroy(&all->hosts[i]);
+	scout_sftp_engine_free(all->engine);
+	free(all->names);
+	free(all->hosts);
+	free(all);
+}
+
+static const struct scout_backend_ops hosts_ops = {
+    .name = "hosts",
+    .split = true,
+    .timeout_ns = hosts_timeout_ns,
+    .getattr = hosts_getattr,
+    .readlink = hosts_readlink,
+    .open = hosts_open,
+    .read = hosts_read,
+    .release = hosts_release,
+    .opendir = hosts_opendir,
+    .readdir = hosts_readdir,
+    .releasedir = hosts_releasedir,
+    .statfs = hosts_statfs,
+    .status = scout_hosts_status,
+    .metrics = scout_hosts_metrics,
+    .detail = scout_hosts_detail,
+    .detail_list = scout_hosts_detail_list,
+    .stop = hosts_stop,
+    .free = hosts_free,
+};
+
+static int init_hosts(struct scout_hosts *all)
+{
+	const struct scout_config *config = all->config;
+	int err = 0;
+
+	all->hosts = calloc(config->nhosts, sizeof *all->hosts);
+	all->names = calloc(config->nhosts, sizeof *all->names);
+	if (!all->hosts || !all->names)
+		return -ENOMEM;
+	all->nhosts = config->nhosts;
+	all->dir_attr = (struct scout_attr){
+	    .mode = S_IFDIR | 0755,
+	    .nlink = 2,
+	    .uid = getuid(),
+	    .gid = getgid(),
+	    .version = 1,
+	};
+	(void)clock_gettime(CLOCK_REALTIME, &all->dir_attr.mtime);
+	all->dir_attr.atime = all->dir_attr.mtime;
+	for (size_t i = 0; i < all->nhosts && !err; i++) {
+		err = scout_host_init(&all->hosts[i], all, &config->hosts[i]);
+		all->names[i].name = config->hosts[i].name;
+		all->names[i].attr = all->dir_attr;
+	}
+	return err;
+}
+
+int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret)
+{
+	struct scout_hosts *all;
+	int err;
+
+	if (!env->config->nhosts)
+		return -ENOENT;
+	all = calloc(1, sizeof *all);
+	if (!all)
+		return -ENOMEM;
+	all->config = env->config;
+	all->budget = env->budget;
+	scout_budget_add_reclaimer(all->budget, scout_chunk_reclaim, all);
+	err = init_hosts(all);
+	if (!err)
+		err = scout_sftp_engine_new(&all->engine);
+	if (!err)
+		err = scout_pool_start(all);
+	if (err) {
+		scout_error("hosts: cannot start: %s", strerrordesc_np(-err));
+		hosts_free(all);
+		return err;
+	}
+	ret->ops = &hosts_ops;
+	ret->self = all;
+	return 0;
+}

@@ -1,0 +1,521 @@
+/* An open directory. Its listing is fetched ahead of the reader with several READDIRs on their way,
+ * and kept in batches that never change, so a reader gets what is there while the rest still comes.
+ * A listing that was read to its end and is read from the start again is fetched anew; one whose
+ * session was lost starts over elsewhere if nobody has seen any of it.
+ *
+ * The remote is not believed: names are checked, a listing has a limit. Locks: dir->lock; calls and
+ * completions happen without it. A listing is shared by its directory, its calls in flight and the
+ * readers being answered from it. */
+#include "hosts/dir.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hosts/attr.h"
+#include "scoutfs/log.h"
+
+#define CALLS_FIRST 2
+#define CALLS_MAX 16
+#define ENTRIES_AHEAD 8192 /* of the reader */
+#define LISTING_MAX_BYTES ((size_t)64 * 1024 * 1024)
+#define RESTARTS_MAX 2
+
+struct batch {
+	TAILQ_ENTRY(batch) link;
+	uint64_t first;
+	size_t count;
+	struct scout_dirent entries[]; /* the names lie behind */
+};
+
+struct listing {
+	struct scout_dir *dir;
+	struct scout_rpc open, look;
+	int open_err; /* while the path is looked at */
+	/* under dir->lock */
+	struct scout_handle *handle;
+	TAILQ_HEAD(, batch) batches;
+	struct batch *cursor; /* the last one given out */
+	uint64_t count, asked;
+	size_t bytes;
+	unsigned in_flight, calls, refs; /* OPENDIR counts as in flight too */
+	bool opened;
+	bool delivered, complete, told; /* told: that it is complete, or its error */
+	bool abandoned;
+	int err;
+};
+
+struct scout_dir {
+	struct scout_host *host;
+	char *path;
+	struct scout_mutex lock;
+	/* under lock */
+	struct listing *listing;
+	struct scout_req *opener; /* until opendir is answered */
+	TAILQ_HEAD(, reader) readers;
+	unsigned restarts, refs; /* refs: the handle, and each listing */
+};
+
+struct reader {
+	struct scout_req *req;
+	uint64_t index;
+	TAILQ_ENTRY(reader) link;
+	/* the answer */
+	struct batch *batch;
+	int err;
+};
+TAILQ_HEAD(readers, reader);
+
+struct call {
+	struct scout_rpc rpc;
+	struct listing *listing;
+};
+
+static void pump(struct listing *l);
+
+bool scout_dir_name_ok(const char *name)
+{
+	return *name && strlen(name) <= 255 && !strchr(name, '/') && strcmp(name, ".") != 0 &&
+	       strcmp(name, "..") != 0;
+}
+
+static void dir_unref(struct scout_dir *d)
+{
+	bool last;
+
+	scout_lock(&d->lock);
+	last = --d->refs == 0;
+	scout_unlock(&d->lock);
+	if (!last)
+		return;
+	scout_mutex_destroy(&d->lock);
+	free(d->path);
+	free(d);
+}
+
+static void listing_unref(struct listing *l)
+{
+	struct scout_dir *d = l->dir;
+	struct batch *b;
+	bool last;
+
+	scout_lock(&d->lock);
+	last = --l->refs == 0;
+	scout_unlock(&d->lock);
+	if (!last)
+		return;
+	while ((b = TAILQ_FIRST(&l->batches))) {
+		TAILQ_REMOVE(&l->batches, b, link);
+		free(b);
+	}
+	scout_handle_unref(l->handle);
+	free(l);
+	dir_unref(d);
+}
+
+/* Copies what is acceptable of an answer; bytes also counts what is not, so that a listing of bad
+ * names ends as well. NULL: no memory. */
+static struct batch *batch_new(struct scout_host *host, const struct scout_sftp_call *answer,
+			       size_t *bytes)
+{
+	size_t text = 0, good = 0, bad = 0;
+	struct batch *b;
+	char *at;
+
+	*bytes = sizeof *b;
+	for (size_t i = 0; i < answer->names_count; i++) {
+		const char *name = answer->names[i].name;
+
+		if (scout_dir_name_ok(name)) {
+			good++;
+			text += strlen(name) + 1;
+		} else {
+			bad += strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+			*bytes += sizeof(struct scout_dirent);
+		}
+	}
+	scout_count(&host->all->counters.names_skipped, bad);
+	*bytes += good * sizeof(struct scout_dirent) + text;
+	b = malloc(sizeof *b + good * sizeof(struct scout_dirent) + text);
+	if (!b)
+		return NULL;
+	b->count = 0;
+	at = (char *)&b->entries[good];
+	for (size_t i = 0; i < answer->names_count; i++) {
+		const struct scout_sftp_name *n = &answer->names[i];
+		size_t len = strlen(n->name) + 1;
+
+		if (!scout_dir_name_ok(n->name))
+			continue;
+		memcpy(at, n->name, len);
+		b->entries[b->count].name = at;
+		scout_attr_map(&n->attrs, &b->entries[b->count].attr);
+		at += len;
+		b->count++;
+	}
+	return b;
+}
+
+/* Finds the answer for r, under dir->lock; false: not there yet. */
+static bool serve_locked(struct listing *l, struct reader *r)
+{
+	struct batch *b =
+	    l->cursor && l->cursor->first <= r->index ? l->cursor : TAILQ_FIRST(&l->batches);
+
+	while (b && r->index - b->first >= b->count)
+		b = TAILQ_NEXT(b, link);
+	r->batch = b;
+	r->err = b ? 0 : l->err;
+	if (b) {
+		l->cursor = b;
+		l->delivered = true;
+	} else if (!l->err && !l->complete) {
+		return false;
+	} else {
+		l->told = true;
+	}
+	l->refs++; /* until it is answered */
+	return true;
+}
+
+static void take_served_locked(struct listing *l, struct readers *served)
+{
+	struct scout_dir *d = l->dir;
+	struct reader *r, *next;
+
+	for (r = TAILQ_FIRST(&d->readers); r; r = next) {
+		next = TAILQ_NEXT(r, link);
+		if (!serve_locked(l, r))
+			continue;
+		TAILQ_REMOVE(&d->readers, r, link);
+		TAILQ_INSERT_TAIL(served, r, link);
+	}
+}
+
+/* Answers r, which was served from l, and frees it. */
+static void answer(struct listing *l, struct reader *r)
+{
+	uint64_t ttl = l->dir->host->config->attr_timeout_ns / SCOUT_NS_PER_MS;
+	struct scout_result res = {.ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl};
+	struct batch *b = r->batch;
+
+	if (b) {
+		res.dir.entries = b->entries + (r->index - b->first);
+		res.dir.count = b->count - (size_t)(r->index - b->first);
+	}
+	scout_req_done(r->req, r->err, r->err ? NULL : &res);
+	free(r);
+	listing_unref(l);
+}
+
+static void answer_all(struct listing *l, struct readers *served)
+{
+	struct reader *r;
+
+	while ((r = TAILQ_FIRST(served))) {
+		TAILQ_REMOVE(served, r, link);
+		answer(l, r);
+	}
+}
+
+/* The listing ends with err: opendir or the readers who wait are told. */
+static void fail(struct listing *l, int err)
+{
+	struct scout_dir *d = l->dir;
+	struct readers served = TAILQ_HEAD_INITIALIZER(served);
+	struct scout_req *opener;
+
+	scout_lock(&d->lock);
+	if (!l->err)
+		l->err = err;
+	if (!l->abandoned)
+		take_served_locked(l, &served);
+	opener = d->opener;
+	d->opener = NULL;
+	scout_unlock(&d->lock);
+	answer_all(l, &served);
+	if (opener) {
+		scout_req_done(opener, err, NULL);
+		scout_dir_release(d);
+	}
+}
+
+/* The server says "no such file" or "failure" for what is no directory. */
+static void looked(struct scout_rpc *rpc, int err)
+{
+	struct listing *l = SCOUT_CONTAINER(rpc, struct listing, look);
+	bool other =
+	    !err && rpc->call.attrs.has & SCOUT_SFTP_HAS_MODE && !S_ISDIR(rpc->call.attrs.mode);
+
+	fail(l, other ? -ENOTDIR : l->open_err);
+	listing_unref(l);
+}
+
+static void opened(struct scout_rpc *rpc, int err)
+{
+	struct listing *l = SCOUT_CONTAINER(rpc, struct listing, open);
+	struct scout_dir *d = l->dir;
+	struct scout_req *opener;
+	struct scout_result res = {0};
+
+	scout_lock(&d->lock);
+	l->in_flight--;
+	l->opened = !err;
+	if (!err)
+		scout_handle_opened(l->handle, rpc);
+	scout_unlock(&d->lock);
+	if (!err) {
+		pump(l);
+		scout_lock(&d->lock);
+		opener = d->opener;
+		d->opener = NULL;
+		scout_unlock(&d->lock);
+		res.open.handle = d;
+		if (opener)
+			scout_req_done(opener, 0, &res);
+		listing_unref(l);
+		return;
+	}
+	scout_rpc_log(rpc, "opendir", err);
+	if ((err == -ENOENT || err == -EIO) && rpc->session) {
+		l->look.call.op = SCOUT_SFTP_LSTAT;
+		l->look.call.path = d->path;
+		l->look.host = d->host;
+		l->look.done = looked;
+		l->open_err = err;
+		scout_rpc_send(&l->look);
+		return;
+	}
+	fail(l, err);
+	listing_unref(l);
+}
+
+/* With one reference, the call's. */
+static struct listing *listing_new(struct scout_dir *d)
+{
+	struct listing *l = calloc(1, sizeof *l);
+
+	if (!l)
+		return NULL;
+	l->handle = scout_handle_new(d->host);
+	if (!l->handle) {
+		free(l);
+		return NULL;
+	}
+	l->dir = d;
+	l->refs = 2; /* the directory's, and that of OPENDIR in flight */
+	l->in_flight = 1;
+	l->calls = CALLS_FIRST;
+	TAILQ_INIT(&l->batches);
+	l->open.call.op = SCOUT_SFTP_OPENDIR;
+	l->open.call.path = d->path;
+	l->open.host = d->host;
+	l->open.done = opened;
+	return l;
+}
+
+/* Puts a fresh listing in l's place, under dir->lock, for the caller to send and l's reference of
+ * the directory to drop. NULL: no memory, and l stays. */
+static struct listing *replace_locked(struct listing *l)
+{
+	struct scout_dir *d = l->dir;
+	struct listing *fresh = listing_new(d);
+
+	if (!fresh)
+		return NULL;
+	d->refs++;
+	d->listing = fresh;
+	l->abandoned = true;
+	return fresh;
+}
+
+/* What an answer to READDIR brings, under dir->lock. Returns the listing to start instead. */
+static struct listing *take_answer_locked(struct listing *l, int err, struct batch *b, size_t bytes)
+{
+	struct scout_dir *d = l->dir;
+	struct listing *fresh = NULL;
+
+	l->in_flight--;
+	if (l->calls < CALLS_MAX)
+		l->calls *= 2;
+	if (l->err || l->complete || l->abandoned) {
+		free(b);
+	} else if (err == -ECONNRESET) {
+		if (!l->delivered && d->restarts++ < RESTARTS_MAX)
+			fresh = replace_locked(l);
+		if (!fresh)
+			l->err = -EIO;
+	} else if (err) {
+		l->err = err;
+	} else if (!b) {
+		l->complete = true;
+	} else {
+		b->first = l->count;
+		l->count += b->count;
+		l->bytes += bytes;
+		TAILQ_INSERT_TAIL(&l->batches, b, link);
+		if (l->bytes > LISTING_MAX_BYTES)
+			l->err = -EOVERFLOW;
+	}
+	return fresh;
+}
+
+static void answered(struct scout_rpc *rpc, int err)
+{
+	struct call *c = SCOUT_CONTAINER(rpc, struct call, rpc);
+	struct listing *l = c->listing, *fresh;
+	struct scout_dir *d = l->dir;
+	struct readers served = TAILQ_HEAD_INITIALIZER(served);
+	struct batch *b = NULL;
+	size_t bytes = 0;
+	int failed;
+
+	if (!err && rpc->call.names_count) {
+		b = batch_new(d->host, &rpc->call, &bytes);
+		if (!b)
+			err = -ENOMEM;
+	}
+	scout_lock(&d->lock);
+	failed = l->err;
+	fresh = take_answer_locked(l, err, b, bytes);
+	failed = failed ? 0 : l->err;
+	if (!l->abandoned)
+		take_served_locked(l, &served);
+	scout_unlock(&d->lock);
+
+	rpc->call.path = d->path;
+	scout_rpc_log(rpc, "readdir", failed);
+	free(c);
+	answer_all(l, &served);
+	if (fresh) {
+		scout_rpc_send(&fresh->open);
+		listing_unref(l);
+	}
+	pump(l);
+	listing_unref(l);
+}
+
+/* Takes calls for what may be sent now, under dir->lock; and the handle, when all has come. */
+static unsigned room_locked(struct listing *l, struct scout_handle **finished)
+{
+	unsigned n = 0;
+
+	*finished = NULL;
+	if (l->err || l->complete || l->abandoned) {
+		if (!l->in_flight) {
+			*finished = l->handle;
+			l->handle = NULL;
+		}
+		return 0;
+	}
+	while (l->opened && l->in_flight + n < l->calls && l->count < l->asked + ENTRIES_AHEAD)
+		n++;
+	l->in_flight += n;
+	l->refs += n;
+	return n;
+}
+
+static void pump(struct listing *l)
+{
+	struct scout_dir *d = l->dir;
+	struct scout_handle *finished;
+	unsigned n;
+
+	scout_lock(&d->lock);
+	n = room_locked(l, &finished);
+	scout_unlock(&d->lock);
+	scout_handle_unref(finished);
+
+	while (n--) {
+		struct call *c = calloc(1, sizeof *c);
+
+		if (!c) {
+			scout_lock(&d->lock);
+			l->in_flight--;
+			scout_unlock(&d->lock);
+			fail(l, -ENOMEM);
+			listing_unref(l);
+			continue;
+		}
+		c->listing = l;
+		c->rpc.call.op = SCOUT_SFTP_READDIR;
+		c->rpc.call.handle = &l->handle->remote;
+		c->rpc.done = answered;
+		scout_rpc_send_on(l->handle->session, &c->rpc);
+	}
+}
+
+void scout_dir_open(struct scout_host *host, const char *path, struct scout_req *req)
+{
+	struct scout_dir *d = calloc(1, sizeof *d);
+
+	if (!d) {
+		scout_req_done(req, -ENOMEM, NULL);
+		return;
+	}
+	scout_mutex_init(&d->lock, SCOUT_LOCK_FILE);
+	TAILQ_INIT(&d->readers);
+	d->host = host;
+	d->opener = req;
+	d->refs = 1;
+	d->path = strdup(path);
+	d->listing = d->path ? listing_new(d) : NULL;
+	if (!d->listing) {
+		dir_unref(d);
+		scout_req_done(req, -ENOMEM, NULL);
+		return;
+	}
+	d->refs++;
+	d->listing->open.req = req;
+	scout_rpc_send(&d->listing->open);
+}
+
+void scout_dir_read(struct scout_dir *d, uint64_t index, struct scout_req *req)
+{
+	struct reader *r = calloc(1, sizeof *r);
+	struct listing *l, *old = NULL;
+	bool served;
+
+	if (!r) {
+		scout_req_done(req, -ENOMEM, NULL);
+		return;
+	}
+	r->req = req;
+	r->index = index;
+	scout_lock(&d->lock);
+	l = d->listing;
+	if (index == 0 && l->told && replace_locked(l)) {
+		old = l;
+		l = d->listing;
+	}
+	if (index > l->asked)
+		l->asked = index;
+	l->refs++;
+	served = serve_locked(l, r);
+	if (!served)
+		TAILQ_INSERT_TAIL(&d->readers, r, link);
+	scout_unlock(&d->lock);
+
+	if (old) {
+		scout_rpc_send(&l->open);
+		listing_unref(old);
+	} else {
+		pump(l);
+	}
+	if (served)
+		answer(l, r);
+	listing_unref(l);
+}
+
+void scout_dir_release(struct scout_dir *d)
+{
+	struct listing *l;
+
+	scout_lock(&d->lock);
+	l = d->listing;
+	l->abandoned = true;
+	scout_unlock(&d->lock);
+	pump(l);
+	listing_unref(l);
+	dir_unref(d);
+}

@@ -1,0 +1,17 @@
+/* Open directories of a host: a listing fetched ahead of its reader, several READDIRs at a time. */
+#ifndef SCOUTFS_HOSTS_DIR_H
+#define SCOUTFS_HOSTS_DIR_H
+
+#include "hosts/hosts.h"
+
+struct scout_dir;
+
+/* Completes req with a handle for the remote path. */
+void scout_dir_open(struct scout_host *host, const char *path, struct scout_req *req);
+void scout_dir_read(struct scout_dir *dir, uint64_t index, struct scout_req *req);
+void scout_dir_release(struct scout_dir *dir);
+
+/* A name a remote may give to an entry. */
+bool scout_dir_name_ok(const char *name);
+
+#endif

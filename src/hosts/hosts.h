@@ -1,0 +1,193 @@
+/* What the files of hosts/ share: the backend, a host, a session of its pool, one remote call.
+ *
+ * A call (struct scout_rpc) either names a path and may be sent on any session, again on another
+ * when its session is lost; or it belongs to a handle and dies with the session that opened it. Its
+ * done runs once, with no lock held, on whatever thread found the outcome. */
+#ifndef SCOUTFS_HOSTS_HOSTS_H
+#define SCOUTFS_HOSTS_HOSTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "hosts/pool_policy.h"
+#include "scoutfs/backend.h"
+#include "scoutfs/budget.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/config.h"
+#include "scoutfs/lock.h"
+#include "scoutfs/metrics.h"
+#include "scoutfs/sftp.h"
+#include "scoutfs/text.h"
+
+#define SCOUT_CONTAINER(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+#define SCOUT_RPC_ATTEMPTS 3
+
+struct scout_hosts;
+struct scout_host;
+struct scout_file;
+
+struct scout_session {
+	struct scout_load load;           /* under host->lock */
+	struct scout_host *host;          /* immutable */
+	struct scout_sftp *sftp;          /* under host->lock; NULL once joined */
+	bool connecting;                  /* its own thread only, after the start */
+	bool answered;                    /* under host->lock: a call came back with an answer */
+	bool joined;                      /* under host->lock: goes when its last handle does */
+	struct scout_sftp_limits limits;  /* under host->lock, from up on */
+	TAILQ_ENTRY(scout_session) ended; /* the pool's, under pool->lock */
+};
+
+struct scout_rpc {
+	struct scout_sftp_call call;
+	/* set by the caller, unchanged until done */
+	struct scout_host *host;
+	struct scout_req *req; /* whose unwanted spares the work, or NULL */
+	void (*done)(struct scout_rpc *rpc, int err);
+
+	struct scout_session *session; /* where it was sent last; with a new handle: its session */
+	uint64_t deadline_ns;
+	unsigned attempts;
+	bool bound;                  /* to its session, by a handle */
+	bool waited;                 /* in the queue, at least once */
+	TAILQ_ENTRY(scout_rpc) link; /* host->queue, under host->lock */
+};
+TAILQ_HEAD(scout_rpc_list, scout_rpc);
+
+struct scout_host {
+	/* immutable after start */
+	const struct scout_host_config *config;
+	struct scout_hosts *all;
+	struct scout_share *share;
+
+	/* under pool->lock */
+	TAILQ_ENTRY(scout_host) line;
+	bool in_line;
+
+	struct scout_mutex lock;
+	/* under lock, all of it */
+	struct scout_load **sessions; /* connecting, up or lost: at most max_sessions_per_host */
+	unsigned nsessions;
+	struct scout_rpc_list queue;
+	unsigned queued;
+	bool grow; /* one session more was asked for */
+	int down_err;
+	uint64_t down_until_ns, grow_after_ns, next_start_ns;
+	unsigned failures; /* connects in a row, up to the first answer */
+	int last_err;
+	char last_reason[256];
+	uint64_t last_err_wall_ns;
+	uint64_t connects, connect_failures, last_connect_ns;
+	struct scout_sftp_limits limits; /* of the newest session */
+	TAILQ_HEAD(scout_file_list, scout_file) files;
+};
+
+struct scout_pool {
+	struct scout_mutex lock;
+	pthread_cond_t wake;
+	pthread_t thread;
+	bool started;
+	atomic_bool starved; /* somebody waits for a session to fall idle */
+	/* under lock */
+	TAILQ_HEAD(, scout_host) line; /* who wants a session, in order */
+	TAILQ_HEAD(, scout_session) ended;
+	unsigned sessions; /* started and not yet joined */
+	unsigned ending;   /* of these, asked to end by us */
+	unsigned connecting;
+	bool kicked;
+	bool stopping;
+};
+
+struct scout_hosts_counters {
+	scout_counter hits, misses, retries, lost;
+	scout_counter closed_idle, evicted;
+	scout_counter connects[SCOUT_ERRNO_MAX]; /* by errno, 0 is success */
+	scout_counter bytes_read, read_ahead_dropped, names_skipped;
+	struct scout_hist connect_latency;
+};
+
+struct scout_hosts {
+	/* immutable after start */
+	const struct scout_config *config;
+	struct scout_budget *budget;
+	struct scout_sftp_engine *engine;
+	struct scout_host *hosts; /* as config->hosts */
+	size_t nhosts;
+	struct scout_dirent *names; /* of the root */
+	struct scout_attr dir_attr; /* of the root and of each host's directory */
+
+	atomic_bool stopping;
+	struct scout_pool pool;
+	struct scout_hosts_counters counters;
+};
+
+/* pool.c: who gets a session, and when one ends. */
+int scout_pool_start(struct scout_hosts *all);
+/* Every session is asked to end and the queues fail with -ESHUTDOWN; returns when all is joined. */
+void scout_pool_stop(struct scout_hosts *all);
+/* Puts the host in the line for a session. No lock held. */
+void scout_pool_want(struct scout_host *host);
+/* A session fell idle, or was closed: look again. No lock held. */
+void scout_pool_kick(struct scout_pool *pool);
+/* A connect is over. */
+void scout_pool_connected(struct scout_pool *pool);
+/* A session's last word: the pool joins it. asked: by us. */
+void scout_pool_ended(struct scout_session *s, bool asked);
+
+/* session.c: a host's state, its queue, its sessions. */
+int scout_host_init(struct scout_host *host, struct scout_hosts *all,
+		    const struct scout_host_config *config);
+void scout_host_destroy(struct scout_host *host);
+/* Starts a session, under pool->lock and host->lock. Returns 0 or -errno. */
+int scout_session_start_locked(struct scout_host *host, uint64_t now_ns);
+/* Asks an idle session (or, at the end, any) to end; it leaves the host at once. */
+void scout_session_close_locked(struct scout_session *s);
+/* After the join. */
+void scout_session_joined(struct scout_session *s);
+void scout_session_drop_handle(struct scout_session *s);
+/* The host cannot be reached: takes the queue into failed for the caller to complete. */
+void scout_host_fail_locked(struct scout_host *host, int err, const char *reason,
+			    struct scout_rpc_list *failed);
+void scout_host_query_locked(struct scout_host *host, uint64_t now_ns,
+			     struct scout_route_query *ret);
+enum scout_host_state { SCOUT_HOST_IDLE, SCOUT_HOST_CONNECTING, SCOUT_HOST_UP, SCOUT_HOST_DOWN };
+enum scout_host_state scout_host_state_locked(struct scout_host *host);
+const char *scout_host_state_name(enum scout_host_state state);
+
+/* rpc.c: one call to its end. */
+/* Sends a call that names a path: on a session that is up, or waits for one. */
+void scout_rpc_send(struct scout_rpc *rpc);
+/* Sends a call of a handle on the handle's session: -ECONNRESET when that is gone. */
+void scout_rpc_send_on(struct scout_session *s, struct scout_rpc *rpc);
+/* Hands what waits to the sessions; true: ask the pool for one. */
+bool scout_rpc_dispatch_locked(struct scout_host *host);
+/* Takes calls that are late or unwanted out of the queue into failed; next_ns is lowered to the
+ * earliest deadline left. */
+void scout_rpc_expire_locked(struct scout_host *host, uint64_t now_ns,
+			     struct scout_rpc_list *failed, uint64_t *next_ns);
+void scout_rpc_fail_all(struct scout_rpc_list *list, int err);
+/* One log line for a call that failed, but for what people ask for on purpose (ENOENT). */
+void scout_rpc_log(const struct scout_rpc *rpc, const char *what, int err);
+
+/* A remote handle and the session that knows it, shared by the calls in flight on it and by the
+ * open file or directory; CLOSE goes out with the last of them. */
+struct scout_handle {
+	struct scout_session *session; /* immutable once opened */
+	struct scout_sftp_handle remote;
+	atomic_uint refs;
+	bool bulk; /* under host->lock */
+	struct scout_rpc close;
+};
+struct scout_handle *scout_handle_new(struct scout_host *host);
+/* Takes over the handle that rpc opened. */
+void scout_handle_opened(struct scout_handle *h, const struct scout_rpc *rpc);
+struct scout_handle *scout_handle_ref(struct scout_handle *h);
+void scout_handle_unref(struct scout_handle *h); /* no lock held; NULL is fine */
+/* Its reader has a large window from now on. */
+void scout_handle_set_bulk(struct scout_handle *h);
+
+#endif

@@ -1,0 +1,319 @@
+/* The pool: one thread that starts sessions for the hosts in line, closes idle ones, makes room at
+ * the limit, ends what waited too long, and joins the sessions that ended. It sleeps until the next
+ * of these is due or somebody kicks it.
+ *
+ * Only this thread starts sessions, so the limits hold without a reservation. Locks: pool->lock,
+ * and one host->lock at a time inside it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hosts/hosts.h"
+#include "scoutfs/log.h"
+
+static void kick_locked(struct scout_pool *pool)
+{
+	pool->kicked = true;
+	pthread_cond_signal(&pool->wake);
+}
+
+void scout_pool_kick(struct scout_pool *pool)
+{
+	scout_lock(&pool->lock);
+	kick_locked(pool);
+	scout_unlock(&pool->lock);
+}
+
+void scout_pool_want(struct scout_host *host)
+{
+	struct scout_pool *pool = &host->all->pool;
+
+	scout_lock(&pool->lock);
+	if (!host->in_line) {
+		host->in_line = true;
+		TAILQ_INSERT_TAIL(&pool->line, host, line);
+	}
+	kick_locked(pool);
+	scout_unlock(&pool->lock);
+}
+
+void scout_pool_connected(struct scout_pool *pool)
+{
+	scout_lock(&pool->lock);
+	pool->connecting--;
+	kick_locked(pool);
+	scout_unlock(&pool->lock);
+}
+
+void scout_pool_ended(struct scout_session *s, bool asked)
+{
+	struct scout_pool *pool = &s->host->all->pool;
+
+	scout_lock(&pool->lock);
+	TAILQ_INSERT_TAIL(&pool->ended, s, ended);
+	/* Lost ones free their place as well, but nobody counted on that. */
+	if (!asked)
+		pool->ending++;
+	kick_locked(pool);
+	scout_unlock(&pool->lock);
+}
+
+static void join_ended(struct scout_pool *pool)
+{
+	struct scout_session *s;
+
+	for (;;) {
+		scout_lock(&pool->lock);
+		s = TAILQ_FIRST(&pool->ended);
+		if (s)
+			TAILQ_REMOVE(&pool->ended, s, ended);
+		scout_unlock(&pool->lock);
+		if (!s)
+			return;
+		scout_sftp_join(s->sftp);
+		scout_session_joined(s);
+		scout_lock(&pool->lock);
+		pool->sessions--;
+		pool->ending--;
+		scout_unlock(&pool->lock);
+	}
+}
+
+static struct scout_session *session_of(struct scout_load *load)
+{
+	return SCOUT_CONTAINER(load, struct scout_session, load);
+}
+
+/* Closes the session that has been idle longest, under pool->lock. */
+static bool evict_locked(struct scout_hosts *all)
+{
+	struct scout_host *victim = NULL;
+	uint64_t oldest = UINT64_MAX;
+	bool closed = false;
+
+	for (size_t i = 0; i < all->nhosts; i++) {
+		struct scout_host *host = &all->hosts[i];
+
+		scout_lock(&host->lock);
+		for (unsigned k = 0; k < host->nsessions; k++) {
+			struct scout_load *load = host->sessions[k];
+
+			if (scout_policy_idle(load) && load->last_used_ns < oldest) {
+				oldest = load->last_used_ns;
+				victim = host;
+			}
+		}
+		scout_unlock(&host->lock);
+	}
+	if (!victim)
+		return false;
+	scout_lock(&victim->lock);
+	for (unsigned k = 0; k < victim->nsessions && !closed; k++) {
+		struct scout_load *load = victim->sessions[k];
+
+		/* Used since we looked: whoever waits will be told when it falls idle again. */
+		if (!scout_policy_idle(load) || load->last_used_ns != oldest)
+			continue;
+		scout_session_close_locked(session_of(load));
+		closed = true;
+	}
+	scout_unlock(&victim->lock);
+	if (closed) {
+		all->pool.ending++;
+		scout_count(&all->counters.evicted, 1);
+	}
+	return closed;
+}
+
+/* Under pool->lock; spoken: how many of the ending sessions' places are promised. */
+static enum scout_start start_one_locked(struct scout_host *host, unsigned spoken, uint64_t now,
+					 uint64_t *next, int *err, struct scout_rpc_list *failed)
+{
+	struct scout_hosts *all = host->all;
+	struct scout_pool *pool = &all->pool;
+	struct scout_start_query q = {
+	    .max = host->config->max_sessions_per_host,
+	    .all = pool->sessions,
+	    .all_max = all->config->max_sessions,
+	    .ending = pool->ending > spoken ? pool->ending - spoken : 0,
+	    .connecting = pool->connecting,
+	    .max_connecting = all->config->max_connecting,
+	    .now_ns = now,
+	};
+	enum scout_start start;
+
+	scout_lock(&host->lock);
+	q.count = host->nsessions;
+	q.next_start_ns = host->next_start_ns;
+	q.waiting = !TAILQ_EMPTY(&host->queue) && !host->nsessions;
+	q.grow = host->grow && host->nsessions;
+	for (unsigned i = 0; i < host->nsessions; i++)
+		q.grow &= host->sessions[i]->state != SCOUT_SESSION_CONNECTING;
+	start = scout_policy_start(&q);
+	if (start == SCOUT_START_DROP)
+		host->grow = false;
+	if (start == SCOUT_START_LATER && host->next_start_ns < *next)
+		*next = host->next_start_ns;
+	if (start == SCOUT_START_NOW) {
+		*err = scout_session_start_locked(host, now);
+		if (*err)
+			scout_host_fail_locked(host, *err, NULL, failed);
+	}
+	scout_unlock(&host->lock);
+	if (start == SCOUT_START_NOW && !*err) {
+		pool->sessions++;
+		pool->connecting++;
+	}
+	return start;
+}
+
+/* One walk along the line: starts what may start, makes room for who is first. */
+static void serve_line(struct scout_hosts *all, uint64_t now, uint64_t *next)
+{
+	struct scout_pool *pool = &all->pool;
+	struct scout_host *host, *after;
+	unsigned spoken = 0;
+	bool starved = false;
+
+	scout_lock(&pool->lock);
+	/* Set before the look for idle sessions, so that one which falls idle meanwhile kicks. */
+	atomic_store(&pool->starved, pool->sessions >= all->config->max_sessions);
+	for (host = TAILQ_FIRST(&pool->line); host && !pool->stopping; host = after) {
+		struct scout_rpc_list failed = TAILQ_HEAD_INITIALIZER(failed);
+		enum scout_start start;
+		int err = 0;
+
+		after = TAILQ_NEXT(host, line);
+		start = start_one_locked(host, spoken, now, next, &err, &failed);
+		if (start == SCOUT_START_EVICT && evict_locked(all))
+			start = SCOUT_START_ROOM;
+		if (start == SCOUT_START_ROOM)
+			spoken++;
+		starved |= start == SCOUT_START_EVICT;
+		if (start == SCOUT_START_NOW || start == SCOUT_START_DROP) {
+			TAILQ_REMOVE(&pool->line, host, line);
+			host->in_line = false;
+		}
+		if (err) {
+			scout_unlock(&pool->lock);
+			scout_warn("%s: cannot start a session: %s", host->config->name,
+				   strerrordesc_np(-err));
+			scout_rpc_fail_all(&failed, err);
+			scout_lock(&pool->lock);
+			after = TAILQ_FIRST(&pool->line); /* it may have changed */
+			spoken = 0;
+		}
+		if (start == SCOUT_START_SLOT || start == SCOUT_START_EVICT)
+			break;
+	}
+	atomic_store(&pool->starved, starved);
+	scout_unlock(&pool->lock);
+}
+
+/* Closes idle sessions and ends calls that waited too long. */
+static void sweep(struct scout_hosts *all, uint64_t now, uint64_t *next)
+{
+	for (size_t i = 0; i < all->nhosts; i++) {
+		struct scout_host *host = &all->hosts[i];
+		struct scout_rpc_list late = TAILQ_HEAD_INITIALIZER(late);
+		unsigned closed = 0;
+		int err;
+
+		scout_lock(&host->lock);
+		scout_rpc_expire_locked(host, now, &late, next);
+		for (unsigned k = 0; k < host->nsessions; k++) {
+			struct scout_load *load = host->sessions[k];
+			uint64_t due =
+			    scout_policy_idle_check(load, host->config->idle_timeout_ns, now);
+
+			if (load->state != SCOUT_SESSION_UP)
+				continue;
+			if (due <= now && scout_policy_idle(load)) {
+				scout_session_close_locked(session_of(load));
+				closed++;
+				k--; /* its place holds another now */
+			} else if (due < *next) {
+				*next = due;
+			}
+		}
+		err = host->down_err ? host->down_err : -ETIMEDOUT;
+		scout_unlock(&host->lock);
+
+		if (closed) {
+			scout_count(&all->counters.closed_idle, closed);
+			scout_lock(&all->pool.lock);
+			all->pool.ending += closed;
+			scout_unlock(&all->pool.lock);
+		}
+		scout_rpc_fail_all(&late, err);
+	}
+}
+
+static void *pool_run(void *arg)
+{
+	struct scout_hosts *all = arg;
+	struct scout_pool *pool = &all->pool;
+	bool over = false;
+
+	while (!over) {
+		uint64_t now, next = UINT64_MAX;
+
+		join_ended(pool);
+		now = scout_now_ns();
+		sweep(all, now, &next);
+		serve_line(all, now, &next);
+		scout_lock(&pool->lock);
+		while (!pool->kicked && !(pool->stopping && !pool->sessions))
+			if (!scout_cond_wait(&pool->wake, &pool->lock, next))
+				break;
+		pool->kicked = false;
+		over = pool->stopping && !pool->sessions;
+		scout_unlock(&pool->lock);
+	}
+	return NULL;
+}
+
+int scout_pool_start(struct scout_hosts *all)
+{
+	struct scout_pool *pool = &all->pool;
+	int err;
+
+	scout_mutex_init(&pool->lock, SCOUT_LOCK_POOL);
+	scout_cond_init(&pool->wake);
+	TAILQ_INIT(&pool->line);
+	TAILQ_INIT(&pool->ended);
+	err = scout_thread_start(&pool->thread, "hosts-pool", pool_run, all);
+	pool->started = !err;
+	return err;
+}
+
+void scout_pool_stop(struct scout_hosts *all)
+{
+	struct scout_pool *pool = &all->pool;
+
+	if (!pool->started)
+		return;
+	atomic_store(&all->stopping, true);
+	scout_lock(&pool->lock);
+	pool->stopping = true; /* no session starts from here on */
+	scout_unlock(&pool->lock);
+	for (size_t i = 0; i < all->nhosts; i++) {
+		struct scout_host *host = &all->hosts[i];
+		struct scout_rpc_list failed = TAILQ_HEAD_INITIALIZER(failed);
+		unsigned closed = 0;
+
+		scout_lock(&host->lock);
+		TAILQ_CONCAT(&failed, &host->queue, link);
+		host->queued = 0;
+		for (; host->nsessions; closed++)
+			scout_session_close_locked(session_of(host->sessions[0]));
+		scout_unlock(&host->lock);
+		scout_lock(&pool->lock);
+		pool->ending += closed;
+		scout_unlock(&pool->lock);
+		scout_rpc_fail_all(&failed, -ESHUTDOWN);
+	}
+	scout_pool_kick(pool);
+	pthread_join(pool->thread, NULL);
+	pool->started = false;
+}

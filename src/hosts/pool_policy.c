@@ -1,0 +1,83 @@
+#include "hosts/pool_policy.h"
+
+/* How busy a session is for a newcomer. A bulk reader keeps megabytes on their way to us even while
+ * it has few calls open. */
+static unsigned weight(const struct scout_load *load)
+{
+	return load->calls + 16 * load->bulk;
+}
+
+static bool any_in(const struct scout_route_query *q, enum scout_session_state state)
+{
+	for (unsigned i = 0; i < q->count; i++)
+		if (q->sessions[i]->state == state)
+			return true;
+	return false;
+}
+
+bool scout_policy_can_grow(const struct scout_route_query *q)
+{
+	return q->count < q->max && q->now_ns >= q->grow_after_ns &&
+	       !any_in(q, SCOUT_SESSION_CONNECTING);
+}
+
+struct scout_route scout_policy_route(const struct scout_route_query *q)
+{
+	struct scout_route r = {.kind = SCOUT_ROUTE_QUEUE};
+	bool up = false, busy = true;
+
+	for (unsigned i = 0; i < q->count; i++) {
+		const struct scout_load *load = q->sessions[i];
+
+		if (load->state != SCOUT_SESSION_UP)
+			continue;
+		up = true;
+		if (load->calls <= SCOUT_POOL_BUSY_CALLS)
+			busy = false;
+		if (load->calls >= SCOUT_POOL_MAX_CALLS)
+			continue;
+		if (r.kind != SCOUT_ROUTE_SESSION || weight(load) < weight(q->sessions[r.index])) {
+			r.kind = SCOUT_ROUTE_SESSION;
+			r.index = i;
+		}
+	}
+	if (up) {
+		r.want = busy && scout_policy_can_grow(q);
+		return r;
+	}
+	if (any_in(q, SCOUT_SESSION_CONNECTING) || any_in(q, SCOUT_SESSION_LOST))
+		return r;
+	if (q->down_err && q->now_ns < q->down_until_ns)
+		r.kind = SCOUT_ROUTE_FAIL;
+	else
+		r.want = true;
+	return r;
+}
+
+enum scout_start scout_policy_start(const struct scout_start_query *q)
+{
+	if (!(q->waiting || q->grow) || q->count >= q->max)
+		return SCOUT_START_DROP;
+	if (q->now_ns < q->next_start_ns)
+		return SCOUT_START_LATER;
+	if (q->connecting >= q->max_connecting)
+		return SCOUT_START_SLOT;
+	if (q->all < q->all_max)
+		return SCOUT_START_NOW;
+	if (!q->waiting)
+		return SCOUT_START_DROP;
+	return q->ending ? SCOUT_START_ROOM : SCOUT_START_EVICT;
+}
+
+bool scout_policy_idle(const struct scout_load *load)
+{
+	return load->state == SCOUT_SESSION_UP && !load->calls && !load->handles;
+}
+
+uint64_t scout_policy_idle_check(const struct scout_load *load, uint64_t idle_timeout_ns,
+				 uint64_t now_ns)
+{
+	uint64_t since = scout_policy_idle(load) ? load->last_used_ns : now_ns;
+
+	return since > UINT64_MAX - idle_timeout_ns ? UINT64_MAX : since + idle_timeout_ns;
+}

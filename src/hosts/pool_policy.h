@@ -1,0 +1,83 @@
+/* The pool's decisions as pure functions of counts and times: which session a request goes to,
+ * whether a host gets another session now, which idle session makes room. pool.c and session.c ask,
+ * under their locks, and act. */
+#ifndef SCOUTFS_HOSTS_POOL_POLICY_H
+#define SCOUTFS_HOSTS_POOL_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SCOUT_POOL_BUSY_CALLS 64   /* beyond that on every session, another one is worth it */
+#define SCOUT_POOL_MAX_CALLS 4096  /* beyond that a session takes no more: requests queue */
+#define SCOUT_POOL_PACE_MS 100     /* between two connects to one host */
+#define SCOUT_POOL_BACKOFF_MIN_S 1 /* after a failed connect, doubling */
+#define SCOUT_POOL_BACKOFF_MAX_S 30
+
+enum scout_session_state {
+	SCOUT_SESSION_CONNECTING,
+	SCOUT_SESSION_UP,
+	SCOUT_SESSION_LOST,    /* it failed a call; its end and the reason are about to be told */
+	SCOUT_SESSION_CLOSING, /* asked to end, or ended */
+};
+
+/* One session as the decisions see it. */
+struct scout_load {
+	enum scout_session_state state;
+	unsigned calls;   /* in flight */
+	unsigned handles; /* open files and directories */
+	unsigned bulk;    /* of these, files with a read window over 1 MiB */
+	uint64_t last_used_ns;
+};
+
+struct scout_route_query {
+	struct scout_load *const *sessions;
+	unsigned count, max; /* of this host */
+	int down_err;        /* of the last connect, 0 when it worked */
+	uint64_t down_until_ns;
+	uint64_t grow_after_ns; /* no further session before that */
+	uint64_t now_ns;
+};
+
+enum scout_route_kind {
+	SCOUT_ROUTE_SESSION, /* send it on sessions[index] */
+	SCOUT_ROUTE_QUEUE,   /* wait in the host's queue */
+	SCOUT_ROUTE_FAIL,    /* the host is down: down_err */
+};
+struct scout_route {
+	enum scout_route_kind kind;
+	unsigned index;
+	bool want; /* ask the pool for a session */
+};
+struct scout_route scout_policy_route(const struct scout_route_query *q);
+
+/* Whether more sessions than there are would help: asked when a second bulk reader joins one. */
+bool scout_policy_can_grow(const struct scout_route_query *q);
+
+struct scout_start_query {
+	bool waiting;           /* requests wait and no session is up or on its way */
+	bool grow;              /* one more was asked for */
+	unsigned count, max;    /* sessions of this host */
+	uint64_t next_start_ns; /* pacing */
+	unsigned all, all_max;  /* sessions of all hosts, also those that are ending */
+	unsigned ending;        /* of these, on their way out and not spoken for */
+	unsigned connecting, max_connecting;
+	uint64_t now_ns;
+};
+enum scout_start {
+	SCOUT_START_NOW,
+	SCOUT_START_DROP,  /* not needed, or not worth it */
+	SCOUT_START_LATER, /* at next_start_ns */
+	SCOUT_START_SLOT,  /* when a connect ends */
+	SCOUT_START_EVICT, /* the least recently used idle session has to go */
+	SCOUT_START_ROOM,  /* when a session that is ending has gone */
+};
+enum scout_start scout_policy_start(const struct scout_start_query *q);
+
+/* Nothing in flight and nothing open: may be closed. */
+bool scout_policy_idle(const struct scout_load *load);
+/* When an up session has to be looked at for its idle timeout: now_ns or earlier says close it. */
+uint64_t scout_policy_idle_check(const struct scout_load *load, uint64_t idle_timeout_ns,
+				 uint64_t now_ns);
+
+#endif

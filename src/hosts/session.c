@@ -1,0 +1,266 @@
+/* A host's state: its sessions from start to end, what their events mean for it, and what happens
+ * to the calls that wait. A host has no state variable: it is up, connecting, down or idle by what
+ * its sessions and its last connect say.
+ *
+ * Locks: host->lock; events come from the sessions' threads with none, and calls are completed and
+ * lines logged after it is given back. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hosts/hosts.h"
+#include "scoutfs/log.h"
+
+static void session_up(void *arg, const struct scout_sftp_limits *limits, uint64_t connect_ns);
+static void session_down(void *arg, int err, const char *reason);
+static const struct scout_sftp_events events = {.up = session_up, .down = session_down};
+
+int scout_host_init(struct scout_host *host, struct scout_hosts *all,
+		    const struct scout_host_config *config)
+{
+	int err;
+
+	*host = (struct scout_host){.config = config, .all = all};
+	scout_mutex_init(&host->lock, SCOUT_LOCK_HOST);
+	TAILQ_INIT(&host->queue);
+	TAILQ_INIT(&host->files);
+	err = scout_share_new(all->budget, 4, &host->share);
+	host->sessions = calloc(config->max_sessions_per_host, sizeof *host->sessions);
+	if (!err && !host->sessions)
+		err = -ENOMEM;
+	return err;
+}
+
+void scout_host_destroy(struct scout_host *host)
+{
+	if (!host->all)
+		return;
+	scout_share_free(host->share);
+	free(host->sessions);
+	scout_mutex_destroy(&host->lock);
+}
+
+void scout_host_query_locked(struct scout_host *host, uint64_t now_ns,
+			     struct scout_route_query *ret)
+{
+	*ret = (struct scout_route_query){
+	    .sessions = host->sessions,
+	    .count = host->nsessions,
+	    .max = host->config->max_sessions_per_host,
+	    .down_err = host->down_err,
+	    .down_until_ns = host->down_until_ns,
+	    .grow_after_ns = host->grow_after_ns,
+	    .now_ns = now_ns,
+	};
+}
+
+static unsigned count_locked(const struct scout_host *host, enum scout_session_state state)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < host->nsessions; i++)
+		n += host->sessions[i]->state == state;
+	return n;
+}
+
+enum scout_host_state scout_host_state_locked(struct scout_host *host)
+{
+	if (count_locked(host, SCOUT_SESSION_UP))
+		return SCOUT_HOST_UP;
+	if (host->nsessions)
+		return SCOUT_HOST_CONNECTING;
+	return host->down_err ? SCOUT_HOST_DOWN : SCOUT_HOST_IDLE;
+}
+
+const char *scout_host_state_name(enum scout_host_state state)
+{
+	static const char *const names[] = {"idle", "connecting", "up", "down"};
+
+	return names[state];
+}
+
+int scout_session_start_locked(struct scout_host *host, uint64_t now_ns)
+{
+	struct scout_session *s = calloc(1, sizeof *s);
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	s->host = host;
+	s->connecting = true;
+	s->load.state = SCOUT_SESSION_CONNECTING;
+	s->load.last_used_ns = now_ns;
+	host->sessions[host->nsessions++] = &s->load;
+	host->grow = false;
+	host->next_start_ns = now_ns + SCOUT_POOL_PACE_MS * SCOUT_NS_PER_MS;
+	host->connects++;
+	err = scout_sftp_start(host->all->engine, host->config, &events, s, &s->sftp);
+	if (err) {
+		host->nsessions--;
+		free(s);
+	}
+	return err;
+}
+
+static void detach_locked(struct scout_session *s)
+{
+	struct scout_host *host = s->host;
+
+	for (unsigned i = 0; i < host->nsessions; i++) {
+		if (host->sessions[i] == &s->load) {
+			host->sessions[i] = host->sessions[--host->nsessions];
+			break;
+		}
+	}
+	s->load.state = SCOUT_SESSION_CLOSING;
+}
+
+void scout_session_close_locked(struct scout_session *s)
+{
+	detach_locked(s);
+	scout_sftp_stop(s->sftp);
+}
+
+void scout_session_joined(struct scout_session *s)
+{
+	struct scout_host *host = s->host;
+	bool last;
+
+	scout_lock(&host->lock);
+	s->sftp = NULL;
+	s->joined = true;
+	last = !s->load.handles;
+	scout_unlock(&host->lock);
+	if (last)
+		free(s);
+}
+
+void scout_session_drop_handle(struct scout_session *s)
+{
+	struct scout_host *host = s->host;
+	bool last, idle;
+
+	scout_lock(&host->lock);
+	s->load.handles--;
+	s->load.last_used_ns = scout_now_ns();
+	last = s->joined && !s->load.handles;
+	idle = scout_policy_idle(&s->load);
+	scout_unlock(&host->lock);
+	if (last)
+		free(s);
+	if (idle && atomic_load(&host->all->pool.starved))
+		scout_pool_kick(&host->all->pool);
+}
+
+static void session_up(void *arg, const struct scout_sftp_limits *limits, uint64_t connect_ns)
+{
+	struct scout_session *s = arg;
+	struct scout_host *host = s->host;
+	struct scout_hosts *all = host->all;
+	bool want = false, was_down;
+
+	s->connecting = false;
+	scout_lock(&host->lock);
+	was_down = host->down_err != 0;
+	if (s->load.state == SCOUT_SESSION_CONNECTING) {
+		s->load.state = SCOUT_SESSION_UP;
+		s->load.last_used_ns = scout_now_ns();
+	}
+	s->limits = host->limits = *limits;
+	host->down_err = 0;
+	host->last_connect_ns = connect_ns;
+	want = scout_rpc_dispatch_locked(host);
+	scout_unlock(&host->lock);
+
+	scout_count(&all->counters.connects[0], 1);
+	scout_hist_add(&all->counters.connect_latency, connect_ns);
+	scout_log(was_down ? SCOUT_LOG_INFO : SCOUT_LOG_DEBUG, "%s: connected in %llu ms",
+		  host->config->name, (unsigned long long)(connect_ns / SCOUT_NS_PER_MS));
+	if (want)
+		scout_pool_want(host);
+	scout_pool_connected(&all->pool);
+}
+
+static void remember_locked(struct scout_host *host, int err, const char *reason)
+{
+	host->last_err = err;
+	host->last_err_wall_ns = scout_wall_ns();
+	(void)snprintf(host->last_reason, sizeof host->last_reason, "%s",
+		       reason ? reason : strerrordesc_np(-err));
+}
+
+void scout_host_fail_locked(struct scout_host *host, int err, const char *reason,
+			    struct scout_rpc_list *failed)
+{
+	remember_locked(host, err, reason);
+	host->failures++;
+	host->connect_failures++;
+	host->down_until_ns =
+	    scout_now_ns() +
+	    scout_backoff_ns(host->failures, SCOUT_POOL_BACKOFF_MIN_S * SCOUT_NS_PER_S,
+			     SCOUT_POOL_BACKOFF_MAX_S * SCOUT_NS_PER_S, scout_random());
+	/* While other sessions work, only growing has to wait. */
+	host->grow_after_ns = host->down_until_ns;
+	if (host->nsessions)
+		return;
+	host->down_err = err;
+	TAILQ_CONCAT(failed, &host->queue, link);
+	host->queued = 0;
+}
+
+/* What the end of a session means for its host; fills failed. Returns true when a new session is
+ * wanted. */
+static bool ended_locked(struct scout_session *s, int err, const char *reason,
+			 struct scout_rpc_list *failed)
+{
+	struct scout_host *host = s->host;
+
+	if (s->load.state == SCOUT_SESSION_CLOSING)
+		return !TAILQ_EMPTY(&host->queue) && !host->nsessions;
+	detach_locked(s);
+	/* A session that came up and never answered anything is no better than none. */
+	if (err && !s->answered) {
+		scout_host_fail_locked(host, err, reason, failed);
+		return false;
+	}
+	if (err)
+		remember_locked(host, err, reason);
+	return !TAILQ_EMPTY(&host->queue);
+}
+
+static void session_down(void *arg, int err, const char *reason)
+{
+	struct scout_session *s = arg;
+	struct scout_host *host = s->host;
+	struct scout_hosts *all = host->all;
+	struct scout_rpc_list failed = TAILQ_HEAD_INITIALIZER(failed);
+	bool want, connecting = s->connecting, asked, down;
+	char wait[32];
+	uint64_t now = scout_now_ns(), until;
+
+	scout_lock(&host->lock);
+	asked = s->load.state == SCOUT_SESSION_CLOSING;
+	want = ended_locked(s, err, reason, &failed);
+	down = host->down_err && !host->nsessions;
+	until = host->down_until_ns > now ? host->down_until_ns - now : 0;
+	scout_unlock(&host->lock);
+
+	if (err && connecting)
+		scout_count(&all->counters.connects[-err % SCOUT_ERRNO_MAX], 1);
+	if (err && !connecting)
+		scout_count(&all->counters.lost, 1);
+	if (err && !asked && down)
+		scout_warn("%s: down: %s (%s), next try in %s", host->config->name, reason,
+			   strerrorname_np(-err), scout_format_duration(wait, until));
+	else if (err && !asked)
+		scout_warn("%s: %s: %s (%s)", host->config->name,
+			   connecting ? "no further session" : "session lost", reason,
+			   strerrorname_np(-err));
+	scout_rpc_fail_all(&failed, err);
+	if (connecting)
+		scout_pool_connected(&all->pool);
+	if (want)
+		scout_pool_want(host);
+	scout_pool_ended(s, asked);
+}

@@ -1,0 +1,51 @@
+#include "hosts/window.h"
+
+#include "scoutfs/budget.h"
+
+#define SLACK_READS 4 /* so many reads' lengths may the order be off */
+#define PART_MIN 16384u
+
+bool scout_window_read(struct scout_window *w, uint64_t offset, size_t size, uint64_t max_ahead)
+{
+	uint64_t slack = (uint64_t)SLACK_READS * size, end = offset + size;
+
+	if (offset + slack < w->next || offset > w->next + slack) {
+		*w = (struct scout_window){.next = end};
+		return false;
+	}
+	if (end > w->next) {
+		w->run += end - w->next;
+		w->next = end;
+	}
+	w->ahead = 2 * w->run > SCOUT_WINDOW_MIN ? 2 * w->run : SCOUT_WINDOW_MIN;
+	if (w->ahead > max_ahead)
+		w->ahead = max_ahead;
+	return true;
+}
+
+uint32_t scout_window_part_bytes(uint32_t limit)
+{
+	if (limit < PART_MIN)
+		return PART_MIN; /* it may answer short */
+	return limit > SCOUT_BUF_BYTES ? (uint32_t)SCOUT_BUF_BYTES : limit;
+}
+
+uint32_t scout_window_chunk_bytes(uint32_t part_bytes)
+{
+	const uint32_t buf = (uint32_t)SCOUT_BUF_BYTES;
+	const uint32_t least = (uint32_t)(SCOUT_READ_MAX / (SCOUT_READ_BUFS - 1)) + 1;
+	uint32_t whole = buf / part_bytes * part_bytes;
+
+	return whole >= least ? whole : buf;
+}
+
+enum scout_change scout_window_change(uint64_t size, uint64_t mtime, uint64_t new_size,
+				      uint64_t new_mtime)
+{
+	if (new_size == size && new_mtime == mtime)
+		return SCOUT_CHANGE_NONE;
+	/* An append may fall into the second of the last write. */
+	if (new_size > size && new_mtime >= mtime)
+		return SCOUT_CHANGE_GROWN;
+	return SCOUT_CHANGE_OTHER;
+}

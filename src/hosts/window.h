@@ -1,0 +1,36 @@
+/* The arithmetic of reading ahead. Pure.
+ *
+ * File bytes come in chunks, one buffer each. The chunks of a sequential reader lie on a grid, so
+ * that reads which arrive out of order meet in the same ones; a random read fetches just its bytes. */
+#ifndef SCOUTFS_HOSTS_WINDOW_H
+#define SCOUTFS_HOSTS_WINDOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SCOUT_WINDOW_MIN ((uint64_t)128 * 1024)
+#define SCOUT_WINDOW_BULK ((uint64_t)1024 * 1024) /* beyond that a reader counts as bulk */
+
+struct scout_window {
+	uint64_t next;  /* where a sequential reader goes on */
+	uint64_t run;   /* how far it came without a seek */
+	uint64_t ahead; /* bytes to have on their way beyond next; 0 for a random reader */
+};
+
+/* Notes a read of [offset, offset + size). True: it goes on from where the reader was, give or take
+ * the order in which the kernel's read-ahead arrives. False: a seek, and the window closed. */
+bool scout_window_read(struct scout_window *w, uint64_t offset, size_t size, uint64_t max_ahead);
+
+/* How many bytes one READ asks for, by the server's limit; and the grid's step: as many of these as
+ * one buffer holds, never so few that a read of SCOUT_READ_MAX could touch more than
+ * SCOUT_READ_BUFS chunks. */
+uint32_t scout_window_part_bytes(uint32_t limit);
+uint32_t scout_window_chunk_bytes(uint32_t part_bytes);
+
+/* What an FSTAT says of a file that was known with size and mtime. */
+enum scout_change { SCOUT_CHANGE_NONE, SCOUT_CHANGE_GROWN, SCOUT_CHANGE_OTHER };
+enum scout_change scout_window_change(uint64_t size, uint64_t mtime, uint64_t new_size,
+				      uint64_t new_mtime);
+
+#endif
