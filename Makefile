@@ -127,7 +127,7 @@ demo-stop:
 	@$(PYTHON) tests/demo/demo.py --stop
 bench: deps
 	@$(submake) all
-	@$(PYTHON) bench/run.py
+	@$(PYTHON) bench/run.py '$(BUILD)/scoutfs'
 
 DOC := $(DESTDIR)$(PREFIX)/share/doc/scoutfs
 .PHONY: install clean help

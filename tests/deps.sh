@@ -7,7 +7,7 @@ packages='gcc make pkg-config libc6-dev libfuse3-dev fuse3 libssh-dev libcurl4-o
 	libexpat1-dev libssl-dev uthash-dev libcmocka-dev clang clang-format libclang-rt-14-dev
 	openssh-server openssh-client radosgw ceph-mon ceph-osd ceph-common
 	python3 python3-pytest python3-pytest-timeout python3-boto3
-	procps util-linux coreutils findutils grep mount curl'
+	openssl procps util-linux coreutils findutils grep mount curl'
 
 missing=
 for package in $packages; do

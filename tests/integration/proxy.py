@@ -4,8 +4,10 @@ Runs on a thread of its own; the knobs may be turned at any time and hold from t
 """
 
 import asyncio
+import os
 import socket
 import struct
+import sys
 import threading
 
 BLOCK = 256 * 1024
@@ -214,7 +216,10 @@ class Answer:
 class Request:
     def __init__(self, head):
         lines = head.decode("latin-1").split("\r\n")
-        self.method, self.target, _ = lines[0].split(" ", 2)
+        self.method, self.target, version = lines[0].split(" ", 2)
+        if self.target.startswith("http://"):  # as a forward proxy is asked
+            self.target = "/" + self.target.split("/", 3)[3]
+        self.head = "\r\n".join([f"{self.method} {self.target} {version}", *lines[1:]])
         self.headers = {}
         for line in lines[1:]:
             name, _, value = line.partition(":")
@@ -226,7 +231,8 @@ class Request:
         self.body_bytes = 0  # of the answer, passed on
 
     def __repr__(self):
-        return f"{self.method} {self.target} {self.range or ''} -> {self.status} {self.body_bytes}"
+        words = f"{self.method} {self.target} {self.range or 'whole'}"
+        return f"{words} status {self.status} bytes {self.body_bytes}"
 
 
 class HttpProxy(Proxy):
@@ -236,9 +242,10 @@ class HttpProxy(Proxy):
     bytes_per_s, cut_after, stall are the plain proxy's: put one behind for these.
     """
 
-    def __init__(self, target_port, fault=None):
+    def __init__(self, target_port, fault=None, log=None):
         super().__init__(target_port)
         self.fault = fault or (lambda request: None)
+        self.log = log  # a file that gets a line for each answer passed on
         self.requests = []
 
     def reset_counts(self):
@@ -274,10 +281,14 @@ class HttpProxy(Proxy):
                 await self._loop.sock_sendall(
                     client, f"HTTP/1.1 {answer.status} No\r\nContent-Length: 0\r\n\r\n".encode())
                 continue
-            await self._loop.sock_sendall(server, head + b"\r\n\r\n")
+            await self._loop.sock_sendall(server, request.head.encode("latin-1") + b"\r\n\r\n")
             self.bytes_up += len(head) + 4
-            if not await self._pass_answer(request, answer, client, server, pending):
-                return
+            try:
+                if not await self._pass_answer(request, answer, client, server, pending):
+                    return
+            finally:
+                if self.log:
+                    self.log.write(f"{request}\n")
 
     async def _head(self, source, pending):
         data = pending[source]
@@ -351,3 +362,17 @@ class HttpProxy(Proxy):
             pending[server] = pending[server][whole:]
             if int(size.split(b";")[0], 16) == 0:
                 return
+
+
+def main():
+    """proxy.py TARGET_PORT PORT_FILE LOG: an HttpProxy until it is ended."""
+    with open(sys.argv[3], "a", buffering=1, encoding="utf-8") as log:
+        proxy = HttpProxy(int(sys.argv[1]), log=log).start()
+        with open(sys.argv[2] + ".new", "w", encoding="utf-8") as f:
+            f.write(str(proxy.port))
+        os.rename(sys.argv[2] + ".new", sys.argv[2])
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

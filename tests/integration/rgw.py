@@ -47,6 +47,7 @@ osd crush chooseleaf type = 0
 rgw data = rgw
 rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw get obj window size = 4194304
+rgw dns name = s3.test
 rgw run sync thread = false
 rgw dynamic resharding = false
 """

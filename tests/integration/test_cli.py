@@ -1,0 +1,271 @@
+"""The command: its options, its errors, its way to the background and its end."""
+
+import os
+import re
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from mount import BINARY, TOP, clean_env, command, mounted, sanitizer_env
+from procs import family, free_port, parents, tool, wait_for
+from tools import error, read, write
+
+SECRET = "not-to-be-seen-0123456789"
+
+
+@pytest.fixture
+def scoutfs(folder):
+    """scoutfs(args…) runs it to its end; with its sanitizer's report, if any, as a failure."""
+    home = os.path.join(folder, "home")
+    os.makedirs(home)
+
+    def run(*args, env=None, timeout=60):
+        environ = clean_env(home, **sanitizer_env(folder), **(env or {}))
+        return subprocess.run(command(*args), env=environ, cwd=folder, text=True, timeout=timeout,
+                              stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+    run.home = home
+    yield run
+    reports = [name for name in os.listdir(folder) if name.startswith("sanitizer.")]
+    assert not reports, read(os.path.join(folder, reports[0])).decode()
+
+
+@pytest.fixture
+def ini(folder):
+    def write_ini(text, mode=0o600, name="scoutfs.ini"):
+        path = write(os.path.join(folder, name), text.encode())
+        os.chmod(path, mode)
+        return path
+    return write_ini
+
+
+@pytest.mark.basic
+def test_help_and_version(scoutfs):
+    done = scoutfs("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in ("usage: scoutfs", "MOUNTPOINT", "--check", "--version", "-f", "-o"):
+        assert word in done.stdout
+    done = scoutfs("--version")
+    assert done.returncode == 0 and re.fullmatch(r"scoutfs \d+\.\d+(\.\d+)?\n", done.stdout)
+
+
+def test_check_prints_what_is_in_force(scoutfs, ini):
+    path = ini(f"""[scoutfs]
+workers = 3
+[hosts]
+ssh_config =
+connect_timeout = 1500ms
+[host web1]
+hostname = 192.0.2.1
+[models]
+bucket = some-models
+access_key_id = AKID
+secret_access_key = {SECRET}
+""")
+    done = scoutfs("--check", path, "-o", "hosts.max_sessions=7")
+    assert (done.returncode, done.stderr) == (0, "")
+    for line in (r"workers = 3", r"connect_timeout = 1500ms", r"max_sessions = 7", r"memory = 256M",
+                 r"bucket = some-models", r"secret_access_key = \*+"):
+        assert re.search(rf"^{line}$", done.stdout, re.M), line
+    assert SECRET not in done.stdout and "web1" in done.stdout
+    assert not mounted(os.path.join(scoutfs.home, "mnt"))
+
+
+def test_all_errors_in_one_run(scoutfs, ini):
+    path = ini("""[scoutfs]
+workers = many
+[hosts]
+conect_timeout = 5s
+max_sessions = 3
+max_sessions = 4
+[nonsense]
+a = b
+[models]
+region = eu-west-1
+""")
+    done = scoutfs("--check", path)
+    assert done.returncode == 2 and done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert all(line.startswith(f"scoutfs: {path}:") for line in lines), done.stderr
+    told = {int(line.split(":")[2]) for line in lines}
+    assert {2, 4, 6, 7} <= told, done.stderr
+    assert f"scoutfs: {path}:4: unknown key 'conect_timeout' in [hosts] " \
+           "(did you mean 'connect_timeout'?)" in lines
+    assert any("bucket" in line for line in lines)
+
+
+@pytest.mark.parametrize("line, word", [
+    ("[hosts]\nconnect_timeout = soon", "connect_timeout"),
+    ("[scoutfs]\nmemory = 1", "memory"),
+    ("[scoutfs]\nlog_level = loud", "log_level"),
+    ("[host a/b]\nhostname = x", "a/b"),
+    ("[host ..]\nhostname = x", "\\.\\."),
+    ("[hosts]\nread_only = no", "read_only"),
+    ("[models]\nbucket = x-y-z\nendpoint = ftp://x", "endpoint"),
+    ("[models]\nbucket = x-y-z\nread_only = yes", "read_only"),
+    ("no section = here", ":1:"),
+    ("[hosts\nx = y", ":1:"),
+])
+def test_bad_values(scoutfs, ini, line, word):
+    done = scoutfs("--check", ini(line + "\n"))
+    assert done.returncode == 2 and re.search(word, done.stderr), done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_a_secret_others_can_read_is_refused(scoutfs, ini):
+    text = f"[models]\nbucket = some-models\naccess_key_id = A\nsecret_access_key = {SECRET}\n"
+    path = ini(text, 0o644)
+    done = scoutfs("--check", path)
+    assert done.returncode == 2 and SECRET not in done.stderr
+    assert re.search(r"chmod 600|readable by others", done.stderr)
+    os.chmod(path, 0o600)
+    assert scoutfs("--check", path).returncode == 0
+
+
+def test_bad_command_lines(scoutfs, ini, folder):
+    path = ini("[hosts]\nssh_config =\n")
+    for args in ([], ["--nonsense"], [path, folder, "more"], [path, folder, "-o", "nonsense"],
+                 [path, folder, "-o", "hosts.nonsense=1"],
+                 ["--check", os.path.join(folder, "missing.ini")],
+                 [path, folder, "-o", f"models.secret_access_key={SECRET}"]):
+        done = scoutfs(*args)
+        assert done.returncode == 2 and done.stderr.startswith("scoutfs: "), (args, done.stderr)
+        assert SECRET not in done.stderr
+
+
+def test_where_the_config_is_looked_for(scoutfs, ini, folder):
+    write(os.path.join(scoutfs.home, ".ssh", "config"), b"Host from-ssh-config\n  HostName 192.0.2.9\n")
+    done = scoutfs("--check")
+    assert done.returncode == 0 and "from-ssh-config" in done.stdout
+    own = os.path.join(scoutfs.home, ".config", "scoutfs", "scoutfs.ini")
+    write(own, b"[hosts]\nssh_config =\n[host from-home]\n")
+    assert "from-home" in scoutfs("--check").stdout
+    xdg = os.path.join(folder, "xdg")
+    write(os.path.join(xdg, "scoutfs", "scoutfs.ini"), b"[hosts]\nssh_config =\n[host from-xdg]\n")
+    done = scoutfs("--check", env={"XDG_CONFIG_HOME": xdg})
+    assert "from-xdg" in done.stdout and "from-home" not in done.stdout
+
+
+@pytest.mark.parametrize("what", ["missing", "a file"])
+def test_a_mount_that_fails_says_so(scoutfs, ini, folder, what):
+    point = os.path.join(folder, "point")
+    if what == "a file":
+        write(point, b"")
+    for args in ([], ["-f"]):
+        done = scoutfs(ini("[hosts]\nssh_config =\n"), point, *args)
+        assert done.returncode == 1, done
+        assert "point" in done.stderr
+    assert not mounted(point)
+
+
+class Daemon:
+    """One that went to the background: known by its mount point on its command line."""
+
+    def __init__(self, point):
+        self.point = point
+
+    def pids(self):
+        found = []
+        for pid in parents():
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    words = f.read().split(b"\0")
+            except OSError:
+                continue
+            if os.fsencode(self.point) in words:
+                found.append(pid)
+        return found
+
+    def gone(self):
+        return not self.pids() and not mounted(self.point)
+
+
+@pytest.fixture
+def background(scoutfs, ini, folder):
+    point = os.path.join(folder, "mnt")
+    os.mkdir(point)
+    daemon = Daemon(point)
+    yield daemon
+    for pid in daemon.pids():
+        os.kill(pid, signal.SIGKILL)
+    if mounted(point):
+        subprocess.run([tool("fusermount3"), "-uz", point], check=False, timeout=20)
+
+
+@pytest.mark.basic
+@pytest.mark.parametrize("by", ["fusermount3", signal.SIGTERM, signal.SIGINT])
+def test_returns_once_mounted_and_ends_cleanly(scoutfs, ini, folder, background, by):
+    log = os.path.join(folder, "log")
+    path = ini(f"[scoutfs]\nlog_file = {log}\n[hosts]\nssh_config =\n[host web1]\n")
+    done = scoutfs(path, background.point)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert mounted(background.point)
+    assert os.listdir(os.path.join(background.point, "hosts")) == ["web1"]
+    pids = background.pids()
+    assert len(pids) == 1 and family(pids[0]) == pids
+    assert os.getsid(pids[0]) != os.getsid(0), "a Ctrl-C in the terminal is not for it"
+    assert os.readlink(f"/proc/{pids[0]}/cwd") == "/"
+    if by == "fusermount3":
+        subprocess.run([tool("fusermount3"), "-u", background.point], check=True, timeout=20)
+    else:
+        os.kill(pids[0], by)
+    wait_for(background.gone, 20, "its end")
+    assert b"unmounted" in read(log)
+
+
+def test_mount_t_fuse_scoutfs(ini, folder, background):
+    if os.geteuid() != 0:
+        pytest.skip("mount(8) is root's")
+    env = clean_env(folder, **sanitizer_env(folder))
+    words = command()
+    bin_folder = os.path.join(folder, "bin")
+    os.mkdir(bin_folder)
+    program = write(os.path.join(bin_folder, "scoutfs"),
+                    ("#!/bin/sh\nexec " + " ".join(f"'{w}'" for w in words) + ' "$@"\n').encode())
+    os.chmod(program, 0o755)
+    env["PATH"] = bin_folder + ":" + env["PATH"]
+    path = ini("[hosts]\nssh_config =\n[host web1]\n")
+    done = subprocess.run(
+        [tool("mount"), "-t", "fuse.scoutfs", path, background.point,
+         "-o", "ro,_netdev,x-systemd.automount,hosts.max_sessions=5"],
+        env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    with open("/proc/self/mounts", encoding="utf-8") as f:
+        line = next(line.split() for line in f if line.split()[1] == background.point)
+    assert line[2] == "fuse.scoutfs" and "ro" in line[3].split(",") and line[0] == path
+    assert os.listdir(os.path.join(background.point, "hosts")) == ["web1"]
+    subprocess.run([tool("umount"), background.point], check=True, timeout=20)
+    wait_for(background.gone, 20, "its end")
+
+
+def test_owner_and_umask_options(sshd, mount):
+    web1 = sshd("web1")
+    path = write(os.path.join(web1.files, "f"), b"x")
+    os.chmod(path, 0o666)
+    m = mount(sshd.ini(web1), options=["-o", "uid=12,gid=34,umask=027"])
+    got = os.stat(m.host("web1", "f"))
+    assert (got.st_uid, got.st_gid, stat.S_IMODE(got.st_mode)) == (12, 34, 0o640)
+
+
+def test_overrides_win_over_the_file(mount):
+    m = mount("[hosts]\nssh_config =\nconnect_timeout = 30s\n"
+              f"[host gone]\nhostname = 127.0.0.1\nport = {free_port()}\n",
+              options=["-o", "hosts.connect_timeout=2s,scoutfs.memory=32M"])
+    assert m.metric("scoutfs_buffer_limit_bytes") == 32 << 20
+    assert error(os.listdir, m.host("gone")) == "ECONNREFUSED"
+
+
+def test_install(folder):
+    done = subprocess.run(["make", "--no-print-directory", "-C", TOP, "install",
+                           f"BUILD={os.path.relpath(os.path.dirname(BINARY), TOP)}",
+                           f"SAN={os.environ.get('SCOUTFS_SAN', '')}", f"DESTDIR={folder}/d", "PREFIX=/usr"],
+                          capture_output=True, text=True, timeout=120, check=False,
+                          env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")})
+    assert done.returncode == 0, done.stderr
+    installed = {os.path.relpath(os.path.join(where, name), f"{folder}/d")
+                 for where, _, names in os.walk(f"{folder}/d") for name in names}
+    assert {"usr/bin/scoutfs", "usr/share/doc/scoutfs/scoutfs.ini",
+            "usr/share/doc/scoutfs/examples/minimal.ini"} <= installed
+    assert os.access(f"{folder}/d/usr/bin/scoutfs", os.X_OK)

@@ -1,0 +1,150 @@
+"""What the kernel is told: inode numbers, caches, limits."""
+
+import os
+import subprocess
+
+import pytest
+
+from tools import MIB, content, error, read, sha256, together, write
+
+
+def inodes(m, *tops):
+    found = {}
+    for top in tops:
+        for folder, _, names in os.walk(top):
+            for name in ["", *names]:
+                path = os.path.join(folder, name)
+                found[os.path.relpath(path, m.point)] = os.lstat(path).st_ino
+    return found
+
+
+@pytest.mark.basic
+def test_inode_numbers_are_stable(sshd, rgw, bucket, mount):
+    web1 = sshd("web1")
+    for name in ("f", "a/b/c", "a/d", "z"):
+        write(os.path.join(web1.files, name), b"x")
+    rgw.put(bucket, "m/v1/model.zip", b"x")
+    ini = (sshd.ini(web1), rgw.ini(bucket))
+    first = mount(*ini)
+    before = inodes(first, first.point)
+    first.unmount()
+    second = mount(*ini)
+    # in another order, and some of them more than once
+    assert os.stat(second.host("web1", "z")).st_ino == before["hosts/web1/z"]
+    after = inodes(second, second.model(), second.host("web1"), second.point)
+    before.pop(".scoutfs/status", None)
+    assert {path: after[path] for path in before} == before
+    assert len(set(before.values())) == len(before), "two paths with one number"
+
+
+def test_directory_entries_tell_the_same_numbers(sshd, mount):
+    web1 = sshd("web1")
+    for number in range(50):
+        write(os.path.join(web1.files, f"f{number}"), b"x")
+    m = mount(sshd.ini(web1))
+    with os.scandir(m.host("web1")) as entries:
+        told = {entry.name: entry.inode() for entry in entries}
+    assert told == {name: os.stat(m.host("web1", name)).st_ino for name in told}
+
+
+def test_pages_are_kept_while_unchanged(sshd, mount):
+    """A second reader costs the network no byte; a changed file is read anew."""
+    web1 = sshd("web1", count_sftp=True)
+    path = write(os.path.join(web1.files, "f"), content(2 * MIB))
+    os.utime(path, (1_400_000_000, 1_400_000_000))
+    m = mount(sshd.ini(web1, attr_timeout="0"))
+    assert read(m.host("web1", "f")) == content(2 * MIB)
+    reads = m.metric("scoutfs_requests_total", backend="hosts", op="read")
+    for _ in range(3):
+        assert read(m.host("web1", "f")) == content(2 * MIB)
+    assert m.metric("scoutfs_requests_total", backend="hosts", op="read") - reads <= 3, \
+        "at most a read at the end of the file for each"
+    write(path, content(2 * MIB, 7))
+    assert read(m.host("web1", "f")) == content(2 * MIB, 7)
+
+
+def test_attributes_are_kept_for_attr_timeout(sshd, mount):
+    web1 = sshd("web1", count_sftp=True)
+    write(os.path.join(web1.files, "f"), b"x")
+    m = mount(sshd.ini(web1, attr_timeout="60s"))
+    for _ in range(50):
+        os.stat(m.host("web1", "f"))
+        error(os.stat, m.host("web1", "missing"))
+    # the root, the file, and the name that is missing
+    assert sum(web1.sftp_requests(k) for k in ("lstat", "stat")) <= 4
+
+
+def test_a_sequential_read_asks_in_large_pieces(sshd, mount):
+    web1 = sshd("web1", count_sftp=True)
+    write(os.path.join(web1.files, "large"), content(32 * MIB))
+    m = mount(sshd.ini(web1))
+    assert sha256(read(m.host("web1", "large"))) == sha256(content(32 * MIB))
+    # limits@openssh.com allows 255 KiB each: 129 would be the fewest
+    assert web1.sftp_requests("read") < 32 * MIB / (128 * 1024) + 20
+
+
+@pytest.mark.concurrency
+def test_lookups_in_one_directory_at_once(sshd, mount):
+    web1 = sshd("web1")
+    for number in range(200):
+        write(os.path.join(web1.files, "d", f"f{number}"), b"x" * number)
+    m = mount(sshd.ini(web1))
+    got = together(lambda n=n: os.stat(m.host("web1", "d", f"f{n}")).st_size for n in range(200))
+    assert got == list(range(200))
+
+
+@pytest.mark.concurrency
+def test_forgetting_and_finding_again(sshd, mount):
+    """The kernel drops its inodes and asks again, while others use them."""
+    web1 = sshd("web1")
+    for number in range(300):
+        write(os.path.join(web1.files, f"d{number % 10}", f"f{number}"), content(100, number))
+    m = mount(sshd.ini(web1, attr_timeout="0"))
+
+    def work(turn):
+        for number in range(turn, 300, 6):
+            assert read(m.host("web1", f"d{number % 10}", f"f{number}")) == content(100, number)
+        return len(inodes(m, m.host("web1")))
+
+    def drop():
+        if os.geteuid() == 0:
+            for _ in range(5):
+                subprocess.run(["sh", "-c", "echo 2 >/proc/sys/vm/drop_caches"], check=False)
+        return 311
+
+    assert together([*(lambda t=t: work(t) for t in range(6)), drop]) == [311] * 7
+
+
+def test_statfs(sshd, rgw, bucket, mount):
+    web1 = sshd("web1")
+    m = mount(sshd.ini(web1), rgw.ini(bucket))
+    done = subprocess.run(["df", m.point, m.path("hosts"), m.model()], capture_output=True,
+                          text=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr
+    assert os.statvfs(m.host("web1")).f_namemax == 255
+    assert web1.connections() == 0
+
+
+def test_common_tools(sshd, mount, folder):
+    """cp -a, tar, find, md5sum, grep -r: what people use."""
+    web1 = sshd("web1")
+    for number in range(60):
+        write(os.path.join(web1.files, "tree", f"d{number % 7}", f"f{number}"),
+              content(1000 * number, number))
+    os.symlink("d1/f1", os.path.join(web1.files, "tree", "link"))
+    m = mount(sshd.ini(web1))
+    source, real = m.host("web1", "tree"), os.path.join(web1.files, "tree")
+
+    def sh(script):
+        done = subprocess.run(["bash", "-c", "set -e -o pipefail\n" + script], cwd=folder,
+                              capture_output=True, text=True, timeout=60, check=False,
+                              env=dict(os.environ, S=source, R=real))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    sh('cp -a "$S" copy && diff -r "$R" copy')
+    sh('mkdir un && tar -C "$S" -cf - . | tar -C un -xf - && diff -r "$R" un')
+    assert sh('cd "$S" && find . | sort') == sh('cd "$R" && find . | sort')
+    assert sh('cd "$S" && find . -type f -size +20k | sort') == \
+        sh('cd "$R" && find . -type f -size +20k | sort')
+    assert sh('cd "$S" && cat d*/* | md5sum') == sh('cd "$R" && cat d*/* | md5sum')

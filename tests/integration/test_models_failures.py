@@ -1,0 +1,222 @@
+"""An S3 that refuses, lacks, breaks off, is overloaded, silent or gone."""
+
+import os
+
+import pytest
+
+from mount import SLOWER
+from procs import free_port, wait_for
+from proxy import Answer
+from tools import MIB, Background, content, error, read, sha256, timed
+
+NO_HOSTS = "[hosts]\nssh_config =\n"
+
+
+class First:
+    """A fault for the first so many requests that match; the others pass."""
+
+    def __init__(self, times, matches=lambda request: request.path.endswith("model.zip"), **answer):
+        self.times, self.matches, self.answer = times, matches, answer
+        self.done = 0
+
+    def __call__(self, request):
+        if self.matches(request) and self.done < self.times:
+            self.done += 1
+            return Answer(**self.answer)
+        return None
+
+
+@pytest.fixture
+def model(rgw, bucket):
+    data = content(20 * MIB + 7)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    return data
+
+
+def test_wrong_secret(rgw, bucket, model, mount):
+    m = mount(NO_HOSTS, rgw.ini(bucket).replace(rgw.secret_key, "wrong"))
+    assert error(os.listdir, m.model()) == "EACCES"
+    assert error(read, m.model("a", "v1", "model.zip")) == "EACCES"
+    assert "403" in m.status()
+
+
+def test_missing_bucket(rgw, mount):
+    m = mount(NO_HOSTS, rgw.ini("no-such-bucket"))
+    assert error(os.listdir, m.model()) == "ENOENT"
+    assert error(read, m.model("a", "v1", "model.zip")) == "ENOENT"
+    assert "NoSuchBucket" in m.status()
+
+
+def test_missing_key(rgw, bucket, model, mount):
+    m = mount(NO_HOSTS, rgw.ini(bucket))
+    for parts in (("b",), ("a", "v2"), ("a", "v1", "other"), ("a", "v1", "model.zip.bak")):
+        assert error(os.stat, m.model(*parts)) == "ENOENT"
+    assert error(os.stat, m.model("a", "v1", "model.zip", "x")) == "ENOTDIR"
+
+
+def test_endpoint_down(mount, rgw):
+    m = mount(NO_HOSTS, rgw.ini("any", free_port()))
+    word, seconds = timed(error, os.listdir, m.model())
+    assert word == "ECONNREFUSED" and seconds < 15 * SLOWER
+    assert os.listdir(m.path("hosts")) == []
+
+
+def test_silent_endpoint(mount, rgw, proxy):
+    hole = proxy(1)
+    hole.black_hole = True
+    m = mount(NO_HOSTS, rgw.ini("any", hole.port, timeout="1s", max_attempts=2))
+    word, seconds = timed(error, os.listdir, m.model())
+    assert word == "ETIMEDOUT" and seconds < 15 * SLOWER
+
+
+def test_frozen_gateway(rgw, bucket, model, mount):
+    """It stops in the midst of its work and goes on: readers wait, then have the right bytes."""
+    m = mount(NO_HOSTS, rgw.ini(bucket))
+    os.listdir(m.model())
+    rgw.freeze()
+    try:
+        readers = Background(lambda: read(m.model("a", "v1", "model.zip")) for _ in range(20))
+        wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 1, 20, "blocked readers")
+        assert os.listdir(m.path("hosts")) == []
+        assert readers.running() == 20
+    finally:
+        rgw.thaw()
+    assert {sha256(got) for got in readers.results()} == {sha256(model)}
+
+
+@pytest.mark.concurrency
+@pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
+def test_connection_cut_in_mid_body(rgw, bucket, model, mount, http_proxy, reset):
+    cut = First(2, cut_after=300_000, reset=reset)
+    s3 = http_proxy(rgw.port, fault=cut)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    assert sha256(read(m.model("a", "v1", "model.zip"))) == sha256(model)
+    assert cut.done == 2
+    # what had come is not asked for again: but for what was on its way when it was cut
+    assert s3.body_bytes("model.zip") <= len(model) + 2 * 300_000
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_overload_is_retried(rgw, bucket, model, mount, http_proxy, status):
+    busy = First(2, status=status)
+    s3 = http_proxy(rgw.port, fault=busy)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    assert sha256(read(m.model("a", "v1", "model.zip"))) == sha256(model)
+    assert busy.done == 2
+
+
+def test_listing_is_retried(rgw, bucket, model, mount, http_proxy):
+    s3 = http_proxy(rgw.port, fault=First(2, lambda r: "list-type" in r.query, status=503))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    assert os.listdir(m.model()) == ["a"]
+    assert len(s3.lists()) == 3
+
+
+def test_attempts_end(rgw, bucket, model, mount, http_proxy):
+    always = First(10**6, status=503)
+    s3 = http_proxy(rgw.port, fault=always)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_attempts=2, part_size="32M"))
+    word, seconds = timed(error, read, m.model("a", "v1", "model.zip"))
+    assert word == "EIO" and seconds < 20 * SLOWER
+    always.times = 0  # and it is well again
+    wait_for(lambda: error(read, m.model("a", "v1", "model.zip")) == "ok", 20, "recovery")
+    assert sha256(read(m.model("a", "v1", "model.zip"))) == sha256(model)
+
+
+def test_what_cannot_succeed_is_not_retried(rgw, bucket, model, mount, http_proxy):
+    s3 = http_proxy(rgw.port, fault=First(10**6, status=403))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    os.listdir(m.model("a", "v1"))
+    assert error(read, m.model("a", "v1", "model.zip")) == "EACCES"
+    seen = {}
+    for request in s3.gets("model.zip"):
+        seen[request.range] = seen.get(request.range, 0) + 1
+    assert max(seen.values()) == 1, s3.requests
+
+
+def test_nonsense_for_an_answer(rgw, bucket, model, mount, http_proxy):
+    s3 = http_proxy(rgw.port, fault=First(10**6, corrupt=True))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_attempts=2))
+    os.listdir(m.model("a", "v1"))
+    assert error(read, m.model("a", "v1", "model.zip")) == "EIO"
+
+
+def test_nonsense_for_a_listing(rgw, bucket, model, mount, http_proxy):
+    s3 = http_proxy(rgw.port, fault=First(10**6, lambda r: "list-type" in r.query, status=200))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_attempts=2))
+    assert error(os.listdir, m.model()) == "EIO"
+    s3.fault = lambda request: None
+    wait_for(lambda: error(os.listdir, m.model()) == "ok", 20, "recovery")
+
+
+@pytest.mark.parametrize("kept", ["in memory", "fetched anew"])
+def test_overwritten_under_a_reader(rgw, bucket, mount, kept):
+    old, new = content(60 * MIB, 1), content(60 * MIB, 2)
+    rgw.put(bucket, "a/v1/model.zip", old)
+    settings = "memory = 256M" if kept == "in memory" else "memory = 16M"
+    m = mount(NO_HOSTS, rgw.ini(bucket, part_size="1M", list_ttl="1s"), settings=settings)
+    fd = os.open(m.model("a", "v1", "model.zip"), os.O_RDONLY)
+    got = []
+    try:
+        got.append(os.read(fd, 100_000))
+        rgw.put(bucket, "a/v1/model.zip", new)
+        word = "ok"
+        while piece := os.read(fd, 100_000):
+            got.append(piece)
+    except OSError as e:
+        word = os.strerror(e.errno)
+    finally:
+        os.close(fd)
+    got = b"".join(got)
+    assert got == old[:len(got)], "bytes of both"
+    assert word == os.strerror(116) or len(got) == len(old)
+    if kept == "fetched anew":
+        assert word == os.strerror(116)
+    wait_for(lambda: sha256(read(m.model("a", "v1", "model.zip"))) == sha256(new), 20, "the new one")
+
+
+def test_deleted_under_a_reader(rgw, bucket, mount):
+    old = content(60 * MIB, 1)
+    rgw.put(bucket, "a/v1/model.zip", old)
+    m = mount(NO_HOSTS, rgw.ini(bucket, part_size="1M"), settings="memory = 16M")
+    fd = os.open(m.model("a", "v1", "model.zip"), os.O_RDONLY)
+    try:
+        got = os.read(fd, 100_000)
+        rgw.client().delete_object(Bucket=bucket, Key="a/v1/model.zip")
+        with pytest.raises(OSError) as caught:
+            while piece := os.read(fd, 100_000):
+                got += piece
+    finally:
+        os.close(fd)
+    assert caught.value.errno in (116, 2)  # ESTALE, ENOENT
+    assert got == old[:len(got)]
+
+
+@pytest.mark.concurrency
+@pytest.mark.seconds(120)
+def test_a_bad_network_under_load(rgw, bucket, mount, proxy, http_proxy):
+    """50 readers of 10 models through cuts and overload: all right in the end."""
+    for number in range(10):
+        rgw.put(bucket, f"m/{number}/model.zip", content(3 * MIB, number))
+    link = proxy(rgw.port)
+    link.rtt = 0.02
+    seen = []
+
+    def fault(request):
+        seen.append(request)
+        if "list-type" in request.query:
+            return None
+        if len(seen) % 7 == 3:
+            return Answer(status=503)
+        if len(seen) % 11 == 5:
+            return Answer(cut_after=100_000)
+        return None
+
+    s3 = http_proxy(link.port, fault=fault)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, part_size="1M", max_connections=20,
+                                max_attempts=8))
+    readers = Background(lambda n=n: read(m.model("m", str(n % 10), "model.zip"))
+                         for n in range(50))
+    assert [sha256(got) for got in readers.results(100)] == \
+        [sha256(content(3 * MIB, n % 10)) for n in range(50)]
+    assert s3.most <= 20

@@ -1,0 +1,56 @@
+"""The basic tests once more, as a user without any rights, through the setuid fusermount3."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from mount import BINARY, HERE, SAN, TOP
+from procs import tool
+
+# In a mount namespace of its own, so that a /dev/fuse which is root's alone can be opened by others
+# in there, and nowhere else.
+OPEN_FUSE = """
+set -e
+if [ "$(stat -c %a /dev/fuse)" != 666 ]; then
+	mount -t tmpfs -o mode=755,dev none "$1"
+	mknod -m 666 "$1/fuse" c 10 229
+	mount --bind "$1/fuse" /dev/fuse
+fi
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.seconds(300)
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(os.geteuid() != 0, reason="this whole run has no rights already")
+def test_basic_tests_as_nobody(folder):
+    nobody = pwd.getpwnam("nobody")
+    # the checkout may lie where others cannot go
+    bare = os.path.join(folder, "bare")
+    shutil.copytree(HERE, os.path.join(bare, "tests", "integration"))
+    for name in ("lsan.supp", "tsan.supp"):
+        if os.path.exists(os.path.join(TOP, "tests", name)):
+            shutil.copy(os.path.join(TOP, "tests", name), os.path.join(bare, "tests"))
+    shutil.copy(BINARY, os.path.join(bare, "scoutfs"))
+    home, device = os.path.join(folder, "home"), os.path.join(folder, "device")
+    for path in (home, device):
+        os.mkdir(path)
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": home, "USER": "nobody",
+           "LOGNAME": "nobody", "TMPDIR": home, "SCOUTFS_BIN": os.path.join(bare, "scoutfs"),
+           "SCOUTFS_SAN": SAN, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [tool("unshare"), "-m", "sh", "-c", OPEN_FUSE, "sh", device,
+         tool("setpriv"), f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups",
+         sys.executable, "-m", "pytest", "-q", "--tb=short", "-m", "basic",
+         "-c", "tests/integration/pytest.ini", "tests/integration"],
+        cwd=bare, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, timeout=800, check=False)
+    print(done.stdout)
+    assert done.returncode == 0
+    assert " passed" in done.stdout and "skipped" not in done.stdout

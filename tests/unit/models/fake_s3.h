@@ -1,0 +1,435 @@
+/* A registry in memory behind the functions of scoutfs/s3.h, and a clock that stands still unless the
+ * test moves it (scoutfs/clock.h). Calls queue up until the test (or its engine thread) answers them,
+ * so a test sees who asked what, and decides what comes when. Listing pages are a format of our own,
+ * which only the parser here reads. */
+#ifndef TESTS_MODELS_FAKE_S3_H
+#define TESTS_MODELS_FAKE_S3_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "scoutfs/clock.h"
+#include "scoutfs/config.h"
+#include "scoutfs/lock.h"
+#include "scoutfs/s3.h"
+
+#define FAKE_KEYS 4000
+#define FAKE_MODIFIED 1700000000
+
+/* ---- clock ---- */
+
+static _Atomic uint64_t fake_now = 1000 * SCOUT_NS_PER_S;
+
+uint64_t scout_now_ns(void)
+{
+	return atomic_load(&fake_now);
+}
+
+uint64_t scout_wall_ns(void)
+{
+	return atomic_load(&fake_now) + UINT64_C(1700000000) * SCOUT_NS_PER_S;
+}
+
+uint64_t scout_backoff_ns(unsigned failures, uint64_t base_ns, uint64_t max_ns, uint32_t random)
+{
+	(void)failures;
+	(void)max_ns;
+	(void)random;
+	return base_ns;
+}
+
+uint32_t scout_random(void)
+{
+	return 1;
+}
+
+/* ---- the registry ---- */
+
+struct fake_object {
+	char *key;
+	size_t key_len;
+	uint64_t bytes;
+	unsigned version;
+};
+
+struct scout_s3 {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	TAILQ_HEAD(, scout_s3_call) queue; /* under lock */
+	bool stopped;                      /* under lock */
+	struct fake_object objects[FAKE_KEYS];
+	size_t nobjects; /* sorted by key */
+	/* what is answered instead, by operation: 0 nothing */
+	int fail[3];
+	/* a GET is cut after that many bytes, with fail_body; 0 never */
+	uint64_t cut_after;
+	int fail_body;
+	bool ignore_if_match;
+	bool repeat_token;
+	/* counted */
+	unsigned gets, heads, lists;
+	uint64_t bytes;
+	struct {
+		uint64_t offset, length;
+	} got[4096];
+	/* the engine thread, when one runs */
+	pthread_t thread;
+	bool threaded;
+};
+
+static struct scout_s3 fake;
+
+/* Byte at offset of version of key. */
+static inline uint8_t fake_byte(const char *key, unsigned version, uint64_t offset)
+{
+	uint64_t x = offset / 8 * UINT64_C(0x9e3779b97f4a7c15) + version * 977 + strlen(key) * 131 +
+		     (unsigned char)key[strlen(key) / 2] * 7;
+
+	return (uint8_t)((x ^ (x >> 29)) >> (8 * (offset % 8)));
+}
+
+static inline void fake_etag(char *etag, const struct fake_object *o)
+{
+	snprintf(etag, SCOUT_ETAG_MAX, "\"v%u-%llx\"", o->version, (unsigned long long)o->bytes);
+}
+
+static inline void fake_put_raw(const char *key, size_t len, uint64_t bytes)
+{
+	size_t at = 0;
+	struct fake_object *o;
+
+	for (; at < fake.nobjects; at++) {
+		size_t n = len < fake.objects[at].key_len ? len : fake.objects[at].key_len;
+		int order = memcmp(key, fake.objects[at].key, n);
+
+		if (order == 0 && len == fake.objects[at].key_len) {
+			fake.objects[at].bytes = bytes;
+			fake.objects[at].version++;
+			return;
+		}
+		if (order < 0 || (order == 0 && len < fake.objects[at].key_len))
+			break;
+	}
+	assert_true(fake.nobjects < FAKE_KEYS);
+	o = &fake.objects[at];
+	memmove(o + 1, o, (fake.nobjects - at) * sizeof(*o));
+	*o = (struct fake_object){.key = calloc(1, len + 1), .key_len = len, .bytes = bytes};
+	memcpy(o->key, key, len);
+	fake.nobjects++;
+}
+
+static inline void fake_put(const char *key, uint64_t bytes)
+{
+	fake_put_raw(key, strlen(key), bytes);
+}
+
+static inline struct fake_object *fake_find(const char *key)
+{
+	for (size_t i = 0; i < fake.nobjects; i++) {
+		if (strcmp(fake.objects[i].key, key) == 0)
+			return &fake.objects[i];
+	}
+	return NULL;
+}
+
+static inline void fake_delete(const char *key)
+{
+	struct fake_object *o = fake_find(key);
+
+	assert_non_null(o);
+	free(o->key);
+	memmove(o, o + 1, (size_t)(&fake.objects[fake.nobjects] - (o + 1)) * sizeof(*o));
+	fake.nobjects--;
+}
+
+/* ---- listing ---- */
+
+struct fake_entry {
+	char key[1200];
+	size_t key_len;
+	uint64_t bytes;
+	char etag[SCOUT_ETAG_MAX];
+	bool is_prefix;
+};
+
+struct fake_page {
+	size_t count;
+	char next[32];
+	struct fake_entry entries[];
+};
+
+static inline void fake_list(struct scout_s3_call *call)
+{
+	size_t from = call->continuation ? strtoul(call->continuation, NULL, 10) : 0, i;
+	size_t plen = strlen(call->prefix);
+	struct fake_page *page =
+	    calloc(1, sizeof(*page) + call->max_keys * sizeof(struct fake_entry));
+
+	for (i = from; i < fake.nobjects && page->count < call->max_keys; i++) {
+		const struct fake_object *o = &fake.objects[i];
+		struct fake_entry *e = &page->entries[page->count];
+		const char *slash = NULL;
+
+		if (o->key_len < plen || memcmp(o->key, call->prefix, plen) != 0)
+			continue;
+		e->key_len = o->key_len;
+		if (call->delimiter)
+			slash = memchr(o->key + plen, '/', o->key_len - plen);
+		if (slash) {
+			e->key_len = (size_t)(slash - o->key) + 1;
+			if (page->count > 0 && e[-1].is_prefix && e[-1].key_len == e->key_len &&
+			    memcmp(e[-1].key, o->key, e->key_len) == 0)
+				continue;
+		}
+		e->is_prefix = slash != NULL;
+		memcpy(e->key, o->key, e->key_len);
+		e->bytes = o->bytes;
+		fake_etag(e->etag, o);
+		page->count++;
+	}
+	if (i < fake.nobjects)
+		snprintf(page->next, sizeof(page->next), "%zu", fake.repeat_token ? from : i);
+	(void)call->data(call, page,
+			 sizeof(*page) + call->max_keys * sizeof(struct fake_entry));
+	free(page);
+}
+
+int scout_s3_parse_list(const void *xml, size_t len,
+			bool (*entry)(void *arg, const struct scout_s3_object *o), void *arg,
+			char **next)
+{
+	const struct fake_page *page = xml;
+
+	(void)len;
+	for (size_t i = 0; i < page->count; i++) {
+		const struct fake_entry *e = &page->entries[i];
+		struct scout_s3_object o = {
+		    .key = e->key,
+		    .key_len = e->key_len,
+		    .bytes = e->bytes,
+		    .modified = FAKE_MODIFIED,
+		    .etag = e->etag,
+		    .is_prefix = e->is_prefix,
+		};
+
+		if (!entry(arg, &o))
+			return -ECANCELED;
+	}
+	*next = page->next[0] ? strdup(page->next) : NULL;
+	return 0;
+}
+
+/* ---- the engine ---- */
+
+int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret)
+{
+	(void)config;
+	pthread_mutex_init(&fake.lock, NULL);
+	pthread_cond_init(&fake.wake, NULL);
+	TAILQ_INIT(&fake.queue);
+	*ret = &fake;
+	return 0;
+}
+
+void scout_s3_stop(struct scout_s3 *s3)
+{
+	struct scout_s3_call *call;
+
+	pthread_mutex_lock(&s3->lock);
+	s3->stopped = true;
+	pthread_cond_signal(&s3->wake);
+	pthread_mutex_unlock(&s3->lock);
+	if (s3->threaded)
+		pthread_join(s3->thread, NULL);
+	s3->threaded = false;
+	while ((call = TAILQ_FIRST(&s3->queue))) {
+		TAILQ_REMOVE(&s3->queue, call, link);
+		call->done(call, -ESHUTDOWN);
+	}
+}
+
+void scout_s3_free(struct scout_s3 *s3)
+{
+	for (size_t i = 0; i < s3->nobjects; i++)
+		free(s3->objects[i].key);
+	pthread_mutex_destroy(&s3->lock);
+	pthread_cond_destroy(&s3->wake);
+	memset(s3, 0, sizeof(*s3));
+}
+
+void scout_s3_submit(struct scout_s3 *s3, struct scout_s3_call *call)
+{
+	bool stopped;
+
+	call->etag[0] = '\0';
+	call->object_bytes = 0;
+	pthread_mutex_lock(&s3->lock);
+	stopped = s3->stopped;
+	if (!stopped)
+		TAILQ_INSERT_TAIL(&s3->queue, call, link);
+	pthread_cond_signal(&s3->wake);
+	pthread_mutex_unlock(&s3->lock);
+	if (stopped)
+		call->done(call, -ESHUTDOWN);
+}
+
+void scout_s3_cancel(struct scout_s3 *s3, struct scout_s3_call *call)
+{
+	(void)s3;
+	(void)call;
+}
+
+void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret)
+{
+	*ret = (struct scout_s3_stats){
+	    .requests = s3->gets + s3->heads + s3->lists,
+	    .bytes_in = s3->bytes,
+	    .credentials = "nowhere",
+	    .last_err = -EIO,
+	    .last_reason = "503 SlowDown",
+	};
+}
+
+static inline struct scout_s3_call *fake_take(bool wait)
+{
+	struct scout_s3_call *call;
+
+	pthread_mutex_lock(&fake.lock);
+	while (wait && !fake.stopped && TAILQ_EMPTY(&fake.queue))
+		pthread_cond_wait(&fake.wake, &fake.lock);
+	call = fake.stopped ? NULL : TAILQ_FIRST(&fake.queue);
+	if (call)
+		TAILQ_REMOVE(&fake.queue, call, link);
+	pthread_mutex_unlock(&fake.lock);
+	return call;
+}
+
+static inline size_t fake_queued(void)
+{
+	struct scout_s3_call *call;
+	size_t n = 0;
+
+	pthread_mutex_lock(&fake.lock);
+	TAILQ_FOREACH (call, &fake.queue, link)
+		n++;
+	pthread_mutex_unlock(&fake.lock);
+	return n;
+}
+
+/* What the headers say; 0 or the errno of the status. */
+static inline int fake_headers(struct scout_s3_call *call)
+{
+	struct fake_object *o = fake_find(call->key);
+
+	if (fake.fail[call->op] < 0)
+		return fake.fail[call->op];
+	if (!o)
+		return -ENOENT;
+	fake_etag(call->etag, o);
+	call->object_bytes = o->bytes;
+	call->modified = FAKE_MODIFIED;
+	if (call->op == SCOUT_S3_GET && call->if_match && !fake.ignore_if_match &&
+	    strcmp(call->if_match, call->etag) != 0)
+		return -ESTALE;
+	return 0;
+}
+
+/* length bytes from offset (in the object), in pieces. False: given up. */
+static inline bool fake_send(struct scout_s3_call *call, uint64_t offset, uint64_t length,
+			     size_t piece)
+{
+	const struct fake_object *o = fake_find(call->key);
+	uint8_t *bytes = malloc(piece);
+	bool more = true;
+
+	while (more && length > 0) {
+		size_t n = length < piece ? (size_t)length : piece;
+
+		for (size_t i = 0; i < n; i++)
+			bytes[i] = fake_byte(call->key, o->version, offset + i);
+		fake.bytes += n;
+		more = call->data(call, bytes, n);
+		offset += n;
+		length -= n;
+	}
+	free(bytes);
+	return more;
+}
+
+static inline void fake_answer(struct scout_s3_call *call, size_t piece)
+{
+	int err = 0;
+
+	if (call->op == SCOUT_S3_LIST) {
+		fake.lists++;
+		err = fake.fail[SCOUT_S3_LIST];
+		if (err == 0)
+			fake_list(call);
+	} else if (call->op == SCOUT_S3_HEAD) {
+		fake.heads++;
+		err = fake_headers(call);
+	} else {
+		uint64_t length = call->length;
+
+		fake.got[fake.gets % 4096].offset = call->offset;
+		fake.got[fake.gets++ % 4096].length = call->length;
+		err = fake_headers(call);
+		if (err == 0 && fake.cut_after > 0 && fake.cut_after < length)
+			length = fake.cut_after;
+		if (err == 0 && !fake_send(call, call->offset, length, piece))
+			err = -ECANCELED;
+		if (err == 0 && length < call->length)
+			err = fake.fail_body;
+	}
+	call->done(call, err);
+}
+
+/* Answers the oldest call; false: none waits. */
+static inline bool fake_answer_one(void)
+{
+	struct scout_s3_call *call = fake_take(false);
+
+	if (call)
+		fake_answer(call, 100000);
+	return call != NULL;
+}
+
+static inline void fake_answer_all(void)
+{
+	while (fake_answer_one())
+		;
+}
+
+static inline void *fake_engine(void *arg)
+{
+	struct scout_s3_call *call;
+	size_t piece = 50000;
+
+	(void)arg;
+	while ((call = fake_take(true))) {
+		fake_answer(call, piece);
+		piece = piece * 7 % 300007 + 1000;
+	}
+	return NULL;
+}
+
+static inline void fake_start_engine(void)
+{
+	fake.threaded = true;
+	assert_int_equal(pthread_create(&fake.thread, NULL, fake_engine, NULL), 0);
+}
+
+#endif

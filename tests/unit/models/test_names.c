@@ -1,0 +1,451 @@
+/* Names: the shared listing, its age, direct questions, attributes, directories. */
+#include "mount.h"
+
+static void fill_registry(size_t models)
+{
+	char key[100];
+
+	for (size_t i = 0; i < models; i++) {
+		for (int j = 0; j < 3; j++) {
+			snprintf(key, sizeof(key), "reg/m%03zu/main/%s", i,
+				 (const char *[]){"config.json", "model.zip", "README.md"}[j]);
+			fake_put(key, 1000 + i);
+		}
+	}
+}
+
+static void later(uint64_t ms)
+{
+	atomic_fetch_add(&fake_now, ms * SCOUT_NS_PER_MS);
+}
+
+static void one_listing_for_all(void **state)
+{
+	struct mount t;
+	struct asked *d[20];
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fill_registry(500);
+	for (int i = 0; i < 20; i++)
+		d[i] = ask_opendir(&t, i % 2 ? "m007" : "");
+	assert_int_equal(fake_queued(), 1);
+	fake_answer_all();
+	assert_int_equal(fake.lists, 2); /* 1,500 keys */
+	for (int i = 0; i < 20; i++) {
+		assert_true(d[i]->done);
+		assert_int_equal(d[i]->err, 0);
+		t.backend.ops->releasedir(t.backend.self, d[i]->handle);
+		asked_free(d[i]);
+	}
+	expect_names(&t, "m499/main", "README.md config.json model.zip");
+	assert_int_equal(fake.lists + fake.heads, 2);
+	mount_down(&t);
+}
+
+static void attributes(void **state)
+{
+	struct mount t;
+	struct asked *a;
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fill_registry(3);
+	a = ask_getattr(&t, "");
+	assert_true(a->done); /* the root waits for nothing */
+	assert_true(S_ISDIR(a->attr.mode));
+	asked_free(a);
+	assert_int_equal(fake_queued(), 0);
+	free(names_of(&t, ""));
+
+	a = ask_getattr(&t, "m002/main/model.zip");
+	assert_true(a->done);
+	assert_int_equal(a->err, 0);
+	assert_int_equal(a->attr.mode, S_IFREG | 0444);
+	assert_int_equal(a->attr.size, 1002);
+	assert_int_equal(a->attr.mtime.tv_sec, FAKE_MODIFIED);
+	assert_int_equal(a->attr.uid, getuid());
+	assert_int_equal(a->ttl_ms, 60000);
+	asked_free(a);
+	later(40000);
+	a = ask_getattr(&t, "m002/main");
+	assert_int_equal(a->attr.mode, S_IFDIR | 0555);
+	assert_int_equal(a->ttl_ms, 20000);
+	asked_free(a);
+	expect(ask_opendir(&t, "m002/main/model.zip"), -ENOTDIR);
+	mount_down(&t);
+}
+
+static void before_the_first_listing(void **state)
+{
+	struct mount t;
+	struct asked *a, *b;
+	struct scout_s3_call *list;
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fill_registry(3);
+	a = ask_getattr(&t, "m001/main/model.zip");
+	b = ask_getattr(&t, "m001");
+	assert_false(a->done);
+	list = fake_take(false); /* it hangs */
+	assert_int_equal(list->op, SCOUT_S3_LIST);
+	assert_null(list->delimiter);
+	assert_int_equal(list->max_keys, 1000);
+	fake_answer_all();
+	assert_int_equal(a->attr.size, 1001);
+	assert_true(S_ISDIR(b->attr.mode));
+	expect(a, 0);
+	expect(b, 0);
+	fake_answer(list, 1);
+	mount_down(&t);
+}
+
+static void new_names_are_asked_for(void **state)
+{
+	struct mount t;
+	struct asked *a[10];
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fill_registry(3);
+	free(names_of(&t, ""));
+	fake_put("reg/new/main/model.zip", 77);
+	later(1);
+	for (int i = 0; i < 10; i++)
+		a[i] = ask_getattr(&t, "new/main/model.zip");
+	assert_int_equal(fake_queued(), 2); /* one HEAD, one LIST for all ten */
+	fake_answer_all();
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(a[i]->attr.size, 77);
+		expect(a[i], 0);
+	}
+	/* remembered until the next listing */
+	later(30000);
+	expect(ask_getattr(&t, "new/main/model.zip"), 0);
+	a[0] = ask_getattr(&t, "new/main");
+	fake_answer_all();
+	assert_true(S_ISDIR(a[0]->attr.mode));
+	expect(a[0], 0);
+	/* and can be listed, though the shared listing does not know it */
+	expect_names(&t, "new/main", "model.zip");
+	assert_int_equal(scout_question_count(t.models), 2);
+	later(31000);
+	expect_names(&t, "", "m000 m001 m002 new");
+	assert_int_equal(scout_question_count(t.models), 0);
+	mount_down(&t);
+}
+
+static void missing_names(void **state)
+{
+	struct mount t;
+	struct asked *a;
+	char deep[1100];
+	unsigned heads;
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fill_registry(3);
+	free(names_of(&t, ""));
+	a = ask_getattr(&t, "nothing");
+	fake_answer_all();
+	assert_int_equal(a->ttl_ms, 1000);
+	expect(a, -ENOENT);
+	heads = fake.heads;
+	later(400);
+	a = ask_getattr(&t, "nothing");
+	assert_true(a->done);
+	assert_int_equal(a->ttl_ms, 600);
+	expect(a, -ENOENT);
+	later(700);
+	fake_put("reg/nothing", 5);
+	a = ask_getattr(&t, "nothing");
+	fake_answer_all();
+	assert_int_equal(fake.heads, heads + 1);
+	expect(a, 0);
+	a = ask_opendir(&t, "nowhere");
+	fake_answer_all();
+	expect(a, -ENOENT);
+	/* longer than S3's keys: no question */
+	memset(deep, 'd', sizeof(deep));
+	deep[sizeof(deep) - 1] = '\0';
+	for (size_t i = 200; i < sizeof(deep) - 1; i += 200)
+		deep[i] = '/';
+	expect(ask_getattr(&t, deep), -ENOENT);
+	mount_down(&t);
+}
+
+static void old_listings(void **state)
+{
+	struct mount t;
+	struct asked *d;
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fill_registry(3);
+	free(names_of(&t, ""));
+	later(61000);
+	fake_put("reg/x", 1);
+	fake_put("reg/m000/main/model.zip", 5);
+	/* a lookup goes on with it and has it refreshed */
+	expect(ask_getattr(&t, "m001/main"), 0);
+	assert_int_equal(fake_queued(), 1);
+	/* a listing waits for the new one */
+	d = ask_opendir(&t, "");
+	assert_false(d->done);
+	assert_int_equal(fake_queued(), 1);
+	fake_answer_all();
+	assert_int_equal(fake.lists, 2);
+	t.backend.ops->releasedir(t.backend.self, d->handle);
+	expect(d, 0);
+	expect_names(&t, "", "m000 m001 m002 x");
+	d = ask_getattr(&t, "m000/main/model.zip");
+	assert_int_equal(d->attr.size, 5);
+	expect(d, 0);
+	mount_down(&t);
+}
+
+static void failed_listings(void **state)
+{
+	struct mount t;
+	struct asked *a, *b;
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fill_registry(3);
+	free(names_of(&t, ""));
+	later(61000);
+	fake.fail[SCOUT_S3_LIST] = -EACCES;
+	a = ask_opendir(&t, "");
+	b = ask_opendir(&t, "m001");
+	fake_answer_all();
+	expect(a, -EACCES);
+	expect(b, -EACCES);
+	/* not tried again at once; lookups have the last good one */
+	expect(ask_opendir(&t, ""), -EACCES);
+	expect(ask_getattr(&t, "m001/main/model.zip"), 0);
+	assert_int_equal(fake_queued(), 0);
+	later(1001);
+	fake.fail[SCOUT_S3_LIST] = 0;
+	expect_names(&t, "", "m000 m001 m002");
+	/* pages that do not end */
+	fill_registry(400);
+	later(61000);
+	fake.repeat_token = true;
+	a = ask_opendir(&t, "");
+	fake_answer_all();
+	expect(a, -EIO);
+	mount_down(&t);
+}
+
+static void failed_questions(void **state)
+{
+	struct mount t;
+	struct asked *a;
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fill_registry(1);
+	fake.fail[SCOUT_S3_HEAD] = fake.fail[SCOUT_S3_LIST] = -ETIMEDOUT;
+	a = ask_getattr(&t, "m000");
+	fake_answer_all();
+	expect(a, -ETIMEDOUT);
+	/* one of both may be refused */
+	fake.fail[SCOUT_S3_LIST] = 0;
+	fake.fail[SCOUT_S3_HEAD] = -EACCES;
+	a = ask_getattr(&t, "m000");
+	fake_answer_all();
+	expect(a, 0);
+	fake.fail[SCOUT_S3_LIST] = -EACCES;
+	fake.fail[SCOUT_S3_HEAD] = 0;
+	a = ask_getattr(&t, "m000/main/model.zip");
+	fake_answer_all();
+	expect(a, 0);
+	mount_down(&t);
+}
+
+static void too_many_keys(void **state)
+{
+	struct mount t;
+	struct asked *a;
+	char name[32], all[4000] = "";
+	unsigned lists;
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	t.config.models.list_max_keys = 1000;
+	fill_registry(400);
+	fake_put("reg/m000/other", 1);
+	expect_names(&t, "m000", "main other");
+	lists = fake.lists;
+	expect_names(&t, "m000/main", "README.md config.json model.zip");
+	assert_int_equal(fake.lists, lists + 1);
+	for (int i = 0; i < 400; i++) {
+		snprintf(name, sizeof(name), "%sm%03d", i ? " " : "", i);
+		strcat(all, name);
+	}
+	expect_names(&t, "", all);
+	expect_names(&t, "", all); /* kept for list_ttl */
+	assert_int_equal(fake.lists, lists + 2);
+	/* attributes from the directory's listing, or directly */
+	expect(ask_getattr(&t, "m000/main/model.zip"), 0);
+	a = ask_getattr(&t, "m399/main/model.zip");
+	fake_answer_all();
+	assert_int_equal(a->attr.size, 1399);
+	expect(a, 0);
+	/* a bounded number of directories */
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "m%03d", i);
+		free(names_of(&t, name));
+	}
+	assert_in_range(t.models->nfolders, 1, 64);
+	/* one directory of more names than that is an error, not a part of it */
+	t.config.models.list_max_keys = 300;
+	later(61000);
+	a = ask_opendir(&t, "");
+	fake_answer_all();
+	expect(a, -EFBIG);
+	mount_down(&t);
+}
+
+static void odd_keys(void **state)
+{
+	struct mount t;
+	struct scout_text status = {0};
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fake_put("reg/", 0);
+	fake_put("reg/a//b", 1);
+	fake_put("reg/../etc/passwd", 1);
+	fake_put("reg/ok/x", 1);
+	fake_put("reg/ok", 1);
+	fake_put("reg/folder/", 0);
+	fake_put("reg/slash/", 9);
+	fake_put_raw("reg/nul\0x", 9, 1);
+	fake_put("reg/line\nbreak", 1);
+	fake_put("other/y", 1);
+	expect_names(&t, "", "folder line\nbreak ok");
+	expect_names(&t, "folder", "");
+	t.backend.ops->status(t.backend.self, &status);
+	assert_non_null(strstr(status.str, "2 models, 2 objects"));
+	assert_non_null(strstr(status.str, "1 keys: a zero byte"));
+	assert_non_null(strstr(status.str, "1 keys: also a folder"));
+	assert_non_null(strstr(status.str, "503 SlowDown"));
+	scout_text_free(&status);
+	t.backend.ops->metrics(t.backend.self, &status);
+	assert_non_null(strstr(status.str, "\nscoutfs_models_catalogue_keys 9\n"));
+	scout_text_free(&status);
+	mount_down(&t);
+}
+
+static void an_empty_bucket(void **state)
+{
+	struct mount t;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	expect_names(&t, "", "");
+	mount_down(&t);
+}
+
+static void opens_are_checked(void **state)
+{
+	struct mount t;
+	struct asked *o[100], *a;
+	unsigned heads;
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fill_registry(3);
+	free(names_of(&t, ""));
+	for (int i = 0; i < 100; i++)
+		o[i] = ask_open(&t, "m001/main/model.zip");
+	assert_int_equal(fake_queued(), 1);
+	fake_answer_all();
+	assert_int_equal(fake.heads, 1);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(o[i]->err, 0);
+		assert_int_equal(o[i]->attr.size, 1001);
+		close_file(&t, o[i]);
+	}
+	/* overwritten: the next open, and attributes after it, tell the new one */
+	later(1001);
+	heads = fake.heads;
+	fake_put("reg/m001/main/model.zip", 2222);
+	o[0] = must_open(&t, "m001/main/model.zip");
+	assert_int_equal(fake.heads, heads + 1);
+	assert_int_equal(o[0]->attr.size, 2222);
+	a = ask_getattr(&t, "m001/main/model.zip");
+	assert_int_equal(a->attr.size, 2222);
+	assert_int_equal(a->attr.version, o[0]->attr.version);
+	expect(a, 0);
+	close_file(&t, o[0]);
+	/* also in the old listing */
+	a = ask_opendir(&t, "m001/main");
+	o[0] = asked_new(READDIR);
+	t.backend.ops->readdir(t.backend.self, a->handle, 0, &o[0]->req);
+	assert_string_equal(o[0]->names[2], "model.zip");
+	assert_int_equal(o[0]->attrs[2].size, 2222);
+	asked_free(o[0]);
+	t.backend.ops->releasedir(t.backend.self, a->handle);
+	asked_free(a);
+	/* deleted */
+	later(1001);
+	fake_delete("reg/m001/main/model.zip");
+	a = ask_open(&t, "m001/main/model.zip");
+	fake_answer_all();
+	expect(a, -ENOENT);
+	expect(ask_getattr(&t, "m001/main/model.zip"), -ENOENT);
+	expect(ask_open(&t, ""), -EISDIR);
+	mount_down(&t);
+}
+
+static void stop_with_waiters(void **state)
+{
+	struct mount t;
+	struct asked *a[3];
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	a[0] = ask_opendir(&t, "");
+	a[1] = ask_getattr(&t, "x");
+	a[2] = ask_open(&t, "x");
+	t.backend.ops->stop(t.backend.self);
+	for (int i = 0; i < 3; i++)
+		expect(a[i], -ESHUTDOWN);
+	expect(ask_getattr(&t, "y"), -ESHUTDOWN);
+	mount_down(&t);
+}
+
+static void no_bucket(void **state)
+{
+	struct scout_config config = {0};
+	struct scout_env env = {.config = &config};
+	struct scout_backend backend;
+
+	(void)state;
+	assert_int_equal(scout_models_new(&env, &backend), -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(one_listing_for_all),
+	    cmocka_unit_test(attributes),
+	    cmocka_unit_test(before_the_first_listing),
+	    cmocka_unit_test(new_names_are_asked_for),
+	    cmocka_unit_test(missing_names),
+	    cmocka_unit_test(old_listings),
+	    cmocka_unit_test(failed_listings),
+	    cmocka_unit_test(failed_questions),
+	    cmocka_unit_test(too_many_keys),
+	    cmocka_unit_test(odd_keys),
+	    cmocka_unit_test(an_empty_bucket),
+	    cmocka_unit_test(opens_are_checked),
+	    cmocka_unit_test(stop_with_waiters),
+	    cmocka_unit_test(no_bucket),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

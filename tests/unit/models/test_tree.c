@@ -1,0 +1,297 @@
+/* What is a file name, how keys become a tree, how objects are cut. */
+#include "fake_s3.h"
+
+#include "models/keys.h"
+#include "models/tree.h"
+#include "models/window.h"
+
+#define MIB ((uint64_t)1024 * 1024)
+
+static enum scout_key_kind judge(const char *path)
+{
+	return scout_key_judge(path, strlen(path), 5);
+}
+
+static void keys_that_are_names(void **state)
+{
+	char name[300];
+
+	(void)state;
+	assert_int_equal(judge("a"), SCOUT_KEY_FILE);
+	assert_int_equal(judge("a/b c/\xc3\xa9\n'\""), SCOUT_KEY_FILE);
+	assert_int_equal(judge("..."), SCOUT_KEY_FILE);
+	assert_int_equal(judge(".hidden/..x"), SCOUT_KEY_FILE);
+	memset(name, 'n', sizeof(name));
+	assert_int_equal(scout_key_judge(name, 255, 5), SCOUT_KEY_FILE);
+	assert_int_equal(scout_key_judge("a/b/", 4, 0), SCOUT_KEY_DIR);
+	assert_int_equal(scout_key_judge("", 0, 0), SCOUT_KEY_ROOT);
+}
+
+static void keys_that_are_not(void **state)
+{
+	char name[5000];
+
+	(void)state;
+	assert_int_equal(judge("/a"), SCOUT_KEY_EMPTY_NAME);
+	assert_int_equal(judge("a//b"), SCOUT_KEY_EMPTY_NAME);
+	assert_int_equal(scout_key_judge("a//", 3, 0), SCOUT_KEY_EMPTY_NAME);
+	assert_int_equal(scout_key_judge("/", 1, 0), SCOUT_KEY_EMPTY_NAME);
+	assert_int_equal(judge("a/../b"), SCOUT_KEY_DOTS);
+	assert_int_equal(judge("."), SCOUT_KEY_DOTS);
+	assert_int_equal(scout_key_judge("a\0b", 3, 5), SCOUT_KEY_NUL);
+	assert_int_equal(judge("a/"), SCOUT_KEY_SLASH_WITH_BYTES);
+	memset(name, 'n', sizeof(name));
+	assert_int_equal(scout_key_judge(name, 256, 5), SCOUT_KEY_LONG_NAME);
+	assert_int_equal(scout_key_judge(name, 4096, 5), SCOUT_KEY_LONG_PATH);
+	for (int kind = SCOUT_KEY_LEFT_OUT; kind < SCOUT_KEY_KINDS; kind++)
+		assert_true(strlen(scout_key_reason((enum scout_key_kind)kind)) > 0);
+}
+
+static void versions(void **state)
+{
+	(void)state;
+	assert_int_equal(scout_key_version("\"abc\"", 1, 2), scout_key_version("abc", 3, 4));
+	assert_int_not_equal(scout_key_version("\"abc\"", 1, 2), scout_key_version("\"abd\"", 1, 2));
+	assert_int_not_equal(scout_key_version("", 1, 2), scout_key_version("", 1, 3));
+	assert_int_not_equal(scout_key_version(NULL, 1, 2), scout_key_version(NULL, 2, 2));
+}
+
+static struct scout_tree *plant(const char *const *keys, size_t count)
+{
+	struct scout_tree *t = scout_tree_new(1000);
+
+	for (size_t i = 0; i < count; i++) {
+		bool marker = keys[i][0] && keys[i][strlen(keys[i]) - 1] == '/';
+
+		assert_int_equal(
+		    scout_tree_add(t, keys[i], strlen(keys[i]), marker ? 0 : 100 + i, 7, i), 0);
+	}
+	assert_int_equal(scout_tree_build(t), 0);
+	return t;
+}
+
+static void children(const struct scout_tree *t, const char *path, const char *want)
+{
+	const struct scout_node *n = scout_tree_find(t, path);
+	char all[1000] = "";
+
+	assert_non_null(n);
+	assert_true(n->dir);
+	for (uint32_t i = 0; i < n->count; i++) {
+		const struct scout_node *c = &t->nodes[n->first + i];
+
+		strcat(all, c->name);
+		strcat(all, c->dir ? "/ " : " ");
+	}
+	assert_string_equal(all, want);
+}
+
+static void builds_directories(void **state)
+{
+	/* in S3's order of bytes, where "a-b" stands between "a" and "a/" */
+	static const char *const keys[] = {"a-b/x", "a/", "a/1", "a/2/z", "a.c", "b/c/d/e", "top"};
+	struct scout_tree *t = plant(keys, 7);
+
+	(void)state;
+	children(t, "", "a/ a-b/ a.c b/ top ");
+	children(t, "a", "1 2/ ");
+	children(t, "a/2", "z ");
+	children(t, "b/c/d", "e ");
+	assert_false(scout_tree_find(t, "top")->dir);
+	assert_int_equal(scout_tree_find(t, "top")->bytes, 106);
+	assert_int_equal(scout_tree_find(t, "a/2/z")->version, 3);
+	assert_int_equal(scout_tree_find(t, "b/c/d/e")->modified, 7);
+	assert_null(scout_tree_find(t, "a/3"));
+	assert_null(scout_tree_find(t, "a-"));
+	assert_null(scout_tree_find(t, "top/x"));
+	assert_null(scout_tree_find(t, "b/c/d/e/f"));
+	assert_int_equal(t->files, 6);
+	scout_tree_unref(t);
+}
+
+static void folder_wins(void **state)
+{
+	static const char *const keys[] = {"m/1/x", "m", "m/1", "n/", "n", "twice", "twice"};
+	struct scout_tree *t = plant(keys, 7);
+
+	(void)state;
+	children(t, "", "m/ n/ twice ");
+	children(t, "m", "1/ ");
+	children(t, "n", "");
+	assert_int_equal(t->left_out[SCOUT_KEY_ALSO_FOLDER], 3);
+	assert_int_equal(t->files, 2);
+	scout_tree_unref(t);
+}
+
+static void odd_keys_are_counted(void **state)
+{
+	static const char *const keys[] = {"", "a//b", "../x", "ok", "c/./d", "e//"};
+	struct scout_tree *t = plant(keys, 6);
+
+	(void)state;
+	children(t, "", "ok ");
+	assert_int_equal(t->keys, 6);
+	assert_int_equal(t->left_out[SCOUT_KEY_EMPTY_NAME], 2);
+	assert_int_equal(t->left_out[SCOUT_KEY_DOTS], 2);
+	scout_tree_unref(t);
+}
+
+static void empty_tree(void **state)
+{
+	struct scout_tree *t = plant(NULL, 0);
+
+	(void)state;
+	children(t, "", "");
+	assert_null(scout_tree_find(t, "x"));
+	scout_tree_unref(t);
+}
+
+static void trees_are_bounded(void **state)
+{
+	struct scout_tree *t = scout_tree_new(2);
+	char deep[4001];
+
+	(void)state;
+	assert_int_equal(scout_tree_add(t, "a", 1, 1, 1, 1), 0);
+	assert_int_equal(scout_tree_add(t, "b//", 3, 1, 1, 1), 0);
+	assert_int_equal(scout_tree_add(t, "c", 1, 1, 1, 1), -E2BIG);
+	scout_tree_unref(t);
+
+	/* 2,000 levels in each of a few keys */
+	t = scout_tree_new(4);
+	for (size_t i = 0; i < 4000; i += 2)
+		memcpy(deep + i, "d/", 2);
+	for (size_t i = 0; i < 4; i++) {
+		deep[0] = (char)('a' + i);
+		assert_int_equal(scout_tree_add(t, deep, 3999, 1, 1, 1), 0);
+	}
+	assert_int_equal(scout_tree_build(t), -E2BIG);
+	scout_tree_unref(t);
+}
+
+static unsigned pieces(uint64_t bytes, uint64_t *unit, uint64_t *last)
+{
+	struct scout_cut cut;
+
+	scout_cut_make(&cut, bytes, 8 * MIB);
+	assert_true(cut.unit % SCOUT_BUF_BYTES == 0);
+	*unit = cut.unit;
+	*last = bytes - (bytes - 1) / cut.unit * cut.unit;
+	return (unsigned)((bytes - 1) / cut.unit + 1);
+}
+
+static void small_objects_are_cut(void **state)
+{
+	uint64_t unit, last;
+
+	(void)state;
+	assert_int_equal(pieces(1, &unit, &last), 1);
+	assert_int_equal(pieces(3 * MIB, &unit, &last), 1);
+	assert_int_equal(pieces(24834009, &unit, &last), 8);
+	assert_int_equal(pieces(64 * MIB, &unit, &last), 8);
+	assert_int_equal(unit, 8 * MIB);
+	for (uint64_t bytes = 9 * MIB; bytes <= 64 * MIB; bytes += 77777) {
+		unsigned n = pieces(bytes, &unit, &last);
+
+		assert_in_range(n, 4, 8);
+		assert_true(unit >= 2 * MIB && (n == 4 || last >= 2 * MIB));
+	}
+	assert_int_equal(pieces(100 * MIB, &unit, &last), 13);
+	assert_int_equal(unit, 8 * MIB);
+}
+
+static void odd_part_sizes(void **state)
+{
+	struct scout_cut cut;
+
+	(void)state;
+	scout_cut_make(&cut, 100 * MIB, 1);
+	assert_int_equal(cut.unit, SCOUT_BUF_BYTES);
+	scout_cut_make(&cut, 100 * MIB, 5 * MIB + 1);
+	assert_int_equal(cut.unit, 5 * MIB);
+	scout_cut_make(&cut, 100000 * MIB, 4096 * MIB);
+	assert_int_equal(cut.unit, SCOUT_FETCH_BLOCKS * SCOUT_BUF_BYTES);
+	scout_cut_make(&cut, 0, 8 * MIB);
+	assert_true(cut.unit > 0);
+}
+
+static void readers_who_go_on(void **state)
+{
+	struct scout_run run = {0};
+	struct scout_cut cut;
+
+	(void)state;
+	scout_cut_make(&cut, 1024 * MIB, 8 * MIB);
+	assert_int_equal(scout_run_note(&run, &cut, 0, MIB), 40 * MIB);
+	run.ahead = 40 * MIB;
+	/* out of order, as the kernel does */
+	assert_int_equal(scout_run_note(&run, &cut, 2 * MIB, MIB), 0);
+	assert_int_equal(scout_run_note(&run, &cut, MIB, MIB), 0);
+	for (uint64_t at = 3 * MIB; at < 8 * MIB; at += MIB)
+		assert_int_equal(scout_run_note(&run, &cut, at, MIB), 0);
+	assert_int_equal(scout_run_note(&run, &cut, 8 * MIB, MIB), 48 * MIB);
+	run.ahead = 48 * MIB;
+	/* the window has doubled, and doubles to 16 parts */
+	assert_int_equal(scout_run_note(&run, &cut, 9 * MIB, MIB), 80 * MIB);
+	run.ahead = 80 * MIB;
+	assert_int_equal(scout_run_note(&run, &cut, 10 * MIB, MIB), 144 * MIB);
+	run.ahead = 144 * MIB;
+	assert_int_equal(scout_run_note(&run, &cut, 11 * MIB, MIB), 0);
+	assert_int_equal(scout_run_note(&run, &cut, 16 * MIB, MIB), 0);
+	/* somewhere else: begins anew, and only when it goes on */
+	assert_int_equal(scout_run_note(&run, &cut, 500 * MIB, MIB), 0);
+	assert_int_equal(scout_run_note(&run, &cut, 501 * MIB, MIB), 536 * MIB);
+	/* never beyond the end */
+	run = (struct scout_run){0};
+	(void)scout_run_note(&run, &cut, 1020 * MIB, MIB);
+	assert_int_equal(scout_run_note(&run, &cut, 1021 * MIB, MIB), 1024 * MIB);
+}
+
+static void readers_who_jump(void **state)
+{
+	struct scout_run run = {0};
+	struct scout_cut cut;
+	uint64_t at = 1;
+
+	(void)state;
+	scout_cut_make(&cut, 1024 * MIB, 8 * MIB);
+	for (int i = 0; i < 1000; i++) {
+		at = at * 6364136223846793005u + 1442695040888963407u;
+		assert_int_equal(
+		    scout_run_note(&run, &cut, (at >> 20) % (1023 * MIB), 64 * 1024), 0);
+	}
+	/* the end of a zip, backwards */
+	run = (struct scout_run){0};
+	for (at = 1024 * MIB - 65536; at > 1000 * MIB; at -= 65536)
+		assert_int_equal(scout_run_note(&run, &cut, at, 65536), 0);
+	/* a look at the beginning of a large object is not yet reading it */
+	run = (struct scout_run){0};
+	assert_int_equal(scout_run_note(&run, &cut, 0, 65536), 0);
+	assert_int_not_equal(scout_run_note(&run, &cut, 65536, 65536), 0);
+	/* but of a small one is */
+	scout_cut_make(&cut, 6 * MIB, 8 * MIB);
+	run = (struct scout_run){0};
+	assert_int_equal(scout_run_note(&run, &cut, 0, 4096), 6 * MIB);
+	run = (struct scout_run){0};
+	assert_int_equal(scout_run_note(&run, &cut, 5 * MIB, 65536), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(keys_that_are_names),
+	    cmocka_unit_test(keys_that_are_not),
+	    cmocka_unit_test(versions),
+	    cmocka_unit_test(builds_directories),
+	    cmocka_unit_test(folder_wins),
+	    cmocka_unit_test(odd_keys_are_counted),
+	    cmocka_unit_test(empty_tree),
+	    cmocka_unit_test(trees_are_bounded),
+	    cmocka_unit_test(small_objects_are_cut),
+	    cmocka_unit_test(odd_part_sizes),
+	    cmocka_unit_test(readers_who_go_on),
+	    cmocka_unit_test(readers_who_jump),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
