@@ -51,8 +51,8 @@ struct scout_s3_call {
 	char reason[160]; /* of an error, for a person: "403 AccessDenied" */
 
 	/* the engine's own */
-	TAILQ_ENTRY(scout_s3_call) link;
-	void *transfer;
+	TAILQ_ENTRY(scout_s3_call) link; /* under its lock */
+	bool cancelled;                  /* under its lock */
 };
 
 /* Borrows config. Finds credentials (ini, environment, profile in ~/.aws/credentials and config or

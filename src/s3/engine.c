@@ -1,0 +1,174 @@
+/* The S3 engine's API and its thread's loop; see scoutfs/s3.h, engine.h. */
+#include <assert.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "s3/engine.h"
+#include "scoutfs/config.h"
+#include "scoutfs/log.h"
+
+static bool is_stopping(struct scout_s3 *s3)
+{
+	bool stopping;
+
+	scout_lock(&s3->lock);
+	stopping = s3->stopping;
+	scout_unlock(&s3->lock);
+	return stopping;
+}
+
+static void *run(void *arg)
+{
+	struct scout_s3 *s3 = arg;
+	CURLMcode code = CURLM_OK;
+	int running;
+
+	while (!is_stopping(s3)) {
+		code = curl_multi_perform(s3->multi, &running);
+		scout_s3_harvest(s3);
+		scout_s3_expire(s3);
+		scout_s3_reap_cancelled(s3);
+		scout_s3_admit(s3);
+		if (code == CURLM_OK)
+			code = curl_multi_poll(s3->multi, NULL, 0, scout_s3_idle_ms(s3), NULL);
+		if (code != CURLM_OK)
+			break;
+	}
+	if (code != CURLM_OK) {
+		scout_error("s3: the engine stops: %s", curl_multi_strerror(code));
+		scout_lock(&s3->lock);
+		s3->stopping = true;
+		scout_unlock(&s3->lock);
+	}
+	scout_s3_shut_down(s3);
+	return NULL;
+}
+
+static int make_multi(struct scout_s3 *s3)
+{
+	long max = (long)s3->context.config->max_connections;
+	bool ok;
+
+	s3->idle = calloc((size_t)max, sizeof(s3->idle[0]));
+	s3->multi = curl_multi_init();
+	ok = s3->idle && s3->multi &&
+	     !curl_multi_setopt(s3->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING) &&
+	     !curl_multi_setopt(s3->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, max) &&
+	     !curl_multi_setopt(s3->multi, CURLMOPT_MAXCONNECTS, max);
+	return ok ? 0 : -ENOMEM;
+}
+
+int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret)
+{
+	struct scout_s3 *s3 = calloc(1, sizeof(*s3));
+	int err;
+
+	if (!s3)
+		return -ENOMEM;
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+		scout_error("s3: libcurl does not start");
+		free(s3);
+		return -EIO;
+	}
+	s3->context.config = config;
+	s3->joined = true; /* there is no thread yet */
+	s3->next_check_ns = UINT64_MAX;
+	scout_mutex_init(&s3->lock, SCOUT_LOCK_ENGINE);
+	TAILQ_INIT(&s3->queue);
+	TAILQ_INIT(&s3->running);
+	TAILQ_INIT(&s3->pausing);
+	err = make_multi(s3);
+	if (!err)
+		err = scout_s3_credentials_load(config, &s3->context.credentials);
+	if (!err)
+		err = scout_thread_start(&s3->thread, "s3", run, s3);
+	if (err) {
+		scout_error("s3: the engine does not start: %s", strerror(-err));
+		scout_s3_free(s3);
+		return err;
+	}
+	s3->joined = false;
+	scout_info("s3: %s, bucket %s, credentials from %s", config->endpoint, config->bucket,
+		   s3->context.credentials.source);
+	*ret = s3;
+	return 0;
+}
+
+void scout_s3_stop(struct scout_s3 *s3)
+{
+	if (s3->joined)
+		return;
+	scout_lock(&s3->lock);
+	s3->stopping = true;
+	scout_unlock(&s3->lock);
+	(void)curl_multi_wakeup(s3->multi); /* else it wakes by itself within a second */
+	pthread_join(s3->thread, NULL);
+	s3->joined = true;
+}
+
+void scout_s3_free(struct scout_s3 *s3)
+{
+	if (!s3)
+		return;
+	assert(s3->joined && TAILQ_EMPTY(&s3->queue));
+	for (unsigned i = 0; i < s3->nidle; i++)
+		curl_easy_cleanup(s3->idle[i]);
+	free(s3->idle);
+	if (s3->multi)
+		curl_multi_cleanup(s3->multi);
+	scout_s3_credentials_free(&s3->context.credentials);
+	scout_mutex_destroy(&s3->lock);
+	curl_global_cleanup();
+	free(s3);
+}
+
+void scout_s3_submit(struct scout_s3 *s3, struct scout_s3_call *call)
+{
+	bool stopping;
+
+	call->object_bytes = 0;
+	call->modified = 0;
+	call->etag[0] = '\0';
+	call->reason[0] = '\0';
+	call->cancelled = false;
+	scout_lock(&s3->lock);
+	stopping = s3->stopping;
+	if (!stopping) {
+		TAILQ_INSERT_TAIL(&s3->queue, call, link);
+		s3->queued++;
+	}
+	scout_unlock(&s3->lock);
+	if (stopping)
+		scout_s3_complete_early(s3, call, -ESHUTDOWN);
+	else
+		(void)curl_multi_wakeup(s3->multi); /* else it wakes by itself within a second */
+}
+
+void scout_s3_cancel(struct scout_s3 *s3, struct scout_s3_call *call)
+{
+	scout_lock(&s3->lock);
+	call->cancelled = true;
+	s3->cancels = true;
+	scout_unlock(&s3->lock);
+	(void)curl_multi_wakeup(s3->multi); /* else it wakes by itself within a second */
+}
+
+void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->requests = scout_counted(&s3->requests);
+	ret->retries = scout_counted(&s3->retries);
+	ret->bytes_in = scout_counted(&s3->context.bytes_in);
+	ret->active = s3->active;
+	ret->queued = s3->queued;
+	ret->connections = s3->context.connections;
+	ret->max_connections = s3->context.config->max_connections;
+	ret->credentials = s3->context.credentials.source;
+	scout_lock(&s3->lock);
+	ret->last_err = s3->last_err;
+	ret->last_err_wall_ns = s3->last_err_wall_ns;
+	memcpy(ret->last_reason, s3->last_reason, sizeof(ret->last_reason));
+	scout_unlock(&s3->lock);
+}

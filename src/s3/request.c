@@ -1,0 +1,241 @@
+/* Setting up an attempt: URL, signature, headers, libcurl's options. See transfer.h. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "s3/callbacks.h"
+#include "s3/sigv4.h"
+#include "s3/transfer.h"
+#include "s3/url.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/config.h"
+
+#define BUFFER_BYTES (512L * 1024) /* the default of 16 KiB costs CPU */
+#define MAX_SIGNED_HEADERS 6
+
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	struct scout_s3_context *context = arg;
+	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+
+	(void)purpose;
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	context->connections++;
+	return fd;
+}
+
+static int close_socket(void *arg, curl_socket_t fd)
+{
+	struct scout_s3_context *context = arg;
+
+	context->connections--;
+	return close(fd);
+}
+
+CURL *scout_s3_easy_new(struct scout_s3_context *context)
+{
+	const struct scout_models_config *config = context->config;
+	const char *bundle = getenv("AWS_CA_BUNDLE");
+	long timeout_ms = (long)(config->timeout_ns / SCOUT_NS_PER_MS);
+	CURL *easy = curl_easy_init();
+	bool ok;
+
+	if (!easy)
+		return NULL;
+	ok = !curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) &&
+	     !curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") &&
+	     !curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
+	     !curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L) &&
+	     !curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L) &&
+	     !curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_BYTES) &&
+	     !curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms) &&
+	     !curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
+	     !curl_easy_setopt(easy, CURLOPT_USERAGENT, "scoutfs") &&
+	     !curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) &&
+	     !curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, context) &&
+	     !curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket) &&
+	     !curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, context) &&
+	     !curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, scout_s3_on_header) &&
+	     !curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, scout_s3_on_body);
+	/* An attempt that is given up does not wait for its name to resolve. */
+	ok = ok && !curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+	if (scout_s3_is_loopback(config->endpoint))
+		ok = ok && !curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+	if (bundle && *bundle)
+		ok = ok && !curl_easy_setopt(easy, CURLOPT_CAINFO, bundle);
+	if (!ok) {
+		curl_easy_cleanup(easy);
+		return NULL;
+	}
+	return easy;
+}
+
+static int make_url(const struct scout_s3_transfer *t, struct scout_s3_url *ret)
+{
+	const struct scout_s3_call *call = t->call;
+	struct scout_s3_param params[SCOUT_S3_PARAMS_MAX];
+	char max_keys[16];
+	size_t n = 0;
+
+	if (call->op != SCOUT_S3_LIST) {
+		assert(call->key && *call->key);
+		return scout_s3_url_new(t->context->config, call->key, NULL, 0, ret);
+	}
+	snprintf(max_keys, sizeof(max_keys), "%u", call->max_keys);
+	params[n++] = (struct scout_s3_param){"list-type", "2"};
+	params[n++] = (struct scout_s3_param){"encoding-type", "url"};
+	params[n++] = (struct scout_s3_param){"max-keys", max_keys};
+	if (call->prefix && *call->prefix)
+		params[n++] = (struct scout_s3_param){"prefix", call->prefix};
+	if (call->delimiter)
+		params[n++] = (struct scout_s3_param){"delimiter", call->delimiter};
+	if (call->continuation)
+		params[n++] = (struct scout_s3_param){"continuation-token", call->continuation};
+	if (call->start_after && !call->continuation)
+		params[n++] = (struct scout_s3_param){"start-after", call->start_after};
+	return scout_s3_url_new(t->context->config, NULL, params, n, ret);
+}
+
+static int add_header(struct scout_s3_transfer *t, const char *name, const char *value)
+{
+	struct scout_text line = {0};
+	struct curl_slist *longer = NULL;
+
+	scout_text_printf(&line, "%s: %s", name, value);
+	if (!line.failed)
+		longer = curl_slist_append(t->headers, line.str);
+	if (line.str)
+		explicit_bzero(line.str, line.len); /* a session token, perhaps */
+	scout_text_free(&line);
+	if (!longer)
+		return -ENOMEM;
+	t->headers = longer;
+	return 0;
+}
+
+/* Adds the signature over what t->headers was made from. */
+static int add_signature(struct scout_s3_transfer *t, const struct scout_s3_url *url,
+			 const struct scout_sigv4_header *headers, size_t n, const char *date)
+{
+	const struct scout_s3_credentials *c = &t->context->credentials;
+	struct scout_sigv4_request request = {
+	    .method = t->call->op == SCOUT_S3_HEAD ? "HEAD" : "GET",
+	    .path = url->path,
+	    .query = url->query,
+	    .headers = headers,
+	    .nheaders = n,
+	    .payload_sha256 = SCOUT_SIGV4_EMPTY_SHA256,
+	};
+	struct scout_sigv4_scope scope = {
+	    .access_key_id = c->access_key_id,
+	    .secret_access_key = c->secret_access_key,
+	    .region = t->context->config->region,
+	    .service = "s3",
+	    .date = date,
+	};
+	char *authorization = NULL;
+	int err = scout_sigv4_sign(&request, &scope, &authorization);
+
+	if (!err)
+		err = add_header(t, "Authorization", authorization);
+	free(authorization);
+	return err;
+}
+
+/* The headers, all of them signed but If-Match: its blanks would be a matter of opinion. */
+static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *url)
+{
+	const struct scout_s3_credentials *c = &t->context->credentials;
+	const struct scout_s3_call *call = t->call;
+	const char *pinned = t->got > 0 ? call->etag : call->if_match;
+	struct scout_sigv4_header headers[MAX_SIGNED_HEADERS];
+	char range[64], date[SCOUT_SIGV4_DATE_MAX];
+	size_t n = 0;
+	int err = 0;
+
+	headers[n++] = (struct scout_sigv4_header){"host", url->host};
+	if (call->op == SCOUT_S3_GET) {
+		snprintf(range, sizeof(range), "bytes=%" PRIu64 "-%" PRIu64, call->offset + t->got,
+			 call->offset + call->length - 1);
+		headers[n++] = (struct scout_sigv4_header){"range", range};
+	}
+	t->signed_at =
+	    (time_t)((int64_t)(scout_wall_ns() / SCOUT_NS_PER_S) + t->context->clock_offset_s);
+	scout_sigv4_date(date, t->signed_at);
+	if (c->access_key_id) {
+		headers[n++] =
+		    (struct scout_sigv4_header){"x-amz-content-sha256", SCOUT_SIGV4_EMPTY_SHA256};
+		headers[n++] = (struct scout_sigv4_header){"x-amz-date", date};
+		if (c->session_token)
+			headers[n++] =
+			    (struct scout_sigv4_header){"x-amz-security-token", c->session_token};
+	}
+	for (size_t i = 0; i < n && !err; i++)
+		err = add_header(t, headers[i].name, headers[i].value);
+	if (!err && call->op == SCOUT_S3_GET && pinned)
+		err = add_header(t, "If-Match", pinned);
+	if (!err && c->access_key_id)
+		err = add_signature(t, url, headers, n, date);
+	return err;
+}
+
+static int set_options(struct scout_s3_transfer *t, CURL *easy, const char *url)
+{
+	/* The one switches the other off, so the order matters on a handle used before. */
+	bool ok = !curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L) &&
+		  !curl_easy_setopt(easy, CURLOPT_NOBODY, t->call->op == SCOUT_S3_HEAD ? 1L : 0L) &&
+		  !curl_easy_setopt(easy, CURLOPT_URL, url) &&
+		  !curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers) &&
+		  !curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->curl_error) &&
+		  !curl_easy_setopt(easy, CURLOPT_HEADERDATA, t) &&
+		  !curl_easy_setopt(easy, CURLOPT_WRITEDATA, t) &&
+		  !curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
+
+	return ok ? 0 : -ENOMEM;
+}
+
+int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy)
+{
+	struct scout_s3_url url;
+	int err;
+
+	err = make_url(t, &url);
+	if (err)
+		return err;
+	memset(&t->response, 0, sizeof(t->response));
+	scout_text_free(&t->body);
+	t->judged = t->refused = t->too_long = false;
+	t->curl_error[0] = '\0';
+	t->got_before = t->got;
+	t->heard_ns = scout_now_ns();
+	err = make_headers(t, &url);
+	if (!err)
+		err = set_options(t, easy, url.url);
+	scout_s3_url_free(&url);
+	t->easy = easy;
+	if (err)
+		(void)scout_s3_transfer_release(t); /* the caller has easy */
+	else
+		t->attempts++;
+	return err;
+}
+
+CURL *scout_s3_transfer_release(struct scout_s3_transfer *t)
+{
+	CURL *easy = t->easy;
+
+	t->easy = NULL;
+	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL); /* clearing cannot fail */
+	(void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+	for (struct curl_slist *h = t->headers; h; h = h->next)
+		explicit_bzero(h->data, strlen(h->data));
+	curl_slist_free_all(t->headers);
+	t->headers = NULL;
+	return easy;
+}

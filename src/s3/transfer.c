@@ -1,0 +1,159 @@
+/* Taking an attempt's answer: bytes to the caller as they come, once each and only after the headers
+ * have proved what they are; and what the attempt comes to in the end. See transfer.h. */
+#include "s3/transfer.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "s3/callbacks.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/config.h"
+
+#define MAX_LIST_BYTES ((size_t)16 << 20)
+
+static bool is_success(const struct scout_s3_response *r)
+{
+	return r->status == 200 || r->status == 206;
+}
+
+size_t scout_s3_on_header(char *line, size_t size, size_t n, void *arg)
+{
+	struct scout_s3_transfer *t = arg;
+	size_t len = size * n;
+
+	t->heard_ns = scout_now_ns();
+	if (!scout_s3_response_header(&t->response, line, len)) {
+		t->too_long = true;
+		return 0;
+	}
+	return len;
+}
+
+/* Once, before a GET's first byte: are the headers right? Then the caller may know them. */
+static bool accept_get(struct scout_s3_transfer *t)
+{
+	struct scout_s3_call *call = t->call;
+	const char *pinned = t->got > 0 ? call->etag : call->if_match;
+
+	if (t->judged)
+		return t->verdict.err == 0;
+	t->judged = true;
+	scout_s3_judge_get(call, t->got, pinned, &t->response, &t->verdict);
+	if (t->verdict.err)
+		return false;
+	if (t->got == 0) {
+		call->object_bytes =
+		    t->response.status == 206 ? t->response.total : t->response.length;
+		call->modified = t->response.modified;
+		memcpy(call->etag, t->response.etag, sizeof(call->etag));
+	}
+	return true;
+}
+
+/* False ends the attempt: refused, or all of it is here and the server (a 200) would go on. */
+static bool take_body(struct scout_s3_transfer *t, const char *bytes, size_t len)
+{
+	uint64_t left = t->call->length - t->got;
+	size_t wanted = len < left ? len : (size_t)left;
+
+	if (!accept_get(t))
+		return false;
+	if (wanted > 0 && !t->call->data(t->call, bytes, wanted)) {
+		t->refused = true;
+		return false;
+	}
+	t->got += wanted;
+	return t->got < t->call->length || wanted == len;
+}
+
+static bool take_list(struct scout_s3_transfer *t, const char *bytes, size_t len)
+{
+	if (len > MAX_LIST_BYTES - t->body.len) {
+		t->too_long = true;
+		return false;
+	}
+	scout_text_append(&t->body, bytes, len);
+	return !t->body.failed;
+}
+
+size_t scout_s3_on_body(char *bytes, size_t size, size_t n, void *arg)
+{
+	struct scout_s3_transfer *t = arg;
+	size_t len = size * n;
+	bool go_on;
+
+	t->heard_ns = scout_now_ns();
+	scout_count(&t->context->bytes_in, len);
+	if (!is_success(&t->response))
+		go_on = scout_s3_response_error(&t->response, bytes, len);
+	else if (t->call->op == SCOUT_S3_LIST)
+		go_on = take_list(t, bytes, len);
+	else
+		go_on = take_body(t, bytes, len);
+	return go_on ? len : 0;
+}
+
+static void judge_list(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
+{
+	struct scout_s3_call *call = t->call;
+
+	scout_s3_verdict_set(v, 0, false, "%s", "");
+	if (!call->data(call, t->body.str ? t->body.str : "", t->body.len))
+		scout_s3_verdict_set(v, -ECANCELED, false, "given up");
+}
+
+static void judge_get(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
+{
+	if (!accept_get(t))
+		*v = t->verdict;
+	else if (t->got == t->call->length)
+		scout_s3_verdict_set(v, 0, false, "%s", "");
+	else
+		scout_s3_verdict_set(v, -EIO, true, "the body was cut");
+}
+
+static void judge_head(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
+{
+	struct scout_s3_call *call = t->call;
+
+	scout_s3_judge_head(&t->response, v);
+	if (v->err)
+		return;
+	call->object_bytes = t->response.length;
+	call->modified = t->response.modified;
+	memcpy(call->etag, t->response.etag, sizeof(call->etag));
+}
+
+/* Every byte is here, however the attempt ended (a last chunk that is cut or late adds nothing). */
+static bool is_complete(const struct scout_s3_transfer *t)
+{
+	return t->call->op == SCOUT_S3_GET && t->got == t->call->length;
+}
+
+void scout_s3_transfer_judge(struct scout_s3_transfer *t, CURLcode code, long os_errno,
+			     struct scout_s3_verdict *v)
+{
+	enum scout_s3_op op = t->call->op;
+	bool stopped = code == CURLE_WRITE_ERROR; /* by us */
+
+	if (is_complete(t))
+		scout_s3_verdict_set(v, 0, false, "%s", "");
+	else if (t->refused)
+		scout_s3_verdict_set(v, -ECANCELED, false, "given up");
+	else if (t->body.failed)
+		scout_s3_verdict_set(v, -ENOMEM, false, "no memory");
+	else if (t->too_long)
+		scout_s3_verdict_set(v, -EIO, false, "the answer is too long");
+	else if (code != CURLE_OK && !stopped)
+		scout_s3_judge_curl(code, os_errno, t->curl_error, v);
+	else if (!is_success(&t->response))
+		scout_s3_judge_status(&t->response, v);
+	else if (op == SCOUT_S3_GET)
+		judge_get(t, v);
+	else if (op == SCOUT_S3_HEAD)
+		judge_head(t, v);
+	else
+		judge_list(t, v);
+	/* Without an ETag nobody knows whether the next bytes would be of the same object. */
+	v->retry = v->retry && (t->got == 0 || t->call->etag[0] != '\0');
+}

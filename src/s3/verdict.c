@@ -1,0 +1,189 @@
+/* Errors of HTTP, S3 and libcurl as errnos; see verdict.h. One place decides what is tried again:
+ * connection errors, 429, 500, 502, 503, 504, SlowDown, and a body that was cut. */
+#include "s3/verdict.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_SKEW_S 300 /* S3 refuses at 900 */
+
+void scout_s3_verdict_set(struct scout_s3_verdict *v, int err, bool retry, const char *fmt, ...)
+{
+	va_list ap;
+
+	v->err = err;
+	v->retry = retry;
+	va_start(ap, fmt);
+	vsnprintf(v->reason, sizeof(v->reason), fmt, ap);
+	va_end(ap);
+}
+
+void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_verdict *v)
+{
+	char reason[80], code[SCOUT_S3_CODE_MAX];
+	int err = -EIO;
+	bool retry = false;
+
+	scout_s3_response_reason(r, reason, sizeof(reason));
+	scout_s3_response_code(r, code);
+	switch (r->status) {
+	case 301:
+	case 302:
+	case 307:
+	case 308:
+		if (*r->region)
+			scout_s3_verdict_set(v, -EIO, false, "%s: the bucket is in region %s",
+					     reason, r->region);
+		else
+			scout_s3_verdict_set(
+			    v, -EIO, false,
+			    "%s: redirected (another region or endpoint), not followed", reason);
+		return;
+	case 400:
+		if (strcmp(code, "ExpiredToken") == 0 || strcmp(code, "InvalidToken") == 0)
+			err = -EACCES;
+		break;
+	case 401:
+	case 403:
+		err = -EACCES;
+		break;
+	case 404:
+		err = -ENOENT;
+		break;
+	case 412:
+		err = -ESTALE;
+		break;
+	case 416:
+		err = -ERANGE;
+		break;
+	case 429:
+	case 500:
+	case 502:
+	case 503:
+	case 504:
+		retry = true;
+		break;
+	}
+	if (strcmp(code, "SlowDown") == 0)
+		retry = true;
+	if (*r->region && r->status == 400)
+		scout_s3_verdict_set(v, err, retry, "%s: the bucket is in region %s", reason,
+				     r->region);
+	else
+		scout_s3_verdict_set(v, err, retry, "%s", reason);
+}
+
+static const char *opaque_tag(const char *etag)
+{
+	return strncmp(etag, "W/", 2) == 0 ? etag + 2 : etag;
+}
+
+void scout_s3_judge_get(const struct scout_s3_call *call, uint64_t got, const char *pinned,
+			const struct scout_s3_response *r, struct scout_s3_verdict *v)
+{
+	uint64_t from = call->offset + got, want = call->length - got, total, have;
+
+	scout_s3_verdict_set(v, 0, false, "%s", "");
+	if (r->status == 206 && r->has_range) {
+		have = r->last - r->first + 1;
+		total = r->total;
+		if (r->first != from || have > want || (r->has_length && r->length != have)) {
+			scout_s3_verdict_set(v, -EIO, false,
+					     "asked for bytes %" PRIu64 "-%" PRIu64 ", got %" PRIu64
+					     "-%" PRIu64,
+					     from, from + want - 1, r->first, r->last);
+			return;
+		}
+	} else if (r->status == 200 && from == 0 && r->has_length) {
+		have = total = r->length;
+	} else {
+		scout_s3_verdict_set(v, -EIO, false, "%d answer to a range without %s", r->status,
+				     r->status == 200 && from == 0 ? "Content-Length"
+								   : "a right Content-Range");
+		return;
+	}
+	if (pinned && strcmp(opaque_tag(pinned), opaque_tag(r->etag)) != 0)
+		scout_s3_verdict_set(v, -ESTALE, false, "the object changed: %s is now %s", pinned,
+				     *r->etag ? r->etag : "without ETag");
+	else if (got > 0 && total != call->object_bytes)
+		scout_s3_verdict_set(v, -ESTALE, false,
+				     "the object changed its size between attempts");
+	else if (have < want)
+		scout_s3_verdict_set(v, -EIO, false,
+				     "asked for %" PRIu64 " bytes, got %" PRIu64
+				     " of an object of %" PRIu64,
+				     want, have, total);
+}
+
+void scout_s3_judge_head(const struct scout_s3_response *r, struct scout_s3_verdict *v)
+{
+	if (r->has_length)
+		scout_s3_verdict_set(v, 0, false, "%s", "");
+	else
+		scout_s3_verdict_set(v, -EIO, false, "%d without Content-Length", r->status);
+}
+
+static int connect_errno(long os_errno)
+{
+	switch (os_errno) {
+	case ECONNREFUSED:
+		return -ECONNREFUSED;
+	case ETIMEDOUT:
+		return -ETIMEDOUT;
+	default:
+		return -EHOSTUNREACH;
+	}
+}
+
+void scout_s3_judge_curl(CURLcode code, long os_errno, const char *detail,
+			 struct scout_s3_verdict *v)
+{
+	const char *what = *detail ? detail : curl_easy_strerror(code);
+	bool retry = false;
+	int err = -EIO;
+
+	switch (code) {
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY:
+		err = -EHOSTUNREACH;
+		retry = true;
+		break;
+	case CURLE_COULDNT_CONNECT:
+		err = connect_errno(os_errno);
+		retry = true;
+		break;
+	case CURLE_OPERATION_TIMEDOUT:
+		err = -ETIMEDOUT;
+		retry = true;
+		break;
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_SEND_ERROR:
+	case CURLE_RECV_ERROR:
+	case CURLE_GOT_NOTHING:
+	case CURLE_PARTIAL_FILE:
+		retry = true;
+		break;
+	case CURLE_OUT_OF_MEMORY:
+		err = -ENOMEM;
+		break;
+	default:
+		break;
+	}
+	scout_s3_verdict_set(v, err, retry, "%s", what);
+}
+
+bool scout_s3_is_skewed(const struct scout_s3_response *r, enum scout_s3_op op, time_t signed_at)
+{
+	char code[SCOUT_S3_CODE_MAX];
+
+	if (r->status != 403 || r->date == 0)
+		return false;
+	/* The answer to a HEAD has no body to say so. */
+	return strcmp(scout_s3_response_code(r, code), "RequestTimeTooSkewed") == 0 ||
+	       (op == SCOUT_S3_HEAD &&
+		llabs((long long)r->date - (long long)signed_at) > MAX_SKEW_S);
+}
