@@ -1,0 +1,35 @@
+/* A command of ours beside the daemon: ProxyJump's ssh, ProxyCommand, and the ssh that reads
+ * ssh_config. It talks over a socket pair, writes complaints to a pipe, and is always reaped. */
+#ifndef SCOUTFS_SFTP_CHILD_H
+#define SCOUTFS_SFTP_CHILD_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#define SCOUT_ARGS_MAX 40
+
+/* An argument list that owns its strings and ends with NULL. Zeroed is empty. */
+struct scout_args {
+	char *argv[SCOUT_ARGS_MAX + 1];
+	size_t count;
+	int err; /* of any add: -ENOMEM, -E2BIG */
+};
+
+void scout_args_add(struct scout_args *a, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void scout_args_free(struct scout_args *a);
+
+struct scout_child {
+	pid_t pid; /* 0: none */
+	int err_fd;
+};
+
+/* Starts argv[0] (looked up in PATH) in a process group of its own, with the default signals; *fd is
+ * our end of its standard input and output. 0 or -errno. Any thread. */
+int scout_child_start(struct scout_child *c, char *const argv[], int *fd);
+
+/* Ends it by SIGTERM, after grace_ms by SIGKILL, and reaps it. Gives the last line it complained with
+ * (or ""). c is none afterwards; none is fine. */
+void scout_child_end(struct scout_child *c, unsigned grace_ms, char *complaint, size_t cap);
+
+#endif

@@ -1,0 +1,326 @@
+/* The way from a host's name to an open sftp channel: settings, socket (own or a proxy's), key
+ * exchange, host key, authentication, subsystem. libssh's calls block here; the watchdog ends them
+ * when the connect's deadline passes. The session's thread only. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libssh/callbacks.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "scoutfs/clock.h"
+#include "scoutfs/config.h"
+#include "scoutfs/log.h"
+#include "scoutfs/text.h"
+#include "sftp/session.h"
+
+#define WATCH_SSH 0
+#define ANSWER_MAX (128 * 1024) /* of ssh -G */
+#define CHILD_GRACE_MS 200
+
+/* Reads all that fd gives until it ends. 0 or -errno. */
+static int read_all(struct scout_sftp *s, int fd, struct scout_text *text)
+{
+	char buf[4096];
+	ssize_t n;
+	int err;
+
+	for (;;) {
+		err = scout_sftp_wait(s, fd, POLLIN, s->deadline_ns);
+		if (err)
+			return err;
+		n = read(fd, buf, sizeof(buf));
+		if (n == 0)
+			return text->failed ? -ENOMEM : 0;
+		if (n < 0)
+			return -errno;
+		if (text->len + (size_t)n > ANSWER_MAX)
+			return -E2BIG;
+		scout_text_append(text, buf, (size_t)n);
+	}
+}
+
+/* What the user's ssh makes of ssh_config for this host. */
+static int ask_ssh(struct scout_sftp *s, struct scout_text *answer)
+{
+	struct scout_args args = {0};
+	struct scout_child child = {0};
+	char complaint[160] = "";
+	int fd, err;
+
+	scout_settings_query(s->host, &args);
+	err = args.err ? args.err : scout_child_start(&child, args.argv, &fd);
+	scout_args_free(&args);
+	if (err)
+		return scout_sftp_fail(s, -EIO, "cannot run ssh to read %s: %s",
+				       s->host->ssh_config, strerror(-err));
+	err = read_all(s, fd, answer);
+	close(fd);
+	scout_child_end(&child, CHILD_GRACE_MS, complaint, sizeof(complaint));
+	if (err == -ETIMEDOUT || err == -ECANCELED)
+		return scout_sftp_fail(s, err, "reading %s took too long", s->host->ssh_config);
+	if (err || !answer->str)
+		return scout_sftp_fail(s, -EIO, "ssh cannot read %s: %s", s->host->ssh_config,
+				       complaint[0] ? complaint : strerror(err ? -err : EIO));
+	return 0;
+}
+
+static int load_settings(struct scout_sftp *s)
+{
+	struct scout_text answer = {0};
+	int err = 0;
+
+	if (s->host->name[0] == '-')
+		return scout_sftp_fail(s, -EHOSTUNREACH, "a host's name cannot begin with '-'");
+	if (s->host->ssh_config && !access(s->host->ssh_config, F_OK))
+		err = ask_ssh(s, &answer);
+	if (!err) {
+		err = scout_settings_load(s->host, answer.str, &s->settings);
+		if (err)
+			scout_sftp_fail(s, err == -EINVAL ? -EHOSTUNREACH : err,
+					"its host name, user or port is not usable");
+	}
+	scout_text_free(&answer);
+	return err;
+}
+
+static int start_proxy(struct scout_sftp *s, struct scout_args *args, int *fd)
+{
+	int err = scout_child_start(&s->proxy, args->argv, fd);
+
+	if (err)
+		return scout_sftp_fail(s, -EHOSTUNREACH, "cannot run the proxy %s: %s",
+				       args->argv[0], strerror(-err));
+	return 0;
+}
+
+/* A connected stream to the server, watched. */
+static int open_socket(struct scout_sftp *s, int *fd)
+{
+	uint64_t left_ns = s->deadline_ns - s->start_ns;
+	struct scout_args args = {0};
+	int err;
+
+	err = scout_settings_proxy(s->host, &s->settings, 1 + (unsigned)(left_ns / SCOUT_NS_PER_S),
+				   &args);
+	if (err)
+		scout_sftp_fail(s, -EHOSTUNREACH, "proxy_jump is not a list of [user@]host[:port]");
+	else if (args.count)
+		err = start_proxy(s, &args, fd);
+	else
+		err = scout_sftp_dial(s, s->settings.hostname, s->settings.port, fd);
+	scout_args_free(&args);
+	if (err)
+		return err;
+	err = scout_sftp_watch_fd(s->engine, &s->watch, WATCH_SSH, *fd);
+	if (err) {
+		close(*fd);
+		return scout_sftp_fail(s, err, "cannot watch the connection: %s", strerror(-err));
+	}
+	return 0;
+}
+
+static bool cpu_has_aes(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	return __builtin_cpu_supports("aes");
+#elif defined(__aarch64__)
+	return getauxval(AT_HWCAP) & (1UL << 3); /* HWCAP_AES */
+#else
+	return false;
+#endif
+}
+
+static bool lists(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *at = list; (at = strstr(at, word)); at += len)
+		if ((at == list || at[-1] == ',') && (at[len] == ',' || !at[len]))
+			return true;
+	return false;
+}
+
+/* AES-GCM first where the CPU helps, since libssh would begin with a slower one; of these, what
+ * ssh_config allows. libssh's own choice is left alone where none of them is allowed. */
+static void choose_ciphers(struct scout_sftp *s)
+{
+	static const char *const aes[] = {"aes128-gcm@openssh.com", "aes256-gcm@openssh.com"};
+	static const char *const rest[] = {"chacha20-poly1305@openssh.com", "aes256-ctr",
+					   "aes192-ctr", "aes128-ctr"};
+	const char *allowed = s->settings.ciphers;
+	struct scout_text list = {0};
+
+	for (size_t i = 0; i < 2 && cpu_has_aes(); i++)
+		if (!allowed || lists(allowed, aes[i]))
+			scout_text_printf(&list, "%s,", aes[i]);
+	for (size_t i = 0; i < 4; i++)
+		if (!allowed || lists(allowed, rest[i]))
+			scout_text_printf(&list, "%s,", rest[i]);
+	for (size_t i = 0; i < 2 && !cpu_has_aes(); i++)
+		if (!allowed || lists(allowed, aes[i]))
+			scout_text_printf(&list, "%s,", aes[i]);
+	if (list.len)
+		list.str[list.len - 1] = '\0';
+	/* a refusal (FIPS mode) leaves libssh's list, which works too */
+	if (list.len || allowed) {
+		(void)ssh_options_set(s->ssh, SSH_OPTIONS_CIPHERS_C_S,
+				      list.len ? list.str : allowed);
+		(void)ssh_options_set(s->ssh, SSH_OPTIONS_CIPHERS_S_C,
+				      list.len ? list.str : allowed);
+	}
+	scout_text_free(&list);
+}
+
+/* libssh expands % in paths. */
+static char *escape_percent(const char *path)
+{
+	struct scout_text out = {0};
+
+	for (; *path; path++)
+		scout_text_append(&out, *path == '%' ? "%%" : path, *path == '%' ? 2 : 1);
+	return scout_text_take(&out);
+}
+
+static int set_names(struct scout_sftp *s)
+{
+	const struct scout_settings *t = &s->settings;
+	const char *name = t->host_key_alias ? t->host_key_alias : t->hostname;
+	/* known_hosts has the port beside the name, but not beside an alias */
+	int port = t->host_key_alias ? 22 : (int)t->port;
+	char *known_hosts =
+	    escape_percent(s->host->known_hosts ? s->host->known_hosts : "/dev/null");
+	char host[300];
+	int rc;
+
+	if (!known_hosts)
+		return -ENOMEM;
+	snprintf(host, sizeof(host), strchr(name, ':') ? "[%s]" : "%s", name);
+	rc = ssh_options_set(s->ssh, SSH_OPTIONS_HOST, host);
+	if (!rc)
+		rc = ssh_options_set(s->ssh, SSH_OPTIONS_PORT, &port);
+	if (!rc)
+		rc = ssh_options_set(s->ssh, SSH_OPTIONS_USER, t->user);
+	if (!rc)
+		rc = ssh_options_set(s->ssh, SSH_OPTIONS_KNOWNHOSTS, known_hosts);
+	free(known_hosts);
+	return rc ? -EINVAL : 0;
+}
+
+static int set_options(struct scout_sftp *s)
+{
+	const bool no = false;
+	const int strict = 1, quiet = SSH_LOG_NOLOG;
+	/* a step's limit; the watchdog is what holds the whole to the deadline */
+	long seconds = 1 + (long)(s->host->connect_timeout_ns / SCOUT_NS_PER_S);
+	int err;
+
+	if (ssh_options_set(s->ssh, SSH_OPTIONS_PROCESS_CONFIG, &no) ||
+	    ssh_options_set(s->ssh, SSH_OPTIONS_LOG_VERBOSITY, &quiet) ||
+	    ssh_options_set(s->ssh, SSH_OPTIONS_STRICTHOSTKEYCHECK, &strict) ||
+	    ssh_options_set(s->ssh, SSH_OPTIONS_TIMEOUT, &seconds))
+		return scout_sftp_fail(s, -ENOMEM, "%s", ssh_get_error(s->ssh));
+	err = set_names(s);
+	if (err)
+		return scout_sftp_fail(s, err == -EINVAL ? -EHOSTUNREACH : err,
+				       "%s@%s is not a user and host that libssh takes",
+				       s->settings.user, s->settings.hostname);
+	choose_ciphers(s);
+	return 0;
+}
+
+/* Called by ssh_connect() once it owns the socket. */
+static void note_taken(void *userdata, float status)
+{
+	(void)status;
+	((struct scout_sftp *)userdata)->socket_taken = true;
+}
+
+/* Key exchange over fd, which is libssh's from here on. */
+static int handshake(struct scout_sftp *s, int fd)
+{
+	int rc;
+
+	s->callbacks.userdata = s;
+	s->callbacks.connect_status_function = note_taken;
+	ssh_callbacks_init(&s->callbacks);
+	rc = ssh_set_callbacks(s->ssh, &s->callbacks);
+	if (rc == SSH_OK)
+		rc = ssh_options_set(s->ssh, SSH_OPTIONS_FD, &fd);
+	if (rc == SSH_OK)
+		rc = ssh_connect(s->ssh);
+	if (!s->socket_taken)
+		close(fd);
+	return rc == SSH_OK ? 0 : scout_sftp_fail_ssh(s, "key exchange");
+}
+
+static int open_channel(struct scout_sftp *s)
+{
+	if (scout_sftp_new_channel(s) || ssh_channel_open_session(s->channel) != SSH_OK)
+		return scout_sftp_fail_ssh(s, "opening a channel");
+	if (ssh_channel_request_subsystem(s->channel, "sftp") == SSH_OK)
+		return 0;
+	if (ssh_is_connected(s->ssh) && !scout_sftp_watch_fired(s->engine, &s->watch))
+		return scout_sftp_fail(s, -EIO, "the server does not offer SFTP");
+	return scout_sftp_fail_ssh(s, "starting SFTP");
+}
+
+int scout_sftp_connect(struct scout_sftp *s)
+{
+	int fd, err;
+
+	err = load_settings(s);
+	if (!err)
+		err = open_socket(s, &fd);
+	if (err)
+		return err;
+	s->ssh = ssh_new();
+	err = s->ssh ? set_options(s) : scout_sftp_fail(s, -ENOMEM, "out of memory");
+	if (err) {
+		close(fd);
+		return err;
+	}
+	err = handshake(s, fd);
+	if (!err)
+		err = scout_sftp_check_host_key(s);
+	if (!err)
+		err = scout_sftp_authenticate(s);
+	if (err)
+		return err;
+	/* from here on libssh reads and writes only after poll(2) said so, and never waits */
+	fd = ssh_get_fd(s->ssh);
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK))
+		return scout_sftp_fail(s, -errno, "%s", strerror(errno));
+	return open_channel(s);
+}
+
+void scout_sftp_disconnect(struct scout_sftp *s)
+{
+	char complaint[160];
+
+	if (s->ssh)
+		ssh_set_blocking(s->ssh, 0);
+	if (s->event) {
+		(void)ssh_event_remove_fd(s->event, s->wake_fd);
+		(void)ssh_event_remove_session(s->event, s->ssh);
+		ssh_event_free(s->event);
+	}
+	if (s->ssh)
+		ssh_free(s->ssh); /* with its channel, and its socket */
+	s->ssh = NULL;
+	s->event = NULL;
+	s->channel = NULL;
+	scout_child_end(&s->proxy, CHILD_GRACE_MS, complaint, sizeof(complaint));
+	if (s->err && complaint[0]) {
+		size_t len = strlen(s->reason);
+		char name[160];
+
+		snprintf(s->reason + len, sizeof(s->reason) - len, " (proxy: %s)",
+			 scout_format_name(name, sizeof(name), complaint));
+	}
+	scout_settings_free(&s->settings);
+}

@@ -1,0 +1,263 @@
+/* From a host's name to a connected socket, within the session's deadline: resolves it and tries
+ * its addresses a quarter of a second apart, the first that answers wins (after RFC 8305), so that
+ * an address that swallows packets costs little. getaddrinfo() has no deadline: it runs in a
+ * thread of its own, which outlives an impatient session and then throws its answer away. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "scoutfs/clock.h"
+#include "sftp/session.h"
+
+#define LOOKUPS_MAX 64 /* threads in getaddrinfo() at once, in the whole process */
+#define ADDRESSES_MAX 8
+#define STAGGER_NS (250 * SCOUT_NS_PER_MS)
+
+/* Two references: the session's and the lookup thread's. */
+struct lookup {
+	atomic_uint refs;
+	char *host;
+	char port[8];
+	int done_fd; /* readable once err and list are set */
+	int err;
+	struct addrinfo *list;
+};
+
+static atomic_uint lookups;
+
+static void unref_lookup(struct lookup *l)
+{
+	if (atomic_fetch_sub(&l->refs, 1) != 1)
+		return;
+	if (l->list)
+		freeaddrinfo(l->list);
+	if (l->done_fd >= 0)
+		close(l->done_fd);
+	free(l->host);
+	free(l);
+}
+
+static void *run_lookup(void *arg)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+	const uint64_t one = 1;
+	struct lookup *l = arg;
+
+	pthread_detach(pthread_self()); /* nobody can end a getaddrinfo(), so nobody waits for it */
+	l->err = getaddrinfo(l->host, l->port, &hints, &l->list);
+	while (write(l->done_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+	unref_lookup(l);
+	atomic_fetch_sub(&lookups, 1);
+	return NULL;
+}
+
+static int start_lookup(const char *host, unsigned port, struct lookup **ret)
+{
+	struct lookup *l = calloc(1, sizeof(*l));
+	pthread_t thread;
+	int err = -ENOMEM;
+
+	if (!l)
+		return -ENOMEM;
+	atomic_init(&l->refs, 1);
+	l->host = strdup(host);
+	l->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	snprintf(l->port, sizeof(l->port), "%u", port);
+	if (l->host && l->done_fd >= 0) {
+		atomic_fetch_add(&l->refs, 1);
+		err = scout_thread_start(&thread, "sftp-resolve", run_lookup, l);
+		if (!err) {
+			*ret = l;
+			return 0;
+		}
+	}
+	atomic_store(&l->refs, 1);
+	unref_lookup(l);
+	return err;
+}
+
+/* The name by the system's resolver, which may ask the network. */
+static int resolve_name(struct scout_sftp *s, const char *host, unsigned port,
+			struct addrinfo **ret)
+{
+	struct lookup *l;
+	uint64_t ignored;
+	int err;
+
+	if (atomic_fetch_add(&lookups, 1) >= LOOKUPS_MAX) {
+		atomic_fetch_sub(&lookups, 1);
+		return scout_sftp_fail(s, -EHOSTUNREACH, "too many name lookups hang");
+	}
+	err = start_lookup(host, port, &l);
+	if (err) {
+		atomic_fetch_sub(&lookups, 1);
+		return scout_sftp_fail(s, err, "cannot look up %s: %s", host, strerror(-err));
+	}
+	err = scout_sftp_wait(s, l->done_fd, POLLIN, s->deadline_ns);
+	if (err == -ETIMEDOUT) {
+		scout_sftp_fail(s, -ETIMEDOUT, "looking up %s took too long", host);
+	} else if (err) {
+		scout_sftp_fail(s, err, "stopped");
+	} else {
+		/* what matters is that our reads come after the other thread's writes */
+		if (read(l->done_fd, &ignored, sizeof(ignored)) < 0 || l->err)
+			err = scout_sftp_fail(s, -EHOSTUNREACH, "cannot resolve %s: %s", host,
+					      gai_strerror(l->err));
+		*ret = l->list;
+		l->list = NULL;
+	}
+	unref_lookup(l);
+	return err;
+}
+
+static int resolve(struct scout_sftp *s, const char *host, unsigned port, struct addrinfo **ret)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+				       .ai_flags = AI_NUMERICSERV | AI_NUMERICHOST};
+	char service[8];
+
+	snprintf(service, sizeof(service), "%u", port);
+	if (!getaddrinfo(host, service, &hints, ret))
+		return 0;
+	*ret = NULL;
+	return resolve_name(s, host, port, ret);
+}
+
+/* A connect under way to one address. */
+struct attempts {
+	struct pollfd polls[ADDRESSES_MAX];
+	nfds_t count;
+	int last_errno; /* of those that failed */
+};
+
+static void note_error(struct attempts *a, int err)
+{
+	/* a refusal says more than an unreachable network of the other address family */
+	if (a->last_errno != ECONNREFUSED)
+		a->last_errno = err;
+}
+
+/* Begins one; true when it is connected at once. */
+static bool begin(struct attempts *a, const struct addrinfo *ai)
+{
+	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0) {
+		note_error(a, errno);
+		return false;
+	}
+	if (connect(fd, ai->ai_addr, ai->ai_addrlen) && errno != EINPROGRESS) {
+		note_error(a, errno);
+		close(fd);
+		return false;
+	}
+	a->polls[a->count++] = (struct pollfd){.fd = fd, .events = POLLOUT};
+	return true;
+}
+
+/* The first that is connected, taken out, or -1; those that failed are closed. */
+static int take_connected(struct attempts *a)
+{
+	for (nfds_t i = 0; i < a->count;) {
+		int fd = a->polls[i].fd, err = 0;
+		socklen_t len = sizeof(err);
+
+		if (!a->polls[i].revents) {
+			i++;
+			continue;
+		}
+		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len))
+			err = errno;
+		a->polls[i] = a->polls[--a->count];
+		if (!err)
+			return fd;
+		note_error(a, err);
+		close(fd);
+	}
+	return -1;
+}
+
+/* Polls the attempts and the wake-up; 0 or -ECANCELED. */
+static int poll_attempts(struct scout_sftp *s, struct attempts *a, uint64_t until_ns)
+{
+	struct pollfd polls[ADDRESSES_MAX + 1];
+	uint64_t now = scout_now_ns();
+	int ms = now < until_ns ? (int)((until_ns - now) / SCOUT_NS_PER_MS) + 1 : 0;
+
+	memcpy(polls, a->polls, sizeof(a->polls));
+	polls[a->count] = (struct pollfd){.fd = s->wake_fd, .events = POLLIN};
+	if (poll(polls, a->count + 1, ms) < 0)
+		return errno == EINTR ? 0 : -errno;
+	memcpy(a->polls, polls, sizeof(a->polls));
+	return scout_sftp_stopping(s) ? -ECANCELED : 0;
+}
+
+static int race(struct scout_sftp *s, const struct addrinfo *list, struct attempts *a)
+{
+	const struct addrinfo *next = list;
+	uint64_t next_ns = 0, now, until;
+	unsigned begun = 0;
+	int fd = -1, err = 0;
+
+	while (fd < 0 && !err) {
+		now = scout_now_ns();
+		if (now >= s->deadline_ns)
+			return -ETIMEDOUT;
+		if (next && begun < ADDRESSES_MAX && (now >= next_ns || !a->count)) {
+			(void)begin(a, next);
+			next = next->ai_next;
+			begun++;
+			next_ns = now + STAGGER_NS;
+			continue;
+		}
+		if (!a->count) /* all tried, all failed */
+			return a->last_errno == ECONNREFUSED ? -ECONNREFUSED
+			       : a->last_errno == ETIMEDOUT  ? -ETIMEDOUT
+							     : -EHOSTUNREACH;
+		until = next && begun < ADDRESSES_MAX && next_ns < s->deadline_ns ? next_ns
+										  : s->deadline_ns;
+		err = poll_attempts(s, a, until);
+		if (!err)
+			fd = take_connected(a);
+	}
+	return err ? err : fd;
+}
+
+int scout_sftp_dial(struct scout_sftp *s, const char *host, unsigned port, int *fd)
+{
+	struct attempts a = {0};
+	struct addrinfo *list = NULL;
+	const int on = 1;
+	int got;
+
+	got = resolve(s, host, port, &list);
+	if (got)
+		return got;
+	got = race(s, list, &a);
+	freeaddrinfo(list);
+	for (nfds_t i = 0; i < a.count; i++)
+		close(a.polls[i].fd);
+	if (got == -ECANCELED)
+		return scout_sftp_fail(s, got, "stopped");
+	if (got == -ETIMEDOUT)
+		return scout_sftp_fail(s, got, "no answer from %s port %u", host, port);
+	if (got < 0)
+		return scout_sftp_fail(s, got, "cannot connect to %s port %u: %s", host, port,
+				       strerror(a.last_errno ? a.last_errno : -got));
+	/* neither matters enough to fail: without them it is slower, or notices a dead peer later */
+	(void)setsockopt(got, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void)setsockopt(got, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	*fd = got;
+	return 0;
+}

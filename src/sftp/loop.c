@@ -1,0 +1,327 @@
+/* A session at work: one poll(2) loop over the SSH connection and the wake-up descriptor. Takes calls
+ * from the queue while there is room in flight, writes requests as far as the server's window goes,
+ * keeps our own receive window open, and watches for silence. All on the session's thread; the lock
+ * is held only to look at the queue. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "scoutfs/clock.h"
+#include "scoutfs/config.h"
+#include "scoutfs/log.h"
+#include "sftp/session.h"
+
+#define WINDOW_MIN ((size_t)2 * 1024 * 1024)
+#define WINDOW_MAX ((size_t)64 * 1024 * 1024)
+#define SLEEP_MAX_NS (60 * SCOUT_NS_PER_S)
+/* sftp-server answers in order: what is sent far ahead only makes later calls wait */
+#define READ_AHEAD_WINDOWS 2
+
+static void call_done(void *arg, struct scout_sftp_call *call, int err)
+{
+	struct scout_sftp *s = arg;
+
+	if (call != &s->keepalive)
+		atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_relaxed);
+	call->done(call, err);
+}
+
+static void keepalive_done(struct scout_sftp_call *call, int err)
+{
+	(void)call;
+	(void)err; /* any answer shows that the server lives */
+}
+
+/* Takes everything, always: libssh would offer again, and buffer, what is left. */
+static int on_data(ssh_session ssh, ssh_channel channel, void *data, uint32_t len, int is_stderr,
+		   void *userdata)
+{
+	struct scout_sftp *s = userdata;
+
+	(void)ssh;
+	(void)channel;
+	s->last_in_ns = scout_now_ns();
+	s->window_used += len;
+	scout_count(&s->engine->bytes_in, len);
+	if (!is_stderr && !s->stream_err)
+		s->stream_err = scout_sftp_stream_feed(&s->stream, data, len);
+	return (int)len;
+}
+
+static void on_end(ssh_session ssh, ssh_channel channel, void *userdata)
+{
+	struct scout_sftp *s = userdata;
+
+	(void)ssh;
+	(void)channel;
+	s->channel_closed = true;
+}
+
+int scout_sftp_new_channel(struct scout_sftp *s)
+{
+	scout_sftp_stream_init(&s->stream, call_done, s);
+	s->channel = ssh_channel_new(s->ssh);
+	if (!s->channel)
+		return -ENOMEM;
+	s->channel_callbacks.userdata = s;
+	s->channel_callbacks.channel_data_function = on_data;
+	s->channel_callbacks.channel_eof_function = on_end;
+	s->channel_callbacks.channel_close_function = on_end;
+	ssh_callbacks_init(&s->channel_callbacks);
+	return ssh_set_channel_callbacks(s->channel, &s->channel_callbacks) == SSH_OK ? 0 : -ENOMEM;
+}
+
+static int on_wake(socket_t fd, int revents, void *userdata)
+{
+	uint64_t ignored;
+
+	(void)revents;
+	(void)userdata;
+	(void)!read(fd, &ignored, sizeof(ignored)); /* empty already is fine */
+	return 0;
+}
+
+static bool has_room(const struct scout_sftp *s, const struct scout_sftp_call *call)
+{
+	const struct scout_sftp_stream *st = &s->stream;
+
+	if (st->count == SCOUT_SFTP_CALLS_MAX)
+		return false;
+	return call->op != SCOUT_SFTP_READ || !st->read_bytes ||
+	       st->read_bytes + call->length <= READ_AHEAD_WINDOWS * s->window;
+}
+
+/* The next call that may go out. Without one, the next submit must wake us, unless an answer must
+ * make room first. */
+static struct scout_sftp_call *next_call(struct scout_sftp *s)
+{
+	struct scout_sftp_call *call;
+
+	scout_lock(&s->lock);
+	call = TAILQ_FIRST(&s->queue);
+	if (!call) {
+		s->awake = false;
+	} else if (has_room(s, call)) {
+		TAILQ_REMOVE(&s->queue, call, link);
+	} else {
+		call = NULL;
+	}
+	scout_unlock(&s->lock);
+	return call;
+}
+
+static void send_call(struct scout_sftp *s, struct scout_sftp_call *call, uint64_t now)
+{
+	int err;
+
+	if (!scout_sftp_stream_add(&s->stream, call)) {
+		call_done(s, call, -EAGAIN); /* only the keepalive, and then it is not needed */
+		return;
+	}
+	call->sent_ns = now;
+	err = scout_sftp_encode_call(&s->out, call);
+	if (err) {
+		scout_sftp_stream_remove(&s->stream, call);
+		call_done(s, call, err);
+		return;
+	}
+	scout_count(&s->engine->requests, 1);
+}
+
+static void send_queued(struct scout_sftp *s)
+{
+	uint64_t now = scout_now_ns();
+	struct scout_sftp_call *call;
+
+	while ((call = next_call(s)))
+		send_call(s, call, now);
+}
+
+/* Whether a call came, by a callback of ours inside of libssh, that may go out now. */
+static bool more_to_send(struct scout_sftp *s)
+{
+	const struct scout_sftp_call *call;
+	bool more;
+
+	if (s->stream.phase != SCOUT_SFTP_OPEN_FOR_CALLS)
+		return false;
+	scout_lock(&s->lock);
+	call = TAILQ_FIRST(&s->queue);
+	more = call && has_room(s, call);
+	scout_unlock(&s->lock);
+	return more;
+}
+
+/* As much of out as the server's window and libssh take now. */
+static int flush(struct scout_sftp *s)
+{
+	int n;
+
+	if (!s->out.len || !ssh_channel_window_size(s->channel))
+		return 0;
+	n = ssh_channel_write(s->channel, s->out.bytes + s->out.start, (uint32_t)s->out.len);
+	if (n < 0)
+		return scout_sftp_fail_ssh(s, "writing");
+	scout_sftp_buf_consume(&s->out, (size_t)n);
+	scout_count(&s->engine->bytes_out, (uint64_t)n);
+	return 0;
+}
+
+/* A read that asks for more than is open makes libssh raise the channel's window to it. It copies
+ * nothing into byte, since on_data leaves nothing buffered. */
+static int open_window(struct scout_sftp *s)
+{
+	char byte;
+
+	s->window_used = 0;
+	if (ssh_channel_read_timeout(s->channel, &byte, (uint32_t)s->window, 0, 0) == SSH_ERROR &&
+	    !s->channel_closed)
+		return scout_sftp_fail_ssh(s, "reading");
+	return 0;
+}
+
+/* When the server's silence becomes an error (calls wait) or a question (none does). */
+static uint64_t silence_deadline(const struct scout_sftp *s)
+{
+	const struct scout_sftp_call *oldest = TAILQ_FIRST(&s->stream.in_flight);
+	uint64_t since = s->last_in_ns;
+
+	if (s->stream.phase != SCOUT_SFTP_OPEN_FOR_CALLS)
+		return s->deadline_ns;
+	if (oldest) {
+		since = oldest->sent_ns > since ? oldest->sent_ns : since;
+		return since + s->host->request_timeout_ns;
+	}
+	return s->host->keepalive_ns ? since + s->host->keepalive_ns : UINT64_MAX;
+}
+
+static int on_silence(struct scout_sftp *s)
+{
+	char text[32];
+
+	if (s->stream.phase != SCOUT_SFTP_OPEN_FOR_CALLS)
+		return scout_sftp_fail(s, -ETIMEDOUT, "the SFTP server did not answer in time");
+	if (s->stream.count)
+		return scout_sftp_fail(s, -ETIMEDOUT, "no answer for %s",
+				       scout_format_duration(text, s->host->request_timeout_ns));
+	s->keepalive = (struct scout_sftp_call){
+	    .op = SCOUT_SFTP_REALPATH, .path = ".", .done = keepalive_done};
+	send_call(s, &s->keepalive, scout_now_ns());
+	return 0;
+}
+
+static int sleep_ms(const struct scout_sftp *s)
+{
+	uint64_t now = scout_now_ns(), until = silence_deadline(s);
+
+	if (until <= now)
+		return 0;
+	if (until - now > SLEEP_MAX_NS)
+		until = now + SLEEP_MAX_NS;
+	return (int)((until - now + SCOUT_NS_PER_MS - 1) / SCOUT_NS_PER_MS);
+}
+
+/* What the last poll brought to light. */
+static int look_around(struct scout_sftp *s, int polled)
+{
+	if (s->stream_err == -EIO)
+		return scout_sftp_fail(s, -EIO, "malformed SFTP from the server: %s",
+				       s->stream.problem);
+	if (s->stream_err)
+		return scout_sftp_fail(s, s->stream_err, "out of memory");
+	if (scout_sftp_stopping(s))
+		return scout_sftp_fail(s, -ECANCELED, "stopped");
+	if (s->channel_closed)
+		return scout_sftp_fail(s, -ECONNRESET, "the server closed the SFTP channel");
+	if (polled == SSH_ERROR || !ssh_is_connected(s->ssh) ||
+	    ssh_get_status(s->ssh) & (SSH_CLOSED | SSH_CLOSED_ERROR))
+		return scout_sftp_fail_ssh(s, "connection lost");
+	return 0;
+}
+
+static int turn(struct scout_sftp *s)
+{
+	int err, polled;
+
+	if (s->stream.phase == SCOUT_SFTP_OPEN_FOR_CALLS)
+		send_queued(s);
+	err = flush(s);
+	if (!err && s->window_used >= s->window / 4)
+		err = open_window(s);
+	if (err)
+		return err;
+	polled = ssh_event_dopoll(s->event, more_to_send(s) ? 0 : sleep_ms(s));
+	err = look_around(s, polled);
+	if (!err && silence_deadline(s) <= scout_now_ns())
+		err = on_silence(s);
+	return err;
+}
+
+/* INIT, VERSION and limits@openssh.com. */
+static int greet(struct scout_sftp *s)
+{
+	int err = scout_sftp_encode_init(&s->out);
+
+	if (err)
+		return scout_sftp_fail(s, err, "out of memory");
+	while (!err && s->stream.phase != SCOUT_SFTP_OPEN_FOR_CALLS) {
+		if (s->stream.phase == SCOUT_SFTP_GOT_VERSION) {
+			s->stream.phase = s->stream.has_limits ? SCOUT_SFTP_AWAIT_LIMITS
+							       : SCOUT_SFTP_OPEN_FOR_CALLS;
+			if (s->stream.has_limits)
+				err = scout_sftp_encode_limits(&s->out, SCOUT_SFTP_LIMITS_ID);
+			if (err)
+				scout_sftp_fail(s, err, "out of memory");
+		} else {
+			err = turn(s);
+		}
+	}
+	return err;
+}
+
+static int prepare(struct scout_sftp *s)
+{
+	s->window = s->host->read_window;
+	if (s->window < WINDOW_MIN)
+		s->window = WINDOW_MIN;
+	if (s->window > WINDOW_MAX)
+		s->window = WINDOW_MAX;
+	ssh_set_blocking(s->ssh, 0);
+	s->event = ssh_event_new();
+	if (!s->event || ssh_event_add_session(s->event, s->ssh) != SSH_OK ||
+	    ssh_event_add_fd(s->event, s->wake_fd, POLLIN, on_wake, s) != SSH_OK)
+		return scout_sftp_fail(s, -ENOMEM, "out of memory");
+	s->last_in_ns = scout_now_ns();
+	return open_window(s);
+}
+
+/* From here on a stop is the loop's business, not the watchdog's. */
+static bool go_up(struct scout_sftp *s)
+{
+	bool up;
+
+	scout_lock(&s->lock);
+	up = s->up = !s->stopping;
+	scout_unlock(&s->lock);
+	if (up)
+		scout_sftp_watch_set(s->engine, &s->watch, UINT64_MAX);
+	return up;
+}
+
+void scout_sftp_serve(struct scout_sftp *s)
+{
+	uint64_t took;
+	int err = prepare(s);
+
+	if (!err)
+		err = greet(s);
+	if (err || !go_up(s))
+		return;
+	took = scout_now_ns() - s->start_ns;
+	scout_debug("%s: session up, reads of %u bytes", s->host->name,
+		    s->stream.limits.read_bytes);
+	s->events->up(s->arg, &s->stream.limits, took);
+	while (!err)
+		err = turn(s);
+}

@@ -1,0 +1,313 @@
+/* The incremental parser of what the server sends, and the calls in flight. The server is not
+ * believed: an answer must carry the id of a call in flight and be of a type that answers it, and
+ * its lengths must fit; everything else ends the session. No lock: the session's thread only. */
+#include "sftp/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEAD_BYTES 5u /* length, type */
+#define DATA_HEAD_BYTES 13u
+#define READ_BYTES_DEFAULT 32768u
+
+void scout_sftp_stream_init(struct scout_sftp_stream *st,
+			    void (*done)(void *arg, struct scout_sftp_call *call, int err),
+			    void *arg)
+{
+	memset(st, 0, sizeof(*st));
+	st->done = done;
+	st->arg = arg;
+	st->limits.read_bytes = READ_BYTES_DEFAULT;
+	st->limits.write_bytes = READ_BYTES_DEFAULT;
+	TAILQ_INIT(&st->in_flight);
+}
+
+void scout_sftp_stream_free(struct scout_sftp_stream *st)
+{
+	free(st->packet);
+	free(st->names.list);
+	st->packet = NULL;
+	st->names.list = NULL;
+}
+
+bool scout_sftp_stream_add(struct scout_sftp_stream *st, struct scout_sftp_call *call)
+{
+	if (st->count == SCOUT_SFTP_CALLS_MAX)
+		return false;
+	/* ids go round, so a free slot is near unless old calls stay unanswered */
+	do
+		st->next_id++;
+	while (st->slots[st->next_id % SCOUT_SFTP_CALLS_MAX] ||
+	       st->next_id == SCOUT_SFTP_LIMITS_ID);
+	call->id = st->next_id;
+	st->slots[call->id % SCOUT_SFTP_CALLS_MAX] = call;
+	TAILQ_INSERT_TAIL(&st->in_flight, call, link);
+	st->count++;
+	if (call->op == SCOUT_SFTP_READ)
+		st->read_bytes += call->length;
+	return true;
+}
+
+void scout_sftp_stream_remove(struct scout_sftp_stream *st, struct scout_sftp_call *call)
+{
+	st->slots[call->id % SCOUT_SFTP_CALLS_MAX] = NULL;
+	TAILQ_REMOVE(&st->in_flight, call, link);
+	st->count--;
+	if (call->op == SCOUT_SFTP_READ)
+		st->read_bytes -= call->length;
+}
+
+static int bad(struct scout_sftp_stream *st, const char *problem)
+{
+	st->problem = problem;
+	return -EIO;
+}
+
+static struct scout_sftp_call *find(struct scout_sftp_stream *st, uint32_t id)
+{
+	struct scout_sftp_call *call = st->slots[id % SCOUT_SFTP_CALLS_MAX];
+
+	return call && call->id == id ? call : NULL;
+}
+
+static void complete(struct scout_sftp_stream *st, struct scout_sftp_call *call, int err)
+{
+	scout_sftp_stream_remove(st, call);
+	st->done(st->arg, call, err);
+}
+
+static int on_status(struct scout_sftp_stream *st, struct scout_sftp_call *call,
+		     struct scout_sftp_reader *r)
+{
+	uint32_t status = scout_sftp_get_u32(r);
+	int err = 0;
+
+	if (r->bad)
+		return bad(st, "truncated status");
+	if (status == SSH_FX_OK) {
+		if (call->op != SCOUT_SFTP_CLOSE)
+			return bad(st, "success without an answer");
+	} else {
+		err = scout_sftp_status_errno(call->op, status);
+	}
+	call->got = 0;
+	call->names = NULL;
+	call->names_count = 0;
+	complete(st, call, err);
+	return 0;
+}
+
+static int on_names(struct scout_sftp_stream *st, struct scout_sftp_call *call,
+		    struct scout_sftp_reader *r)
+{
+	bool one = call->op == SCOUT_SFTP_READLINK || call->op == SCOUT_SFTP_REALPATH;
+	int err;
+
+	if (!one && call->op != SCOUT_SFTP_READDIR)
+		return bad(st, "names where none were asked for");
+	err = scout_sftp_decode_names(r, &st->names);
+	if (err == -ENOMEM)
+		return err;
+	if (err || (one && st->names.count != 1))
+		return bad(st, "malformed names");
+	call->names = st->names.list;
+	call->names_count = st->names.count;
+	complete(st, call, 0);
+	return 0;
+}
+
+static bool wants_attrs(enum scout_sftp_op op)
+{
+	return op == SCOUT_SFTP_LSTAT || op == SCOUT_SFTP_STAT || op == SCOUT_SFTP_FSTAT;
+}
+
+static bool wants_handle(enum scout_sftp_op op)
+{
+	return op == SCOUT_SFTP_OPEN || op == SCOUT_SFTP_OPENDIR;
+}
+
+static int on_answer(struct scout_sftp_stream *st, uint8_t type, struct scout_sftp_reader *r)
+{
+	uint32_t id = scout_sftp_get_u32(r);
+	struct scout_sftp_call *call = find(st, id);
+
+	if (r->bad || !call)
+		return bad(st, "answer to an unknown request");
+	switch (type) {
+	case SSH_FXP_STATUS:
+		return on_status(st, call, r);
+	case SSH_FXP_NAME:
+		return on_names(st, call, r);
+	case SSH_FXP_ATTRS:
+		if (!wants_attrs(call->op) || scout_sftp_decode_attrs(r, &call->attrs))
+			return bad(st, "malformed or unasked attributes");
+		complete(st, call, 0);
+		return 0;
+	case SSH_FXP_HANDLE:
+		if (!wants_handle(call->op) || scout_sftp_decode_handle(r, &call->new_handle))
+			return bad(st, "malformed or unasked handle");
+		complete(st, call, 0);
+		return 0;
+	default:
+		return bad(st, "packet of an unknown type");
+	}
+}
+
+/* A server that advertises limits and then refuses to tell them gets the defaults. */
+static int on_limits(struct scout_sftp_stream *st, uint8_t type, struct scout_sftp_reader *r)
+{
+	if (scout_sftp_get_u32(r) != SCOUT_SFTP_LIMITS_ID)
+		return bad(st, "answer to an unknown request");
+	if (type == SSH_FXP_EXTENDED_REPLY) {
+		if (scout_sftp_decode_limits(r, &st->limits))
+			return bad(st, "malformed limits");
+	} else if (type != SSH_FXP_STATUS) {
+		return bad(st, "packet of an unknown type");
+	}
+	st->phase = SCOUT_SFTP_OPEN_FOR_CALLS;
+	return 0;
+}
+
+static int on_packet(struct scout_sftp_stream *st, uint8_t type, const uint8_t *bytes, size_t len)
+{
+	struct scout_sftp_reader r = {.at = bytes, .left = len};
+
+	switch (st->phase) {
+	case SCOUT_SFTP_OPEN_FOR_CALLS:
+		return on_answer(st, type, &r);
+	case SCOUT_SFTP_AWAIT_LIMITS:
+		return on_limits(st, type, &r);
+	case SCOUT_SFTP_AWAIT_VERSION:
+		if (type != SSH_FXP_VERSION || scout_sftp_decode_version(&r, &st->has_limits))
+			return bad(st, "not an SFTP server of version 3");
+		st->phase = SCOUT_SFTP_GOT_VERSION;
+		return 0;
+	case SCOUT_SFTP_GOT_VERSION:
+		break;
+	}
+	return bad(st, "packet before any request");
+}
+
+static uint32_t head_u32(const struct scout_sftp_stream *st, size_t at)
+{
+	struct scout_sftp_reader r = {.at = st->head + at, .left = 4};
+
+	return scout_sftp_get_u32(&r);
+}
+
+static bool head_is_data(const struct scout_sftp_stream *st)
+{
+	return st->head[4] == SSH_FXP_DATA;
+}
+
+static void finish_data(struct scout_sftp_stream *st)
+{
+	struct scout_sftp_call *call = st->reading;
+
+	st->reading = NULL;
+	st->head_len = 0;
+	complete(st, call, 0);
+}
+
+static int begin_data(struct scout_sftp_stream *st)
+{
+	uint32_t len = head_u32(st, 9);
+	struct scout_sftp_call *call = find(st, head_u32(st, 5));
+
+	if (st->phase != SCOUT_SFTP_OPEN_FOR_CALLS || !call || call->op != SCOUT_SFTP_READ)
+		return bad(st, "data that was not asked for");
+	if (len > call->length || head_u32(st, 0) != len + (DATA_HEAD_BYTES - 4))
+		return bad(st, "data of a wrong length");
+	call->got = 0;
+	st->reading = call;
+	st->data_left = len;
+	if (!len)
+		finish_data(st);
+	return 0;
+}
+
+static int begin_packet(struct scout_sftp_stream *st)
+{
+	size_t want = (size_t)head_u32(st, 0) - 1;
+	uint8_t *packet;
+
+	if (want > st->packet_cap) {
+		packet = realloc(st->packet, want);
+		if (!packet)
+			return -ENOMEM;
+		st->packet = packet;
+		st->packet_cap = want;
+	}
+	st->packet_want = want;
+	st->packet_len = 0;
+	return 0;
+}
+
+/* Takes what the head still lacks; once complete, begins the body. */
+static int feed_head(struct scout_sftp_stream *st, const uint8_t **at, size_t *left)
+{
+	size_t want = st->head_len < HEAD_BYTES ? HEAD_BYTES : DATA_HEAD_BYTES;
+	size_t n = want - st->head_len < *left ? want - st->head_len : *left;
+	uint32_t len;
+
+	memcpy(st->head + st->head_len, *at, n);
+	st->head_len += n;
+	*at += n;
+	*left -= n;
+	if (st->head_len < want)
+		return 0;
+	if (want == DATA_HEAD_BYTES)
+		return begin_data(st);
+	len = head_u32(st, 0);
+	if (len < HEAD_BYTES || len > SCOUT_SFTP_PACKET_MAX) /* an id or version is always there */
+		return bad(st, "packet of an impossible length");
+	return head_is_data(st) ? 0 : begin_packet(st);
+}
+
+static void feed_data(struct scout_sftp_stream *st, const uint8_t **at, size_t *left)
+{
+	struct scout_sftp_call *call = st->reading;
+	uint32_t n = st->data_left < *left ? st->data_left : (uint32_t)*left;
+
+	memcpy((uint8_t *)call->dest + call->got, *at, n);
+	call->got += n;
+	st->data_left -= n;
+	*at += n;
+	*left -= n;
+	if (!st->data_left)
+		finish_data(st);
+}
+
+static int feed_packet(struct scout_sftp_stream *st, const uint8_t **at, size_t *left)
+{
+	size_t n = st->packet_want - st->packet_len;
+
+	if (n > *left)
+		n = *left;
+	if (n)
+		memcpy(st->packet + st->packet_len, *at, n);
+	st->packet_len += n;
+	*at += n;
+	*left -= n;
+	if (st->packet_len < st->packet_want)
+		return 0;
+	st->head_len = 0;
+	return on_packet(st, st->head[4], st->packet, st->packet_len);
+}
+
+int scout_sftp_stream_feed(struct scout_sftp_stream *st, const void *bytes, size_t len)
+{
+	const uint8_t *at = bytes;
+	int err = 0;
+
+	while (len && !err) {
+		if (st->reading)
+			feed_data(st, &at, &len);
+		else if (st->head_len < HEAD_BYTES || head_is_data(st))
+			err = feed_head(st, &at, &len);
+		else
+			err = feed_packet(st, &at, &len);
+	}
+	return err;
+}

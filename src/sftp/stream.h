@@ -1,0 +1,65 @@
+/* The incoming side of a session: takes bytes as they come, in any slices, finds packets and the
+ * calls they answer. A DATA body goes straight to its call's dest; other packets are gathered in a
+ * bounded buffer. Also the table of calls in flight. Knows nothing of SSH. One thread. */
+#ifndef SCOUTFS_SFTP_STREAM_H
+#define SCOUTFS_SFTP_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sftp/codec.h"
+
+#define SCOUT_SFTP_CALLS_MAX 256u /* in flight; a power of two, the low bits of an id */
+#define SCOUT_SFTP_PACKET_MAX (256u * 1024u + 1024u)
+#define SCOUT_SFTP_LIMITS_ID UINT32_MAX
+
+TAILQ_HEAD(scout_sftp_calls, scout_sftp_call);
+
+enum scout_sftp_phase {
+	SCOUT_SFTP_AWAIT_VERSION, /* INIT was sent */
+	SCOUT_SFTP_GOT_VERSION,   /* limits, if any, not yet asked for */
+	SCOUT_SFTP_AWAIT_LIMITS,
+	SCOUT_SFTP_OPEN_FOR_CALLS,
+};
+
+struct scout_sftp_stream {
+	/* Called for each answered call, which is out of the table by then. */
+	void (*done)(void *arg, struct scout_sftp_call *call, int err);
+	void *arg;
+	enum scout_sftp_phase phase;
+	bool has_limits;
+	struct scout_sftp_limits limits;
+	const char *problem; /* of -EIO, for a person */
+
+	struct scout_sftp_call *slots[SCOUT_SFTP_CALLS_MAX];
+	struct scout_sftp_calls in_flight; /* oldest first */
+	unsigned count;
+	uint64_t read_bytes; /* what READs in flight ask for */
+	uint32_t next_id;
+
+	uint8_t head[13]; /* length and type; of DATA also id and data length */
+	size_t head_len;
+	struct scout_sftp_call *reading; /* the call whose DATA body comes now */
+	uint32_t data_left;
+	uint8_t *packet; /* the gathered packet after its type */
+	size_t packet_cap;
+	size_t packet_len;
+	size_t packet_want;
+	struct scout_sftp_names names;
+};
+
+void scout_sftp_stream_init(struct scout_sftp_stream *st,
+			    void (*done)(void *arg, struct scout_sftp_call *call, int err),
+			    void *arg);
+void scout_sftp_stream_free(struct scout_sftp_stream *st); /* no call in flight */
+
+/* Gives the call an id and a place in the table; false when it is full. */
+bool scout_sftp_stream_add(struct scout_sftp_stream *st, struct scout_sftp_call *call);
+/* Takes it out unanswered. */
+void scout_sftp_stream_remove(struct scout_sftp_stream *st, struct scout_sftp_call *call);
+
+/* All of bytes. 0; -EIO with problem set, or -ENOMEM: the session cannot go on. */
+int scout_sftp_stream_feed(struct scout_sftp_stream *st, const void *bytes, size_t len);
+
+#endif
