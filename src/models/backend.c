@@ -460,6 +460,7 @@ static const struct scout_backend_ops models_ops = {
 
 int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 {
+	struct scout_budget_stats memory;
 	struct scout_models *m;
 	int err;
 
@@ -472,6 +473,8 @@ int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 	}
 	m->config = &env->config->models;
 	m->budget = env->budget;
+	scout_budget_stats(m->budget, &memory);
+	m->memory = memory.limit_bytes / SHARE_DIVISOR;
 	m->uid = getuid();
 	m->gid = getgid();
 	m->mounted = (time_t)(scout_wall_ns() / SCOUT_NS_PER_S);

@@ -43,6 +43,7 @@ struct scout_models {
 	struct scout_budget *budget;
 	struct scout_share *share;
 	struct scout_s3 *s3;
+	size_t memory; /* the share's, for cached blocks */
 	uid_t uid;
 	gid_t gid;
 	time_t mounted; /* the time that directories show: S3 keeps none for them */

@@ -34,7 +34,7 @@ static struct scout_object *object_new(struct scout_models *m, const char *path,
 	memcpy(o->etag, answer->etag, sizeof(o->etag));
 	o->modified = answer->modified;
 	o->version = answer->version;
-	scout_cut_make(&o->cut, answer->bytes, m->config->part_size);
+	scout_cut_make(&o->cut, answer->bytes, m->config->part_size, m->memory);
 	scout_mutex_init(&o->lock, SCOUT_LOCK_OBJECT);
 	TAILQ_INIT(&o->readers);
 	return o;

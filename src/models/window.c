@@ -10,6 +10,7 @@
 #define WHOLE_BYTES (64 * MIB)
 #define FETCH_MIN (2 * MIB)
 #define FETCHES_MAX 8
+#define FETCHES_FEW 4
 #define UNITS_FIRST 4
 #define UNITS_MAX 16
 #define READ_BULK ((size_t)128 * 1024) /* the kernel's read-ahead, not a program's small read */
@@ -19,20 +20,20 @@ static uint64_t round_up(uint64_t n, uint64_t to)
 	return (n + to - 1) / to * to;
 }
 
-/* The most fetches of a small object of which none, the last neither, is below FETCH_MIN. */
+/* The most fetches of a small object of which none is below FETCH_MIN, but for the last of a few. */
 static uint64_t split(uint64_t bytes)
 {
 	for (uint64_t n = FETCHES_MAX; n > 1; n--) {
 		uint64_t unit = round_up((bytes + n - 1) / n, SCOUT_BUF_BYTES);
 		uint64_t last = bytes - (bytes - 1) / unit * unit;
 
-		if (unit >= FETCH_MIN && last >= FETCH_MIN)
+		if (unit >= FETCH_MIN && (last >= FETCH_MIN || n <= FETCHES_FEW))
 			return unit;
 	}
 	return round_up(bytes, SCOUT_BUF_BYTES);
 }
 
-void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size)
+void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size, size_t memory)
 {
 	uint64_t part = part_size / SCOUT_BUF_BYTES * SCOUT_BUF_BYTES;
 
@@ -43,6 +44,8 @@ void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size)
 	*cut = (struct scout_cut){
 	    .bytes = bytes,
 	    .unit = part,
+	    /* the rest holds what is being read, or whole parts would never be spare */
+	    .ahead_max = memory / 4 * 3,
 	    .whole = bytes <= WHOLE_BYTES,
 	    .eager = bytes <= part,
 	};
@@ -67,7 +70,7 @@ static void follow(struct scout_run *run, uint64_t offset, size_t size)
 uint64_t scout_run_note(struct scout_run *run, const struct scout_cut *cut, uint64_t offset,
 			size_t size)
 {
-	uint64_t target;
+	uint64_t window, target;
 
 	follow(run, offset, size);
 	if (run->bytes >= READ_BULK || (cut->eager && offset == 0 && run->bytes == size))
@@ -78,7 +81,10 @@ uint64_t scout_run_note(struct scout_run *run, const struct scout_cut *cut, uint
 		return run->ahead < cut->bytes ? cut->bytes : 0;
 	if (run->units == 0)
 		run->units = UNITS_FIRST;
-	target = round_up(run->high + run->units * cut->unit, cut->unit);
+	window = run->units * cut->unit;
+	if (window > cut->ahead_max)
+		window = cut->ahead_max;
+	target = round_up(run->high + window, cut->unit);
 	if (target > cut->bytes)
 		target = cut->bytes;
 	if (target <= run->ahead)

@@ -15,11 +15,13 @@
 struct scout_cut {
 	uint64_t bytes; /* the object's size */
 	uint64_t unit;  /* fetches of read-ahead begin and end at multiples of it; whole blocks */
-	bool whole;     /* small: a sequential reader fetches all of it at once */
-	bool eager;     /* at most a part: the first read at 0 counts as sequential */
+	uint64_t ahead_max; /* the longest window */
+	bool whole;         /* small: a sequential reader fetches all of it at once */
+	bool eager;         /* at most a part: the first read at 0 counts as sequential */
 };
 
-void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size);
+/* memory: what the blocks of all objects may take. */
+void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size, size_t memory);
 
 /* One sequence of reads, by handle or by object. Zeroed is a new one. */
 struct scout_run {

@@ -202,8 +202,7 @@ static inline void fake_list(struct scout_s3_call *call)
 	}
 	if (i < fake.nobjects)
 		snprintf(page->next, sizeof(page->next), "%zu", fake.repeat_token ? from : i);
-	(void)call->data(call, page,
-			 sizeof(*page) + call->max_keys * sizeof(struct fake_entry));
+	(void)call->data(call, page, sizeof(*page) + call->max_keys * sizeof(struct fake_entry));
 	free(page);
 }
 
@@ -237,6 +236,7 @@ int scout_s3_parse_list(const void *xml, size_t len,
 int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret)
 {
 	(void)config;
+	memset(&fake, 0, sizeof(fake)); /* also after a test that failed */
 	pthread_mutex_init(&fake.lock, NULL);
 	pthread_cond_init(&fake.wake, NULL);
 	TAILQ_INIT(&fake.queue);

@@ -216,8 +216,8 @@ static inline void expect(struct asked *a, int err)
 }
 
 /* a was answered with key's bytes at offset; frees it. */
-static inline void expect_bytes(struct asked *a, const char *key, unsigned version,
-				uint64_t offset, size_t size)
+static inline void expect_bytes(struct asked *a, const char *key, unsigned version, uint64_t offset,
+				size_t size)
 {
 	size_t wrong = 0;
 

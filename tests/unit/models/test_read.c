@@ -8,8 +8,8 @@ static void later(uint64_t ms)
 
 static void all_sizes(void **state)
 {
-	static const uint64_t sizes[] = {1, 32767, 32768, 32769, 262144, MIB - 1, MIB, MIB + 1,
-					 5 * MIB + 3};
+	static const uint64_t sizes[] = {1,       32767, 32768,   32769,      262144,
+					 MIB - 1, MIB,   MIB + 1, 5 * MIB + 3};
 	struct mount t;
 	struct asked *f;
 	char key[32];

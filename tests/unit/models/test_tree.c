@@ -51,7 +51,8 @@ static void versions(void **state)
 {
 	(void)state;
 	assert_int_equal(scout_key_version("\"abc\"", 1, 2), scout_key_version("abc", 3, 4));
-	assert_int_not_equal(scout_key_version("\"abc\"", 1, 2), scout_key_version("\"abd\"", 1, 2));
+	assert_int_not_equal(scout_key_version("\"abc\"", 1, 2),
+			     scout_key_version("\"abd\"", 1, 2));
 	assert_int_not_equal(scout_key_version("", 1, 2), scout_key_version("", 1, 3));
 	assert_int_not_equal(scout_key_version(NULL, 1, 2), scout_key_version(NULL, 2, 2));
 }
@@ -173,7 +174,7 @@ static unsigned pieces(uint64_t bytes, uint64_t *unit, uint64_t *last)
 {
 	struct scout_cut cut;
 
-	scout_cut_make(&cut, bytes, 8 * MIB);
+	scout_cut_make(&cut, bytes, 8 * MIB, 128 * MIB);
 	assert_true(cut.unit % SCOUT_BUF_BYTES == 0);
 	*unit = cut.unit;
 	*last = bytes - (bytes - 1) / cut.unit * cut.unit;
@@ -205,13 +206,13 @@ static void odd_part_sizes(void **state)
 	struct scout_cut cut;
 
 	(void)state;
-	scout_cut_make(&cut, 100 * MIB, 1);
+	scout_cut_make(&cut, 100 * MIB, 1, 128 * MIB);
 	assert_int_equal(cut.unit, SCOUT_BUF_BYTES);
-	scout_cut_make(&cut, 100 * MIB, 5 * MIB + 1);
+	scout_cut_make(&cut, 100 * MIB, 5 * MIB + 1, 128 * MIB);
 	assert_int_equal(cut.unit, 5 * MIB);
-	scout_cut_make(&cut, 100000 * MIB, 4096 * MIB);
+	scout_cut_make(&cut, 100000 * MIB, 4096 * MIB, 128 * MIB);
 	assert_int_equal(cut.unit, SCOUT_FETCH_BLOCKS * SCOUT_BUF_BYTES);
-	scout_cut_make(&cut, 0, 8 * MIB);
+	scout_cut_make(&cut, 0, 8 * MIB, 128 * MIB);
 	assert_true(cut.unit > 0);
 }
 
@@ -221,7 +222,7 @@ static void readers_who_go_on(void **state)
 	struct scout_cut cut;
 
 	(void)state;
-	scout_cut_make(&cut, 1024 * MIB, 8 * MIB);
+	scout_cut_make(&cut, 1024 * MIB, 8 * MIB, 128 * MIB);
 	assert_int_equal(scout_run_note(&run, &cut, 0, MIB), 40 * MIB);
 	run.ahead = 40 * MIB;
 	/* out of order, as the kernel does */
@@ -231,11 +232,11 @@ static void readers_who_go_on(void **state)
 		assert_int_equal(scout_run_note(&run, &cut, at, MIB), 0);
 	assert_int_equal(scout_run_note(&run, &cut, 8 * MIB, MIB), 48 * MIB);
 	run.ahead = 48 * MIB;
-	/* the window has doubled, and doubles to 16 parts */
+	/* the window has doubled, and doubles again, to three quarters of the memory */
 	assert_int_equal(scout_run_note(&run, &cut, 9 * MIB, MIB), 80 * MIB);
 	run.ahead = 80 * MIB;
-	assert_int_equal(scout_run_note(&run, &cut, 10 * MIB, MIB), 144 * MIB);
-	run.ahead = 144 * MIB;
+	assert_int_equal(scout_run_note(&run, &cut, 10 * MIB, MIB), 112 * MIB);
+	run.ahead = 112 * MIB;
 	assert_int_equal(scout_run_note(&run, &cut, 11 * MIB, MIB), 0);
 	assert_int_equal(scout_run_note(&run, &cut, 16 * MIB, MIB), 0);
 	/* somewhere else: begins anew, and only when it goes on */
@@ -254,11 +255,11 @@ static void readers_who_jump(void **state)
 	uint64_t at = 1;
 
 	(void)state;
-	scout_cut_make(&cut, 1024 * MIB, 8 * MIB);
+	scout_cut_make(&cut, 1024 * MIB, 8 * MIB, 128 * MIB);
 	for (int i = 0; i < 1000; i++) {
 		at = at * 6364136223846793005u + 1442695040888963407u;
-		assert_int_equal(
-		    scout_run_note(&run, &cut, (at >> 20) % (1023 * MIB), 64 * 1024), 0);
+		assert_int_equal(scout_run_note(&run, &cut, (at >> 20) % (1023 * MIB), 64 * 1024),
+				 0);
 	}
 	/* the end of a zip, backwards */
 	run = (struct scout_run){0};
@@ -269,7 +270,7 @@ static void readers_who_jump(void **state)
 	assert_int_equal(scout_run_note(&run, &cut, 0, 65536), 0);
 	assert_int_not_equal(scout_run_note(&run, &cut, 65536, 65536), 0);
 	/* but of a small one is */
-	scout_cut_make(&cut, 6 * MIB, 8 * MIB);
+	scout_cut_make(&cut, 6 * MIB, 8 * MIB, 128 * MIB);
 	run = (struct scout_run){0};
 	assert_int_equal(scout_run_note(&run, &cut, 0, 4096), 6 * MIB);
 	run = (struct scout_run){0};
