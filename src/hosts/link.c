@@ -78,5 +78,7 @@ int scout_link_contain(const char *root, const char *path, const char *target,
 		return -ENOMEM;
 	if (out->len == before)
 		scout_text_append(out, ".", 1);
+	else if (!*rest)
+		out->str[--out->len] = '\0'; /* "..", not "../" */
 	return out->len - before < PATH_MAX ? 0 : -EIO;
 }

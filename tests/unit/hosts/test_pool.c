@@ -1,0 +1,442 @@
+/* The pool over a fake engine: who connects, who waits, who fails, who has to go. */
+#include "fake_sftp.h"
+
+#define MEMORY ((size_t)64 << 20)
+#define N 20
+
+static struct ask asks[N];
+
+static void start_getattrs(unsigned n, const char *path)
+{
+	for (unsigned i = 0; i < n; i++)
+		ask_getattr(&asks[i], path);
+}
+
+static void all_end_with(unsigned n, int err)
+{
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(ask_wait(&asks[i]), err);
+		assert_int_equal(asks[i].times, 1);
+	}
+}
+
+static void *self_text(void (*write)(void *self, struct scout_text *out))
+{
+	struct scout_text text = {0};
+
+	write(rig.backend.self, &text);
+	return scout_text_take(&text);
+}
+
+/* Waits for a line of the metrics, which nothing wakes us for. */
+static void wait_metric(const char *line)
+{
+	uint64_t until = scout_now_ns() + 10 * SCOUT_NS_PER_S;
+	bool found = false;
+
+	while (!found) {
+		char *text = self_text(rig.backend.ops->metrics);
+		const struct timespec pause = {.tv_nsec = 1000000};
+
+		found = strstr(text, line) != NULL;
+		free(text);
+		if (!found) {
+			assert_true(scout_now_ns() < until);
+			nanosleep(&pause, NULL);
+		}
+	}
+}
+
+static void the_root_needs_no_connection(void **state)
+{
+	struct ask a = {0}, dir = {0};
+
+	(void)state;
+	rig_config(3);
+	rig_start(MEMORY);
+	ask_getattr(&a, "");
+	assert_int_equal(a.times, 1);
+	assert_true(S_ISDIR(a.attr.mode));
+	ask_getattr(&a, "h1");
+	assert_int_equal(a.times, 1);
+	assert_true(S_ISDIR(a.attr.mode));
+	ask_getattr(&a, "nobody/x");
+	assert_int_equal(a.times, 1);
+	assert_int_equal(a.err, -ENOENT);
+	ask_start(&dir, ASK_OPEN);
+	rig.backend.ops->opendir(rig.backend.self, "", &dir.req);
+	assert_int_equal(dir.times, 1);
+	ask_start(&a, ASK_DIR);
+	rig.backend.ops->readdir(rig.backend.self, dir.handle, 1, &a.req);
+	assert_int_equal(a.entries, 2);
+	assert_string_equal(a.first, "h1");
+	ask_start(&a, ASK_DIR);
+	rig.backend.ops->readdir(rig.backend.self, dir.handle, 3, &a.req);
+	assert_int_equal(a.times, 1);
+	assert_int_equal(a.entries, 0);
+	rig.backend.ops->releasedir(rig.backend.self, dir.handle);
+	assert_int_equal(fake.starts, 0);
+	rig_stop();
+}
+
+static void a_cold_host_gets_one_connect(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake.hold_connects = true;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	start_getattrs(N, "h0/x");
+	FAKE_WAIT(fake.starts == 1);
+	assert_false(asks[0].done);
+	FAKE_LOCKED(fake.hold_connects = false);
+	all_end_with(N, 0);
+	assert_int_equal(asks[7].attr.size, 5);
+	assert_int_equal(fake.starts, 1);
+	rig_stop();
+}
+
+static void hosts_connect_side_by_side(void **state)
+{
+	char path[8];
+
+	(void)state;
+	rig_config(8);
+	rig.config.max_connecting = 3;
+	fake.hold_connects = true;
+	rig_start(MEMORY);
+	for (unsigned i = 0; i < 8; i++) {
+		(void)snprintf(path, sizeof path, "h%u/x", i);
+		ask_getattr(&asks[i], path);
+	}
+	FAKE_WAIT(fake.starts == 3);
+	wait_metric("scoutfs_hosts_pool_connecting 3\n");
+	assert_int_equal(fake.starts, 3);
+	for (unsigned i = 0; i < 3; i++) /* in the order of asking */
+		assert_int_equal(fake.started[i][1], '0' + i);
+	FAKE_LOCKED(fake.hold_connects = false);
+	all_end_with(8, -ENOENT);
+	assert_int_equal(fake.starts, 8);
+	rig_stop();
+}
+
+static void a_failed_connect_fails_all_who_wait(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	rig_config(1);
+	fake.hold_connects = true;
+	fake.connect_err = -ECONNREFUSED;
+	rig_start(MEMORY);
+	start_getattrs(N, "h0/x");
+	FAKE_WAIT(fake.starts == 1);
+	before = scout_now_ns();
+	FAKE_LOCKED(fake.hold_connects = false);
+	all_end_with(N, -ECONNREFUSED);
+
+	/* down: at once, without a connect */
+	start_getattrs(N, "h0/x");
+	all_end_with(N, -ECONNREFUSED);
+	if (scout_now_ns() - before < SCOUT_NS_PER_S / 2)
+		assert_int_equal(fake.starts, 1);
+	wait_metric("scoutfs_hosts_connects_total{result=\"ECONNREFUSED\"} 1\n");
+	rig_stop();
+}
+
+static void a_host_that_came_back_is_found(void **state)
+{
+	uint64_t until;
+	int err;
+
+	(void)state;
+	rig_config(1);
+	fake.connect_err = -EHOSTUNREACH;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), -EHOSTUNREACH);
+	FAKE_LOCKED(fake.connect_err = 0);
+	until = scout_now_ns() + 10 * SCOUT_NS_PER_S;
+	do { /* the back-off is a second */
+		const struct timespec pause = {.tv_nsec = 10000000};
+
+		nanosleep(&pause, NULL);
+		ask_getattr(&asks[0], "h0/x");
+		err = ask_wait(&asks[0]);
+	} while (err == -EHOSTUNREACH && scout_now_ns() < until);
+	assert_int_equal(err, 0);
+	rig_stop();
+}
+
+static void a_lost_session_is_replaced_unnoticed(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	FAKE_LOCKED(fake.hold_answers = true);
+	start_getattrs(N, "h0/x");
+	FAKE_LOCKED(fake.sessions[0]->kill = -ETIMEDOUT, fake.hold_answers = false);
+	all_end_with(N, 0);
+	assert_int_equal(fake.starts, 2);
+	rig_stop();
+}
+
+static void kill_each(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	(void)call;
+	if (s->number) /* the first one is well */
+		s->kill = -ECONNRESET;
+}
+
+static void attempts_end(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	FAKE_LOCKED(fake.before = kill_each, fake.hold_answers = true);
+	ask_getattr(&asks[0], "h0/x");
+	FAKE_LOCKED(fake.sessions[0]->kill = -ECONNRESET, fake.hold_answers = false);
+	/* a session that never answers anything counts as a failed connect */
+	assert_int_equal(ask_wait(&asks[0]), -ECONNRESET);
+	assert_int_equal(fake.starts, 2);
+	rig_stop();
+}
+
+static void the_reason_of_a_dead_host_is_given(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	FAKE_LOCKED(fake.hold_answers = true, fake.connect_err = -EHOSTUNREACH);
+	start_getattrs(N, "h0/x");
+	FAKE_LOCKED(fake.sessions[0]->kill = -ETIMEDOUT);
+	all_end_with(N, -EHOSTUNREACH);
+	rig_stop();
+}
+
+static void the_idle_host_makes_room(void **state)
+{
+	char *text;
+
+	(void)state;
+	rig_config(3);
+	rig.config.max_sessions = 2;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	ask_getattr(&asks[1], "h1/x");
+	assert_int_equal(ask_wait(&asks[1]), 0);
+	ask_getattr(&asks[0], "h0/x"); /* now h1 is the least recently used */
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	ask_getattr(&asks[2], "h2/x");
+	assert_int_equal(ask_wait(&asks[2]), 0);
+	assert_int_equal(fake.starts, 3);
+	assert_int_equal(fake.max_live, 2);
+	assert_null(fake.sessions[1]);
+	assert_non_null(fake.sessions[0]);
+	text = self_text(rig.backend.ops->metrics);
+	assert_non_null(strstr(text, "scoutfs_hosts_sessions_evicted_total 1\n"));
+	free(text);
+	rig_stop();
+}
+
+static void at_the_limit_requests_wait_in_order(void **state)
+{
+	char path[8];
+
+	(void)state;
+	rig_config(5);
+	rig.config.max_sessions = 1;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	FAKE_LOCKED(fake.hold_answers = true);
+	for (unsigned i = 0; i < 5; i++) {
+		(void)snprintf(path, sizeof path, "h%u/x", i);
+		ask_getattr(&asks[i], path);
+	}
+	FAKE_WAIT(fake.ups == 1);
+	assert_int_equal(fake.starts, 1);
+	FAKE_LOCKED(fake.hold_answers = false);
+	all_end_with(5, 0);
+	assert_int_equal(fake.max_live, 1);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(fake.started[i][1], '0' + i);
+	rig_stop();
+}
+
+static void an_open_file_keeps_its_session(void **state)
+{
+	struct ask file = {0};
+
+	(void)state;
+	rig_config(2);
+	rig.config.max_sessions = 1;
+	rig.hosts[1].connect_timeout_ns = rig.hosts[1].request_timeout_ns = SCOUT_NS_PER_S / 20;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	assert_int_equal(ask_open(&file, "h0/x"), 0);
+	ask_getattr(&asks[0], "h1/x");
+	assert_int_equal(ask_wait(&asks[0]), -ETIMEDOUT);
+	assert_int_equal(fake.starts, 1);
+	ask_getattr(&asks[0], "h1/x");
+	file_release(&file);
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	rig_stop();
+}
+
+static void idle_sessions_close(void **state)
+{
+	(void)state;
+	rig_config(1);
+	rig.hosts[0].idle_timeout_ns = SCOUT_NS_PER_S / 50;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	FAKE_WAIT(fake.joins == 1);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	assert_int_equal(fake.starts, 2);
+	rig_stop();
+}
+
+static void unwanted_requests_are_not_sent(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/x", 5, 1, 0);
+	rig.hosts[0].connect_timeout_ns = rig.hosts[0].request_timeout_ns = SCOUT_NS_PER_S / 20;
+	fake.hold_connects = true;
+	rig_start(MEMORY);
+	start_getattrs(2, "h0/x");
+	atomic_store(&asks[0].req.unwanted, true);
+	assert_true(ask_wait(&asks[0]) < 0);
+	assert_int_equal(ask_wait(&asks[1]), -ETIMEDOUT);
+	assert_int_equal(fake.count[SCOUT_SFTP_LSTAT], 0);
+	rig_stop();
+}
+
+static void a_busy_host_gets_another_session(void **state)
+{
+	static struct ask many[SCOUT_SFTP_REALPATH + 80];
+	const unsigned n = sizeof many / sizeof *many;
+
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	ask_getattr(&many[0], "h0/x");
+	assert_int_equal(ask_wait(&many[0]), 0);
+	FAKE_LOCKED(fake.hold_answers = true);
+	for (unsigned i = 0; i < n; i++) {
+		ask_getattr(&many[i], "h0/x");
+		if (i == 63)
+			assert_int_equal(fake.starts, 1);
+	}
+	FAKE_WAIT(fake.ups == 2);
+	FAKE_LOCKED(fake.hold_answers = false);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(ask_wait(&many[i]), 0);
+	rig_stop();
+}
+
+static void stop_completes_what_is_pending(void **state)
+{
+	(void)state;
+	rig_config(2);
+	fake_add_locked("/x", 5, 1, 0);
+	fake.hold_answers = true;
+	rig_start(MEMORY);
+	start_getattrs(5, "h0/x");
+	FAKE_WAIT(fake.ups == 1);
+	FAKE_LOCKED(fake.hold_connects = true);
+	for (unsigned i = 5; i < 10; i++)
+		ask_getattr(&asks[i], "h1/x");
+	rig.backend.ops->stop(rig.backend.self);
+	all_end_with(10, -ESHUTDOWN);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), -ESHUTDOWN);
+	rig_stop();
+}
+
+static void links_are_contained(void **state)
+{
+	struct ask a = {0};
+	struct fake_node *n;
+
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/d/l", 20, 1, 0);
+	n = fake_find_locked("/d/l");
+	n->mode = S_IFLNK | 0777;
+	(void)snprintf((char *)n->data, n->size, "%s", "/etc/passwd");
+	rig_start(MEMORY);
+	ask_start(&a, ASK_LINK);
+	rig.backend.ops->readlink(rig.backend.self, "h0/d/l", &a.req);
+	assert_int_equal(ask_wait(&a), 0);
+	assert_string_equal(a.target, "../etc/passwd");
+	rig_stop();
+}
+
+static void status_says_why(void **state)
+{
+	struct scout_text text = {0};
+	char *status;
+
+	(void)state;
+	rig_config(2);
+	fake.connect_err = -ENOKEY;
+	rig_start(MEMORY);
+	ask_getattr(&asks[0], "h1/x");
+	assert_int_equal(ask_wait(&asks[0]), -ENOKEY);
+	status = self_text(rig.backend.ops->status);
+	assert_non_null(strstr(status, "h0 "));
+	assert_non_null(strstr(status, "idle"));
+	assert_non_null(strstr(status, "as the test said (ENOKEY)"));
+	assert_non_null(strstr(status, "next try in"));
+	free(status);
+	assert_int_equal(rig.backend.ops->detail(rig.backend.self, "h1", &text), 0);
+	assert_non_null(strstr(text.str, "state: down\n"));
+	scout_text_free(&text);
+	assert_int_equal(rig.backend.ops->detail(rig.backend.self, "h", &text), -ENOENT);
+	rig.backend.ops->detail_list(rig.backend.self, &text);
+	assert_string_equal(text.str, "h0\nh1\n");
+	scout_text_free(&text);
+	rig_stop();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_root_needs_no_connection),
+	    cmocka_unit_test(a_cold_host_gets_one_connect),
+	    cmocka_unit_test(hosts_connect_side_by_side),
+	    cmocka_unit_test(a_failed_connect_fails_all_who_wait),
+	    cmocka_unit_test(a_host_that_came_back_is_found),
+	    cmocka_unit_test(a_lost_session_is_replaced_unnoticed),
+	    cmocka_unit_test(attempts_end),
+	    cmocka_unit_test(the_reason_of_a_dead_host_is_given),
+	    cmocka_unit_test(the_idle_host_makes_room),
+	    cmocka_unit_test(at_the_limit_requests_wait_in_order),
+	    cmocka_unit_test(an_open_file_keeps_its_session),
+	    cmocka_unit_test(idle_sessions_close),
+	    cmocka_unit_test(unwanted_requests_are_not_sent),
+	    cmocka_unit_test(a_busy_host_gets_another_session),
+	    cmocka_unit_test(stop_completes_what_is_pending),
+	    cmocka_unit_test(links_are_contained),
+	    cmocka_unit_test(status_says_why),
+	};
+
+	return cmocka_run_group_tests_name("hosts/pool", tests, NULL, NULL);
+}
