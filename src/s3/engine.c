@@ -79,7 +79,9 @@ int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret
 	TAILQ_INIT(&s3->queue);
 	TAILQ_INIT(&s3->running);
 	TAILQ_INIT(&s3->pausing);
-	err = make_multi(s3);
+	err = scout_s3_sockets_init(&s3->context.sockets, config->max_connections);
+	if (!err)
+		err = make_multi(s3);
 	if (!err)
 		err = scout_s3_credentials_load(config, &s3->context.credentials);
 	if (!err)
@@ -118,6 +120,7 @@ void scout_s3_free(struct scout_s3 *s3)
 	free(s3->idle);
 	if (s3->multi)
 		curl_multi_cleanup(s3->multi);
+	scout_s3_sockets_destroy(&s3->context.sockets);
 	scout_s3_credentials_free(&s3->context.credentials);
 	scout_mutex_destroy(&s3->lock);
 	curl_global_cleanup();
@@ -163,7 +166,7 @@ void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret)
 	ret->bytes_in = scout_counted(&s3->context.bytes_in);
 	ret->active = s3->active;
 	ret->queued = s3->queued;
-	ret->connections = s3->context.connections;
+	ret->connections = scout_s3_sockets_count(&s3->context.sockets);
 	ret->max_connections = s3->context.config->max_connections;
 	ret->credentials = s3->context.credentials.source;
 	scout_lock(&s3->lock);

@@ -124,6 +124,17 @@ static void start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
 		s3->next_check_ns = deadline_ns;
 }
 
+/* Sign by the server's clock from now on. */
+static void follow_clock(struct scout_s3 *s3, time_t server_date)
+{
+	int64_t offset_s = (int64_t)server_date - (int64_t)(scout_wall_ns() / SCOUT_NS_PER_S);
+
+	if (llabs((long long)(offset_s - s3->context.clock_offset_s)) > 1)
+		scout_warn("s3: the server's clock is %lld s before ours; signing by its clock",
+			   (long long)offset_s);
+	s3->context.clock_offset_s = offset_s;
+}
+
 /* After an attempt that may be followed by another one, or not. */
 static void settle(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scout_s3_verdict *v)
 {
@@ -132,10 +143,7 @@ static void settle(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scou
 	if (v->err == -EACCES && !t->skew_tried &&
 	    scout_s3_is_skewed(&t->response, t->call->op, t->signed_at)) {
 		t->skew_tried = true;
-		s3->context.clock_offset_s =
-		    (int64_t)t->response.date - (int64_t)(scout_wall_ns() / SCOUT_NS_PER_S);
-		scout_warn("s3: our clock and the server's differ by %lld s; signing by its clock",
-			   (long long)s3->context.clock_offset_s);
+		follow_clock(s3, t->response.date);
 		pause_until(s3, t, 0);
 		return;
 	}

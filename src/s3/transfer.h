@@ -10,6 +10,7 @@
 
 #include "s3/credentials.h"
 #include "s3/response.h"
+#include "s3/sockets.h"
 #include "s3/verdict.h"
 #include "scoutfs/metrics.h"
 #include "scoutfs/s3.h"
@@ -21,7 +22,7 @@ struct scout_s3_context {
 	struct scout_s3_credentials credentials;  /* immutable after start */
 	int64_t clock_offset_s; /* engine thread only: the server's clock less ours */
 	scout_counter bytes_in;
-	_Atomic unsigned connections;
+	struct scout_s3_sockets sockets;
 };
 
 struct scout_s3_transfer {

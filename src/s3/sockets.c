@@ -1,0 +1,84 @@
+/* Counting connections; see sockets.h. libcurl 7.88 closes a socket that was given up while it
+ * connected without telling its owner, so a socket counts only while its number still stands for the
+ * inode that was opened. */
+#include "s3/sockets.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int scout_s3_sockets_init(struct scout_s3_sockets *s, size_t max_connections)
+{
+	/* Two while one connects over IPv6 and IPv4 at once. */
+	s->size = 2 * max_connections;
+	s->used = 0;
+	s->open = calloc(s->size, sizeof(s->open[0]));
+	scout_mutex_init(&s->lock, SCOUT_LOCK_LEAF);
+	return s->open ? 0 : -ENOMEM;
+}
+
+void scout_s3_sockets_destroy(struct scout_s3_sockets *s)
+{
+	scout_mutex_destroy(&s->lock);
+	free(s->open);
+}
+
+static bool is_open(const struct scout_s3_socket *socket)
+{
+	struct stat st;
+
+	return fstat(socket->fd, &st) == 0 && st.st_ino == socket->inode;
+}
+
+static void forget_closed_locked(struct scout_s3_sockets *s)
+{
+	for (size_t i = 0; i < s->used;) {
+		if (is_open(&s->open[i]))
+			i++;
+		else
+			s->open[i] = s->open[--s->used];
+	}
+}
+
+int scout_s3_socket_open(struct scout_s3_sockets *s, int family, int type, int protocol)
+{
+	int fd = socket(family, type | SOCK_CLOEXEC, protocol);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fd;
+	scout_lock(&s->lock);
+	if (s->used == s->size)
+		forget_closed_locked(s);
+	if (s->used < s->size)
+		s->open[s->used++] = (struct scout_s3_socket){fd, st.st_ino};
+	scout_unlock(&s->lock);
+	return fd;
+}
+
+int scout_s3_socket_close(struct scout_s3_sockets *s, int fd)
+{
+	scout_lock(&s->lock);
+	for (size_t i = 0; i < s->used; i++) {
+		if (s->open[i].fd == fd) {
+			s->open[i] = s->open[--s->used];
+			break;
+		}
+	}
+	scout_unlock(&s->lock);
+	return close(fd);
+}
+
+unsigned scout_s3_sockets_count(struct scout_s3_sockets *s)
+{
+	unsigned count;
+
+	scout_lock(&s->lock);
+	forget_closed_locked(s);
+	count = (unsigned)s->used;
+	scout_unlock(&s->lock);
+	return count;
+}
