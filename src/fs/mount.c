@@ -12,24 +12,42 @@
 
 #define READ_AHEAD_KB "1024"
 
+/* The absolute path of a directory, which the caller frees. */
+static int find_mountpoint(const char *path, char **ret)
+{
+	char *found = realpath(path, NULL);
+	struct stat st;
+	int err = 0;
+
+	if (!found || stat(found, &st) < 0)
+		err = -errno;
+	else if (!S_ISDIR(st.st_mode))
+		err = -ENOTDIR;
+	if (err)
+		free(found);
+	else
+		*ret = found;
+	return err;
+}
+
 int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics *metrics,
 		   struct scout_fs **ret)
 {
 	struct scout_fs *fs = calloc(1, sizeof(*fs));
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	int err = -ENOMEM;
+	int err;
 
 	if (!fs)
 		return -ENOMEM;
 	fs->options = *options;
 	fs->metrics = metrics;
 	clock_gettime(CLOCK_REALTIME, &fs->start);
-	fs->mountpoint = realpath(options->mountpoint, NULL);
-	if (!fs->mountpoint) {
-		err = -errno;
-		fprintf(stderr, "scoutfs: %s: %s\n", options->mountpoint, strerror(errno));
+	err = find_mountpoint(options->mountpoint, &fs->mountpoint);
+	if (err) {
+		fprintf(stderr, "scoutfs: %s: %s\n", options->mountpoint, strerror(-err));
 		goto out;
 	}
+	err = -ENOMEM;
 	if (scout_inodes_new(&fs->root) || scout_fhs_new(&fs->fhs))
 		goto out;
 	if (fuse_opt_add_arg(&args, "scoutfs"))
