@@ -120,7 +120,7 @@ static void getattr_done(struct scout_rpc *rpc, int err)
 	if (!err)
 		scout_attr_map(&rpc->call.attrs, &res.attr);
 	else
-		scout_rpc_log(rpc, "getattr", err);
+		scout_rpc_log(rpc, "getattr", a->remote, err);
 	scout_req_done(a->req, err, err && err != -ENOENT ? NULL : &res);
 	ask_free(a);
 }
@@ -159,7 +159,7 @@ static void readlink_done(struct scout_rpc *rpc, int err)
 
 	if (!err)
 		err = link_result(a, &target);
-	scout_rpc_log(rpc, "readlink", err);
+	scout_rpc_log(rpc, "readlink", a->remote, err);
 	res.target = target.str;
 	scout_req_done(a->req, err, err ? NULL : &res);
 	scout_text_free(&target);

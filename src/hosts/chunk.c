@@ -187,13 +187,6 @@ static void batch_finish(struct scout_batch *b)
 	scout_file_unref(f);
 }
 
-/* One of the batch's calls is over, under file->lock; true when it was the last. */
-static bool call_over_locked(struct scout_batch *b, int err)
-{
-	b->lost |= err == -ECONNRESET;
-	return --b->calls == 0;
-}
-
 /* What to do when all calls are over: try again, prove, or finish. */
 static void batch_next(struct scout_batch *b)
 {
@@ -220,30 +213,40 @@ static void batch_next(struct scout_batch *b)
 	}
 }
 
+/* Once this one was the last of its batch's calls, the batch goes on; after any other, it may be gone. */
+static void call_over(struct scout_batch *b, int err)
+{
+	struct scout_file *f = b->file;
+	bool over;
+
+	scout_lock(&f->lock);
+	b->lost |= err == -ECONNRESET;
+	over = --b->calls == 0;
+	scout_unlock(&f->lock);
+	if (over)
+		batch_next(b);
+}
+
 static void checked(struct scout_rpc *rpc, int err)
 {
 	struct scout_batch *b = SCOUT_CONTAINER(rpc, struct scout_batch, check);
 	struct scout_file *f = b->file;
-	bool over, stale = false;
 
 	scout_lock(&f->lock);
 	if (!err) {
-		int was = f->dead;
+		bool known = f->dead != 0;
 
 		b->err = scout_file_note_locked(f, &rpc->call.attrs);
-		stale = b->err && !was;
 		/* A server that answers out of order has to be asked again. */
 		b->proven = b->reads == 0;
+		err = known ? 0 : b->err;
 	} else if (err != -ECONNRESET) {
 		b->err = err;
 	}
-	over = call_over_locked(b, err);
 	scout_unlock(&f->lock);
-	rpc->call.path = f->path;
-	if (stale || (err && err != -ECONNRESET))
-		scout_rpc_log(rpc, "read", stale ? -ESTALE : err);
-	if (over)
-		batch_next(b);
+	if (err != -ECONNRESET)
+		scout_rpc_log(rpc, "read", f->path, err);
+	call_over(b, err);
 }
 
 /* Takes the bytes of one answer, under file->lock; true: there is more to ask for. */
@@ -265,7 +268,7 @@ static void read_answered(struct scout_rpc *rpc, int err)
 	struct scout_part *p = SCOUT_CONTAINER(rpc, struct scout_part, rpc);
 	struct scout_batch *b = p->batch;
 	struct scout_file *f = b->file;
-	bool more = false, over = false, log = false;
+	bool more = false, log = false;
 
 	scout_lock(&f->lock);
 	if (!err) {
@@ -276,23 +279,18 @@ static void read_answered(struct scout_rpc *rpc, int err)
 		log = !b->logged;
 		b->logged = true;
 	}
-	if (!more) {
-		b->reads--;
-		over = call_over_locked(b, err);
-	}
+	b->reads -= !more;
 	scout_unlock(&f->lock);
 
-	if (log) {
-		rpc->call.path = f->path;
-		scout_rpc_log(rpc, "read", err);
-	}
+	if (log)
+		scout_rpc_log(rpc, "read", f->path, err);
 	if (more) {
 		rpc->call.offset = p->chunk->offset + p->at + p->got;
 		rpc->call.length = p->length - p->got;
 		rpc->call.dest = (char *)p->chunk->buf + p->at + p->got;
 		scout_rpc_send_on(b->handle->session, rpc);
-	} else if (over) {
-		batch_next(b);
+	} else {
+		call_over(b, err);
 	}
 }
 
@@ -328,20 +326,14 @@ static bool prepare_locked(struct scout_batch *b)
 static void send_calls(struct scout_batch *b, bool prove)
 {
 	struct scout_session *s = b->handle->session;
-	struct scout_file *f = b->file;
 	struct scout_chunk *c;
-	bool over;
 
 	TAILQ_FOREACH (c, &b->chunks, batch)
 		for (unsigned i = 0; i < c->nparts; i++)
 			scout_rpc_send_on(s, &c->parts[i].rpc);
 	if (prove)
 		scout_rpc_send_on(s, &b->check);
-	scout_lock(&f->lock);
-	over = call_over_locked(b, 0);
-	scout_unlock(&f->lock);
-	if (over)
-		batch_next(b);
+	call_over(b, 0);
 }
 
 void scout_batch_send(struct scout_batch *b)

@@ -276,7 +276,7 @@ static void opened(struct scout_rpc *rpc, int err)
 		listing_unref(l);
 		return;
 	}
-	scout_rpc_log(rpc, "opendir", err);
+	scout_rpc_log(rpc, "opendir", d->path, err);
 	if ((err == -ENOENT || err == -EIO) && rpc->session) {
 		l->look.call.op = SCOUT_SFTP_LSTAT;
 		l->look.call.path = d->path;
@@ -383,8 +383,7 @@ static void answered(struct scout_rpc *rpc, int err)
 		take_served_locked(l, &served);
 	scout_unlock(&d->lock);
 
-	rpc->call.path = d->path;
-	scout_rpc_log(rpc, "readdir", failed);
+	scout_rpc_log(rpc, "readdir", d->path, failed);
 	free(c);
 	answer_all(l, &served);
 	if (fresh) {

@@ -113,7 +113,7 @@ static void opening_done(struct opening *o)
 	if (!o->open_err)
 		scout_handle_opened(o->handle, &o->open);
 	if (err) {
-		scout_rpc_log(o->open_err ? &o->open : &o->look, "open", err);
+		scout_rpc_log(o->open_err ? &o->open : &o->look, "open", f->path, err);
 		scout_handle_unref(o->handle);
 		file_free(f);
 		scout_req_done(o->req, err, NULL);
@@ -293,8 +293,7 @@ static void reopened_stat(struct scout_rpc *rpc, int err)
 	/* Lost again so soon: whoever still wants bytes asks once more. */
 	if (err == -ECONNRESET)
 		err = -EIO;
-	rpc->call.path = f->path;
-	scout_rpc_log(rpc, "open again", err);
+	scout_rpc_log(rpc, "open again", f->path, err);
 	reopen_over(r, err);
 }
 
@@ -303,7 +302,7 @@ static void reopened(struct scout_rpc *rpc, int err)
 	struct scout_reopen *r = SCOUT_CONTAINER(rpc, struct scout_reopen, open);
 
 	if (err) {
-		scout_rpc_log(rpc, "open again", err);
+		scout_rpc_log(rpc, "open again", rpc->call.path, err);
 		reopen_over(r, err == -ENOENT ? -ESTALE : err);
 		return;
 	}
@@ -382,8 +381,7 @@ static void check_over(struct check *c)
 	f->checking = false;
 	scout_reader_take_unproven_locked(f, &unproven);
 	scout_unlock(&f->lock);
-	c->path.rpc.call.path = f->path;
-	scout_rpc_log(&c->path.rpc, "read", err);
+	scout_rpc_log(&c->path.rpc, "read", f->path, err);
 	scout_handle_unref(c->handle);
 	free(c);
 	scout_reader_proven(&unproven, err);

@@ -211,7 +211,7 @@ void scout_rpc_fail_all(struct scout_rpc_list *list, int err)
 	}
 }
 
-void scout_rpc_log(const struct scout_rpc *rpc, const char *what, int err)
+void scout_rpc_log(const struct scout_rpc *rpc, const char *what, const char *path, int err)
 {
 	char name[512];
 
@@ -219,6 +219,6 @@ void scout_rpc_log(const struct scout_rpc *rpc, const char *what, int err)
 	if (!err || err == -ENOENT || err == -EINTR || err == -ESHUTDOWN || !rpc->session)
 		return;
 	scout_warn("%s: %s %s: %s (%s)", rpc->host->config->name, what,
-		   scout_format_name(name, sizeof name, rpc->call.path ? rpc->call.path : ""),
-		   strerrordesc_np(-err), strerrorname_np(-err));
+		   scout_format_name(name, sizeof name, path), strerrordesc_np(-err),
+		   strerrorname_np(-err));
 }

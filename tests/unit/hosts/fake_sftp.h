@@ -307,6 +307,7 @@ static inline void *fake_session(void *arg)
 	if (!err) {
 		s->up = true;
 		fake.ups++;
+		pthread_cond_broadcast(&fake.changed);
 		pthread_mutex_unlock(&fake.lock);
 		s->events->up(s->arg, &limits, 1000000);
 		pthread_mutex_lock(&fake.lock);
