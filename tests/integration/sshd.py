@@ -78,7 +78,8 @@ Subsystem sftp {sftp}
         sshd = tool("sshd")  # re-executes itself, hence absolute paths everywhere
         run(*self.runner, sshd, "-t", "-f", path)
         self.process = subprocess.Popen([*self.runner, sshd, "-D", "-f", path, "-E", self.log],
-                                        stdin=subprocess.DEVNULL, start_new_session=True)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL, start_new_session=True)
         wait_for(lambda: "Server listening" in self.read_log()[before:]
                  or self.process.poll() is not None, 10, self.name)
         if self.process.poll() is not None:

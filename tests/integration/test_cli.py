@@ -148,18 +148,6 @@ def test_where_the_config_is_looked_for(scoutfs, ini, folder):
     assert "from-xdg" in done.stdout and "from-home" not in done.stdout
 
 
-@pytest.mark.parametrize("what", ["missing", "a file"])
-def test_a_mount_that_fails_says_so(scoutfs, ini, folder, what):
-    point = os.path.join(folder, "point")
-    if what == "a file":
-        write(point, b"")
-    for args in ([], ["-f"]):
-        done = scoutfs(ini("[hosts]\nssh_config =\n"), point, *args)
-        assert done.returncode == 1, done
-        assert "point" in done.stderr
-    assert not mounted(point)
-
-
 class Daemon:
     """One that went to the background: known by its mount point on its command line."""
 
@@ -215,28 +203,47 @@ def test_returns_once_mounted_and_ends_cleanly(scoutfs, ini, folder, background,
     assert b"unmounted" in read(log)
 
 
+@pytest.mark.parametrize("what", ["missing", "a file"])
+def test_a_mount_that_fails_says_so(scoutfs, ini, background, what):
+    point = background.point
+    os.rmdir(point)
+    if what == "a file":
+        write(point, b"")
+    for args in ([], ["-f"]):
+        done = scoutfs(ini("[hosts]\nssh_config =\n"), point, *args)
+        assert done.returncode == 1, done
+        assert point in done.stderr
+        assert background.gone()
+
+
+# mount(8) looks for programs in the usual places only: here is one, for this script alone
+MOUNT_T = """
+set -e
+mount --bind "$1" /usr/local/bin
+mount -t fuse.scoutfs "$2" "$3" -o ro,_netdev,x-systemd.automount,hosts.max_sessions=5
+grep " $3 " /proc/self/mounts
+ls "$3/hosts"
+umount "$3"
+"""
+
+
 def test_mount_t_fuse_scoutfs(ini, folder, background):
     if os.geteuid() != 0:
         pytest.skip("mount(8) is root's")
-    env = clean_env(folder, **sanitizer_env(folder))
-    words = command()
     bin_folder = os.path.join(folder, "bin")
-    os.mkdir(bin_folder)
-    program = write(os.path.join(bin_folder, "scoutfs"),
-                    ("#!/bin/sh\nexec " + " ".join(f"'{w}'" for w in words) + ' "$@"\n').encode())
+    settings = [f"{name}={value}" for name, value in sanitizer_env(folder).items()]
+    words = " ".join(f"'{word}'" for word in ["env", *settings, *command()])
+    program = write(os.path.join(bin_folder, "scoutfs"), f'#!/bin/sh\nexec {words} "$@"\n'.encode())
     os.chmod(program, 0o755)
-    env["PATH"] = bin_folder + ":" + env["PATH"]
     path = ini("[hosts]\nssh_config =\n[host web1]\n")
-    done = subprocess.run(
-        [tool("mount"), "-t", "fuse.scoutfs", path, background.point,
-         "-o", "ro,_netdev,x-systemd.automount,hosts.max_sessions=5"],
-        env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([tool("unshare"), "-m", "sh", "-c", MOUNT_T, "sh", bin_folder, path,
+                           background.point], capture_output=True, text=True, timeout=60,
+                          check=False)
     assert done.returncode == 0, done.stderr
-    with open("/proc/self/mounts", encoding="utf-8") as f:
-        line = next(line.split() for line in f if line.split()[1] == background.point)
-    assert line[2] == "fuse.scoutfs" and "ro" in line[3].split(",") and line[0] == path
-    assert os.listdir(os.path.join(background.point, "hosts")) == ["web1"]
-    subprocess.run([tool("umount"), background.point], check=True, timeout=20)
+    source, point, kind, options = done.stdout.split()[:4]
+    assert (source, point, kind) == (path, background.point, "fuse.scoutfs")
+    assert "ro" in options.split(",")
+    assert done.stdout.splitlines()[1:] == ["web1"]
     wait_for(background.gone, 20, "its end")
 
 

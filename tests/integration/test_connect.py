@@ -65,6 +65,7 @@ def test_idle_sessions_close_and_come_back(sshd, mount):
     write(os.path.join(web1.files, "f"), content(200))
     assert read(m.host("web1", "f")) == content(200)
     assert web1.logins() == 2
+    assert m.metric("scoutfs_hosts_sessions_idle_closed_total") == 1
 
 
 def test_a_session_with_an_open_file_stays(sshd, mount):
@@ -88,7 +89,9 @@ def test_max_sessions_evicts_idle_ones(sshd, mount):
         for number in range(4):
             assert os.listdir(m.host(f"h{number}")) == ["f"]
             assert read(m.host(f"h{number}", "f")) == content(100, number)
+        assert m.metric("scoutfs_hosts_pool_sessions") <= 2
         wait_for(lambda: sum(bool(host.sessions()) for host in hosts) <= 2, 10, "two sessions")
+    assert m.metric("scoutfs_hosts_sessions_evicted_total") >= 4
 
 
 @pytest.mark.concurrency

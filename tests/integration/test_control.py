@@ -34,7 +34,7 @@ def test_status_tells_a_person(sshd, web1, mount):
     assert re.search(r"\bgone\b.*\bdown\b", after)
     assert re.search(r"refused", after), "the last error, in words"
     assert re.search(r"(next|again|retry)", after), "when it is tried next"
-    assert "256" in after, "memory's bound"
+    assert re.search(r"buffers: .* of 268\.4 MB", after), "memory's bound, 256M"
 
 
 @pytest.mark.basic
@@ -46,7 +46,7 @@ def test_metrics_are_prometheus_text(sshd, web1, rgw, bucket, mount):
     error(os.stat, m.host("web1", "missing"))
     text = read(m.path(".scoutfs", "metrics")).decode()
 
-    sample = re.compile(r'[a-z_]+(\{[a-z_]+="(\\.|[^"\\\n])*"(,[a-z_]+="(\\.|[^"\\\n])*")*\})? '
+    sample = re.compile(r'[a-z0-9_]+(\{[a-z_]+="(\\.|[^"\\\n])*"(,[a-z_]+="(\\.|[^"\\\n])*")*\})? '
                         r"[-+0-9.eEInf]+")
     kinds, seen = {}, set()
     for line in text.splitlines():
@@ -103,22 +103,18 @@ def test_told_while_nothing_answers(sshd, web1, mount, rgw, proxy):
     assert hole.total == 0
 
 
-def test_a_touched_host_is_tried_again_at_once(sshd, mount):
-    """Who has mended a host need not wait for the end of the back-off."""
-    web1 = sshd("web1", run=False)
-    write(os.path.join(web1.files, "f"), b"back")
-    m = mount(sshd.ini(web1, connect_timeout="2s"))
-    for _ in range(4):
-        error(os.listdir, m.host("web1"))
-    web1.start()
-    read(m.path(".scoutfs", "hosts", "web1"))
-    status = m.status()
-    assert "web1" in status
-
-
 def test_counts_connects(sshd, web1, mount):
-    m = mount(sshd.ini(web1))
-    assert m.metric("scoutfs_connects_total", result="ok") == 0
+    gone = f"[host gone]\nhostname = 127.0.0.1\nport = {free_port()}\n"
+    m = mount(sshd.ini(web1), gone)
+    assert m.metric("scoutfs_hosts_connects_total") == 0
     read(m.host("web1", "f"))
-    assert m.metric("scoutfs_connects_total", result="ok") == 1
-    assert m.metric("scoutfs_sessions") == 1
+    assert m.metric("scoutfs_hosts_connects_total") == 1
+    assert m.metric("scoutfs_hosts_connect_seconds_count") == 1
+    assert m.metric("scoutfs_hosts_sessions", host="web1", state="up") == 1
+    assert m.metric("scoutfs_hosts_pool_sessions") == 1
+    error(os.listdir, m.host("gone"))
+    assert m.metric("scoutfs_hosts_connects_total", result="ECONNREFUSED") == 1
+    assert m.metric("scoutfs_hosts_connect_seconds_count") == 1, "of those that succeeded"
+    assert m.metric("scoutfs_hosts_pool_hits_total") >= 1
+    assert m.metric("scoutfs_hosts_pool_misses_total") >= 1
+    assert m.metric("scoutfs_hosts_bytes_read_total") >= 100_000

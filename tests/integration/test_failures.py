@@ -72,7 +72,7 @@ def test_64_readers_of_a_stopped_host(sshd, web1, rgw, bucket, mount):
         _, during = timed(others, 10)
         assert during < 10 * before + 2 * SLOWER, (during, before)
 
-        blocked = python(BLOCKED, m.host("web1", "f0", "x"))
+        blocked = python(BLOCKED, m.host("web1", "missing"))
         assert blocked.stdout.readline() == "asking\n"
         time.sleep(0.2)  # either moment is fine for the signal; within the call it says more
         blocked.send_signal(signal.SIGINT)
@@ -286,6 +286,18 @@ class TestReplaced:
         word, got = self.pieces(m.host("web1", "large"), lambda: os.truncate(path, 5 * MIB))
         assert got == old[:len(got)] and len(got) <= 40 * MIB
         assert word == os.strerror(116) or len(got) == 5 * MIB, (word, len(got))
+
+    def test_growing_is_no_replacement(self, sshd, mount):
+        """A log that is appended to: its reader goes on, as tail -f does."""
+        web1 = sshd("web1")
+        path = write(os.path.join(web1.files, "log"), b"first\n")
+        m = mount(sshd.ini(web1, attr_timeout="0"))
+        with open(m.host("web1", "log"), "rb", buffering=0) as f:
+            assert f.read() == b"first\n"
+            with open(path, "ab") as log:
+                log.write(b"second\n")
+            wait_for(lambda: os.fstat(f.fileno()).st_size == 13, 10, "the new size")
+            assert f.read() == b"second\n"
 
     def test_a_new_open_sees_the_new_file(self, sshd, mount):
         """The kernel's pages of the old one are not mixed in."""

@@ -58,7 +58,7 @@ def test_endpoint_down(mount, rgw):
     m = mount(NO_HOSTS, rgw.ini("any", free_port()))
     word, seconds = timed(error, os.listdir, m.model())
     assert word == "ECONNREFUSED" and seconds < 15 * SLOWER
-    assert os.listdir(m.path("hosts")) == []
+    assert os.listdir(m.point) == ["models", ".scoutfs"]
 
 
 def test_silent_endpoint(mount, rgw, proxy):
@@ -77,7 +77,7 @@ def test_frozen_gateway(rgw, bucket, model, mount):
     try:
         readers = Background(lambda: read(m.model("a", "v1", "model.zip")) for _ in range(20))
         wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 1, 20, "blocked readers")
-        assert os.listdir(m.path("hosts")) == []
+        assert os.listdir(m.point) == ["models", ".scoutfs"]
         assert readers.running() == 20
     finally:
         rgw.thaw()
@@ -124,14 +124,13 @@ def test_attempts_end(rgw, bucket, model, mount, http_proxy):
 
 
 def test_what_cannot_succeed_is_not_retried(rgw, bucket, model, mount, http_proxy):
-    s3 = http_proxy(rgw.port, fault=First(10**6, status=403))
+    s3 = http_proxy(rgw.port, fault=First(10**6, lambda r: r.method == "GET" and r.range, status=403))
     m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
     os.listdir(m.model("a", "v1"))
     assert error(read, m.model("a", "v1", "model.zip")) == "EACCES"
-    seen = {}
-    for request in s3.gets("model.zip"):
-        seen[request.range] = seen.get(request.range, 0) + 1
-    assert max(seen.values()) == 1, s3.requests
+    # the kernel may ask again for what its read-ahead did not get: the engine does not
+    assert m.metric("scoutfs_s3_retries_total") == 0
+    assert s3.gets("model.zip")
 
 
 def test_nonsense_for_an_answer(rgw, bucket, model, mount, http_proxy):
@@ -172,7 +171,10 @@ def test_overwritten_under_a_reader(rgw, bucket, mount, kept):
     assert word == os.strerror(116) or len(got) == len(old)
     if kept == "fetched anew":
         assert word == os.strerror(116)
-    wait_for(lambda: sha256(read(m.model("a", "v1", "model.zip"))) == sha256(new), 20, "the new one")
+        assert sha256(read(m.model("a", "v1", "model.zip"))) == sha256(new), "whoever opens it then"
+    else:
+        wait_for(lambda: sha256(read(m.model("a", "v1", "model.zip"))) == sha256(new), 20,
+                 "the new one, once its listing is old")
 
 
 def test_deleted_under_a_reader(rgw, bucket, mount):

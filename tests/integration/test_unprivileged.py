@@ -28,8 +28,9 @@ exec "$@"
 @pytest.mark.seconds(300)
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(os.geteuid() != 0, reason="this whole run has no rights already")
-def test_basic_tests_as_nobody(folder):
-    nobody = pwd.getpwnam("nobody")
+def test_basic_tests_without_rights(folder):
+    # not nobody, whom systemd tells sshd to be locked
+    user = pwd.getpwnam("daemon")
     # the checkout may lie where others cannot go
     bare = os.path.join(folder, "bare")
     shutil.copytree(HERE, os.path.join(bare, "tests", "integration"))
@@ -40,13 +41,13 @@ def test_basic_tests_as_nobody(folder):
     home, device = os.path.join(folder, "home"), os.path.join(folder, "device")
     for path in (home, device):
         os.mkdir(path)
-    os.chown(home, nobody.pw_uid, nobody.pw_gid)
-    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": home, "USER": "nobody",
-           "LOGNAME": "nobody", "TMPDIR": home, "SCOUTFS_BIN": os.path.join(bare, "scoutfs"),
+    os.chown(home, user.pw_uid, user.pw_gid)
+    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": home, "USER": "daemon",
+           "LOGNAME": "daemon", "TMPDIR": home, "SCOUTFS_BIN": os.path.join(bare, "scoutfs"),
            "SCOUTFS_SAN": SAN, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [tool("unshare"), "-m", "sh", "-c", OPEN_FUSE, "sh", device,
-         tool("setpriv"), f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups",
+         tool("setpriv"), f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
          sys.executable, "-m", "pytest", "-q", "--tb=short", "-m", "basic",
          "-c", "tests/integration/pytest.ini", "tests/integration"],
         cwd=bare, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -411,7 +411,7 @@ static void stop_with_waiters(void **state)
 	a[0] = ask_opendir(&t, "");
 	a[1] = ask_getattr(&t, "x");
 	a[2] = ask_open(&t, "x");
-	t.backend.ops->stop(t.backend.self);
+	mount_stop(&t);
 	for (int i = 0; i < 3; i++)
 		expect(a[i], -ESHUTDOWN);
 	expect(ask_getattr(&t, "y"), -ESHUTDOWN);

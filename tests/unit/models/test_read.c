@@ -156,22 +156,23 @@ static void large_objects_are_read_ahead(void **state)
 	struct asked *f, *a;
 
 	(void)state;
-	mount_up(&t, "", 256 * MIB);
-	fake_put("m", 300 * MIB);
+	mount_up(&t, "", 64 * MIB);
+	t.config.models.part_size = 2 * MIB;
+	fake_put("m", 75 * MIB);
 	f = must_open(&t, "m");
 	a = ask_read(&t, f, 0, MIB);
 	assert_int_equal(fake_queued(), 5); /* the part, and four ahead */
 	fake_answer_all();
 	expect_bytes(a, "m", 0, 0, MIB);
-	for (uint64_t at = MIB; at < 300 * MIB; at += MIB) {
+	for (uint64_t at = MIB; at < 75 * MIB; at += MIB) {
 		a = ask_read(&t, f, at, MIB);
 		fake_answer_all();
 		expect_bytes(a, "m", 0, at, MIB);
 	}
 	/* through half the memory: each byte once, few small fetches */
-	assert_int_equal(fake.bytes, 300 * MIB);
+	assert_int_equal(fake.bytes, 75 * MIB);
 	assert_in_range(fake.gets, 38, 60);
-	assert_true(atomic_load(&t.models->nblocks) <= 128 * MIB / SCOUT_BUF_BYTES);
+	assert_true(atomic_load(&t.models->nblocks) <= 32 * MIB / SCOUT_BUF_BYTES);
 	close_file(&t, f);
 	mount_down(&t);
 }
@@ -182,8 +183,9 @@ static void unwanted_fetches_are_given_up(void **state)
 	struct asked *f, *a;
 
 	(void)state;
-	mount_up(&t, "", 256 * MIB);
-	fake_put("m", 300 * MIB);
+	mount_up(&t, "", 64 * MIB);
+	t.config.models.part_size = 2 * MIB;
+	fake_put("m", 75 * MIB);
 	f = must_open(&t, "m");
 	a = ask_read(&t, f, 0, MIB);
 	assert_true(fake_answer_one());
@@ -191,7 +193,7 @@ static void unwanted_fetches_are_given_up(void **state)
 	close_file(&t, f);
 	fake_answer_all();
 	assert_int_equal(fake.gets, 5);
-	assert_true(fake.bytes <= 8 * MIB + 4 * 100000);
+	assert_true(fake.bytes <= 2 * MIB + 4 * 100000);
 	/* and are fetched again when they are wanted again */
 	f = must_open(&t, "m");
 	a = ask_read(&t, f, 20 * MIB, MIB);
@@ -208,16 +210,16 @@ static void evicted_blocks_come_again(void **state)
 
 	(void)state;
 	mount_up(&t, "", 4 * MIB); /* 16 buffers, 2 tickets */
-	fake_put("m", 30 * MIB);
+	fake_put("m", 12 * MIB);
 	f = must_open(&t, "m");
 	for (int round = 0; round < 2; round++) {
-		for (uint64_t at = 0; at < 30 * MIB; at += MIB) {
+		for (uint64_t at = 0; at < 12 * MIB; at += MIB) {
 			a = ask_read(&t, f, at, MIB);
 			fake_answer_all();
 			expect_bytes(a, "m", 0, at, MIB);
 		}
 	}
-	assert_true(fake.bytes >= 50 * MIB);
+	assert_true(fake.bytes >= 20 * MIB);
 	assert_true(scout_counted(&t.models->counters.block_evictions) > 0);
 	close_file(&t, f);
 	mount_down(&t);
@@ -378,7 +380,7 @@ static void stop_with_readers(void **state)
 	}
 	for (int i = 0; i < 40; i++)
 		a[i] = ask_read(&t, f[i], 0, MIB);
-	t.backend.ops->stop(t.backend.self);
+	mount_stop(&t);
 	for (int i = 0; i < 40; i++) {
 		expect(a[i], -ESHUTDOWN);
 		expect(ask_read(&t, f[i], 0, MIB), -ESHUTDOWN);
@@ -421,7 +423,7 @@ static void waits_for_buffers(void **state)
 		n++;
 	b = ask_read(&t, f, 3 * MIB, 300000);
 	assert_false(b->done);
-	t.backend.ops->stop(t.backend.self);
+	mount_stop(&t);
 	expect(b, -ESHUTDOWN);
 	while (n > 0)
 		scout_buf_put(other, bufs[--n]);
