@@ -64,7 +64,7 @@ static void one_fetch_for_many_readers(void **state)
 		uint64_t left = 24834009 - at, size = left < MIB ? left : MIB;
 
 		for (int i = 0; i < 100; i++)
-			a[i] = ask_read(&t, f[i], at, MIB);
+			a[i] = ask_read(&t, f[i], at, i == 0 ? MIB : 4096);
 		if (at == 0) {
 			/* all of it is on its way at once */
 			assert_int_equal(fake_queued(), 8);
@@ -72,7 +72,7 @@ static void one_fetch_for_many_readers(void **state)
 		}
 		fake_answer_all();
 		for (int i = 0; i < 100; i++)
-			expect_bytes(a[i], "tiny/model.zip", 0, at, size);
+			expect_bytes(a[i], "tiny/model.zip", 0, at, i == 0 ? size : 4096);
 	}
 	assert_int_equal(fake.bytes, 24834009);
 	assert_int_equal(fake.gets, 8);
