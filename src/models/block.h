@@ -65,8 +65,9 @@ int scout_object_open(struct scout_models *m, const char *path, const struct sco
 void scout_object_close(struct scout_models *m, struct scout_object *o);
 void scout_object_ref(struct scout_object *o);
 void scout_object_unref(struct scout_models *m, struct scout_object *o);
-/* S3 has another version: reads of this one fail from now on, opens make a new object. */
-void scout_object_change(struct scout_models *m, struct scout_object *o);
+/* S3 has another version, or none: reads of this one fail from now on, the next open asks S3. True:
+ * that is news. */
+bool scout_object_change(struct scout_models *m, struct scout_object *o);
 
 /* block.c: o->lock is held for _locked */
 void scout_block_init(struct scout_models *m);

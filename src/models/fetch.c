@@ -145,11 +145,9 @@ static void fetch_done(struct scout_s3_call *call, int err)
 	char name[256];
 
 	err = conclude(f, err);
-	if (err == -ESTALE) {
-		scout_object_change(m, o);
+	if (err == -ESTALE && scout_object_change(m, o))
 		scout_warn("models: '%s': changed while it was read",
 			   scout_format_name(name, sizeof(name), o->key));
-	}
 	atomic_fetch_sub(&m->fetches, 1);
 	if (err < 0) {
 		scout_lock(&o->lock);

@@ -128,12 +128,18 @@ void scout_object_unref(struct scout_models *m, struct scout_object *o)
 		object_free(o);
 }
 
-void scout_object_change(struct scout_models *m, struct scout_object *o)
+bool scout_object_change(struct scout_models *m, struct scout_object *o)
 {
+	bool news;
+
 	scout_lock(&m->objects_lock);
 	unlist_locked(m, o);
 	scout_lock(&o->lock);
+	news = !o->changed;
 	o->changed = true;
 	scout_unlock(&o->lock);
 	scout_unlock(&m->objects_lock);
+	if (news)
+		scout_question_drop(m, o->key + strlen(m->config->prefix));
+	return news;
 }

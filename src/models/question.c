@@ -73,6 +73,17 @@ void scout_question_forget(struct scout_models *m, uint64_t asked_ns)
 	scout_unlock(&m->question_lock);
 }
 
+void scout_question_drop(struct scout_models *m, const char *path)
+{
+	struct scout_answer *a;
+
+	scout_lock(&m->question_lock);
+	HASH_FIND_STR(m->answers, path, a);
+	if (a)
+		drop_answer_locked(m, a);
+	scout_unlock(&m->question_lock);
+}
+
 unsigned scout_question_count(struct scout_models *m)
 {
 	unsigned count;

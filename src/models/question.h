@@ -44,6 +44,9 @@ bool scout_question_known(struct scout_models *m, const char *path, uint64_t sin
 /* Drops the answers that a listing begun at asked_ns has overtaken. */
 void scout_question_forget(struct scout_models *m, uint64_t asked_ns);
 
+/* What was answered about path is known to be wrong. */
+void scout_question_drop(struct scout_models *m, const char *path);
+
 /* How many answers are kept. */
 unsigned scout_question_count(struct scout_models *m);
 

@@ -467,7 +467,7 @@ static void proved(struct scout_asker *a, int err, const struct scout_answer *an
 
 	if (err == 0 && (answer->kind != SCOUT_FILE || answer->version != r->object->version ||
 			 answer->bytes != r->object->cut.bytes)) {
-		scout_object_change(r->m, r->object);
+		(void)scout_object_change(r->m, r->object); /* news or not */
 		err = -ESTALE;
 	}
 	if (err < 0)
