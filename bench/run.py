@@ -23,7 +23,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tests", "integration"))
 
-from mount import mounted  # noqa: E402
+from mount import clean_env, mounted  # noqa: E402
 from procs import end, run, tool, wait_for  # noqa: E402
 from proxy import Proxy  # noqa: E402
 from rgw import Rgw  # noqa: E402
@@ -139,9 +139,9 @@ class Bench:
 
     def rclone(self, *options):
         folder = self.make_folder("rclone")
-        env = dict(os.environ, RCLONE_CONFIG=os.path.join(folder, "none.conf"),
-                   AWS_ACCESS_KEY_ID=self.rgw.access_key,
-                   AWS_SECRET_ACCESS_KEY=self.rgw.secret_key)
+        env = clean_env(folder, RCLONE_CONFIG=os.path.join(folder, "none.conf"),
+                        AWS_ACCESS_KEY_ID=self.rgw.access_key,
+                        AWS_SECRET_ACCESS_KEY=self.rgw.secret_key)
         remote = f":s3,provider=Ceph,env_auth=true,endpoint='{self.rgw.endpoint}':{BUCKET}"
         return Mounted(folder, ["rclone", "mount", remote, "MNT", "--cache-dir",
                                 os.path.join(folder, "cache"), *options], env=env)
