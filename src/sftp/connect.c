@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libssh/callbacks.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,13 +260,50 @@ static int handshake(struct scout_sftp *s, int fd)
 	return rc == SSH_OK ? 0 : scout_sftp_fail_ssh(s, "key exchange");
 }
 
+/* sshd writes several packets in a row before it turns Nagle's algorithm off: each waits for our
+ * acknowledgement of the one before, which the kernel likes to delay by 40 ms. */
+static void acknowledge_at_once(ssh_session ssh)
+{
+	const int on = 1;
+
+	(void)setsockopt(ssh_get_fd(ssh), IPPROTO_TCP, TCP_QUICKACK, &on,
+			 sizeof(on)); /* or a proxy */
+}
+
+static int call_open(struct scout_sftp *s)
+{
+	return ssh_channel_open_session(s->channel);
+}
+
+static int call_sftp(struct scout_sftp *s)
+{
+	return ssh_channel_request_subsystem(s->channel, "sftp");
+}
+
+/* Repeats a call that does not block until it is done; SSH_OK or SSH_ERROR. */
+static int finish(struct scout_sftp *s, int (*call)(struct scout_sftp *s))
+{
+	short events;
+	int rc;
+
+	while ((rc = call(s)) == SSH_AGAIN) {
+		events = ssh_get_poll_flags(s->ssh) & SSH_WRITE_PENDING ? POLLIN | POLLOUT : POLLIN;
+		acknowledge_at_once(s->ssh);
+		if (scout_sftp_wait(s, ssh_get_fd(s->ssh), events, s->deadline_ns))
+			return SSH_ERROR;
+	}
+	return rc;
+}
+
 static int open_channel(struct scout_sftp *s)
 {
-	if (scout_sftp_new_channel(s) || ssh_channel_open_session(s->channel) != SSH_OK)
+	if (scout_sftp_new_channel(s))
+		return scout_sftp_fail(s, -ENOMEM, "out of memory");
+	if (finish(s, call_open) != SSH_OK)
 		return scout_sftp_fail_ssh(s, "opening a channel");
-	if (ssh_channel_request_subsystem(s->channel, "sftp") == SSH_OK)
+	if (finish(s, call_sftp) == SSH_OK)
 		return 0;
-	if (ssh_is_connected(s->ssh) && !scout_sftp_watch_fired(s->engine, &s->watch))
+	if (ssh_is_connected(s->ssh) && scout_now_ns() < s->deadline_ns && !scout_sftp_stopping(s))
 		return scout_sftp_fail(s, -EIO, "the server does not offer SFTP");
 	return scout_sftp_fail_ssh(s, "starting SFTP");
 }
@@ -291,17 +330,52 @@ int scout_sftp_connect(struct scout_sftp *s)
 		err = scout_sftp_authenticate(s);
 	if (err)
 		return err;
-	/* from here on libssh reads and writes only after poll(2) said so, and never waits */
+	/* libssh reads and writes only after poll(2) said so; from here on it never waits */
 	fd = ssh_get_fd(s->ssh);
 	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK))
 		return scout_sftp_fail(s, -errno, "%s", strerror(errno));
+	ssh_set_blocking(s->ssh, 0);
 	return open_channel(s);
+}
+
+/* What ssh's last words about a jump host mean; err where they mean nothing. */
+static int proxy_errno(const char *complaint, int err)
+{
+	static const struct {
+		const char *words;
+		int err;
+	} known[] = {
+	    {"Host key verification failed", -ENOKEY},
+	    {"Permission denied", -EACCES},
+	    {"Connection refused", -ECONNREFUSED},
+	    {"timed out", -ETIMEDOUT},
+	    {"No route to host", -EHOSTUNREACH},
+	    {"Could not resolve", -EHOSTUNREACH},
+	    {"not found", -EHOSTUNREACH},
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strstr(complaint, known[i].words))
+			return known[i].err;
+	return err;
+}
+
+/* A connect that failed because its proxy did is explained by the proxy's words. */
+static void end_proxy(struct scout_sftp *s)
+{
+	char complaint[160], words[160];
+	size_t len = strlen(s->reason);
+
+	scout_child_end(&s->proxy, CHILD_GRACE_MS, complaint, sizeof(complaint));
+	if (s->err != -ECONNRESET || s->up || !complaint[0])
+		return;
+	s->err = proxy_errno(complaint, s->err);
+	snprintf(s->reason + len, sizeof(s->reason) - len, " (proxy: %s)",
+		 scout_format_name(words, sizeof(words), complaint));
 }
 
 void scout_sftp_disconnect(struct scout_sftp *s)
 {
-	char complaint[160];
-
 	if (s->ssh)
 		ssh_set_blocking(s->ssh, 0);
 	if (s->event) {
@@ -314,13 +388,6 @@ void scout_sftp_disconnect(struct scout_sftp *s)
 	s->ssh = NULL;
 	s->event = NULL;
 	s->channel = NULL;
-	scout_child_end(&s->proxy, CHILD_GRACE_MS, complaint, sizeof(complaint));
-	if (s->err && complaint[0]) {
-		size_t len = strlen(s->reason);
-		char name[160];
-
-		snprintf(s->reason + len, sizeof(s->reason) - len, " (proxy: %s)",
-			 scout_format_name(name, sizeof(name), complaint));
-	}
+	end_proxy(s);
 	scout_settings_free(&s->settings);
 }

@@ -287,7 +287,6 @@ static int prepare(struct scout_sftp *s)
 		s->window = WINDOW_MIN;
 	if (s->window > WINDOW_MAX)
 		s->window = WINDOW_MAX;
-	ssh_set_blocking(s->ssh, 0);
 	s->event = ssh_event_new();
 	if (!s->event || ssh_event_add_session(s->event, s->ssh) != SSH_OK ||
 	    ssh_event_add_fd(s->event, s->wake_fd, POLLIN, on_wake, s) != SSH_OK)

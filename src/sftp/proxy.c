@@ -113,7 +113,7 @@ static char *as_proxy_command(const struct scout_args *args)
 			scout_text_printf(&line, " '-W[%%h]:%%p'");
 			continue;
 		}
-		scout_text_printf(&line, "%s'", i ? " " : "exec ");
+		scout_text_printf(&line, "%s'", i ? " " : "");
 		for (const char *c = args->argv[i]; *c; c++) {
 			if (*c == '%')
 				scout_text_append(&line, "%%", 2);

@@ -39,12 +39,15 @@ int scout_sftp_fail_ssh(struct scout_sftp *s, const char *what)
 
 	if (scout_sftp_stopping(s))
 		return scout_sftp_fail(s, -ECANCELED, "stopped");
-	if (scout_sftp_watch_fired(s->engine, &s->watch))
+	if (scout_sftp_watch_fired(s->engine, &s->watch) ||
+	    (!s->up && scout_now_ns() >= s->deadline_ns))
 		return scout_sftp_fail(s, -ETIMEDOUT, "%s: not done after %s", what,
 				       scout_format_duration(text, s->host->connect_timeout_ns));
+	/* libssh tells an orderly close as "Success" or "disconnected" */
 	scout_format_name(words, sizeof(words), ssh_get_error(s->ssh));
-	return scout_sftp_fail(s, -ECONNRESET, "%s: %s", what,
-			       words[0] ? words : "the server closed the connection");
+	if (!words[0] || strstr(words, "Success") || strstr(words, "disconnected"))
+		snprintf(words, sizeof(words), "the server closed the connection");
+	return scout_sftp_fail(s, -ECONNRESET, "%s: %s", what, words);
 }
 
 bool scout_sftp_stopping(struct scout_sftp *s)
