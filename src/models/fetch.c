@@ -248,11 +248,10 @@ size_t scout_fetch_spare(struct scout_models *m, void **bufs, size_t want)
 
 	while (n < want) {
 		bufs[n] = scout_buf_try(m->share);
-		if (!bufs[n] && scout_block_evict(m, true))
-			bufs[n] = scout_buf_try(m->share);
-		if (!bufs[n])
+		if (bufs[n])
+			n++;
+		else if (!scout_block_evict(m, true))
 			break;
-		n++;
 	}
 	return n;
 }

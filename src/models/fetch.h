@@ -18,7 +18,8 @@ size_t scout_fetch_missing_locked(struct scout_object *o, uint64_t from, uint64_
 /* Sends them; no lock held. */
 void scout_fetch_submit(struct scout_models *m, struct scout_fetch_list *list);
 
-/* Spare buffers for read-ahead, at most want; no lock held. */
+/* Spare buffers, at most want, if need be those of used blocks, so that the cache stays within the
+ * share; no lock held. */
 size_t scout_fetch_spare(struct scout_models *m, void **bufs, size_t want);
 void scout_fetch_give_back(struct scout_models *m, void **bufs, size_t nbufs);
 

@@ -228,6 +228,10 @@ static bool get_memory(struct scout_read *r)
 	struct scout_models *m = r->m;
 	bool now;
 
+	if (r->ticket && scout_fetch_spare(m, &r->spare[r->nspare], 1) == 1) {
+		r->nspare++;
+		return true;
+	}
 	r->waiter.granted = granted;
 	atomic_fetch_add(&r->refs, 1);
 	scout_lock(&m->parked_lock);

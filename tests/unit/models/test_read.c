@@ -225,6 +225,28 @@ static void evicted_blocks_come_again(void **state)
 	mount_down(&t);
 }
 
+static void the_cache_stays_within_its_share(void **state)
+{
+	struct mount t;
+	struct asked *f, *a;
+	char key[32];
+
+	(void)state;
+	mount_up(&t, "", 8 * MIB);
+	for (int i = 0; i < 20; i++) {
+		snprintf(key, sizeof(key), "m%d", i);
+		fake_put(key, MIB);
+		f = must_open(&t, key);
+		a = ask_read(&t, f, 0, MIB);
+		fake_answer_all();
+		expect_bytes(a, key, 0, 0, MIB);
+		close_file(&t, f);
+		assert_true(atomic_load(&t.models->nblocks) * SCOUT_BUF_BYTES <= 4 * MIB);
+	}
+	assert_int_equal(fake.gets, 20);
+	mount_down(&t);
+}
+
 static void failed_fetches(void **state)
 {
 	struct mount t;
@@ -443,6 +465,7 @@ int main(void)
 	    cmocka_unit_test(large_objects_are_read_ahead),
 	    cmocka_unit_test(unwanted_fetches_are_given_up),
 	    cmocka_unit_test(evicted_blocks_come_again),
+	    cmocka_unit_test(the_cache_stays_within_its_share),
 	    cmocka_unit_test(failed_fetches),
 	    cmocka_unit_test(changed_objects_are_stale),
 	    cmocka_unit_test(servers_that_ignore_conditions),
