@@ -2,12 +2,15 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "s3/engine.h"
 #include "scoutfs/config.h"
 #include "scoutfs/log.h"
+
+#define ILL_PAUSE_MS 10
 
 static bool is_stopping(struct scout_s3 *s3)
 {
@@ -22,7 +25,7 @@ static bool is_stopping(struct scout_s3 *s3)
 static void *run(void *arg)
 {
 	struct scout_s3 *s3 = arg;
-	CURLMcode code = CURLM_OK;
+	CURLMcode code, before = CURLM_OK;
 	int running;
 
 	while (!is_stopping(s3)) {
@@ -33,14 +36,12 @@ static void *run(void *arg)
 		scout_s3_admit(s3);
 		if (code == CURLM_OK)
 			code = curl_multi_poll(s3->multi, NULL, 0, scout_s3_idle_ms(s3), NULL);
+		/* No memory, most likely. Calls still time out, so go on, but do not spin. */
 		if (code != CURLM_OK)
-			break;
-	}
-	if (code != CURLM_OK) {
-		scout_error("s3: the engine stops: %s", curl_multi_strerror(code));
-		scout_lock(&s3->lock);
-		s3->stopping = true;
-		scout_unlock(&s3->lock);
+			(void)poll(NULL, 0, ILL_PAUSE_MS);
+		if (code != CURLM_OK && before == CURLM_OK)
+			scout_error("s3: %s", curl_multi_strerror(code));
+		before = code;
 	}
 	scout_s3_shut_down(s3);
 	return NULL;

@@ -143,7 +143,7 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 {
 	const struct scout_s3_credentials *c = &t->context->credentials;
 	const struct scout_s3_call *call = t->call;
-	const char *pinned = t->got > 0 ? call->etag : call->if_match;
+	const char *pinned = call->op == SCOUT_S3_GET ? scout_s3_transfer_pinned(t) : NULL;
 	struct scout_sigv4_header headers[MAX_SIGNED_HEADERS];
 	char range[64], date[SCOUT_SIGV4_DATE_MAX];
 	size_t n = 0;
@@ -168,7 +168,7 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 	}
 	for (size_t i = 0; i < n && !err; i++)
 		err = add_header(t, headers[i].name, headers[i].value);
-	if (!err && call->op == SCOUT_S3_GET && pinned)
+	if (!err && pinned)
 		err = add_header(t, "If-Match", pinned);
 	if (!err && c->access_key_id)
 		err = add_signature(t, url, headers, n, date);

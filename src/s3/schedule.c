@@ -33,11 +33,12 @@ static void report(struct scout_s3 *s3, const struct scout_s3_call *call, unsign
 {
 	char name[256];
 
-	scout_format_name(name, sizeof(name),
-			  call->op == SCOUT_S3_LIST ? (call->prefix ? call->prefix : "")
-						    : call->key);
-	scout_warn("s3: %s %s: %s (%s, attempt %u)", op_names[call->op], name, v->reason,
-		   strerrorname_np(-v->err), attempts);
+	if (call->op == SCOUT_S3_LIST)
+		scout_format_name(name, sizeof(name), call->prefix ? call->prefix : "");
+	else
+		scout_format_name(name, sizeof(name), call->key);
+	scout_warn("s3: %s %s/%s: %s (%s, attempt %u)", op_names[call->op],
+		   s3->context.config->bucket, name, v->reason, strerrorname_np(-v->err), attempts);
 	scout_lock(&s3->lock);
 	s3->last_err = v->err;
 	s3->last_err_wall_ns = scout_wall_ns();

@@ -29,16 +29,22 @@ size_t scout_s3_on_header(char *line, size_t size, size_t n, void *arg)
 	return len;
 }
 
+const char *scout_s3_transfer_pinned(const struct scout_s3_transfer *t)
+{
+	const char *etag = t->got > 0 ? t->call->etag : t->call->if_match;
+
+	return etag && *etag ? etag : NULL;
+}
+
 /* Once, before a GET's first byte: are the headers right? Then the caller may know them. */
 static bool accept_get(struct scout_s3_transfer *t)
 {
 	struct scout_s3_call *call = t->call;
-	const char *pinned = t->got > 0 ? call->etag : call->if_match;
 
 	if (t->judged)
 		return t->verdict.err == 0;
 	t->judged = true;
-	scout_s3_judge_get(call, t->got, pinned, &t->response, &t->verdict);
+	scout_s3_judge_get(call, t->got, scout_s3_transfer_pinned(t), &t->response, &t->verdict);
 	if (t->verdict.err)
 		return false;
 	if (t->got == 0) {

@@ -58,6 +58,8 @@ CURL *scout_s3_easy_new(struct scout_s3_context *context);
 /* Sets easy up for the next attempt of t, which then owns it. Returns 0, -ENOMEM or -EIO; t does not
  * own easy then. */
 int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy);
+/* The ETag that the next bytes must have: the caller's, or that of the bytes before; or NULL. */
+const char *scout_s3_transfer_pinned(const struct scout_s3_transfer *t);
 /* Takes easy, which is in no multi handle any more, back from t. */
 CURL *scout_s3_transfer_release(struct scout_s3_transfer *t);
 /* What the attempt came to (after release). */
