@@ -343,6 +343,24 @@ static int init_hosts(struct scout_hosts *all)
 	return err;
 }
 
+/* Once at every start, however many hosts it is. */
+static void warn_of_unchecked_keys(const struct scout_config *config)
+{
+	const char *first = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; i < config->nhosts; i++) {
+		if (config->hosts[i].host_key_check != SCOUT_KEYS_OFF)
+			continue;
+		if (!count++)
+			first = config->hosts[i].name;
+	}
+	if (count)
+		scout_warn("host_key_check is off for %zu host%s (%s%s): anybody on the way there "
+			   "can pose as the host",
+			   count, count == 1 ? "" : "s", first, count == 1 ? "" : ", ...");
+}
+
 int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret)
 {
 	struct scout_hosts *all;
@@ -366,6 +384,7 @@ int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret)
 		hosts_free(all);
 		return err;
 	}
+	warn_of_unchecked_keys(all->config);
 	ret->ops = &hosts_ops;
 	ret->self = all;
 	return 0;
