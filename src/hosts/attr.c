@@ -1,3 +1,5 @@
+/* Attributes from the server's words to the kernel's, with a default for what was not said; the
+ * remote is not believed about types and sizes. */
 #include "hosts/attr.h"
 
 #include <string.h>

@@ -1,3 +1,5 @@
+/* Symlink targets kept inside their host's tree, by rewriting their text; see link.h for why that is
+ * enough. */
 #include "hosts/link.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* The pool's rules, without its locks, threads and clock; see pool_policy.h. */
 #include "hosts/pool_policy.h"
 
 /* How busy a session is for a newcomer. A bulk reader keeps megabytes on their way to us even while

@@ -1,3 +1,4 @@
+/* When a reader counts as sequential, how far to read ahead of it, and how its bytes are cut. */
 #include "hosts/window.h"
 
 #include "scoutfs/budget.h"
