@@ -92,7 +92,11 @@ bool scout_cond_wait(pthread_cond_t *c, struct scout_mutex *m, uint64_t deadline
 	return pthread_cond_timedwait(c, &m->mutex, &ts) != ETIMEDOUT;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifndef __has_feature
+#define __has_feature(x) 0 /* gcc defines __SANITIZE_*, clang has features */
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define STACK_BYTES (2048 * 1024)
 #else
 #define STACK_BYTES (256 * 1024)

@@ -13,13 +13,14 @@
 void scout_report_status(const struct scout_env *env, uint64_t uptime_ns, struct scout_text *out)
 {
 	struct scout_budget_stats mem;
-	char used[32], limit[32], uptime[32];
+	char uptime[32];
 
 	scout_budget_stats(env->budget, &mem);
 	scout_text_printf(out, "scoutfs %s, up %s\n", SCOUTFS_VERSION,
 			  scout_format_duration(uptime, uptime_ns));
-	scout_text_printf(out, "buffers: %s of %s", scout_format_bytes(used, mem.used_bytes),
-			  scout_format_bytes(limit, mem.limit_bytes));
+	/* in the unit of the config's memory key */
+	scout_text_printf(out, "memory: %zuM of %zuM in buffers", mem.used_bytes >> 20,
+			  mem.limit_bytes >> 20);
 	if (mem.waiting)
 		scout_text_printf(out, ", %zu reads wait for memory", mem.waiting);
 	scout_text_printf(out, "\nrequests: %lld in flight, %llu timed out, %llu interrupted\n",

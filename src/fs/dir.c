@@ -33,9 +33,9 @@ static void opendir_reply(struct scout_request *r, void *handle)
 	}
 	f->timeout_ns = r->timeout_ns;
 	fi.fh = (uintptr_t)f;
+	scout_request_settle(r, 0);
 	if (fuse_reply_open(r->fuse, &fi) != 0)
 		scout_fh_close(f);
-	scout_request_replied(r, 0);
 }
 
 static void opendir_done(struct scout_req *req, int err, const struct scout_result *res)
@@ -147,6 +147,7 @@ static void reply_listing(struct scout_request *r, const struct scout_result *re
 {
 	struct listing l = {.r = r, .size = r->size, .plus = r->plus, .buf = malloc(r->size)};
 	size_t i = 0;
+	int err;
 
 	if (!l.buf) {
 		scout_fs_reply_err(r, -ENOMEM);
@@ -158,11 +159,10 @@ static void reply_listing(struct scout_request *r, const struct scout_result *re
 	if (i == 0 && res->dir.count > 0) {
 		scout_fs_reply_err(r, -ENOMEM);
 	} else {
-		int err = fuse_reply_buf(r->fuse, l.buf, l.len);
-
+		scout_request_settle(r, 0);
+		err = fuse_reply_buf(r->fuse, l.buf, l.len);
 		for (size_t k = 0; err && k < l.known_count; k++)
 			scout_inode_forget(l.known[k], 1);
-		scout_request_replied(r, 0);
 	}
 	free(l.known);
 	free(l.buf);

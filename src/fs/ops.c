@@ -38,8 +38,8 @@ void scout_fs_reply_err(struct scout_request *r, int err)
 	/* a backend that is stopping looks to users like any filesystem that has gone */
 	if (err == -ESHUTDOWN)
 		err = -ENOTCONN;
+	scout_request_settle(r, err);
 	fuse_reply_err(r->fuse, -err);
-	scout_request_replied(r, err);
 }
 
 /* A request for inode's path, or with name for that child's; its path into path. NULL: replied. */
@@ -100,8 +100,8 @@ static void reply_missing(struct scout_request *r, const struct scout_result *re
 {
 	struct fuse_entry_param e = {.ino = 0, .entry_timeout = res->ttl_ms / 1000.0};
 
+	scout_request_settle(r, -ENOENT);
 	fuse_reply_entry(r->fuse, &e);
-	scout_request_replied(r, -ENOENT);
 }
 
 static void reply_entry(struct scout_request *r, const struct scout_result *res)
@@ -121,9 +121,9 @@ static void reply_entry(struct scout_request *r, const struct scout_result *res)
 	e.ino = (fuse_ino_t)inode;
 	e.attr_timeout = e.entry_timeout = res->ttl_ms / 1000.0;
 	/* once replied, the kernel may forget the inode at any time */
+	scout_request_settle(r, 0);
 	if (fuse_reply_entry(r->fuse, &e) != 0)
 		scout_inode_forget(inode, 1);
-	scout_request_replied(r, 0);
 }
 
 static void lookup_done(struct scout_req *req, int err, const struct scout_result *res)
@@ -178,8 +178,8 @@ static void getattr_done(struct scout_req *req, int err, const struct scout_resu
 		} else {
 			(void)scout_inode_saw(r->inode, res->attr.version);
 			scout_fs_stat(fuse_req_userdata(r->fuse), r->inode->ino, &res->attr, &st);
+			scout_request_settle(r, 0);
 			fuse_reply_attr(r->fuse, &st, res->ttl_ms / 1000.0);
-			scout_request_replied(r, 0);
 		}
 	}
 	scout_request_put(r);
@@ -211,8 +211,8 @@ static void readlink_done(struct scout_req *req, int err, const struct scout_res
 		if (err) {
 			scout_fs_reply_err(r, err);
 		} else {
+			scout_request_settle(r, 0);
 			fuse_reply_readlink(r->fuse, res->target);
-			scout_request_replied(r, 0);
 		}
 	}
 	scout_request_put(r);
@@ -249,9 +249,9 @@ static void reply_open(struct scout_request *r, const struct scout_result *res)
 		(void)fuse_lowlevel_notify_inval_inode(fs->session, (fuse_ino_t)r->inode, -1, 0);
 	fi.keep_cache = scout_inode_keeps_cache(r->inode, version) && !fi.direct_io;
 	fi.fh = (uintptr_t)f;
+	scout_request_settle(r, 0);
 	if (fuse_reply_open(r->fuse, &fi) != 0)
 		scout_fh_close(f);
-	scout_request_replied(r, 0);
 }
 
 static void open_done(struct scout_req *req, int err, const struct scout_result *res)
@@ -292,8 +292,8 @@ static void read_done(struct scout_req *req, int err, const struct scout_result 
 		if (err) {
 			scout_fs_reply_err(r, err);
 		} else {
+			scout_request_settle(r, 0);
 			fuse_reply_iov(r->fuse, res->data.iov, res->data.count);
-			scout_request_replied(r, 0);
 		}
 	}
 	scout_request_put(r);

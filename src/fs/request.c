@@ -64,7 +64,7 @@ bool scout_request_claim(struct scout_request *r)
 	return true;
 }
 
-void scout_request_replied(struct scout_request *r, int err)
+void scout_request_settle(struct scout_request *r, int err)
 {
 	struct scout_metrics *metrics = r->table->metrics;
 	struct scout_op_metrics *m = &metrics->ops[r->backend_index][r->op];
@@ -89,8 +89,8 @@ static void interrupted(fuse_req_t fuse, void *arg)
 		return;
 	atomic_store_explicit(&r->base.unwanted, true, memory_order_relaxed);
 	scout_count(&r->table->metrics->interrupted, 1);
+	scout_request_settle(r, -EINTR);
 	fuse_reply_err(fuse, EINTR);
-	scout_request_replied(r, -EINTR);
 }
 
 /* Replies err in place of the backend; r is referenced by the caller. */
@@ -99,8 +99,8 @@ static void give_up(struct scout_request *r, int err)
 	if (!scout_request_claim(r))
 		return;
 	atomic_store_explicit(&r->base.unwanted, true, memory_order_relaxed);
+	scout_request_settle(r, err);
 	fuse_reply_err(r->fuse, -err);
-	scout_request_replied(r, err);
 }
 
 /* Gives up with err the requests of one shard that are late at now_ns; true when there may be more. */

@@ -2,7 +2,7 @@
  *
  * It is replied to exactly once, by whoever is first: the completion (any thread), the deadline (the
  * table's thread) or the interrupt (a FUSE worker). Whoever wins scout_request_claim() replies. It is
- * freed when both its sides are done with it: the kernel's (replied) and the backend's (completed). */
+ * freed when both its sides are done with it: the kernel's (settled) and the backend's (completed). */
 #ifndef SCOUTFS_FS_REQUEST_H
 #define SCOUTFS_FS_REQUEST_H
 
@@ -55,9 +55,11 @@ scout_request_new(struct scout_requests *table, fuse_req_t fuse, enum scout_op o
 /* Lets interrupts and the deadline come. Last before the backend is called, when all fields are set. */
 void scout_request_start(struct scout_request *r);
 
-/* At completion: true when the caller is to reply, by r->fuse, and then call scout_request_replied. */
+/* At completion: true when the caller is to reply, by r->fuse. */
 bool scout_request_claim(struct scout_request *r);
-void scout_request_replied(struct scout_request *r, int err);
+/* Counts the outcome and takes r out of the table: right before the reply, so that who has read an
+ * answer finds it counted. The backend's reference still holds r. */
+void scout_request_settle(struct scout_request *r, int err);
 /* The backend's side is done; last. */
 void scout_request_put(struct scout_request *r);
 

@@ -2,8 +2,8 @@
  * asked itself: HEAD of the key for an object and, side by side, LIST of "path/" with one key for a
  * directory; where both are, the directory wins, as in the catalogue.
  *
- * Equal questions are one, and an answer serves everybody for a second: a hundred readers who open
- * one object cost one HEAD. Answers are kept, a bounded number of them, until a listing that began
+ * Equal questions are one, and an answer serves who asks within a moment of its sending: a hundred
+ * readers who open one object at once cost a few HEADs. Answers are kept, a bounded number of them, until a listing that began
  * later is there, because until then they are the newer truth.
  *
  * m->question_lock for both tables. */
@@ -20,7 +20,7 @@
 #include "scoutfs/log.h"
 
 #define ANSWERS_MAX 4096
-#define SHARED_NS SCOUT_NS_PER_S
+#define SHARED_NS (50 * SCOUT_NS_PER_MS) /* so long a new reader may get what was overwritten */
 
 TAILQ_HEAD(askers, scout_asker);
 

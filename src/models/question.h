@@ -32,7 +32,7 @@ struct scout_asker {
 void scout_question_init(struct scout_models *m);
 void scout_question_destroy(struct scout_models *m); /* stopped */
 
-/* An answer that is at most a second old: the last one, or that of a question under way (however
+/* An answer that was asked for a moment ago at most (50 ms): the last one, or that of a question under way (however
  * many ask), or a new one's. path is not "". */
 void scout_question_ask(struct scout_models *m, enum scout_question_kind kind, const char *path,
 			struct scout_asker *a);

@@ -5,14 +5,30 @@
 #include "models/models.h"
 #include "scoutfs/clock.h"
 
-static size_t count_dirs(const struct scout_tree *t)
+static bool has_file(const struct scout_tree *t, const struct scout_node *dir)
 {
-	const struct scout_node *root = &t->nodes[0];
-	size_t dirs = 0;
+	for (uint32_t i = 0; i < dir->count; i++) {
+		if (!t->nodes[dir->first + i].dir)
+			return true;
+	}
+	return false;
+}
 
-	for (uint32_t i = 0; i < root->count; i++)
-		dirs += t->nodes[root->first + i].dir;
-	return dirs;
+/* Directories with a version in them, which is a directory with a file in it: <id>/<version>/<file>,
+ * where the id may have several parts. */
+static size_t count_models(const struct scout_tree *t)
+{
+	size_t models = 0;
+
+	for (uint32_t i = 1; i < t->nnodes; i++) {
+		const struct scout_node *n = &t->nodes[i];
+		bool versions = false;
+
+		for (uint32_t k = 0; k < n->count && !versions; k++)
+			versions = has_file(t, &t->nodes[n->first + k]);
+		models += versions;
+	}
+	return models;
 }
 
 static void report_left_out(const struct scout_tree *t, struct scout_text *out)
@@ -38,7 +54,7 @@ static void report_catalogue(struct scout_models *m, struct scout_text *out)
 		scout_text_printf(out, "  listing      none yet\n");
 	else
 		scout_text_printf(out, "  listing      %zu models, %zu objects, %s old\n",
-				  count_dirs(t), t->files,
+				  count_models(t), t->files,
 				  scout_format_duration(age, scout_now_ns() - t->listed_ns));
 	if (t)
 		report_left_out(t, out);

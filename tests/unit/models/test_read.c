@@ -301,7 +301,7 @@ static void changed_objects_are_stale(void **state)
 	expect(a, -ESTALE);
 	/* all later reads too, of what is cached as well */
 	expect(ask_read(&t, f, 100 * MIB, 4096), -ESTALE);
-	/* whoever opens it now gets the new one, though S3 was asked less than a second ago */
+	/* whoever opens it now gets the new one, though S3 was asked a moment ago */
 	g = must_open(&t, "m");
 	a = ask_read(&t, g, 100 * MIB, 4096);
 	fake_answer_all();
