@@ -1,8 +1,8 @@
 /* Buffers under one ceiling, tickets and shares; see scoutfs/budget.h.
  *
  * The buffers are slots of one anonymous mapping of the ceiling's size: taking one cannot fail, and
- * the process cannot pass the ceiling. Slots are reused last in, first out; what is given back while
- * many are free returns its pages to the system.
+ * the process cannot pass the ceiling. Free ones are warm (their pages are there) or cold; warm ones
+ * are taken first, and of those only so many are kept.
  *
  * One lock, b->lock, for all of it; it is held for a few list operations at a time. */
 #include "scoutfs/budget.h"
@@ -22,7 +22,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
-#define WARM_BUFS 64 /* free buffers that keep their pages */
+#define WARM_DIVISOR 4 /* this part of the ceiling may stay with the process while it is free */
 #define MAX_RECLAIMERS 64
 
 TAILQ_HEAD(waiters, scout_waiter);
@@ -46,11 +46,12 @@ struct scout_budget {
 	size_t max_tickets; /* immutable */
 
 	struct scout_mutex lock;
-	void **free_slots;                           /* under lock: a stack */
-	size_t free_count;                           /* under lock */
-	size_t tickets;                              /* under lock */
-	size_t waiting_count;                        /* under lock: for tickets and buffers */
-	struct waiters waiting_bufs;                 /* under lock, first come first served */
+	/* under lock: two stacks, cold from the array's start up, warm from its end down */
+	void **free_slots;
+	size_t cold, warm;           /* how many; warm is also read without the lock, as a hint */
+	size_t tickets;              /* under lock */
+	size_t waiting_count;        /* under lock: for tickets and buffers */
+	struct waiters waiting_bufs; /* under lock, first come first served */
 	TAILQ_HEAD(, scout_share) hungry;            /* under lock, round robin */
 	struct reclaimer reclaimers[MAX_RECLAIMERS]; /* under lock */
 	size_t nreclaimers;                          /* under lock */
@@ -79,7 +80,7 @@ int scout_budget_new(size_t bytes, struct scout_budget **ret)
 	ASAN_POISON_MEMORY_REGION(b->slots, b->limit * SCOUT_BUF_BYTES);
 	for (size_t i = 0; i < b->limit; i++)
 		b->free_slots[i] = b->slots + (b->limit - 1 - i) * SCOUT_BUF_BYTES;
-	b->free_count = b->limit;
+	b->cold = b->limit;
 	scout_mutex_init(&b->lock, SCOUT_LOCK_BUDGET);
 	TAILQ_INIT(&b->waiting_bufs);
 	TAILQ_INIT(&b->hungry);
@@ -91,7 +92,7 @@ void scout_budget_free(struct scout_budget *b)
 {
 	if (!b)
 		return;
-	assert(b->free_count == b->limit && b->tickets == 0);
+	assert(b->cold + b->warm == b->limit && b->tickets == 0);
 	ASAN_UNPOISON_MEMORY_REGION(b->slots, b->limit * SCOUT_BUF_BYTES);
 	munmap(b->slots, b->limit * SCOUT_BUF_BYTES);
 	scout_mutex_destroy(&b->lock);
@@ -196,15 +197,24 @@ void scout_ticket_put(struct scout_share *s)
 	scout_budget_poke(b);
 }
 
+static void set_warm_locked(struct scout_budget *b, size_t warm)
+{
+	__atomic_store_n(&b->warm, warm, __ATOMIC_RELAXED);
+}
+
 static void *take_locked(struct scout_share *s)
 {
 	struct scout_budget *b = s->budget;
 	void *buf;
 
-	if (b->free_count == 0)
+	if (b->warm > 0) {
+		buf = b->free_slots[b->limit - b->warm];
+		set_warm_locked(b, b->warm - 1);
+	} else if (b->cold > 0) {
+		buf = b->free_slots[--b->cold];
+	} else {
 		return NULL;
-	buf = b->free_slots[b->free_count - 1];
-	__atomic_store_n(&b->free_count, b->free_count - 1, __ATOMIC_RELAXED);
+	}
 	s->bufs++;
 	ASAN_UNPOISON_MEMORY_REGION(buf, SCOUT_BUF_BYTES);
 	return buf;
@@ -274,7 +284,7 @@ void scout_buf_put(struct scout_share *s, void *buf)
 	if (!buf)
 		return;
 	/* before others can take it; the hint may miss by a few */
-	cold = __atomic_load_n(&b->free_count, __ATOMIC_RELAXED) >= WARM_BUFS;
+	cold = __atomic_load_n(&b->warm, __ATOMIC_RELAXED) >= b->limit / WARM_DIVISOR;
 	if (cold)
 		(void)madvise(buf, SCOUT_BUF_BYTES, MADV_DONTNEED);
 	scout_lock(&b->lock);
@@ -285,8 +295,12 @@ void scout_buf_put(struct scout_share *s, void *buf)
 		w->share->bufs++;
 	} else {
 		ASAN_POISON_MEMORY_REGION(buf, SCOUT_BUF_BYTES);
-		b->free_slots[b->free_count] = buf;
-		__atomic_store_n(&b->free_count, b->free_count + 1, __ATOMIC_RELAXED);
+		if (cold) {
+			b->free_slots[b->cold++] = buf;
+		} else {
+			set_warm_locked(b, b->warm + 1);
+			b->free_slots[b->limit - b->warm] = buf;
+		}
 	}
 	scout_unlock(&b->lock);
 	if (w)
@@ -350,7 +364,7 @@ void scout_budget_stats(struct scout_budget *b, struct scout_budget_stats *ret)
 	scout_lock(&b->lock);
 	*ret = (struct scout_budget_stats){
 	    .limit_bytes = b->limit * SCOUT_BUF_BYTES,
-	    .used_bytes = (b->limit - b->free_count) * SCOUT_BUF_BYTES,
+	    .used_bytes = (b->limit - b->cold - b->warm) * SCOUT_BUF_BYTES,
 	    .tickets = b->tickets,
 	    .tickets_limit = b->max_tickets,
 	    .waiting = b->waiting_count,
