@@ -1,0 +1,279 @@
+/* How to reach a host: whose word wins, tokens, keys in order; and the command lines of proxies. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sftp/settings.h"
+
+static const char answer[] = "host web\n"
+			     "user deploy\n"
+			     "hostname 10.0.0.7\n"
+			     "port 2222\n"
+			     "identitiesonly no\n"
+			     "ciphers aes256-ctr,aes128-gcm@openssh.com\n"
+			     "identityfile ~/.ssh/id_rsa\n"
+			     "identityfile ~/.ssh/%r@%h:%p_%%_%n\n"
+			     "identityagent ~/agent.sock\n"
+			     "hostkeyalias vault\n"
+			     "malformed\n"
+			     "proxycommand nc -x %q proxy %h %p\n";
+
+static struct scout_host_config host_config(void)
+{
+	return (struct scout_host_config){
+	    .name = "web", .root = "/", .known_hosts = "/home/u/.ssh/known_hosts"};
+}
+
+static int set_home(void **state)
+{
+	(void)state;
+	return setenv("HOME", "/home/u", 1) || setenv("SSH_AUTH_SOCK", "/run/agent", 1);
+}
+
+static void defaults_without_ssh_config(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_settings t;
+
+	(void)state;
+	assert_int_equal(scout_settings_load(&host, NULL, &t), 0);
+	assert_string_equal(t.hostname, "web");
+	assert_int_equal(t.port, 22);
+	assert_string_equal(t.agent, "/run/agent");
+	assert_null(t.proxy_jump);
+	assert_null(t.proxy_command);
+	assert_int_equal(t.explicit_count, 0);
+	assert_int_equal(t.identities_count, 3);
+	assert_string_equal(t.identities[0], "/home/u/.ssh/id_ed25519");
+	scout_settings_free(&t);
+}
+
+static void ssh_config_is_taken(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_settings t;
+
+	(void)state;
+	assert_int_equal(scout_settings_load(&host, answer, &t), 0);
+	assert_string_equal(t.hostname, "10.0.0.7");
+	assert_string_equal(t.user, "deploy");
+	assert_int_equal(t.port, 2222);
+	assert_string_equal(t.agent, "/home/u/agent.sock");
+	assert_string_equal(t.host_key_alias, "vault");
+	assert_string_equal(t.ciphers, "aes256-ctr,aes128-gcm@openssh.com");
+	assert_string_equal(t.proxy_command, "nc -x %q proxy 10.0.0.7 2222");
+	assert_int_equal(t.explicit_count, 1);
+	assert_string_equal(t.identities[0], "/home/u/.ssh/deploy@10.0.0.7:2222_%_web");
+	assert_int_equal(t.identities_count, 4);
+	scout_settings_free(&t);
+}
+
+static void the_ini_wins(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_settings t;
+
+	(void)state;
+	host.hostname = "web.example.com";
+	host.user = "root";
+	host.port = 23;
+	host.identity_file = "/keys/web";
+	host.proxy_jump = "jump";
+	assert_int_equal(scout_settings_load(&host, answer, &t), 0);
+	assert_string_equal(t.hostname, "web.example.com");
+	assert_string_equal(t.user, "root");
+	assert_int_equal(t.port, 23);
+	assert_string_equal(t.proxy_jump, "jump");
+	assert_null(t.proxy_command);
+	assert_string_equal(t.identities[0], "/keys/web");
+	assert_string_equal(t.identities[1], "/home/u/.ssh/root@web.example.com:23_%_web");
+	assert_int_equal(t.explicit_count, 2);
+	scout_settings_free(&t);
+	host.proxy_jump = "none";
+	assert_int_equal(scout_settings_load(&host, answer, &t), 0);
+	assert_null(t.proxy_jump);
+	assert_null(t.proxy_command);
+	scout_settings_free(&t);
+	assert_int_equal(scout_settings_load(&host, "hostname x\nproxyjump a,b\n", &t), 0);
+	assert_null(t.proxy_jump);
+	scout_settings_free(&t);
+}
+
+static void no_agent_where_none_is_wanted(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_settings t;
+
+	(void)state;
+	assert_int_equal(scout_settings_load(&host, "hostname x\nidentityagent none\n", &t), 0);
+	assert_null(t.agent);
+	scout_settings_free(&t);
+	assert_int_equal(setenv("OTHER_AGENT", "/run/other", 1), 0);
+	assert_int_equal(scout_settings_load(&host, "hostname x\nidentityagent $OTHER_AGENT\n", &t),
+			 0);
+	assert_string_equal(t.agent, "/run/other");
+	scout_settings_free(&t);
+}
+
+static void options_are_no_names(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_settings t;
+
+	(void)state;
+	host.hostname = "-oProxyCommand=evil";
+	assert_int_equal(scout_settings_load(&host, NULL, &t), -EINVAL);
+	host.hostname = NULL;
+	host.user = "-l";
+	assert_int_equal(scout_settings_load(&host, NULL, &t), -EINVAL);
+	host.user = NULL;
+	assert_int_equal(scout_settings_load(&host, "hostname -x\n", &t), -EINVAL);
+	assert_int_equal(scout_settings_load(&host, "hostname x\nport 65536\n", &t), -EINVAL);
+	assert_int_equal(scout_settings_load(&host, "user x\n", &t), -EINVAL); /* no host */
+	assert_int_equal(scout_settings_load(&host, "", &t), -EINVAL);
+}
+
+/* The command line as words with a bar between them. */
+static char *proxy_line(const struct scout_host_config *host, struct scout_settings *t)
+{
+	struct scout_args args = {0};
+	char *line = calloc(1, 8192);
+
+	assert_non_null(line);
+	assert_int_equal(scout_settings_proxy(host, t, 7, &args), 0);
+	for (size_t i = 0; i < args.count; i++) {
+		assert_true(strlen(line) + strlen(args.argv[i]) + 2 < 8192);
+		if (i)
+			strcat(line, "|");
+		strcat(line, args.argv[i]);
+	}
+	scout_args_free(&args);
+	return line;
+}
+
+static void jumps_by_ssh(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_settings t = {
+	    .hostname = "::1", .port = 22, .proxy_jump = "ssh://me@[fe80::1]:23"};
+	char *line;
+
+	(void)state;
+	host.identity_file = "/k/50%";
+	host.host_key_check = SCOUT_KEYS_ACCEPT_NEW;
+	line = proxy_line(&host, &t);
+	assert_string_equal(line, "ssh|-F|none|-oBatchMode=yes|-oControlMaster=no|"
+				  "-oStrictHostKeyChecking=accept-new|-oConnectTimeout=7|"
+				  "-oUserKnownHostsFile=\"/home/u/.ssh/known_hosts\"|"
+				  "-oIdentityFile=\"/k/50%%\"|-lme|-p23|-W[::1]:22|--|fe80::1");
+	free(line);
+}
+
+/* Each hop before the last is the ProxyCommand of the one after it. */
+static void jumps_in_a_chain(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_settings t = {.hostname = "web", .port = 22, .proxy_jump = "a:1, b@b"};
+	char *line;
+
+	(void)state;
+	host.ssh_config = "/it's 100%/config";
+	host.known_hosts = "/k";
+	line = proxy_line(&host, &t);
+	assert_string_equal(
+	    line, "ssh|-F|/it's 100%/config|-oBatchMode=yes|-oControlMaster=no|"
+		  "-oStrictHostKeyChecking=yes|-oConnectTimeout=7|-oUserKnownHostsFile=\"/k\"|"
+		  "-oProxyCommand='ssh' '-F' '/it'\\''s 100%%/config' '-oBatchMode=yes' "
+		  "'-oControlMaster=no' '-oStrictHostKeyChecking=yes' '-oConnectTimeout=7' "
+		  "'-oUserKnownHostsFile=\"/k\"' '-p1' '-W[%h]:%p' '--' 'a'|"
+		  "-lb|-W[web]:22|--|b");
+	free(line);
+}
+
+static void commands_by_the_shell(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_settings t = {.hostname = "web", .port = 22, .proxy_command = "nc web 22"};
+	char *line = proxy_line(&host, &t);
+
+	(void)state;
+	assert_string_equal(line, "/bin/sh|-c|exec nc web 22");
+	free(line);
+	t.proxy_command = NULL;
+	line = proxy_line(&host, &t);
+	assert_string_equal(line, ""); /* no proxy */
+	free(line);
+}
+
+static void odd_jump_hosts_are_refused(void **state)
+{
+	static const char *const odd[] = {"-oProxyCommand=x",
+					  "a,-b",
+					  "-u@a",
+					  "",
+					  ",",
+					  "@a",
+					  "a:",
+					  "a:x",
+					  "[a",
+					  "[a]b",
+					  "a b",
+					  "$(x)",
+					  "a,b,c,d,e",
+					  "a;b"};
+	struct scout_host_config host = host_config();
+	struct scout_settings t = {.hostname = "web", .port = 22};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		struct scout_args args = {0};
+
+		t.proxy_jump = (char *)(uintptr_t)odd[i];
+		assert_int_equal(scout_settings_proxy(&host, &t, 7, &args), -EINVAL);
+		scout_args_free(&args);
+	}
+}
+
+static void ssh_is_asked_about_the_host(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_args args = {0};
+
+	(void)state;
+	host.ssh_config = "/etc/cfg";
+	host.port = 24;
+	scout_settings_query(&host, &args);
+	assert_int_equal(args.err, 0);
+	assert_int_equal(args.count, 7);
+	assert_string_equal(args.argv[3], "/etc/cfg");
+	assert_string_equal(args.argv[4], "-oPort=24");
+	assert_string_equal(args.argv[5], "--");
+	assert_string_equal(args.argv[6], "web");
+	assert_null(args.argv[7]);
+	scout_args_free(&args);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(defaults_without_ssh_config),
+	    cmocka_unit_test(ssh_config_is_taken),
+	    cmocka_unit_test(the_ini_wins),
+	    cmocka_unit_test(no_agent_where_none_is_wanted),
+	    cmocka_unit_test(options_are_no_names),
+	    cmocka_unit_test(jumps_by_ssh),
+	    cmocka_unit_test(jumps_in_a_chain),
+	    cmocka_unit_test(commands_by_the_shell),
+	    cmocka_unit_test(odd_jump_hosts_are_refused),
+	    cmocka_unit_test(ssh_is_asked_about_the_host),
+	};
+
+	return cmocka_run_group_tests_name("sftp/settings", tests, set_home, NULL);
+}
