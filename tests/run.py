@@ -92,7 +92,7 @@ def corpora(count, build, san):
         status, output = run_program([os.path.join(build, "fuzz", name),
                                       f"tests/fuzz/corpus/{name}"], san)
         count.add(passed=status == 0, failed=status != 0)
-        print(f"{'ok' if status == 0 else 'not ok'} {name}: {output.strip().splitlines()[-1:]}")
+        print(f"{'ok' if status == 0 else 'not ok'} {name}: {output.strip().rpartition(chr(10))[2]}")
         if status != 0:
             print(f"exit status {status}\n{output[-3000:]}")
 

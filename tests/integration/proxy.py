@@ -26,7 +26,6 @@ class Proxy:
         self.bytes_up = self.bytes_down = 0
         self._flow = None         # cleared: bytes stay where they are
         self._tasks = set()
-        self._pairs = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -58,8 +57,8 @@ class Proxy:
     def cut(self):
         """Resets every connection there is now."""
         def cut():
-            for pair in list(self._pairs):
-                self._reset(*pair)
+            for task in list(self._tasks):
+                task.cancel()
         self._call(cut)
 
     def close_listener(self):
@@ -98,7 +97,6 @@ class Proxy:
             self.total += 1
             if self.refuse:
                 self._reset(client)
-                client.close()
                 continue
             task = asyncio.create_task(self._serve(client))
             self._tasks.add(task)
@@ -106,21 +104,16 @@ class Proxy:
 
     @staticmethod
     def _reset(*sockets):
-        """The peers see RST; the pumps see the end."""
+        """Closes them so that their peers see RST, whatever is still on its way."""
         for s in sockets:
-            try:
-                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                s.shutdown(socket.SHUT_RD)
-            except OSError:
-                pass
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.close()
 
     async def _serve(self, client):
         self.connections += 1
         self.most = max(self.most, self.connections)
         server = socket.socket()
         server.setblocking(False)
-        pair = (client, server)
-        self._pairs.add(pair)
         try:
             if self.black_hole:
                 while await self._loop.sock_recv(client, BLOCK):
@@ -129,10 +122,9 @@ class Proxy:
             await self._loop.sock_connect(server, ("127.0.0.1", self.target_port))
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._exchange(client, server)
-        except OSError:
-            self._reset(client)
+        except (OSError, asyncio.CancelledError):
+            self._reset(client, server)
         finally:
-            self._pairs.discard(pair)
             self.connections -= 1
             client.close()
             server.close()

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -68,7 +69,7 @@ def test_64_readers_of_a_stopped_host(sshd, web1, rgw, bucket, mount):
     web1.freeze()
     try:
         readers = Background(lambda n=n: read(m.host("web1", f"f{n}")) for n in range(64))
-        wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 60, 20, "blocked readers")
+        wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 64, 20, "blocked readers")
         _, during = timed(others, 10)
         assert during < 10 * before + 2 * SLOWER, (during, before)
 
@@ -105,6 +106,56 @@ def test_blocked_readers_can_be_ended(sshd, web1, mount, by):
     assert read(m.host("web1", "f63")) == content(300_000, 63)
 
 
+CALL = """
+import os, signal, sys
+what, path = sys.argv[1:]
+if what == "read":  # waits in the page cache, where the kernel lets only deadly signals through
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+try:
+    if what == "read":
+        fd = os.open(path, os.O_RDONLY)
+    print("asking", flush=True)
+    sys.stdin.readline()
+    print("going", flush=True)
+    {"read": lambda: os.pread(fd, 100, 5_000_000), "open": lambda: os.open(path, os.O_RDONLY),
+     "stat": lambda: os.stat(path + "-missing"), "readdir": lambda: os.listdir(path),
+     "readlink": lambda: os.readlink(path)}[what]()
+    print("done", flush=True)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("what", ["read", "open", "stat", "readdir", "readlink"])
+def test_ctrl_c_on_every_call(sshd, mount, what):
+    web1 = sshd("web1")
+    path = os.path.join(web1.files, "x")
+    if what == "readdir":
+        os.mkdir(path)
+    elif what == "readlink":
+        os.symlink("somewhere", path)
+    else:
+        write(path, content(6_000_000))
+    m = mount(sshd.ini(web1, attr_timeout="60s", **PATIENT))
+    os.lstat(m.host("web1", "x"))
+    caller = subprocess.Popen([sys.executable, "-c", CALL, what, m.host("web1", "x")], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert caller.stdout.readline() == "asking\n"
+        web1.freeze()
+        caller.stdin.write("\n")
+        caller.stdin.flush()
+        assert caller.stdout.readline() == "going\n"
+        # the request that asks for the metrics is one itself
+        wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 2, 20, "a blocked call")
+        caller.send_signal(signal.SIGINT)
+        ended, told = caller.wait(3 * SLOWER), caller.stdout.read()
+        assert (ended, told) == ((-signal.SIGINT, "") if what == "read" else (0, "interrupted\n"))
+    finally:
+        web1.thaw()
+        end(caller)
+
+
 @pytest.mark.concurrency
 @pytest.mark.parametrize("by", ["fusermount3", signal.SIGTERM, signal.SIGINT])
 def test_end_with_100_requests_on_a_dead_host(sshd, web1, mount, by):
@@ -119,7 +170,7 @@ def test_end_with_100_requests_on_a_dead_host(sshd, web1, mount, by):
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                    for host in ("web1", "web2") for n in range(50)]
         try:
-            wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 2, 20, "blocked readers")
+            wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 100, 20, "blocked readers")
             if by == "fusermount3":  # busy only for its own sake: nobody has a file open
                 by_lazy = subprocess.run(["fusermount3", "-u", "-z", m.point], timeout=20,
                                          check=True)
@@ -211,6 +262,18 @@ def test_a_silent_host_times_out(sshd, web1, mount):
     finally:
         web1.thaw()
     wait_for(lambda: error(read, m.host("web1", "f5")) == "ok", 40, "the host's return")
+
+
+def test_a_session_lost_in_silence(sshd, web1, mount, proxy):
+    """Nobody asks anything, and the link is dead: keepalive finds out."""
+    link = proxy(web1.port)
+    m = mount(sshd.ini(web1, ports={"web1": link.port}, keepalive="1s", request_timeout="1s"))
+    assert read(m.host("web1", "f0")) == content(300_000, 0)
+    link.stall()
+    wait_for(lambda: m.metric("scoutfs_hosts_sessions_lost_total") >= 1, 20, "the loss")
+    link.cut()
+    link.resume()
+    wait_for(lambda: error(read, m.host("web1", "f1")) == "ok", 40, "a new session")
 
 
 def test_a_stalled_link_goes_on(sshd, web1, mount, proxy):

@@ -1,6 +1,8 @@
 """An S3 that refuses, lacks, breaks off, is overloaded, silent or gone."""
 
 import os
+import signal
+import subprocess
 
 import pytest
 
@@ -82,6 +84,21 @@ def test_frozen_gateway(rgw, bucket, model, mount):
     finally:
         rgw.thaw()
     assert {sha256(got) for got in readers.results()} == {sha256(model)}
+
+
+def test_ctrl_c_on_a_frozen_gateway(rgw, bucket, model, mount):
+    m = mount(NO_HOSTS, rgw.ini(bucket))
+    os.listdir(m.model())
+    rgw.freeze()
+    try:
+        reader = subprocess.Popen(["cat", m.model("a", "v1", "model.zip")],
+                                  stdout=subprocess.DEVNULL)
+        wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 2, 20, "a blocked reader")
+        reader.send_signal(signal.SIGINT)
+        assert reader.wait(3 * SLOWER) == -signal.SIGINT
+    finally:
+        rgw.thaw()
+    assert sha256(read(m.model("a", "v1", "model.zip"))) == sha256(model)
 
 
 @pytest.mark.concurrency

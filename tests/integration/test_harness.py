@@ -1,0 +1,122 @@
+"""The tests' own tools see what they are there to see."""
+
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
+import threading
+
+import pytest
+
+import mount as mounts
+from mount import Mount
+from procs import tool
+from proxy import Answer, HttpProxy, Proxy
+from tools import timed, write
+
+PLANTED = {
+    "address": "#include <stdlib.h>\nint main(void) { return malloc(10) == (void *)1; }\n",
+    "undefined": "int main(int c, char **v) { (void)v; return (0x7fffffff + c) == 1; }\n",
+    "thread": "#include <pthread.h>\nstatic int n;\n"
+              "static void *add(void *p) { for (int i = 0; i < 9999; i++) n++; return p; }\n"
+              "int main(void) { pthread_t t; pthread_create(&t, 0, add, 0); add(0);\n"
+              "return pthread_join(t, 0); }\n",
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_sanitizers_report_fails_the_test(folder, monkeypatch, kind):
+    monkeypatch.setattr(mounts, "SAN", kind)
+    source = write(os.path.join(folder, "planted.c"), PLANTED[kind].encode())
+    program = os.path.join(folder, "planted")
+    subprocess.run(["gcc", f"-fsanitize={kind}", "-g", "-pthread", "-o", program, source],
+                   check=True, timeout=60)
+    one = Mount(os.path.join(folder, "m"), "")
+    one.check_sanitizers()
+    prefix = [tool("setarch"), "-R"] if kind == "thread" else []
+    subprocess.run([*prefix, program], env=one.env, check=False, timeout=60)
+    with pytest.raises(AssertionError, match="ERROR|WARNING|runtime error"):
+        one.check_sanitizers()
+
+
+@pytest.fixture
+def server():
+    """Answers every connection with a megabyte, or speaks a little HTTP when asked to."""
+    def serve(peer):
+        with peer, contextlib.suppress(OSError):  # who asked may be gone: the proxy sees to it
+            asked = peer.recv(65536)
+            while asked.startswith(b"GET "):
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
+                asked = peer.recv(65536)
+            peer.sendall(b"y" * 1_000_000)
+
+    def accept():
+        while True:
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(peer,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def fetch(port):
+    with socket.create_connection(("127.0.0.1", port), 20) as s:
+        s.sendall(b"please")
+        got = 0
+        while part := s.recv(65536):
+            got += len(part)
+        return got
+
+
+def test_the_proxy_delays_counts_and_cuts(server):
+    proxy = Proxy(server).start()
+    try:
+        assert fetch(proxy.port) == 1_000_000
+        assert (proxy.total, proxy.bytes_down, proxy.bytes_up) == (1, 1_000_000, 6)
+        proxy.rtt = 0.2
+        got, seconds = timed(fetch, proxy.port)
+        assert got == 1_000_000 and seconds >= 0.2
+        proxy.rtt, proxy.bytes_per_s = 0, 2_000_000
+        got, seconds = timed(fetch, proxy.port)
+        assert got == 1_000_000 and seconds >= 0.45
+        proxy.bytes_per_s, proxy.cut_after = 0, 5000
+        with pytest.raises(ConnectionResetError):
+            fetch(proxy.port)
+        proxy.cut_after = None
+        proxy.stall()
+        threading.Timer(0.2, proxy.cut).start()
+        with pytest.raises(ConnectionResetError):
+            fetch(proxy.port)
+        proxy.resume()
+        assert fetch(proxy.port) == 1_000_000
+        proxy.refuse = True
+        with pytest.raises(OSError):
+            fetch(proxy.port)
+    finally:
+        proxy.stop()
+
+
+def test_the_http_proxy_counts_and_answers(server):
+    proxy = HttpProxy(server, fault=lambda r: Answer(status=503) if r.path == "/busy" else None)
+    proxy.start()
+    try:
+        client = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+        for path, status in (("/a/model.zip", 200), ("/busy", 503), ("/?list-type=2", 200)):
+            client.request("GET", path, headers={"Range": "bytes=0-999"})
+            answer = client.getresponse()
+            assert (answer.status, len(answer.read())) == (status, 1000 if status == 200 else 0)
+        assert [r.path for r in proxy.gets()] == ["/a/model.zip", "/busy"]
+        assert len(proxy.lists()) == 1 and proxy.gets("model.zip")[0].range == "bytes=0-999"
+        assert (proxy.body_bytes(), proxy.most, proxy.total) == (1000, 1, 1)
+        proxy.fault = lambda request: Answer(cut_after=300, reset=False)
+        client.request("GET", "/a/model.zip")
+        with pytest.raises(http.client.IncompleteRead):
+            client.getresponse().read()
+    finally:
+        proxy.stop()
