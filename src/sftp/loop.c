@@ -242,13 +242,16 @@ static int look_around(struct scout_sftp *s, int polled)
 
 static int turn(struct scout_sftp *s)
 {
-	int err, polled;
+	int err = 0, polled;
 
-	if (s->stream.phase == SCOUT_SFTP_OPEN_FOR_CALLS)
-		send_queued(s);
-	err = flush(s);
-	if (!err && s->window_used >= s->window / 4)
+	/* libssh polls in here too: what that brings (calls, room in the server's window) must be
+	 * seen before the sleep */
+	if (s->window_used >= s->window / 4)
 		err = open_window(s);
+	if (!err && s->stream.phase == SCOUT_SFTP_OPEN_FOR_CALLS)
+		send_queued(s);
+	if (!err)
+		err = flush(s);
 	if (err)
 		return err;
 	polled = ssh_event_dopoll(s->event, more_to_send(s) ? 0 : sleep_ms(s));
