@@ -1,3 +1,4 @@
+/* The version that --version and .scoutfs tell. */
 #ifndef SCOUTFS_VERSION_H
 #define SCOUTFS_VERSION_H
 
