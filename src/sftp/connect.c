@@ -178,59 +178,23 @@ static void choose_ciphers(struct scout_sftp *s)
 	scout_text_free(&list);
 }
 
-/* libssh expands % in paths. */
-static char *escape_percent(const char *path)
-{
-	struct scout_text out = {0};
-
-	for (; *path; path++)
-		scout_text_append(&out, *path == '%' ? "%%" : path, *path == '%' ? 2 : 1);
-	return scout_text_take(&out);
-}
-
-static int set_names(struct scout_sftp *s)
-{
-	const struct scout_settings *t = &s->settings;
-	const char *name = t->host_key_alias ? t->host_key_alias : t->hostname;
-	/* known_hosts has the port beside the name, but not beside an alias */
-	int port = t->host_key_alias ? 22 : (int)t->port;
-	char *known_hosts =
-	    escape_percent(s->host->known_hosts ? s->host->known_hosts : "/dev/null");
-	char host[300];
-	int rc;
-
-	if (!known_hosts)
-		return -ENOMEM;
-	snprintf(host, sizeof(host), strchr(name, ':') ? "[%s]" : "%s", name);
-	rc = ssh_options_set(s->ssh, SSH_OPTIONS_HOST, host);
-	if (!rc)
-		rc = ssh_options_set(s->ssh, SSH_OPTIONS_PORT, &port);
-	if (!rc)
-		rc = ssh_options_set(s->ssh, SSH_OPTIONS_USER, t->user);
-	if (!rc)
-		rc = ssh_options_set(s->ssh, SSH_OPTIONS_KNOWNHOSTS, known_hosts);
-	free(known_hosts);
-	return rc ? -EINVAL : 0;
-}
-
 static int set_options(struct scout_sftp *s)
 {
 	const bool no = false;
-	const int strict = 1, quiet = SSH_LOG_NOLOG;
+	const int quiet = SSH_LOG_NOLOG;
 	/* a step's limit; the watchdog is what holds the whole to the deadline */
 	long seconds = 1 + (long)(s->host->connect_timeout_ns / SCOUT_NS_PER_S);
-	int err;
 
+	/* libssh gets a connected socket and is not asked about known_hosts, so that it needs no name
+	 * of the host, of which it takes fewer than ssh does */
 	if (ssh_options_set(s->ssh, SSH_OPTIONS_PROCESS_CONFIG, &no) ||
 	    ssh_options_set(s->ssh, SSH_OPTIONS_LOG_VERBOSITY, &quiet) ||
-	    ssh_options_set(s->ssh, SSH_OPTIONS_STRICTHOSTKEYCHECK, &strict) ||
-	    ssh_options_set(s->ssh, SSH_OPTIONS_TIMEOUT, &seconds))
-		return scout_sftp_fail(s, -ENOMEM, "%s", ssh_get_error(s->ssh));
-	err = set_names(s);
-	if (err)
-		return scout_sftp_fail(s, err == -EINVAL ? -EHOSTUNREACH : err,
-				       "%s@%s is not a user and host that libssh takes",
-				       s->settings.user, s->settings.hostname);
+	    ssh_options_set(s->ssh, SSH_OPTIONS_HOST, "server") ||
+	    ssh_options_set(s->ssh, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") ||
+	    ssh_options_set(s->ssh, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") ||
+	    ssh_options_set(s->ssh, SSH_OPTIONS_USER, s->settings.user) ||
+	    ssh_options_set(s->ssh, SSH_OPTIONS_TIMEOUT, &seconds) || scout_sftp_offer_host_keys(s))
+		return scout_sftp_fail(s, -EIO, "libssh: %s", ssh_get_error(s->ssh));
 	choose_ciphers(s);
 	return 0;
 }

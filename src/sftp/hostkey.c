@@ -1,5 +1,7 @@
 /* Is the server the one we know? Decides by known_hosts (the config's file and the system's) and
- * the host's policy. A changed key is refused by every policy but off. Trusts those files. */
+ * the host's policy. A changed or revoked key is refused by every policy but off. Trusts those
+ * files. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,26 +12,60 @@
 
 #include "scoutfs/config.h"
 #include "scoutfs/log.h"
+#include "sftp/knownhosts.h"
 #include "sftp/session.h"
 
-/* "ED25519 key SHA256:..." of the server, for people. */
-static void describe_key(ssh_session ssh, char *buf, size_t cap)
+#define SYSTEM_KNOWN_HOSTS "/etc/ssh/ssh_known_hosts"
+
+/* "ssh-ed25519 key SHA256:...", for people. */
+static void describe_key(ssh_key key, char *buf, size_t cap)
 {
 	unsigned char *hash = NULL;
 	char *fingerprint = NULL;
 	size_t len = 0;
-	ssh_key key = NULL;
 
-	snprintf(buf, cap, "key");
-	if (ssh_get_server_publickey(ssh, &key) != SSH_OK)
-		return;
 	if (!ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &len))
 		fingerprint = ssh_get_fingerprint_hash(SSH_PUBLICKEY_HASH_SHA256, hash, len);
 	snprintf(buf, cap, "%s key %s", ssh_key_type_to_char(ssh_key_type(key)),
 		 fingerprint ? fingerprint : "");
 	ssh_string_free_char(fingerprint);
 	ssh_clean_pubkey_hash(&hash);
-	ssh_key_free(key);
+}
+
+/* What known_hosts calls the host. */
+static void known_name(const struct scout_settings *t, char *buf, size_t cap)
+{
+	if (t->host_key_alias)
+		snprintf(buf, cap, "%s", t->host_key_alias);
+	else if (t->port == 22)
+		snprintf(buf, cap, "%s", t->hostname);
+	else
+		snprintf(buf, cap, "[%s]:%u", t->hostname, t->port);
+	for (char *c = buf; *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+}
+
+static void read_known(struct scout_sftp *s, struct scout_known_keys *known)
+{
+	char name[300];
+
+	known_name(&s->settings, name, sizeof(name));
+	if (s->host->known_hosts)
+		scout_known_keys_read(known, s->host->known_hosts, name);
+	scout_known_keys_read(known, SYSTEM_KNOWN_HOSTS, name);
+}
+
+int scout_sftp_offer_host_keys(struct scout_sftp *s)
+{
+	struct scout_known_keys known = {0};
+	char algorithms[512];
+	int rc;
+
+	read_known(s, &known);
+	rc = ssh_options_set(s->ssh, SSH_OPTIONS_HOSTKEYS,
+			     scout_known_keys_algorithms(&known, algorithms));
+	scout_known_keys_free(&known);
+	return rc == SSH_OK ? 0 : -EINVAL;
 }
 
 /* Creates path's folder as ssh does; only the last one. */
@@ -81,61 +117,71 @@ static int append_line(const char *path, const char *line)
 }
 
 /* The session goes on when the file cannot be written, as ssh's does. */
-static void remember_key(struct scout_sftp *s, const char *key)
+static void remember_key(struct scout_sftp *s, ssh_key key, const char *description)
 {
-	char *line = NULL;
+	char name[300], line[8192], *base64 = NULL;
+	const char *path = s->host->known_hosts;
 	int err = -ENOMEM;
 
-	if (ssh_session_export_known_hosts_entry(s->ssh, &line) == SSH_OK)
-		err = append_line(s->host->known_hosts, line);
-	ssh_string_free_char(line);
+	known_name(&s->settings, name, sizeof(name));
+	if (path && ssh_pki_export_pubkey_base64(key, &base64) == SSH_OK) {
+		snprintf(line, sizeof(line), "%s %s %s\n", name,
+			 ssh_key_type_to_char(ssh_key_type(key)), base64);
+		err = append_line(path, line);
+	}
+	ssh_string_free_char(base64);
 	if (err)
-		scout_warn("%s: cannot add its %s to %s: %s", s->host->name, key,
-			   s->host->known_hosts, strerror(-err));
+		scout_warn("%s: cannot add its %s to known_hosts: %s", s->host->name, description,
+			   strerror(-err));
 	else
-		scout_info("%s: added its %s to %s", s->host->name, key, s->host->known_hosts);
+		scout_info("%s: added its %s to %s", s->host->name, description, path);
 }
 
-static int unknown_key(struct scout_sftp *s, const char *key)
+static int judge(struct scout_sftp *s, ssh_key key)
 {
-	/* libssh calls a host unknown also when a known_hosts line for it makes no sense */
-	bool readable = ssh_session_has_known_hosts_entry(s->ssh) != SSH_KNOWN_HOSTS_ERROR;
+	struct scout_known_keys known = {0};
+	const char *name = s->settings.hostname;
+	const char *file = s->host->known_hosts ? s->host->known_hosts : SYSTEM_KNOWN_HOSTS;
+	enum scout_known found;
+	char text[128];
 
-	if (!readable)
-		return scout_sftp_fail(s, -ENOKEY,
-				       "host key unknown: a line for %s in %s is malformed",
-				       s->settings.hostname, s->host->known_hosts);
-	if (s->host->host_key_check == SCOUT_KEYS_ACCEPT_NEW) {
-		remember_key(s, key);
+	describe_key(key, text, sizeof(text));
+	read_known(s, &known);
+	found = scout_known_keys_look(&known, key);
+	scout_known_keys_free(&known);
+	switch (found) {
+	case SCOUT_KNOWN_SAME:
 		return 0;
+	case SCOUT_KNOWN_NONE:
+		if (s->host->host_key_check == SCOUT_KEYS_ACCEPT_NEW) {
+			remember_key(s, key, text);
+			return 0;
+		}
+		return scout_sftp_fail(s, -ENOKEY,
+				       "host key unknown: no key of %s in %s (it showed its %s)",
+				       name, file, text);
+	case SCOUT_KNOWN_REVOKED:
+		return scout_sftp_fail(s, -EKEYREJECTED, "host key revoked: %s shows the %s", name,
+				       text);
+	case SCOUT_KNOWN_OTHER:
+		break;
 	}
-	return scout_sftp_fail(s, -ENOKEY,
-			       "host key unknown: no key of %s in %s (it showed its %s)",
-			       s->settings.hostname, s->host->known_hosts, key);
+	/* known types were offered first: it has none of the keys we know */
+	return scout_sftp_fail(s, -EKEYREJECTED,
+			       "host key changed: %s in %s is not the %s that %s shows", name, file,
+			       text, name);
 }
 
 int scout_sftp_check_host_key(struct scout_sftp *s)
 {
-	enum ssh_known_hosts_e known;
-	char key[128];
+	ssh_key key = NULL;
+	int err;
 
 	if (s->host->host_key_check == SCOUT_KEYS_OFF)
 		return 0;
-	describe_key(s->ssh, key, sizeof(key));
-	known = ssh_session_is_known_server(s->ssh);
-	switch (known) {
-	case SSH_KNOWN_HOSTS_OK:
-		return 0;
-	case SSH_KNOWN_HOSTS_CHANGED:
-	case SSH_KNOWN_HOSTS_OTHER: /* known types were negotiated first: it has none of them */
-		return scout_sftp_fail(
-		    s, -EKEYREJECTED, "host key changed: %s in %s is not the %s that %s shows",
-		    s->settings.hostname, s->host->known_hosts, key, s->settings.hostname);
-	case SSH_KNOWN_HOSTS_UNKNOWN:
-	case SSH_KNOWN_HOSTS_NOT_FOUND:
-		return unknown_key(s, key);
-	case SSH_KNOWN_HOSTS_ERROR:
-		break;
-	}
-	return scout_sftp_fail_ssh(s, "checking the host key");
+	if (ssh_get_server_publickey(s->ssh, &key) != SSH_OK)
+		return scout_sftp_fail(s, -EIO, "the server showed no host key");
+	err = judge(s, key);
+	ssh_key_free(key);
+	return err;
 }

@@ -76,6 +76,7 @@ int scout_sftp_wait(struct scout_sftp *s, int fd, short events, uint64_t deadlin
 /* The steps of a connect. Each returns 0, or -errno after scout_sftp_fail. */
 int scout_sftp_connect(struct scout_sftp *s);                                        /* connect.c */
 int scout_sftp_dial(struct scout_sftp *s, const char *host, unsigned port, int *fd); /* dial.c */
+int scout_sftp_offer_host_keys(struct scout_sftp *s);                                /* hostkey.c */
 int scout_sftp_check_host_key(struct scout_sftp *s);                                 /* hostkey.c */
 int scout_sftp_authenticate(struct scout_sftp *s);                                   /* auth.c */
 /* The channel with its callbacks, not yet open; then the work on it, until the session ends. loop.c */

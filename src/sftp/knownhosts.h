@@ -1,0 +1,37 @@
+/* The keys that known_hosts files (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT") hold for one host. */
+#ifndef SCOUTFS_SFTP_KNOWNHOSTS_H
+#define SCOUTFS_SFTP_KNOWNHOSTS_H
+
+#include <libssh/libssh.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define SCOUT_KNOWN_KEYS_MAX 64
+
+struct scout_known_keys {
+	struct {
+		ssh_key key;
+		bool revoked;
+	} keys[SCOUT_KNOWN_KEYS_MAX];
+	size_t count;
+};
+
+enum scout_known {
+	SCOUT_KNOWN_SAME,    /* it is one of them */
+	SCOUT_KNOWN_NONE,    /* there are none */
+	SCOUT_KNOWN_OTHER,   /* there are others */
+	SCOUT_KNOWN_REVOKED, /* it is one that must not be used */
+};
+
+/* Adds those of the file at path (a missing one has none; lines that make no sense are passed over)
+ * for host: "name", or "[name]:port" where the port is not 22. */
+void scout_known_keys_read(struct scout_known_keys *k, const char *path, const char *host);
+void scout_known_keys_free(struct scout_known_keys *k);
+
+enum scout_known scout_known_keys_look(const struct scout_known_keys *k, ssh_key key);
+
+/* The host key algorithms to offer, those of known keys first, so that a server with keys of several
+ * types shows one that can be checked; buf of 512 bytes. */
+const char *scout_known_keys_algorithms(const struct scout_known_keys *k, char buf[512]);
+
+#endif
