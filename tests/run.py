@@ -106,8 +106,6 @@ def integration(count, build, san):
                SCOUTFS_SAN=san, PYTHONDONTWRITEBYTECODE="1")
     argv = [sys.executable, "-m", "pytest", "-q", "-ra", "--tb=short", "--durations=8",
             "-c", "tests/integration/pytest.ini", f"--junitxml={report}", "tests/integration"]
-    if "thread" in san:
-        argv += ["-m", "concurrency"]
     status = subprocess.run(argv, stdin=subprocess.DEVNULL, env=env, check=False).returncode
     try:
         suites = xml.etree.ElementTree.parse(report).getroot().iter("testsuite")

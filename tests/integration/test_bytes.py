@@ -47,7 +47,6 @@ def test_sizes(place):
         assert os.stat(path).st_size == size
 
 
-@pytest.mark.concurrency
 def test_large_sequential(place):
     path = place({"large": content(LARGE)})["large"]
     assert sha256(read(path)) == sha256(content(LARGE))
@@ -111,7 +110,6 @@ def test_mmap(place):
     assert (out.strip(), err) == (sha256(data), "")
 
 
-@pytest.mark.concurrency
 def test_32_readers_at_different_offsets(place):
     data = content(LARGE)
     path = place({"large": data})["large"]
@@ -133,7 +131,6 @@ def test_32_readers_at_different_offsets(place):
     assert together(lambda n=n: reader(n) for n in range(32)) == ["right"] * 32
 
 
-@pytest.mark.concurrency
 def test_many_files_at_once(place):
     files = {f"f{n}": content(50_000 + n * 1000, n) for n in range(40)}
     paths = place(files)

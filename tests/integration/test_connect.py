@@ -28,7 +28,6 @@ def test_listing_connects_nowhere(sshd, mount):
     assert [host.connections() for host in hosts] == [0, 0, 0]
 
 
-@pytest.mark.concurrency
 def test_20_requests_to_a_cold_host_connect_once(sshd, mount):
     web1 = sshd("web1")
     for number in range(20):
@@ -39,7 +38,6 @@ def test_20_requests_to_a_cold_host_connect_once(sshd, mount):
     assert (web1.connections(), web1.logins()) == (1, 1)
 
 
-@pytest.mark.concurrency
 @pytest.mark.seconds(120)
 def test_10_far_hosts_connect_in_parallel(sshd, mount, proxy):
     hosts = [with_file(sshd(f"h{number}")) for number in range(11)]
@@ -81,7 +79,6 @@ def test_a_session_with_an_open_file_stays(sshd, mount):
     wait_for(lambda: web1.sessions() == 0, 15, "the end of the idle session")
 
 
-@pytest.mark.concurrency
 def test_max_sessions_evicts_idle_ones(sshd, mount):
     hosts = [with_file(sshd(f"h{number}"), data=content(100, number)) for number in range(4)]
     m = mount(sshd.ini(*hosts, max_sessions=2))
@@ -94,7 +91,6 @@ def test_max_sessions_evicts_idle_ones(sshd, mount):
     assert m.metric("scoutfs_hosts_sessions_evicted_total") >= 4
 
 
-@pytest.mark.concurrency
 def test_all_wait_for_one_session(sshd, mount):
     """At the limit requests wait; no host is forgotten, none fails."""
     hosts = [with_file(sshd(f"h{number}"), data=content(100_000, number)) for number in range(6)]
@@ -103,7 +99,6 @@ def test_all_wait_for_one_session(sshd, mount):
     assert got == [content(100_000, number) for number in range(6)]
 
 
-@pytest.mark.concurrency
 def test_max_sessions_per_host(sshd, mount):
     web1 = sshd("web1")
     for number in range(16):

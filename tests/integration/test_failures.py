@@ -45,7 +45,6 @@ def web1(sshd):
     return server
 
 
-@pytest.mark.concurrency
 @pytest.mark.seconds(120)
 def test_64_readers_of_a_stopped_host(sshd, web1, rgw, bucket, mount):
     """Nobody else notices; Ctrl-C works; when the host goes on, so do they, with right bytes."""
@@ -156,7 +155,6 @@ def test_ctrl_c_on_every_call(sshd, mount, what):
         end(caller)
 
 
-@pytest.mark.concurrency
 @pytest.mark.parametrize("by", ["fusermount3", signal.SIGTERM, signal.SIGINT])
 def test_end_with_100_requests_on_a_dead_host(sshd, web1, mount, by):
     """50 on a host that was connected, 50 on one that does not get through its connect."""
@@ -189,7 +187,6 @@ def test_end_with_100_requests_on_a_dead_host(sshd, web1, mount, by):
             host.thaw()
 
 
-@pytest.mark.concurrency
 def test_sshd_killed_in_mid_read(sshd, mount):
     """The host comes back before the deadline: the read goes on, with the right bytes."""
     web1 = sshd("web1")
@@ -215,7 +212,6 @@ def test_sshd_killed_in_mid_read(sshd, mount):
     assert sha256(got) == sha256(data)
 
 
-@pytest.mark.concurrency
 def test_connection_reset_in_mid_read(sshd, mount, proxy):
     """The host is there all the time: nobody may notice but by a short wait."""
     web1 = sshd("web1")
@@ -372,7 +368,6 @@ class TestReplaced:
         assert read(m.host("web1", "large")) == content(2 * MIB, 2)
 
 
-@pytest.mark.concurrency
 @pytest.mark.seconds(120)
 def test_hosts_that_come_and_go_under_load(sshd, web1, mount):
     """Readers on two hosts, one of which is killed again and again: right bytes or an error."""

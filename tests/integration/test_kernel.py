@@ -83,7 +83,6 @@ def test_a_sequential_read_asks_in_large_pieces(sshd, mount):
     assert web1.sftp_requests("read") < 32 * MIB / (128 * 1024) + 20
 
 
-@pytest.mark.concurrency
 def test_lookups_in_one_directory_at_once(sshd, mount):
     web1 = sshd("web1")
     for number in range(200):
@@ -93,7 +92,6 @@ def test_lookups_in_one_directory_at_once(sshd, mount):
     assert got == list(range(200))
 
 
-@pytest.mark.concurrency
 def test_forgetting_and_finding_again(sshd, mount):
     """The kernel drops its inodes and asks again, while others use them."""
     web1 = sshd("web1")

@@ -17,7 +17,6 @@ def many_files(server, count, size):
     return server
 
 
-@pytest.mark.concurrency
 def test_memory_is_a_ceiling(sshd, rgw, bucket, mount):
     web1 = many_files(sshd("web1"), 20, 4 * MIB)
     for number in range(20):
@@ -34,7 +33,6 @@ def test_memory_is_a_ceiling(sshd, rgw, bucket, mount):
     assert 0 < max(most) <= 16 * MIB
 
 
-@pytest.mark.concurrency
 def test_a_dead_host_cannot_hold_all_memory(sshd, rgw, bucket, mount):
     dead, alive = many_files(sshd("dead"), 40, 4 * MIB), many_files(sshd("alive"), 4, 4 * MIB)
     rgw.put(bucket, "m/v1/model.zip", content(4 * MIB, 50))
@@ -55,7 +53,6 @@ def test_a_dead_host_cannot_hold_all_memory(sshd, rgw, bucket, mount):
         handle.close()
 
 
-@pytest.mark.concurrency
 def test_one_worker_is_enough(sshd, mount):
     """No FUSE thread waits for a network: one serves all while 64 calls are waiting."""
     dead, alive = many_files(sshd("dead"), 64, 1000), many_files(sshd("alive"), 20, 1000)
@@ -72,7 +69,6 @@ def test_one_worker_is_enough(sshd, mount):
     assert blocked.results() == [content(1000, n) for n in range(64)]
 
 
-@pytest.mark.concurrency
 @pytest.mark.seconds(120)
 def test_connects_are_paced(sshd, mount, proxy):
     """sshd drops who comes eleventh while ten are not yet through: none of ours is."""
@@ -87,7 +83,6 @@ def test_connects_are_paced(sshd, mount, proxy):
     assert 1 <= web1.logins() <= 16
 
 
-@pytest.mark.concurrency
 def test_max_connecting(sshd, mount, proxy):
     """Six hosts, two of them connecting at a time: all get their turn."""
     hosts = [many_files(sshd(f"h{number}"), 1, 1000) for number in range(6)]

@@ -15,7 +15,6 @@ MODEL = "performance/arnir0_Tiny-LLM/main/model.zip"
 MODEL_BYTES = 24834009
 
 
-@pytest.mark.concurrency
 @pytest.mark.seconds(120)
 def test_100_processes_read_one_model(rgw, bucket, mount, http_proxy):
     data = content(MODEL_BYTES)
@@ -33,7 +32,6 @@ def test_100_processes_read_one_model(rgw, bucket, mount, http_proxy):
         assert m.peak_memory() < 64 * MIB + 40 * MIB
 
 
-@pytest.mark.concurrency
 @pytest.mark.seconds(120)
 def test_100_objects_over_10_connections(rgw, bucket, mount, http_proxy):
     for number in range(100):
@@ -96,7 +94,6 @@ def test_beyond_list_max_keys(rgw, bucket, mount):
             content(500, number)
 
 
-@pytest.mark.concurrency
 def test_one_listing_for_all_who_ask(rgw, bucket, mount, http_proxy):
     for number in range(30):
         rgw.put(bucket, f"id-{number}/v1/model.zip", b"x")

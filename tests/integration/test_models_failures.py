@@ -101,7 +101,6 @@ def test_ctrl_c_on_a_frozen_gateway(rgw, bucket, model, mount):
     assert sha256(read(m.model("a", "v1", "model.zip"))) == sha256(model)
 
 
-@pytest.mark.concurrency
 @pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
 def test_connection_cut_in_mid_body(rgw, bucket, model, mount, http_proxy, reset):
     cut = First(2, cut_after=300_000, reset=reset)
@@ -211,7 +210,6 @@ def test_deleted_under_a_reader(rgw, bucket, mount):
     assert got == old[:len(got)]
 
 
-@pytest.mark.concurrency
 @pytest.mark.seconds(120)
 def test_a_bad_network_under_load(rgw, bucket, mount, proxy, http_proxy):
     """50 readers of 10 models through cuts and overload: all right in the end."""
