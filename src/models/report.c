@@ -15,18 +15,18 @@ static bool has_file(const struct scout_tree *t, const struct scout_node *dir)
 }
 
 /* Directories with a version in them, which is a directory with a file in it: <id>/<version>/<file>,
- * where the id may have several parts. */
-static size_t count_models(const struct scout_tree *t)
+ * where the id may have several parts. What is below a model is its own and no model. */
+static size_t count_models(const struct scout_tree *t, const struct scout_node *dir)
 {
 	size_t models = 0;
 
-	for (uint32_t i = 1; i < t->nnodes; i++) {
-		const struct scout_node *n = &t->nodes[i];
+	for (uint32_t i = 0; i < dir->count; i++) {
+		const struct scout_node *n = &t->nodes[dir->first + i];
 		bool versions = false;
 
 		for (uint32_t k = 0; k < n->count && !versions; k++)
 			versions = has_file(t, &t->nodes[n->first + k]);
-		models += versions;
+		models += versions ? 1 : count_models(t, n);
 	}
 	return models;
 }
@@ -54,7 +54,7 @@ static void report_catalogue(struct scout_models *m, struct scout_text *out)
 		scout_text_printf(out, "  listing      none yet\n");
 	else
 		scout_text_printf(out, "  listing      %zu models, %zu objects, %s old\n",
-				  count_models(t), t->files,
+				  count_models(t, &t->nodes[0]), t->files,
 				  scout_format_duration(age, scout_now_ns() - t->listed_ns));
 	if (t)
 		report_left_out(t, out);

@@ -166,10 +166,12 @@ static int64_t cut_name(struct scout_tree *t, size_t i, size_t hi, size_t skip, 
 	    .bytes = e->bytes,
 	    .modified = e->modified,
 	    .version = e->version,
-	    .first = (uint32_t)lo, /* until it is cut: the entries behind it */
-	    .count = (uint32_t)(i - lo),
 	    .dir = dir,
 	};
+	if (dir) { /* until it is cut: the entries behind it */
+		n->first = (uint32_t)lo;
+		n->count = (uint32_t)(i - lo);
+	}
 	if (dir && objects > 0)
 		t->left_out[SCOUT_KEY_ALSO_FOLDER] += objects;
 	if (!dir)

@@ -329,7 +329,7 @@ static void odd_keys(void **state)
 	expect_names(&t, "", "folder line\nbreak ok");
 	expect_names(&t, "folder", "");
 	t.backend.ops->status(t.backend.self, &status);
-	assert_non_null(strstr(status.str, "1 models, 2 objects"));
+	assert_non_null(strstr(status.str, "0 models, 2 objects"));
 	assert_non_null(strstr(status.str, "1 keys: a zero byte"));
 	assert_non_null(strstr(status.str, "1 keys: also a folder"));
 	assert_non_null(strstr(status.str, "503 SlowDown"));
@@ -338,6 +338,40 @@ static void odd_keys(void **state)
 	assert_non_null(strstr(status.str, "\nscoutfs_models_catalogue_keys 9\n"));
 	scout_text_free(&status);
 	mount_down(&t);
+}
+
+/* <id>/<version>/<file>, where an id may have several parts. */
+static void models_are_counted(void **state)
+{
+	static const struct {
+		const char *keys[4];
+		const char *told;
+	} registries[] = {
+	    {{"a/v1/model.zip", "a/v2/model.zip", "b/v1/README", NULL}, "2 models, 3 objects"},
+	    {{"org/name/main/model.zip", NULL}, "1 models, 1 objects"},
+	    {{"a/README", "a/v1/model.zip", "a/v1/weights/0", "a/v1/weights/x/0"},
+	     "1 models, 4 objects"},
+	    {{"top", "a/file", "a/other", "b/file"}, "0 models, 4 objects"},
+	    {{"a/v1/", NULL}, "0 models, 0 objects"},
+	    {{NULL}, "0 models, 0 objects"},
+	};
+	struct scout_text status = {0};
+	struct mount t;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(registries) / sizeof(registries[0]); i++) {
+		mount_up(&t, "", 16 * MIB);
+		for (size_t k = 0; k < 4 && registries[i].keys[k]; k++) {
+			const char *key = registries[i].keys[k];
+
+			fake_put(key, key[strlen(key) - 1] == '/' ? 0 : 5);
+		}
+		free(names_of(&t, ""));
+		t.backend.ops->status(t.backend.self, &status);
+		assert_non_null(strstr(status.str, registries[i].told));
+		scout_text_free(&status);
+		mount_down(&t);
+	}
 }
 
 static void an_empty_bucket(void **state)
@@ -442,6 +476,7 @@ int main(void)
 	    cmocka_unit_test(failed_questions),
 	    cmocka_unit_test(too_many_keys),
 	    cmocka_unit_test(odd_keys),
+	    cmocka_unit_test(models_are_counted),
 	    cmocka_unit_test(an_empty_bucket),
 	    cmocka_unit_test(opens_are_checked),
 	    cmocka_unit_test(stop_with_waiters),

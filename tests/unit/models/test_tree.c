@@ -121,6 +121,9 @@ static void folder_wins(void **state)
 	children(t, "n", "");
 	assert_int_equal(t->left_out[SCOUT_KEY_ALSO_FOLDER], 3);
 	assert_int_equal(t->files, 2);
+	/* also where a key was told twice */
+	assert_int_equal(scout_tree_find(t, "twice")->count, 0);
+	assert_int_equal(scout_tree_find(t, "m/1/x")->count, 0);
 	scout_tree_unref(t);
 }
 
