@@ -49,6 +49,14 @@ def tool(name):
     raise FileNotFoundError(name)
 
 
+def own_mounts():
+    """The words that give a command mounts of its own. A chroot into a plain folder has no mount
+    at / whose propagation could be cut; what is around it must be private already."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
+        root_is_mounted = any(line.split(" ")[4] == "/" for line in f)
+    return [tool("unshare"), "-m", *([] if root_is_mounted else ["--propagation", "unchanged"])]
+
+
 def run(*command, timeout=60, check=True, **more):
     return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=timeout, check=check, **more)

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from mount import BINARY, TOP, clean_env, command, mounted, sanitizer_env
-from procs import family, free_port, parents, tool, wait_for
+from procs import family, free_port, own_mounts, parents, tool, wait_for
 from tools import error, read, write
 
 SECRET = "not-to-be-seen-0123456789"
@@ -236,7 +236,7 @@ def test_mount_t_fuse_scoutfs(ini, folder, background):
     program = write(os.path.join(bin_folder, "scoutfs"), f'#!/bin/sh\nexec {words} "$@"\n'.encode())
     os.chmod(program, 0o755)
     path = ini("[hosts]\nssh_config =\n[host web1]\n")
-    done = subprocess.run([tool("unshare"), "-m", "sh", "-c", MOUNT_T, "sh", bin_folder, path,
+    done = subprocess.run([*own_mounts(), "sh", "-c", MOUNT_T, "sh", bin_folder, path,
                            background.point], capture_output=True, text=True, timeout=60,
                           check=False)
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mount import BINARY, HERE, SAN, TOP
-from procs import tool
+from procs import own_mounts, tool
 
 # In a mount namespace of its own, so that a /dev/fuse which is root's alone can be opened by others
 # in there, and nowhere else.
@@ -46,7 +46,7 @@ def test_basic_tests_without_rights(folder):
            "LOGNAME": "daemon", "TMPDIR": home, "SCOUTFS_BIN": os.path.join(bare, "scoutfs"),
            "SCOUTFS_SAN": SAN, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [tool("unshare"), "-m", "sh", "-c", OPEN_FUSE, "sh", device,
+        [*own_mounts(), "sh", "-c", OPEN_FUSE, "sh", device,
          tool("setpriv"), f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
          sys.executable, "-m", "pytest", "-q", "--tb=short", "-m", "basic",
          "-c", "tests/integration/pytest.ini", "tests/integration"],
