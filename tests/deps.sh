@@ -16,6 +16,8 @@ for package in $packages; do
 	*) missing="$missing $package" ;;
 	esac
 done
+# A tree as debootstrap leaves it has none, and without it fusermount3 unmounts for root alone.
+[ -e /etc/mtab ] || missing="$missing /etc/mtab"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then
@@ -25,6 +27,12 @@ elif command -v sudo >/dev/null; then
 else
 	echo "missing packages, and neither root nor sudo to install them:$missing" >&2
 	exit 1
+fi
+
+if [ ! -e /etc/mtab ]; then
+	$sudo ln -s ../proc/self/mounts /etc/mtab
+	missing=${missing% /etc/mtab}
+	[ -n "$missing" ] || exit 0
 fi
 
 # Without a policy of its own the machine would start sshd and Ceph as services.

@@ -49,12 +49,25 @@ def tool(name):
     raise FileNotFoundError(name)
 
 
+# In a chroot into a plain folder there is no mount at /, which unshare and fusermount3 both need:
+# the same tree is entered again, by a mount of it.
+ENTER_AS_MOUNT = """
+set -e
+mount --rbind / /mnt
+mount --make-rprivate /mnt
+exec chroot /mnt env -C "$PWD" "$@"
+"""
+
+
 def own_mounts():
-    """The words that give a command mounts of its own. A chroot into a plain folder has no mount
-    at / whose propagation could be cut; what is around it must be private already."""
+    """The words that give a command mounts of its own."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
-        root_is_mounted = any(line.split(" ")[4] == "/" for line in f)
-    return [tool("unshare"), "-m", *([] if root_is_mounted else ["--propagation", "unchanged"])]
+        lines = [line.split(" ") for line in f]
+    if any(line[4] == "/" for line in lines):
+        return [tool("unshare"), "-m"]
+    if any("shared:" in " ".join(line[6:line.index("-")]) for line in lines):
+        raise RuntimeError("a chroot in a tree whose mounts are shared: bind it onto itself first")
+    return [tool("unshare"), "-m", "--propagation", "unchanged", "sh", "-c", ENTER_AS_MOUNT, "sh"]
 
 
 def run(*command, timeout=60, check=True, **more):
