@@ -148,7 +148,7 @@ int scout_session_start_locked(struct scout_host *host, uint64_t now_ns);
 void scout_session_close_locked(struct scout_session *s);
 /* After the join. */
 void scout_session_joined(struct scout_session *s);
-void scout_session_drop_handle(struct scout_session *s);
+void scout_session_drop_handle(struct scout_session *s, bool dir);
 /* The host cannot be reached: takes the queue into failed for the caller to complete. */
 void scout_host_fail_locked(struct scout_host *host, int err, const char *reason,
 			    struct scout_rpc_list *failed);
@@ -179,6 +179,7 @@ void scout_rpc_log(const struct scout_rpc *rpc, const char *what, const char *pa
 struct scout_handle {
 	struct scout_session *session; /* immutable once opened */
 	struct scout_sftp_handle remote;
+	bool dir; /* immutable once opened */
 	atomic_uint refs;
 	bool bulk; /* under host->lock */
 	struct scout_rpc close;

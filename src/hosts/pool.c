@@ -84,12 +84,12 @@ static struct scout_session *session_of(struct scout_load *load)
 	return SCOUT_CONTAINER(load, struct scout_session, load);
 }
 
-/* Closes the session that has been idle longest, under pool->lock. */
-static bool evict_locked(struct scout_hosts *all)
+/* Closes the session that has been idle longest, or else resting longest, under pool->lock. */
+static bool evict_locked(struct scout_hosts *all, uint64_t now)
 {
 	struct scout_host *victim = NULL;
 	uint64_t oldest = UINT64_MAX;
-	bool closed = false;
+	bool closed = false, found_idle = false;
 
 	for (size_t i = 0; i < all->nhosts; i++) {
 		struct scout_host *host = &all->hosts[i];
@@ -97,11 +97,15 @@ static bool evict_locked(struct scout_hosts *all)
 		scout_lock(&host->lock);
 		for (unsigned k = 0; k < host->nsessions; k++) {
 			struct scout_load *load = host->sessions[k];
+			bool idle = scout_policy_idle(load);
 
-			if (scout_policy_idle(load) && load->last_used_ns < oldest) {
-				oldest = load->last_used_ns;
-				victim = host;
-			}
+			if (!idle && (found_idle || !scout_policy_rests(load, now)))
+				continue;
+			if (idle == found_idle && load->last_used_ns >= oldest)
+				continue;
+			found_idle = idle;
+			oldest = load->last_used_ns;
+			victim = host;
 		}
 		scout_unlock(&host->lock);
 	}
@@ -112,7 +116,8 @@ static bool evict_locked(struct scout_hosts *all)
 		struct scout_load *load = victim->sessions[k];
 
 		/* Used since we looked: whoever waits will be told when it falls idle again. */
-		if (!scout_policy_idle(load) || load->last_used_ns != oldest)
+		if (load->last_used_ns != oldest ||
+		    !(scout_policy_idle(load) || scout_policy_rests(load, now)))
 			continue;
 		scout_session_close_locked(session_of(load));
 		closed = true;
@@ -185,7 +190,7 @@ static void serve_line(struct scout_hosts *all, uint64_t now, uint64_t *next)
 
 		after = TAILQ_NEXT(host, line);
 		start = start_one_locked(host, spoken, now, next, &err, &failed);
-		if (start == SCOUT_START_EVICT && evict_locked(all))
+		if (start == SCOUT_START_EVICT && evict_locked(all, now))
 			start = SCOUT_START_ROOM;
 		if (start == SCOUT_START_ROOM)
 			spoken++;
@@ -208,6 +213,24 @@ static void serve_line(struct scout_hosts *all, uint64_t now, uint64_t *next)
 	}
 	atomic_store(&pool->starved, starved);
 	scout_unlock(&pool->lock);
+	/* One that falls idle kicks; one that comes to rest has to be looked for. */
+	if (starved && *next > now + SCOUT_POOL_REST_S * SCOUT_NS_PER_S)
+		*next = now + SCOUT_POOL_REST_S * SCOUT_NS_PER_S;
+}
+
+/* One line for those who waited in vain: elsewhere nobody knows why. */
+static void tell_late(struct scout_host *host, const struct scout_rpc_list *late)
+{
+	const struct scout_rpc *rpc;
+	unsigned count = 0;
+
+	TAILQ_FOREACH (rpc, late, link)
+		count += !(rpc->req && scout_req_unwanted(rpc->req));
+	if (count)
+		scout_warn("%s: no session became free in time for %u request%s: max_sessions is "
+			   "%u, max_connecting %u",
+			   host->config->name, count, count == 1 ? "" : "s",
+			   host->all->config->max_sessions, host->all->config->max_connecting);
 }
 
 /* Closes idle sessions and ends calls that waited too long. */
@@ -245,6 +268,7 @@ static void sweep(struct scout_hosts *all, uint64_t now, uint64_t *next)
 			all->pool.ending += closed;
 			scout_unlock(&all->pool.lock);
 		}
+		tell_late(host, &late);
 		scout_rpc_fail_all(&late, err);
 	}
 }

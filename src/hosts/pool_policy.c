@@ -1,6 +1,8 @@
 /* The pool's rules, without its locks, threads and clock; see pool_policy.h. */
 #include "hosts/pool_policy.h"
 
+#include "scoutfs/clock.h"
+
 /* How busy a session is for a newcomer. A bulk reader keeps megabytes on their way to us even while
  * it has few calls open. */
 static unsigned weight(const struct scout_load *load)
@@ -73,6 +75,12 @@ enum scout_start scout_policy_start(const struct scout_start_query *q)
 bool scout_policy_idle(const struct scout_load *load)
 {
 	return load->state == SCOUT_SESSION_UP && !load->calls && !load->handles;
+}
+
+bool scout_policy_rests(const struct scout_load *load, uint64_t now_ns)
+{
+	return load->state == SCOUT_SESSION_UP && !load->calls && !load->dirs &&
+	       now_ns >= load->last_used_ns + SCOUT_POOL_REST_S * SCOUT_NS_PER_S;
 }
 
 uint64_t scout_policy_idle_check(const struct scout_load *load, uint64_t idle_timeout_ns,

@@ -11,6 +11,7 @@
 #define SCOUT_POOL_BUSY_CALLS 64   /* beyond that on every session, another one is worth it */
 #define SCOUT_POOL_MAX_CALLS 4096  /* beyond that a session takes no more: requests queue */
 #define SCOUT_POOL_PACE_MS 100     /* between two connects to one host */
+#define SCOUT_POOL_REST_S 2        /* so long unused, a session with open files makes room */
 #define SCOUT_POOL_BACKOFF_MIN_S 1 /* after a failed connect, doubling */
 #define SCOUT_POOL_BACKOFF_MAX_S 30
 
@@ -26,6 +27,7 @@ struct scout_load {
 	enum scout_session_state state;
 	unsigned calls;   /* in flight */
 	unsigned handles; /* open files and directories */
+	unsigned dirs;    /* of these, directories, which cannot be opened anew where they were */
 	unsigned bulk;    /* of these, files with a read window over 1 MiB */
 	uint64_t last_used_ns;
 };
@@ -76,6 +78,9 @@ enum scout_start scout_policy_start(const struct scout_start_query *q);
 
 /* Nothing in flight and nothing open: may be closed. */
 bool scout_policy_idle(const struct scout_load *load);
+/* Only files are open, and nobody reads them just now: may be closed when another host would have to
+ * wait, since they are opened anew by their next read. */
+bool scout_policy_rests(const struct scout_load *load, uint64_t now_ns);
 /* When an up session has to be looked at for its idle timeout: now_ns or earlier says close it. */
 uint64_t scout_policy_idle_check(const struct scout_load *load, uint64_t idle_timeout_ns,
 				 uint64_t now_ns);

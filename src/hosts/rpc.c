@@ -160,8 +160,10 @@ static void answered(struct scout_sftp_call *call, int err)
 		s->answered = true;
 		host->failures = 0;
 	}
-	if (!err && opens_handle(rpc))
+	if (!err && opens_handle(rpc)) {
 		s->load.handles++;
+		s->load.dirs += call->op == SCOUT_SFTP_OPENDIR;
+	}
 	if (!TAILQ_EMPTY(&host->queue))
 		want = scout_rpc_dispatch_locked(host);
 	idle = scout_policy_idle(&s->load);

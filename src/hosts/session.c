@@ -136,13 +136,14 @@ void scout_session_joined(struct scout_session *s)
 		free(s);
 }
 
-void scout_session_drop_handle(struct scout_session *s)
+void scout_session_drop_handle(struct scout_session *s, bool dir)
 {
 	struct scout_host *host = s->host;
 	bool last, idle;
 
 	scout_lock(&host->lock);
 	s->load.handles--;
+	s->load.dirs -= dir;
 	s->load.last_used_ns = scout_now_ns();
 	last = s->joined && !s->load.handles;
 	idle = scout_policy_idle(&s->load);

@@ -182,6 +182,25 @@ static void idle_means_nothing_in_flight_and_nothing_open(void **state)
 	assert_int_equal(scout_policy_idle_check(&load, UINT64_MAX, 120), UINT64_MAX);
 }
 
+static void only_files_let_a_session_rest(void **state)
+{
+	const uint64_t rest = SCOUT_POOL_REST_S * 1000000000ull;
+	struct scout_load load = {.state = UP, .handles = 2, .last_used_ns = 5};
+
+	(void)state;
+	assert_false(scout_policy_idle(&load));
+	assert_false(scout_policy_rests(&load, 4 + rest));
+	assert_true(scout_policy_rests(&load, 5 + rest));
+	load.calls = 1;
+	assert_false(scout_policy_rests(&load, 5 + rest));
+	load.calls = 0;
+	load.dirs = 1;
+	assert_false(scout_policy_rests(&load, 5 + rest));
+	load.dirs = 0;
+	load.state = LOST;
+	assert_false(scout_policy_rests(&load, 5 + rest));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +213,7 @@ int main(void)
 	    cmocka_unit_test(full_sessions_queue),
 	    cmocka_unit_test(start_obeys_each_limit),
 	    cmocka_unit_test(idle_means_nothing_in_flight_and_nothing_open),
+	    cmocka_unit_test(only_files_let_a_session_rest),
 	};
 
 	return cmocka_run_group_tests_name("hosts/policy", tests, NULL, NULL);
