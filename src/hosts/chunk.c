@@ -141,7 +141,8 @@ static uint32_t filled_locked(const struct scout_chunk *c)
 	return filled;
 }
 
-/* Whether what came needs an FSTAT: not when it is the whole file, out of one READ. */
+/* Whether what came needs an FSTAT: not when it is the whole file, out of one READ, and no older than
+ * the attributes that it will be kept under. */
 static bool needs_proof_locked(const struct scout_batch *b)
 {
 	const struct scout_file *f = b->file;
@@ -149,7 +150,8 @@ static bool needs_proof_locked(const struct scout_batch *b)
 
 	if (f->direct)
 		return false;
-	if (TAILQ_NEXT(c, batch) || c->nparts > 1 || c->offset || c->length < f->size)
+	if (!f->looked_first || TAILQ_NEXT(c, batch) || c->nparts > 1 || c->offset ||
+	    c->length < f->size)
 		return true;
 	return b->reads == 0 && !b->calls && filled_locked(c) != f->size;
 }

@@ -17,12 +17,14 @@ struct opening {
 	struct scout_req *req;
 	struct scout_rpc open, look;
 	atomic_uint pending;
+	bool looked_first;
 	int open_err, look_err;
 };
 
 struct scout_reopen {
 	struct scout_file *file;
 	struct scout_handle *handle;
+	unsigned attempts;
 	struct scout_rpc open, stat;
 };
 
@@ -125,6 +127,8 @@ static void opening_done(struct opening *o)
 	f->mtime = (uint64_t)res.open.attr.mtime.tv_sec;
 	f->version = res.open.attr.version;
 	f->direct = f->size == 0;
+	/* one session answers in the order in which it was asked */
+	f->looked_first = o->looked_first && o->look.session == o->open.session;
 	scout_lock(&host->lock);
 	f->part_bytes = scout_window_part_bytes(host->limits.read_bytes);
 	f->chunk_bytes = scout_window_chunk_bytes(f->part_bytes);
@@ -150,6 +154,7 @@ static void look_answered(struct scout_rpc *rpc, int err)
 	struct opening *o = SCOUT_CONTAINER(rpc, struct opening, look);
 
 	o->look_err = err;
+	o->looked_first = atomic_load(&o->pending) == 2;
 	if (atomic_fetch_sub(&o->pending, 1) == 1)
 		opening_done(o);
 }
@@ -180,9 +185,11 @@ void scout_file_open(struct scout_host *host, const char *path, struct scout_req
 	o->open.req = o->look.req = req;
 	o->open.done = open_answered;
 	o->look.done = look_answered;
-	/* The look goes second: a file replaced between the two is then noticed by its first FSTAT. */
-	scout_rpc_send(&o->open);
+	/* The look goes first: of a file replaced between the two the bytes are then newer than the
+	 * attributes, and the next look mends it. The other way round old bytes would be kept under
+	 * the new file's version for good. */
 	scout_rpc_send(&o->look);
+	scout_rpc_send(&o->open);
 }
 
 void scout_file_release(struct scout_file *f)
@@ -205,6 +212,21 @@ void scout_file_release(struct scout_file *f)
 	scout_chunk_free_all(host, &garbage);
 	scout_handle_unref(h);
 	scout_file_unref(f);
+}
+
+/* Whether what was opened anew is what the lost handle showed, under file->lock. Growth is none here:
+ * another file may have come into its place. */
+static int reopened_as_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs)
+{
+	struct scout_attr now;
+	bool same;
+
+	scout_attr_map(attrs, &now);
+	same =
+	    f->direct ? !f->given : now.size == f->size && (uint64_t)now.mtime.tv_sec == f->mtime;
+	if (!f->dead && !(S_ISREG(now.mode) && same))
+		f->dead = -ESTALE;
+	return f->dead;
 }
 
 int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs)
@@ -244,13 +266,15 @@ void scout_file_lost(struct scout_file *f, struct scout_handle *h)
 		scout_handle_unref(h);
 }
 
-/* The reopening is over with err, or with the new handle in place. */
-static void reopen_over(struct scout_reopen *r, int err)
+static void reopen_anew(struct scout_reopen *r);
+
+/* The reopening is over with err, or with the new handle in place. r: NULL when there was no memory
+ * to begin. */
+static void reopen_over(struct scout_file *f, struct scout_reopen *r, int err)
 {
-	struct scout_file *f = r->file;
 	struct scout_batches lost = TAILQ_HEAD_INITIALIZER(lost);
 	struct scout_readers unproven = TAILQ_HEAD_INITIALIZER(unproven);
-	struct scout_handle *unused = r->handle;
+	struct scout_handle *unused = r ? r->handle : NULL;
 
 	scout_lock(&f->lock);
 	if (!err && f->closed)
@@ -267,7 +291,8 @@ static void reopen_over(struct scout_reopen *r, int err)
 			f->version = f->check_version;
 		f->checking = false;
 	}
-	f->reopen = NULL;
+	if (r)
+		f->reopen = NULL;
 	scout_unlock(&f->lock);
 	free(r);
 	scout_handle_unref(unused);
@@ -280,30 +305,30 @@ static void reopened_stat(struct scout_rpc *rpc, int err)
 {
 	struct scout_reopen *r = SCOUT_CONTAINER(rpc, struct scout_reopen, stat);
 	struct scout_file *f = r->file;
-	struct scout_attr attr;
 
-	if (!err) {
-		scout_attr_map(&rpc->call.attrs, &attr);
-		scout_lock(&f->lock);
-		if (!S_ISREG(attr.mode))
-			f->dead = -ESTALE;
-		err = scout_file_note_locked(f, &rpc->call.attrs);
-		scout_unlock(&f->lock);
+	if (err == -ECONNRESET && ++r->attempts < SCOUT_RPC_ATTEMPTS) {
+		reopen_anew(r);
+		return;
 	}
-	/* Lost again so soon: whoever still wants bytes asks once more. */
 	if (err == -ECONNRESET)
 		err = -EIO;
+	if (!err) {
+		scout_lock(&f->lock);
+		err = reopened_as_locked(f, &rpc->call.attrs);
+		scout_unlock(&f->lock);
+	}
 	scout_rpc_log(rpc, "open again", f->path, err);
-	reopen_over(r, err);
+	reopen_over(f, r, err);
 }
 
 static void reopened(struct scout_rpc *rpc, int err)
 {
 	struct scout_reopen *r = SCOUT_CONTAINER(rpc, struct scout_reopen, open);
+	struct scout_file *f = r->file;
 
 	if (err) {
 		scout_rpc_log(rpc, "open again", rpc->call.path, err);
-		reopen_over(r, err == -ENOENT ? -ESTALE : err);
+		reopen_over(f, r, err == -ENOENT ? -ESTALE : err);
 		return;
 	}
 	scout_handle_opened(r->handle, rpc);
@@ -313,16 +338,31 @@ static void reopened(struct scout_rpc *rpc, int err)
 	scout_rpc_send_on(r->handle->session, &r->stat);
 }
 
+/* From the start, also when its session is lost before it is known what was opened. */
+static void reopen_anew(struct scout_reopen *r)
+{
+	struct scout_file *f = r->file;
+
+	scout_handle_unref(r->handle);
+	r->handle = scout_handle_new(f->host);
+	if (!r->handle) {
+		reopen_over(f, r, -ENOMEM);
+		return;
+	}
+	memset(&r->open, 0, sizeof r->open);
+	memset(&r->stat, 0, sizeof r->stat);
+	r->open.call.op = SCOUT_SFTP_OPEN;
+	r->open.call.path = f->path;
+	r->open.host = f->host;
+	r->open.done = reopened;
+	scout_rpc_send(&r->open);
+}
+
 void scout_file_reopen(struct scout_file *f)
 {
 	struct scout_reopen *r = calloc(1, sizeof *r);
-	struct scout_handle *h = scout_handle_new(f->host);
 	bool mine;
 
-	if (r) {
-		r->file = f;
-		r->handle = h;
-	}
 	scout_lock(&f->lock);
 	mine = !f->reopen && !f->handle;
 	if (mine) {
@@ -330,17 +370,13 @@ void scout_file_reopen(struct scout_file *f)
 		f->refs++;
 	}
 	scout_unlock(&f->lock);
-	if (mine && r && h) {
-		r->open.call.op = SCOUT_SFTP_OPEN;
-		r->open.call.path = f->path;
-		r->open.host = f->host;
-		r->open.done = reopened;
-		scout_rpc_send(&r->open);
-	} else if (mine && r) {
-		reopen_over(r, -ENOMEM);
+	if (mine && r) {
+		r->file = f;
+		reopen_anew(r);
+	} else if (mine) {
+		reopen_over(f, NULL, -ENOMEM);
 	} else {
 		free(r);
-		scout_handle_unref(h);
 	}
 }
 

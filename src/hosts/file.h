@@ -50,7 +50,8 @@ struct scout_file {
 	/* immutable after open */
 	struct scout_host *host;
 	char *path;
-	bool direct; /* the server says it is empty: read it to its end, whatever that is */
+	bool direct;       /* the server says it is empty: read it to its end, whatever that is */
+	bool looked_first; /* size and mtime are no newer than the handle */
 	uint32_t part_bytes, chunk_bytes;
 
 	TAILQ_ENTRY(scout_file) link; /* host->files, under host->lock */
@@ -63,6 +64,7 @@ struct scout_file {
 	uint64_t version; /* of the kernel's attributes, proved to be this file's */
 	int dead;         /* -ESTALE from when it was seen */
 	bool closed;
+	bool given;    /* bytes, to a reader */
 	unsigned refs; /* the handle, each batch, read, reopening and check under way */
 	struct scout_window window;
 	struct scout_chunk_list chunks;                  /* shared ones */

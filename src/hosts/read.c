@@ -68,6 +68,7 @@ static void release_chunks(struct scout_reader *r, bool given)
 		to = r->end < c->offset + c->length ? r->end : c->offset + c->length;
 		if (given && to > from)
 			c->consumed += to - from;
+		f->given |= given && c->filled;
 		c->users--;
 		if (!c->shared || c->consumed >= c->filled || f->closed)
 			scout_chunk_drop_locked(f, c, &garbage);
@@ -376,7 +377,11 @@ static void start_locked(struct scout_reader *r, struct scout_chunk_list *garbag
 	struct scout_file *f = r->file;
 
 	r->end = r->offset + r->size;
-	if (!f->direct && r->end > f->size)
+	/* Special files answer with a piece of any length: what was asked for behind it would be
+	 * thrown away, and has the host's kernel make up such a file from its start each time. */
+	if (f->direct && r->size > f->part_bytes)
+		r->end = r->offset + f->part_bytes;
+	else if (!f->direct && r->end > f->size)
 		r->end = f->size > r->offset ? f->size : r->offset;
 	r->missing = 0;
 	if (r->end == r->offset)

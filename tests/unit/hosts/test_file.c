@@ -204,6 +204,12 @@ static void a_file_of_no_size_is_read_to_its_end(void **state)
 	read_right(0, 4096, 5000);
 	read_right(4096, 128 * KIB, 5000);
 	read_right(5000, 128 * KIB, 5000);
+	/* and a piece at a time, so that such a file is made up but once */
+	FAKE_LOCKED(fake.count[SCOUT_SFTP_READ] = 0, fake.short_reads = 4096);
+	ask_read(&a, &file, 0, MIB);
+	assert_int_equal(ask_wait(&a), 0);
+	right_bytes(&a, 0, 4096, SEED);
+	assert_int_equal(fake.count[SCOUT_SFTP_READ], 1);
 	tear_down();
 }
 
@@ -337,8 +343,85 @@ static void a_session_lost_while_idle_is_read_on(void **state)
 	FAKE_LOCKED(fake.sessions[1]->kill = -ETIMEDOUT);
 	FAKE_WAIT(fake.joins == 2);
 	file.attr.version++; /* the proof notices it first */
-	FAKE_LOCKED(fake_append_locked("/f", 10, 101, SEED));
-	read_right(MIB, MIB, 8 * MIB + 10);
+	read_right(MIB, MIB, 8 * MIB);
+	tear_down();
+}
+
+/* Growth is believed of a handle, not of a path: there another file may be by now. */
+static void what_is_longer_after_the_session_was_lost_is_stale(void **state)
+{
+	(void)state;
+	set_up(8 * MIB, MEMORY);
+	assert_int_equal(ask_open(&file, "h0/f"), 0);
+	read_right(0, 4096, 8 * MIB);
+	FAKE_LOCKED(fake_add_locked("/f", 9 * MIB, 105, SEED + 1), fake.sessions[0]->kill = -EIO);
+	FAKE_WAIT(fake.joins == 1);
+	ask_read(&a, &file, 4 * MIB, 4096);
+	assert_int_equal(ask_wait(&a), -ESTALE);
+	tear_down();
+}
+
+static void of_no_size_cannot_be_told_from_another(void **state)
+{
+	struct ask fresh = {0};
+
+	(void)state;
+	set_up(0, MEMORY);
+	assert_int_equal(ask_open(&file, "h0/f"), 0);
+	assert_int_equal(ask_open(&fresh, "h0/f"), 0);
+	FAKE_LOCKED(fake_append_locked("/f", 5000, 100, SEED));
+	read_right(0, 4096, 5000);
+	FAKE_LOCKED(fake.sessions[0]->kill = -EIO);
+	FAKE_WAIT(fake.joins == 1);
+	ask_read(&a, &file, 4096, 4096);
+	assert_int_equal(ask_wait(&a), -ESTALE);
+	ask_read(&a, &fresh, 0, 4096); /* of which nobody has seen anything */
+	assert_int_equal(ask_wait(&a), 0);
+	right_bytes(&a, 0, 4096, SEED);
+	file_release(&fresh);
+	tear_down();
+}
+
+static void kill_at_second_fstat(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	if (call->op == SCOUT_SFTP_FSTAT && fake.count[SCOUT_SFTP_FSTAT] == 2)
+		s->kill = -ECONNRESET;
+}
+
+static void a_session_lost_while_reopening_is_no_error(void **state)
+{
+	(void)state;
+	set_up(8 * MIB, MEMORY);
+	assert_int_equal(ask_open(&file, "h0/f"), 0);
+	read_right(4 * MIB, 4096, 8 * MIB);
+	FAKE_LOCKED(fake.before = kill_at_second_fstat, fake.sessions[0]->kill = -ECONNRESET);
+	FAKE_WAIT(fake.joins == 1);
+	read_right(6 * MIB, 4096, 8 * MIB);
+	assert_int_equal(fake.starts, 3);
+	tear_down();
+}
+
+static void replace_after_open(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	unsigned asked = fake.count[SCOUT_SFTP_OPEN] + fake.count[SCOUT_SFTP_LSTAT];
+
+	(void)s;
+	if ((call->op == SCOUT_SFTP_OPEN || call->op == SCOUT_SFTP_LSTAT) && asked == 2)
+		fake_add_locked("/f", 1000, 200, SEED + 1);
+}
+
+/* Whoever is shown the new file's version must not get the old one's bytes: they would be kept. */
+static void old_bytes_are_not_shown_as_the_new_file(void **state)
+{
+	(void)state;
+	set_up(1000, MEMORY);
+	FAKE_LOCKED(fake.before = replace_after_open);
+	assert_int_equal(ask_open(&file, "h0/f"), 0);
+	ask_read(&a, &file, 0, 4096);
+	if (ask_wait(&a) == 0 && file.attr.mtime.tv_sec == 200)
+		right_bytes(&a, 0, 1000, SEED + 1);
+	else
+		assert_true(a.err == 0 || a.err == -ESTALE);
 	tear_down();
 }
 
@@ -485,6 +568,10 @@ int main(void)
 	    cmocka_unit_test(a_lost_session_is_read_on),
 	    cmocka_unit_test(a_session_lost_while_idle_is_read_on),
 	    cmocka_unit_test(what_changed_while_the_session_was_lost_is_stale),
+	    cmocka_unit_test(what_is_longer_after_the_session_was_lost_is_stale),
+	    cmocka_unit_test(of_no_size_cannot_be_told_from_another),
+	    cmocka_unit_test(a_session_lost_while_reopening_is_no_error),
+	    cmocka_unit_test(old_bytes_are_not_shown_as_the_new_file),
 	    cmocka_unit_test(a_dead_host_fails_its_reads),
 	    cmocka_unit_test(unwanted_reads_end),
 	    cmocka_unit_test(stop_ends_waiting_reads),
