@@ -1,0 +1,430 @@
+"""Hosts in odd shapes: files that change under open readers, special files, few sessions, many
+callers, and connections that die at any moment."""
+
+import mmap
+import os
+import random
+import signal
+import socket
+import stat
+import subprocess
+import threading
+import time
+
+import pytest
+
+from mount import SLOWER
+from procs import end, family, signal_all, wait_for
+from tools import MIB, Background, content, error, read, sha256, timed, together, write
+
+
+def cut_sessions(server):
+    """Every connection dies; the listener lives."""
+    signal_all(family(server.process.pid)[1:], signal.SIGKILL)
+
+
+def aged(path, data, mtime=1_400_000_000):
+    """A file whose time tells it from what is written now."""
+    write(path, data)
+    os.utime(path, (mtime, mtime))
+    return path
+
+
+@pytest.mark.seconds(120)
+def test_connections_killed_at_random_moments(sshd, mount):
+    """The listener lives on: all bytes, and an error only when a connect was killed."""
+    web1 = sshd("web1")
+    data = content(100 * MIB)
+    aged(os.path.join(web1.files, "large"), data)
+    m = mount(sshd.ini(web1, attr_timeout="0"))
+    kills, over = [], threading.Event()
+
+    def killer():
+        chance = random.Random(7)
+        while not over.wait(chance.uniform(0.02, 0.25)):
+            cut_sessions(web1)
+            kills.append(1)
+
+    def by_pieces(seed):
+        chance = random.Random(seed)
+        with open(m.host("web1", "large"), "rb", buffering=0) as f:
+            got = []
+            while True:
+                try:
+                    piece = f.read(chance.choice((4096, 128 * 1024, MIB)))
+                except ConnectionResetError:
+                    time.sleep(0.05)  # the host's pause after a failed connect
+                    continue
+                if not piece:
+                    return b"".join(got)
+                got.append(piece)
+
+    killing = Background([killer])
+    try:
+        round_ = 0
+        while len(kills) < 20:
+            assert sha256(by_pieces(round_)) == sha256(data)
+            round_ += 1
+            # the next round must not come out of the page cache
+            os.utime(os.path.join(web1.files, "large"), (round_, 1_400_000_000 + round_))
+    finally:
+        over.set()
+        killing.results()
+    wait_for(lambda: error(read, m.host("web1", "large")) == "ok", 20, "an answer")
+    wait_for(lambda: "open: 0\n" in read(m.path(".scoutfs", "hosts", "web1")).decode(), 20,
+             "closed handles")
+
+
+class TestChangesUnderAnOpenFile:
+    @pytest.fixture
+    def web1(self, sshd):
+        return sshd("web1")
+
+    def test_replaced_by_a_longer_one_while_the_connection_was_lost(self, sshd, mount, web1):
+        """What was appended to cannot be told from what is another file: ESTALE."""
+        path = aged(os.path.join(web1.files, "f"), content(4 * MIB, 1))
+        m = mount(sshd.ini(web1, read_window="256K"))
+        fd = os.open(m.host("web1", "f"), os.O_RDONLY)
+        try:
+            assert os.pread(fd, 4096, 0) == content(4 * MIB, 1)[:4096]
+            aged(path + ".new", content(5 * MIB, 2), 1_500_000_000)
+            os.rename(path + ".new", path)
+            web1.kill()
+            web1.start()
+            wait_for(lambda: error(os.listdir, m.host("web1")) == "ok", 40, "the host's return")
+            assert error(os.pread, fd, 4096, 3 * MIB) == "ESTALE"
+        finally:
+            os.close(fd)
+
+    def test_rewritten_with_the_same_size(self, sshd, mount, web1):
+        path = aged(os.path.join(web1.files, "f"), content(4 * MIB, 1))
+        m = mount(sshd.ini(web1, read_window="256K", attr_timeout="0"))
+        fd = os.open(m.host("web1", "f"), os.O_RDONLY)
+        try:
+            assert os.pread(fd, 4096, 0) == content(4 * MIB, 1)[:4096]
+            with open(path, "r+b") as f:
+                f.write(content(4 * MIB, 2))
+            assert error(os.pread, fd, 4096, 3 * MIB) == "ESTALE"
+        finally:
+            os.close(fd)
+        assert read(m.host("web1", "f")) == content(4 * MIB, 2)
+
+    def test_deleted(self, sshd, mount, web1):
+        path = aged(os.path.join(web1.files, "f"), content(4 * MIB, 1))
+        m = mount(sshd.ini(web1, read_window="256K", attr_timeout="0"))
+        fd = os.open(m.host("web1", "f"), os.O_RDONLY)
+        try:
+            got = os.pread(fd, 4096, 0)
+            os.unlink(path)
+            try:
+                got += os.pread(fd, 4096, 4096)
+            except OSError as e:
+                assert os.strerror(e.errno) in (os.strerror(116), os.strerror(2))
+            assert content(4 * MIB, 1).startswith(got)
+        finally:
+            os.close(fd)
+        assert error(os.stat, m.host("web1", "f")) == "ENOENT"
+
+    def test_tail(self, sshd, mount, web1):
+        path = aged(os.path.join(web1.files, "log"), b"one\n")
+        m = mount(sshd.ini(web1))
+        tail = subprocess.Popen(["tail", "-f", "-n", "+1", "-s", "0.1", m.host("web1", "log")],
+                                stdout=subprocess.PIPE, text=True)
+        try:
+            assert tail.stdout.readline() == "one\n"
+            for line in ("two\n", "three\n", "four\n"):
+                with open(path, "a", encoding="utf-8") as f:
+                    f.write(line)
+                assert tail.stdout.readline() == line
+        finally:
+            end(tail)
+
+    def test_mapped_file_that_changes(self, sshd, mount, web1):
+        """Pages of one version, and after a new open of the other."""
+        old, new = content(2 * MIB, 1), content(2 * MIB, 2)
+        path = aged(os.path.join(web1.files, "f"), old)
+        m = mount(sshd.ini(web1, attr_timeout="0"))
+        with open(m.host("web1", "f"), "rb") as f, \
+                mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as pages:
+            assert pages[:MIB] == old[:MIB]
+            aged(path + ".new", new, 1_500_000_000)
+            os.rename(path + ".new", path)
+            assert pages[:4096] in (old[:4096], new[:4096])
+        with open(m.host("web1", "f"), "rb") as f, \
+                mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as pages:
+            assert pages[:] == new
+
+    def test_small_file_replaced_again_and_again(self, sshd, mount, web1):
+        """Always one of the versions; and the last of them at the end, whatever was cached."""
+        path = aged(os.path.join(web1.files, "f"), b"%08d" % 0, 1_400_000_000)
+        m = mount(sshd.ini(web1, attr_timeout="0"))
+        over = threading.Event()
+
+        def reader():
+            while not over.is_set():
+                try:
+                    data = read(m.host("web1", "f"))
+                    assert len(data) == 8 and data.isdigit(), data
+                except OSError as e:
+                    assert e.errno == 116, e
+            return "right"
+
+        readers = Background([reader] * 4)
+        for number in range(1, 400):
+            aged(path + ".new", b"%08d" % number, 1_400_000_000 + number)
+            os.rename(path + ".new", path)
+        over.set()
+        assert readers.results() == ["right"] * 4
+        assert read(m.host("web1", "f")) == b"%08d" % 399
+
+
+class TestFolders:
+    @pytest.fixture
+    def web1(self, sshd):
+        return sshd("web1")
+
+    @staticmethod
+    def fill(web1, count):
+        folder = os.path.join(web1.files, "many")
+        os.mkdir(folder)
+        for number in range(count):
+            os.close(os.open(os.path.join(folder, f"n{number:05}"), os.O_CREAT, 0o644))
+        return folder
+
+    @pytest.mark.seconds(120)
+    def test_20000_entries_that_come_and_go(self, sshd, mount, web1):
+        """Every name that was there all the time, each once."""
+        folder = self.fill(web1, 20_000)
+        m = mount(sshd.ini(web1, attr_timeout="0"))
+        over = threading.Event()
+
+        def change():
+            number = 0
+            while not over.is_set():
+                path = os.path.join(folder, f"x{number % 500}")
+                if os.path.exists(path):
+                    os.unlink(path)
+                else:
+                    os.close(os.open(path, os.O_CREAT, 0o644))
+                number += 1
+
+        changing = Background([change])
+        try:
+            for _ in range(5):
+                names = os.listdir(m.host("web1", "many"))
+                kept = [name for name in names if name.startswith("n")]
+                assert len(kept) == len(set(kept)) == 20_000
+        finally:
+            over.set()
+            changing.results()
+
+    def test_removed_under_a_listing(self, sshd, mount, web1):
+        folder = self.fill(web1, 5000)
+        m = mount(sshd.ini(web1, attr_timeout="0"))
+        with os.scandir(m.host("web1", "many")) as entries:
+            next(entries)
+            subprocess.run(["rm", "-r", folder], check=True, timeout=30)
+            try:
+                assert len(list(entries)) < 5000
+            except OSError as e:
+                assert e.errno in (2, 116)
+        assert error(os.listdir, m.host("web1", "many")) == "ENOENT"
+
+    def test_interrupted_and_rewound(self, sshd, mount, web1):
+        self.fill(web1, 20_000)
+        m = mount(sshd.ini(web1))
+        code = """
+import ctypes, sys
+libc = ctypes.CDLL(None)
+libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
+libc.readdir.argtypes = libc.rewinddir.argtypes = libc.closedir.argtypes = [ctypes.c_void_p]
+folder = libc.opendir(sys.argv[1].encode())
+def count(limit):
+    n = 0
+    while n < limit and libc.readdir(folder):
+        n += 1
+    return n
+assert count(7000) == 7000
+libc.rewinddir(folder)
+assert count(30000) == 20002
+assert count(10) == 0
+libc.rewinddir(folder)
+assert count(30000) == 20002
+libc.closedir(folder)
+"""
+        subprocess.run(["/usr/bin/python3", "-c", code, m.host("web1", "many")], check=True,
+                       timeout=30 * SLOWER)
+
+
+class TestSpecialFiles:
+    def test_proc_of_the_host(self, sshd, mount):
+        """Files that say 0 bytes and hold some."""
+        web1 = sshd("web1")
+        m = mount(sshd.ini(web1).replace(f"root = {web1.files}", "root = /"))
+        assert read(m.host("web1", "proc", "version")) == read("/proc/version")
+        assert read(m.host("web1", "proc", "filesystems")) == read("/proc/filesystems")
+        names = read("/proc/kallsyms").count(b"\n")
+        assert read(m.host("web1", "proc", "kallsyms")).count(b"\n") == names
+        assert read(m.host("web1", "sys", "kernel", "mm", "transparent_hugepage", "enabled")) == \
+            read("/sys/kernel/mm/transparent_hugepage/enabled")
+
+    def test_what_is_no_file(self, sshd, mount):
+        web1 = sshd("web1")
+        os.mkfifo(os.path.join(web1.files, "pipe"))
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(os.path.join(web1.files, "socket"))
+            m = mount(sshd.ini(web1))
+            assert error(os.open, m.host("web1", "socket"), os.O_RDONLY) == "ENXIO"
+            assert stat.S_ISSOCK(os.lstat(m.host("web1", "socket")).st_mode)
+        # the kernel's own pipe, of this machine: not a call to us, and the host is not asked
+        fd = os.open(m.host("web1", "pipe"), os.O_RDONLY | os.O_NONBLOCK)
+        os.close(fd)
+        reader = subprocess.Popen(["cat", m.host("web1", "pipe")], stdout=subprocess.DEVNULL)
+        reader.send_signal(signal.SIGINT)
+        assert reader.wait(5 * SLOWER) == -signal.SIGINT
+        found = subprocess.run(["grep", "-r", "x", m.host("web1")], capture_output=True,
+                               timeout=20 * SLOWER, check=False)
+        assert (found.returncode, found.stderr) == (1, b""), "skipped, as grep does"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs mknod")
+    def test_devices(self, sshd, mount):
+        web1 = sshd("web1")
+        try:
+            os.mknod(os.path.join(web1.files, "zero"), stat.S_IFCHR | 0o666, os.makedev(1, 5))
+        except PermissionError:
+            pytest.skip("no device nodes here")
+        m = mount(sshd.ini(web1))
+        assert stat.S_ISCHR(os.lstat(m.host("web1", "zero")).st_mode)
+        assert error(os.open, m.host("web1", "zero"), os.O_RDONLY) in ("EACCES", "ENXIO")
+
+    def test_a_pipe_where_a_file_was(self, sshd, mount):
+        """The server blocks in its open: that session is lost, the host is not."""
+        web1 = sshd("web1")
+        path = write(os.path.join(web1.files, "f"), b"a file")
+        write(os.path.join(web1.files, "other"), b"other")
+        m = mount(sshd.ini(web1, attr_timeout="60s", request_timeout="2s", connect_timeout="2s"))
+        os.stat(m.host("web1", "f"))
+        os.unlink(path)
+        os.mkfifo(path)
+        word, seconds = timed(error, os.open, m.host("web1", "f"), os.O_RDONLY)
+        assert word in ("ETIMEDOUT", "EIO", "EINVAL") and seconds < 8 * SLOWER
+        wait_for(lambda: error(read, m.host("web1", "other")) == "ok", 40, "the other file")
+
+    def test_links(self, sshd, mount):
+        """With a root below the host's: links that are absolute there, loops, and ways out."""
+        web1 = sshd("web1")
+        root = os.path.join(web1.files, "some", "dir")
+        write(os.path.join(root, "etc", "real"), b"inside")
+        write(os.path.join(web1.files, "secret"), b"outside")
+        links = {"full": os.path.join(root, "etc", "real"), "short": "/etc/real",
+                 "a": "b", "b": "a", "out": "../../secret", "top": root, "slash": "/",
+                 "etc/back": "../etc/./real", "out2": os.path.join(web1.files, "secret")}
+        for name, target in links.items():
+            os.symlink(target, os.path.join(root, name))
+        m = mount(sshd.ini(web1).replace(f"root = {web1.files}", f"root = {root}"))
+        for name in ("full", "short", "top/etc/real", "slash/etc/real", "etc/back"):
+            assert read(m.host("web1", name)) == b"inside", name
+        assert error(read, m.host("web1", "a")) == "ELOOP"
+        assert error(read, m.host("web1", "out")) == "ENOENT"
+        assert error(read, m.host("web1", "out2")) == "ENOENT"
+
+
+class TestFewSessions:
+    def test_open_files_on_more_hosts_than_sessions(self, sshd, mount):
+        """Files that are open and not being read give way, and are read on afterwards."""
+        hosts = [sshd(f"h{number}") for number in range(5)]
+        for number, host in enumerate(hosts):
+            aged(os.path.join(host.files, "f"), content(3 * MIB, number))
+        m = mount(sshd.ini(*hosts, max_sessions=2, connect_timeout="10s", request_timeout="10s"))
+        files = []
+        try:
+            for number in range(5):
+                files.append(open(m.host(f"h{number}", "f"), "rb", buffering=0))
+                assert files[-1].read(4096) == content(3 * MIB, number)[:4096]
+            for number in range(5):
+                assert os.pread(files[number].fileno(), 4096, 2 * MIB) == \
+                    content(3 * MIB, number)[2 * MIB:2 * MIB + 4096]
+        finally:
+            for f in files:
+                f.close()
+        assert m.metric("scoutfs_hosts_pool_sessions") <= 2
+
+    def test_readers_of_more_hosts_than_sessions(self, sshd, mount):
+        hosts = [sshd(f"h{number}") for number in range(5)]
+        for number, host in enumerate(hosts):
+            aged(os.path.join(host.files, "f"), content(20 * MIB, number))
+        m = mount(sshd.ini(*hosts, max_sessions=2))
+        got = together(lambda n=n: read(m.host(f"h{n}", "f")) for n in range(5))
+        assert [sha256(one) for one in got] == [sha256(content(20 * MIB, n)) for n in range(5)]
+
+    def test_ls_beside_a_bulk_reader_on_one_session(self, sshd, mount, proxy):
+        web1 = sshd("web1")
+        aged(os.path.join(web1.files, "large"), content(64 * MIB))
+        link = proxy(web1.port)
+        link.bytes_per_s = 20 * MIB
+        m = mount(sshd.ini(web1, ports={"web1": link.port}, max_sessions_per_host=1,
+                           attr_timeout="0"))
+        os.listdir(m.host("web1"))
+        reader = Background([lambda: read(m.host("web1", "large"))])
+        wait_for(lambda: link.bytes_down > 8 * MIB, 20, "the reader at work")
+        slowest = max(timed(os.listdir, m.host("web1"))[1] for _ in range(3))
+        assert reader.running() == 1
+        assert slowest < 2.5 * SLOWER  # no more than the window stands before it
+        assert sha256(reader.results()[0]) == sha256(content(64 * MIB))
+        assert web1.logins() == 1
+
+    def test_a_server_with_narrow_limits(self, sshd, mount):
+        web1 = sshd("web1", options="MaxSessions 1\nMaxStartups 3:50:10")
+        for number in range(32):
+            aged(os.path.join(web1.files, f"f{number}"), content(2 * MIB, number))
+        m = mount(sshd.ini(web1))
+        got = together(lambda n=n: read(m.host("web1", f"f{n}")) for n in range(32))
+        assert got == [content(2 * MIB, number) for number in range(32)]
+
+
+class TestManyCallers:
+    @pytest.mark.seconds(120)
+    def test_200_stats_and_64_readers_of_a_stopped_host(self, sshd, mount):
+        web1, web2 = sshd("web1"), sshd("web2")
+        for number in range(64):
+            aged(os.path.join(web1.files, f"f{number}"), content(300_000, number))
+            aged(os.path.join(web2.files, f"f{number}"), content(300_000, number))
+        m = mount(sshd.ini(web1, web2, connect_timeout="60s", request_timeout="60s",
+                           keepalive="0", attr_timeout="0"), settings="memory = 16M\nworkers = 2")
+        os.listdir(m.host("web1"))
+        os.listdir(m.host("web2"))
+        calm = sorted(timed(os.stat, m.host("web2", f"f{n}"))[1] for n in range(20))
+        web1.freeze()
+        stats = []
+        try:
+            readers = Background(lambda n=n: read(m.host("web1", f"f{n}")) for n in range(64))
+            stats = [subprocess.Popen(["stat", m.host("web1", f"f{n % 64}")],
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                     for n in range(200)]
+            wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 200, 40, "all blocked")
+            busy = sorted(timed(os.stat, m.host("web2", f"f{n}"))[1] for n in range(20))
+            assert busy[10] < 10 * calm[10] + 0.02 * SLOWER, (calm, busy)
+            for number in range(20, 40):
+                assert read(m.host("web2", f"f{number}")) == content(300_000, number)
+            assert readers.running() == 64
+        finally:
+            web1.thaw()
+            for one in stats:
+                one.wait(30 * SLOWER)
+        assert readers.results() == [content(300_000, n) for n in range(64)]
+
+    @pytest.mark.seconds(180)
+    def test_1000_stats_of_a_host_that_is_down(self, sshd, mount):
+        web1 = sshd("web1")
+        write(os.path.join(web1.files, "f"), b"here")
+        m = mount(sshd.ini(web1))
+        web1.kill()
+        assert error(os.listdir, m.host("web1")) == "ECONNREFUSED"
+        connects = m.metric("scoutfs_hosts_connects_total")
+        code = f'for i in $(seq 125); do stat {m.host("web1")}/f$i; done >/dev/null 2>&1; :'
+        _, seconds = timed(together, [lambda: subprocess.run(["sh", "-c", code], check=True)] * 8)
+        # at once while it is down; one connect for each pause that ended meanwhile
+        assert m.metric("scoutfs_hosts_connects_total") - connects <= seconds / 0.75 + 1
+        assert m.log().count("\n") < 100, "a line for each connect, not for each caller"
+        web1.start()
+        wait_for(lambda: error(read, m.host("web1", "f")) == "ok", 45, "the host's return")
