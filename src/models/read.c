@@ -20,6 +20,10 @@
 #include <string.h>
 
 #include "models/fetch.h"
+#include "scoutfs/clock.h"
+
+/* How long a read that S3 failed is not asked for again by the same file. */
+#define FAILED_NS SCOUT_NS_PER_S
 
 struct scout_read {
 	struct scout_waiter waiter;
@@ -87,6 +91,34 @@ static void unpin(struct scout_read *r)
 		if (dead[i])
 			scout_block_free(r->m, r->blocks[i]);
 	}
+}
+
+/* Of the last failure of r's file; object->lock is held. */
+static bool just_failed_locked(const struct scout_read *r, uint64_t now_ns)
+{
+	return r->file->failed_err < 0 && now_ns - r->file->failed_ns < FAILED_NS;
+}
+
+/* The kernel, told that its read-ahead failed, asks again at once for the page in it that somebody
+ * waits for; without this note S3's deadline would pass twice before he hears of it. */
+static void note_failure(struct scout_read *r, int err)
+{
+	struct scout_models_file *file = r->file;
+	uint64_t now_ns = scout_now_ns(), end = r->offset + r->size;
+
+	scout_lock(&r->object->lock);
+	if (!just_failed_locked(r, now_ns) || r->offset > file->failed_end + SCOUT_READ_MAX ||
+	    end + SCOUT_READ_MAX < file->failed_from) {
+		file->failed_from = r->offset;
+		file->failed_end = end;
+	}
+	if (r->offset < file->failed_from)
+		file->failed_from = r->offset;
+	if (end > file->failed_end)
+		file->failed_end = end;
+	file->failed_err = err;
+	file->failed_ns = now_ns;
+	scout_unlock(&r->object->lock);
 }
 
 /* The end of r: answers, and gives back what it holds. */
@@ -159,6 +191,8 @@ void scout_read_finish(struct scout_read_list *list)
 		scout_lock(&o->lock);
 		state = state_locked(r);
 		scout_unlock(&o->lock);
+		if (state < 0)
+			note_failure(r, state);
 		finish(r, state < 0 ? state : 0);
 	}
 }
@@ -417,7 +451,7 @@ static void run(struct scout_read *r)
 	running = NULL;
 }
 
-/* Pins all of r's blocks if all its bytes are there, else none. 1, 0, or -ESTALE. */
+/* Pins all of r's blocks if all its bytes are there, else none. 1, 0, or -errno. */
 static int try_now_locked(struct scout_read *r)
 {
 	struct scout_object *o = r->object;
@@ -428,6 +462,9 @@ static int try_now_locked(struct scout_read *r)
 		const struct scout_block *b = scout_block_find_locked(o, r->first + i);
 		size_t skip, len = part_of(r, i, &skip);
 
+		if (!b && just_failed_locked(r, scout_now_ns()) &&
+		    r->offset >= r->file->failed_from && r->offset < r->file->failed_end)
+			return r->file->failed_err;
 		if (!b || b->filled < skip + len)
 			return 0;
 	}

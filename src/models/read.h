@@ -7,7 +7,11 @@
 /* An open file. */
 struct scout_models_file {
 	struct scout_object *object; /* one reference */
-	struct scout_run run;        /* under object->lock */
+	/* under object->lock */
+	struct scout_run run;
+	int failed_err;                   /* of the last reads that S3 failed; 0: none */
+	uint64_t failed_ns;               /* when */
+	uint64_t failed_from, failed_end; /* what they asked for */
 };
 
 void scout_read_init(struct scout_models *m);

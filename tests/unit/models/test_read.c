@@ -266,6 +266,7 @@ static void failed_fetches(void **state)
 	fake.cut_after = 0;
 	/* what came stays; the rest is tried again */
 	expect_bytes(ask_read(&t, f, 300000, 65536), "m", 0, 300000, 65536);
+	later(1001);
 	a = ask_read(&t, f, 0, MIB);
 	fake_answer_all();
 	expect_bytes(a, "m", 0, 0, MIB);
@@ -280,6 +281,46 @@ static void failed_fetches(void **state)
 	fake_answer_all();
 	expect(a, -EIO);
 	close_file(&t, f);
+	mount_down(&t);
+}
+
+/* The kernel asks again at once for the page of a failed read that a person waits for: that must not
+ * take the same time once more. */
+static void failures_are_told_once(void **state)
+{
+	struct mount t;
+	struct asked *f, *g, *a, *b;
+
+	(void)state;
+	mount_up(&t, "", 64 * MIB);
+	fake_put("m", 200 * MIB);
+	f = must_open(&t, "m");
+	g = must_open(&t, "m");
+	fake.fail[SCOUT_S3_GET] = -ETIMEDOUT;
+	a = ask_read(&t, f, 100 * MIB, 131072);
+	b = ask_read(&t, f, 101 * MIB, 131072);
+	fake_answer_all();
+	expect(a, -ETIMEDOUT);
+	expect(b, -ETIMEDOUT);
+	expect(ask_read(&t, f, 100 * MIB + 4096, 4096), -ETIMEDOUT);
+	expect(ask_read(&t, f, 101 * MIB, 131072), -ETIMEDOUT);
+	assert_int_equal(fake_queued(), 0);
+	/* other readers, other places and later reads go to S3 */
+	fake.fail[SCOUT_S3_GET] = 0;
+	a = ask_read(&t, f, 50 * MIB, 4096);
+	fake_answer_all();
+	expect_bytes(a, "m", 0, 50 * MIB, 4096);
+	a = ask_read(&t, g, 101 * MIB, 4096);
+	fake_answer_all();
+	expect_bytes(a, "m", 0, 101 * MIB, 4096);
+	/* what is there now is there for all */
+	expect_bytes(ask_read(&t, f, 101 * MIB, 4096), "m", 0, 101 * MIB, 4096);
+	later(1001);
+	a = ask_read(&t, f, 100 * MIB, 131072);
+	fake_answer_all();
+	expect_bytes(a, "m", 0, 100 * MIB, 131072);
+	close_file(&t, f);
+	close_file(&t, g);
 	mount_down(&t);
 }
 
@@ -467,6 +508,7 @@ int main(void)
 	    cmocka_unit_test(evicted_blocks_come_again),
 	    cmocka_unit_test(the_cache_stays_within_its_share),
 	    cmocka_unit_test(failed_fetches),
+	    cmocka_unit_test(failures_are_told_once),
 	    cmocka_unit_test(changed_objects_are_stale),
 	    cmocka_unit_test(servers_that_ignore_conditions),
 	    cmocka_unit_test(other_attributes_need_proof),
