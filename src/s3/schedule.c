@@ -40,9 +40,11 @@ static void report(struct scout_s3 *s3, const struct scout_s3_call *call, unsign
 	scout_warn("s3: %s %s/%s: %s (%s, attempt %u)", op_names[call->op],
 		   s3->context.config->bucket, name, v->reason, strerrorname_np(-v->err), attempts);
 	scout_lock(&s3->lock);
+	/* the answer to a HEAD has no body that says why: whoever said so before knows better */
+	if (call->op != SCOUT_S3_HEAD || s3->last_err != v->err)
+		memcpy(s3->last_reason, v->reason, sizeof(s3->last_reason));
 	s3->last_err = v->err;
 	s3->last_err_wall_ns = scout_wall_ns();
-	memcpy(s3->last_reason, v->reason, sizeof(s3->last_reason));
 	scout_unlock(&s3->lock);
 }
 
