@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from mount import SAN, clean_env
+from mount import BINARY, SAN, clean_env
 from procs import wait_for
 from tools import MIB, content, error, read, sha256, together, write
 
@@ -52,6 +52,22 @@ def test_memory_smaller_than_the_object(rgw, bucket, mount, http_proxy):
     assert sha256(read(m.model("big", "v1", "model.zip"))) == sha256(data)
     assert m.metric("scoutfs_buffer_bytes") <= 16 * MIB
     assert s3.body_bytes("model.zip") <= 110 * MIB
+
+
+@pytest.mark.seconds(120)
+def test_100_readers_of_100_objects_in_little_memory(rgw, bucket, mount, http_proxy):
+    sizes = [300_000 + 50_021 * n for n in range(100)]
+    together([lambda k=k: [rgw.put(bucket, f"m/{n}/model.zip", content(sizes[n], n))
+                           for n in range(k, 100, 8)] for k in range(8)])
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_connections=10), settings="memory = 16M")
+    readers = [subprocess.Popen(["sha256sum", m.model("m", str(n), "model.zip")],
+                                stdout=subprocess.PIPE, text=True) for n in range(100)]
+    sums = [reader.communicate(timeout=100)[0].split(" ")[0] for reader in readers]
+    assert sums == [sha256(content(sizes[n], n)) for n in range(100)]
+    assert s3.most <= 10
+    assert s3.body_bytes() < 2 * sum(sizes), "thrashing"
+    assert m.metric("scoutfs_buffer_bytes") <= 16 * MIB
 
 
 def test_the_end_of_a_zip_costs_little(rgw, bucket, mount, http_proxy):
@@ -134,6 +150,26 @@ def test_prefix(rgw, bucket, mount):
     assert error(os.stat, m.model("b")) == "ENOENT"
 
 
+def test_a_prefix_with_nothing_in_it(rgw, bucket, mount):
+    m = mount(NO_HOSTS, rgw.ini(bucket, prefix="none/such/"))
+    assert os.listdir(m.model()) == []
+    assert error(os.stat, m.model("a")) == "ENOENT"
+    rgw.put(bucket, "none/such/a/v1/model.zip", b"now")
+    wait_for(lambda: error(read, m.model("a", "v1", "model.zip")) == "ok", 15, "the new model")
+    assert os.listdir(m.model("a")) == ["v1"]
+
+
+def test_a_deleted_object(rgw, bucket, mount):
+    """Not to be opened any more, though a listing of before still names it."""
+    for key in ("a/v1/model.zip", "a/v1/stays"):
+        rgw.put(bucket, key, b"x")
+    m = mount(NO_HOSTS, rgw.ini(bucket, list_ttl="1s"))
+    assert os.listdir(m.model("a", "v1")) == ["model.zip", "stays"]
+    rgw.client().delete_object(Bucket=bucket, Key="a/v1/model.zip")
+    assert error(read, m.model("a", "v1", "model.zip")) == "ENOENT"
+    wait_for(lambda: os.listdir(m.model("a", "v1")) == ["stays"], 15, "a new listing")
+
+
 @pytest.mark.basic
 def test_every_object_beside_the_model(rgw, bucket, mount):
     for key in ("a/v1/model.zip", "a/v1/README.md", "a/v1/weights/part-0", "a/v2/model.zip", "top"):
@@ -208,6 +244,11 @@ class TestCredentials:
         assert error(os.listdir, m.model("missing")) == "ENOENT"
         with open(f"/proc/{m.process.pid}/cmdline", encoding="utf-8") as f:
             told = f.read() + m.log() + m.status() + read(m.path(".scoutfs", "metrics")).decode()
+        checked = subprocess.run([BINARY, "--check", m.ini_path], env=m.env, check=True,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True)
+        assert "secret_access_key = ****" in checked.stdout
+        told += checked.stdout
         assert rgw.secret_key not in told
         assert not re.search(r"Signature=|Authorization", told)
 

@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
-from mount import SLOWER
+from mount import SAN, SLOWER
 from procs import free_port, wait_for
 from proxy import Answer
-from tools import MIB, Background, content, error, read, sha256, timed
+from tools import MIB, Background, content, error, read, sha256, timed, together
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 
@@ -36,15 +36,18 @@ def model(rgw, bucket):
 
 
 def test_wrong_secret(rgw, bucket, model, mount):
+    """Refused, and told why, also where a refusal without a body comes after."""
     m = mount(NO_HOSTS, rgw.ini(bucket).replace(rgw.secret_key, "wrong"))
     assert error(os.listdir, m.model()) == "EACCES"
     assert error(read, m.model("a", "v1", "model.zip")) == "EACCES"
-    assert "403" in m.status()
+    assert "403 SignatureDoesNotMatch" in m.status()
+    assert "403 SignatureDoesNotMatch (EACCES" in m.log()
 
 
 def test_missing_bucket(rgw, mount):
     m = mount(NO_HOSTS, rgw.ini("no-such-bucket"))
     assert error(os.listdir, m.model()) == "ENOENT"
+    assert m.log().count("warn") == 1 and "NoSuchBucket (ENOENT" in m.log()
     assert error(read, m.model("a", "v1", "model.zip")) == "ENOENT"
     assert "NoSuchBucket" in m.status()
 
@@ -71,6 +74,23 @@ def test_silent_endpoint(mount, rgw, proxy):
     assert word == "ETIMEDOUT" and seconds < 15 * SLOWER
 
 
+def test_a_read_of_a_silent_endpoint(rgw, bucket, model, mount, proxy):
+    """The promised time once, not again for the page that the kernel asks for anew."""
+    link = proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, link.port, timeout="2s", max_attempts=2))
+    fd = os.open(m.model("a", "v1", "model.zip"), os.O_RDONLY)
+    try:
+        link.black_hole = True
+        link.cut()
+        word, seconds = timed(error, os.read, fd, 100)
+        assert word == "ETIMEDOUT"
+        assert SAN or 3.9 < seconds < 7.5
+        link.black_hole = False
+        wait_for(lambda: error(os.pread, fd, 100, 0) == "ok", 20, "recovery")
+    finally:
+        os.close(fd)
+
+
 def test_frozen_gateway(rgw, bucket, model, mount):
     """It stops in the midst of its work and goes on: readers wait, then have the right bytes."""
     m = mount(NO_HOSTS, rgw.ini(bucket))
@@ -84,6 +104,71 @@ def test_frozen_gateway(rgw, bucket, model, mount):
     finally:
         rgw.thaw()
     assert {sha256(got) for got in readers.results()} == {sha256(model)}
+
+
+def test_frozen_in_mid_body(rgw, bucket, mount):
+    """Longer than `timeout`: asked for again where it stopped, once it answers again."""
+    from proxy import HttpProxy
+
+    class Freezer(HttpProxy):
+        frozen = False
+
+        async def _body(self, request, client, data):
+            await super()._body(request, client, data)
+            if request.range and request.body_bytes > MIB and not self.frozen:
+                self.frozen = True
+                rgw.freeze()
+
+    data = content(40 * MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    s3 = Freezer(rgw.port).start()
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, timeout="2s", max_attempts=8, part_size="64M"))
+    try:
+        reader = Background([lambda: read(m.model("a", "v1", "model.zip"))])
+        wait_for(lambda: m.metric("scoutfs_s3_retries_total") >= 1, 30, "an attempt given up")
+        rgw.thaw()
+        assert sha256(reader.results()[0]) == sha256(data)
+    finally:
+        rgw.thaw()
+        s3.stop()
+    assert any(request.range and request.body_bytes < 40 * MIB for request in s3.gets())
+
+
+@pytest.mark.parametrize("size", [20 * MIB + 7, 80 * MIB], ids=["small", "large"])
+def test_the_first_reader_is_killed(rgw, bucket, mount, http_proxy, size):
+    """What it had asked for goes to those who joined it, and is not asked for again."""
+    data = content(size)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    os.close(os.open(m.model("a", "v1", "model.zip"), os.O_RDONLY))
+    s3.stall()
+    try:
+        first = subprocess.Popen(["cat", m.model("a", "v1", "model.zip")],
+                                 stdout=subprocess.DEVNULL)
+        wait_for(lambda: s3.gets("model.zip"), 20, "its request")
+        others = Background(lambda: read(m.model("a", "v1", "model.zip")) for _ in range(10))
+        wait_for(lambda: m.metric("scoutfs_requests_total", backend="models", op="open",
+                                  result="ok") >= 12, 20, "the others")
+        first.kill()
+        first.wait(10 * SLOWER)
+        assert others.running() == 10
+    finally:
+        s3.resume()
+    assert {sha256(got) for got in others.results()} == {sha256(data)}
+    assert s3.body_bytes("model.zip") == size
+
+
+def test_a_page_of_the_listing_fails(rgw, bucket, mount, http_proxy):
+    together([lambda k=k: [rgw.put(bucket, f"id-{n:04}/v1/model.zip", b"x")
+                           for n in range(k, 1500, 8)] for k in range(8)])
+    s3 = http_proxy(rgw.port, fault=First(10**6, lambda r: "continuation" in r.query, status=503))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_attempts=2))
+    assert error(os.listdir, m.model()) == "EIO", "half a listing is none"
+    assert read(m.model("id-1499", "v1", "model.zip")) == b"x"
+    s3.fault = First(1, lambda r: "continuation" in r.query, cut_after=1000)
+    wait_for(lambda: error(os.listdir, m.model()) == "ok", 20, "recovery")
+    assert len(os.listdir(m.model())) == 1500 and s3.fault.done == 1
 
 
 def test_ctrl_c_on_a_frozen_gateway(rgw, bucket, model, mount):
