@@ -224,15 +224,17 @@ static void *take_locked(struct scout_share *s)
 static bool reclaim_one(struct scout_budget *b)
 {
 	bool gave = false;
-	size_t asked = 0, count;
+	size_t asked = 0, count, first = 0;
 
 	do {
 		struct reclaimer r = {0};
 
 		scout_lock(&b->lock);
 		count = b->nreclaimers;
+		if (asked == 0)
+			first = b->next_reclaimer++;
 		if (asked < count)
-			r = b->reclaimers[b->next_reclaimer++ % count];
+			r = b->reclaimers[(first + asked) % count];
 		scout_unlock(&b->lock);
 		if (r.reclaim)
 			gave = r.reclaim(r.arg);
@@ -252,10 +254,15 @@ void *scout_buf_get(struct scout_share *s, struct scout_waiter *w)
 		if (!buf && !more)
 			wait_locked(s, &b->waiting_bufs, w);
 		scout_unlock(&b->lock);
-		if (buf || !more)
+		if (buf)
 			return buf;
+		if (!more)
+			break;
 		more = reclaim_one(b);
 	}
+	/* what became reclaimable since it was asked for found nobody waiting */
+	scout_budget_poke(b);
+	return NULL;
 }
 
 void *scout_buf_try(struct scout_share *s)

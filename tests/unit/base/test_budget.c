@@ -124,8 +124,10 @@ static void buffers_stop_at_the_ceiling_and_go_to_who_waits(void **state)
 
 struct hoard {
 	struct scout_share *share;
+	struct scout_budget *budget;
 	void *bufs[BUFS];
 	int count;
+	void *late;
 };
 
 static bool reclaim(void *arg)
@@ -162,6 +164,87 @@ static void who_waits_gets_what_is_reclaimed(void **state)
 	for (int i = 0; i < BUFS; i++)
 		scout_buf_put(s, kept[i]);
 	scout_budget_remove_reclaimer(b, &h);
+	scout_share_free(s);
+	scout_budget_free(b);
+}
+
+/* As if another thread did it right after this one was asked in vain. */
+static bool reclaim_a_moment_later(void *arg)
+{
+	struct hoard *h = arg;
+
+	if (!h->late)
+		return reclaim(h);
+	h->bufs[h->count++] = h->late;
+	h->late = NULL;
+	scout_budget_poke(h->budget);
+	return false;
+}
+
+static void what_is_given_up_before_one_waits_is_not_missed(void **state)
+{
+	struct scout_budget *b = budget_of(BUFS);
+	struct scout_share *s = share_of(b, 1);
+	struct hoard h = {.share = s, .budget = b};
+	struct asker a = ASKER;
+	void *kept[BUFS];
+
+	(void)state;
+	scout_budget_add_reclaimer(b, reclaim_a_moment_later, &h);
+	for (int i = 0; i < BUFS; i++)
+		kept[i] = scout_buf_try(s);
+	h.late = kept[0];
+	assert_null(scout_buf_get(s, &a.waiter));
+	assert_int_equal(a.granted, 1);
+	assert_ptr_equal(a.buf, kept[0]);
+	for (int i = 0; i < BUFS; i++)
+		scout_buf_put(s, kept[i]);
+	scout_budget_remove_reclaimer(b, &h);
+	scout_share_free(s);
+	scout_budget_free(b);
+}
+
+/* As if another thread asked the next one in the meantime. */
+static bool another_asks(void *arg)
+{
+	struct hoard *h = arg;
+
+	if (h->late) {
+		h->late = NULL;
+		h->bufs[0] = scout_buf_try(h->share);
+	}
+	return false;
+}
+
+static void every_reclaimer_is_asked_whoever_else_asks(void **state)
+{
+	struct scout_budget *b = budget_of(BUFS);
+	struct scout_share *s = share_of(b, 1);
+	struct scout_share *other = share_of(b, 1);
+	struct hoard first = {.share = other}, second = {.share = s}, third = {.share = s};
+	struct asker a = ASKER;
+	void *kept[BUFS];
+
+	(void)state;
+	for (int i = 0; i < BUFS; i++)
+		kept[i] = scout_buf_try(s);
+	scout_budget_add_reclaimer(b, another_asks, &first);
+	scout_budget_add_reclaimer(b, reclaim, &second);
+	scout_budget_add_reclaimer(b, reclaim, &third);
+	first.late = kept[0];
+	second.bufs[second.count++] = kept[0];
+	second.bufs[second.count++] = kept[1];
+	assert_ptr_equal(scout_buf_get(s, &a.waiter), kept[0]);
+	assert_ptr_equal(first.bufs[0], kept[1]);
+	scout_buf_put(other, kept[1]);
+	for (int i = 0; i < BUFS; i++) {
+		if (i != 1)
+			scout_buf_put(s, kept[i]);
+	}
+	scout_budget_remove_reclaimer(b, &first);
+	scout_budget_remove_reclaimer(b, &second);
+	scout_budget_remove_reclaimer(b, &third);
+	scout_share_free(other);
 	scout_share_free(s);
 	scout_budget_free(b);
 }
@@ -248,6 +331,8 @@ int main(void)
 	    cmocka_unit_test(a_share_leaves_tickets_for_others),
 	    cmocka_unit_test(buffers_stop_at_the_ceiling_and_go_to_who_waits),
 	    cmocka_unit_test(who_waits_gets_what_is_reclaimed),
+	    cmocka_unit_test(what_is_given_up_before_one_waits_is_not_missed),
+	    cmocka_unit_test(every_reclaimer_is_asked_whoever_else_asks),
 	    cmocka_unit_test(many_readers_in_little_memory_all_end),
 	};
 
