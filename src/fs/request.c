@@ -80,31 +80,45 @@ void scout_request_settle(struct scout_request *r, int err)
 	put_refs(r, 1);
 }
 
-/* Called by a FUSE worker that holds libfuse's lock of this request. */
+/* Replies err in place of the backend; r is claimed, and may be gone afterwards. */
+static void reply_instead(struct scout_request *r, int err)
+{
+	struct scout_metrics *metrics = r->table->metrics;
+	fuse_req_t fuse = r->fuse;
+
+	atomic_store_explicit(&r->base.unwanted, true, memory_order_relaxed);
+	if (err == -EINTR)
+		scout_count(&metrics->interrupted, 1);
+	if (err == -ETIMEDOUT) {
+		scout_count(&metrics->timed_out, 1);
+		scout_warn("%s: %s: no answer within its time (ETIMEDOUT)", r->backend->ops->name,
+			   scout_op_name(r->op));
+	}
+	scout_request_settle(r, err);
+	fuse_reply_err(fuse, -err);
+}
+
+/* Called by a FUSE worker that holds libfuse's lock of this request, and a reference to it; but on
+ * an interrupt that overtook its request libfuse calls while this is registered, and uses the request
+ * afterwards: then it is left to scout_request_start. */
 static void interrupted(fuse_req_t fuse, void *arg)
 {
 	struct scout_request *r = arg;
 
-	if (!claim(r))
-		return;
-	atomic_store_explicit(&r->base.unwanted, true, memory_order_relaxed);
-	scout_count(&r->table->metrics->interrupted, 1);
-	scout_request_settle(r, -EINTR);
-	fuse_reply_err(fuse, EINTR);
+	(void)fuse;
+	atomic_store(&r->interrupted, true);
+	if (atomic_load(&r->started) && claim(r))
+		reply_instead(r, -EINTR);
 }
 
-/* Replies err in place of the backend; r is referenced by the caller. */
 static void give_up(struct scout_request *r, int err)
 {
-	if (!scout_request_claim(r))
-		return;
-	atomic_store_explicit(&r->base.unwanted, true, memory_order_relaxed);
-	scout_request_settle(r, err);
-	fuse_reply_err(r->fuse, -err);
+	if (scout_request_claim(r))
+		reply_instead(r, err);
 }
 
 /* Gives up with err the requests of one shard that are late at now_ns; true when there may be more. */
-static bool sweep(struct scout_requests *table, struct shard *shard, uint64_t now_ns, int err)
+static bool sweep(struct shard *shard, uint64_t now_ns, int err)
 {
 	struct scout_request *late[SWEEP_AT_ONCE], *r;
 	size_t count = 0;
@@ -120,11 +134,6 @@ static bool sweep(struct scout_requests *table, struct shard *shard, uint64_t no
 	}
 	scout_unlock(&shard->lock);
 	for (size_t i = 0; i < count; i++) {
-		if (err == -ETIMEDOUT) {
-			scout_count(&table->metrics->timed_out, 1);
-			scout_warn("%s: %s: no answer within its time (ETIMEDOUT)",
-				   late[i]->backend->ops->name, scout_op_name(late[i]->op));
-		}
 		give_up(late[i], err);
 		put_refs(late[i], 1);
 	}
@@ -143,7 +152,7 @@ static void *sweeper(void *arg)
 		stop = table->stop;
 		scout_unlock(&table->lock);
 		for (size_t i = 0; !stop && i < SHARDS; i++) {
-			while (sweep(table, &table->shards[i], scout_now_ns(), -ETIMEDOUT))
+			while (sweep(&table->shards[i], scout_now_ns(), -ETIMEDOUT))
 				;
 		}
 	}
@@ -176,7 +185,7 @@ int scout_requests_new(struct scout_metrics *metrics, struct scout_requests **re
 void scout_requests_abort(struct scout_requests *table)
 {
 	for (size_t i = 0; i < SHARDS; i++) {
-		while (sweep(table, &table->shards[i], UINT64_MAX, -ENOTCONN))
+		while (sweep(&table->shards[i], UINT64_MAX, -ENOTCONN))
 			;
 	}
 }
@@ -237,5 +246,8 @@ void scout_request_start(struct scout_request *r)
 {
 	fuse_req_interrupt_func(r->fuse, interrupted, r);
 	/* r is still the backend's, also when the interrupt came and replied */
+	atomic_store(&r->started, true);
+	if (atomic_load(&r->interrupted))
+		give_up(r, -EINTR);
 	atomic_store(&r->deadline_ns, r->start_ns + r->timeout_ns);
 }

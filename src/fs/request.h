@@ -35,6 +35,7 @@ struct scout_request {
 	uint64_t start_ns, timeout_ns;
 	_Atomic uint64_t deadline_ns; /* never, until it is started */
 	atomic_bool claimed;
+	atomic_bool started, interrupted; /* whoever of the two comes second replies EINTR */
 	atomic_int refs;
 	TAILQ_ENTRY(scout_request) link; /* under the shard's lock */
 };
