@@ -101,7 +101,8 @@ static bool add(fuse_req_t fuse, char *buf, size_t size, size_t *len, bool plus,
 	return true;
 }
 
-static bool remember(struct listing *l, struct scout_inode *inode)
+/* For one more in known: before its entry is added, which cannot be taken back. */
+static bool make_room(struct listing *l)
 {
 	if (l->known_count == l->known_cap) {
 		size_t cap = l->known_cap ? l->known_cap * 2 : 64;
@@ -112,7 +113,6 @@ static bool remember(struct listing *l, struct scout_inode *inode)
 		l->known = grown;
 		l->known_cap = cap;
 	}
-	l->known[l->known_count++] = inode;
 	return true;
 }
 
@@ -129,15 +129,20 @@ static bool add_entry(struct listing *l, const struct scout_dirent *d, uint32_t 
 		inode = scout_inode_lookup(r->inode, d->name, r->backend, r->backend_index);
 		if (!inode)
 			return false;
-		(void)scout_inode_saw(inode, d->attr.version); /* the entry tells the kernel */
 		e.ino = (fuse_ino_t)inode;
 		e.attr_timeout = e.entry_timeout = ttl_ms / 1000.0;
 	}
 	scout_fs_stat(fs, inode ? inode->ino : scout_inode_number(r->inode, d->name), &d->attr,
 		      &e.attr);
-	if (add(r->fuse, l->buf, l->size, &l->len, l->plus, d->name, &e, next) &&
-	    (!inode || remember(l, inode)))
+	if ((!inode || make_room(l)) &&
+	    add(r->fuse, l->buf, l->size, &l->len, l->plus, d->name, &e, next)) {
+		if (inode) {
+			/* the entry tells the kernel; one that found no room has not */
+			(void)scout_inode_saw(inode, d->attr.version);
+			l->known[l->known_count++] = inode;
+		}
 		return true;
+	}
 	if (inode)
 		scout_inode_forget(inode, 1);
 	return false;
