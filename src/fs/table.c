@@ -1,15 +1,20 @@
 /* The table of operations, and those that every file refuses: nothing here can be written to. */
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "fs/fs.h"
+#include "scoutfs/budget.h"
 
 #define MAX_READAHEAD (1024 * 1024)
-#define MAX_BACKGROUND 64
+/* The kernel lets only so many reads of page cache wait for answers, over all of the mount: past that
+ * the readers of a dead host would keep everybody's from being sent. Our bound is the budget's. */
+#define MAX_BACKGROUND UINT16_MAX
 
 static void init(void *arg, struct fuse_conn_info *conn)
 {
-	(void)arg;
+	const struct scout_fs *fs = arg;
+
 	/* Always with attributes: they come in the servers' listings for nothing. */
 	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
 	conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS |
@@ -18,8 +23,14 @@ static void init(void *arg, struct fuse_conn_info *conn)
 	conn->want &=
 	    ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
 	conn->max_readahead = MAX_READAHEAD;
+	/* bounds what the kernel asks of a read, too, whatever the size of its pages */
+	if (conn->max_write > SCOUT_READ_MAX)
+		conn->max_write = SCOUT_READ_MAX;
+	/* libfuse wants to hear the mount's own option again */
+	for (size_t i = 0; i < fs->options.nmount; i++)
+		(void)sscanf(fs->options.mount[i], "max_read=%u", &conn->max_read);
 	conn->max_background = MAX_BACKGROUND;
-	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
+	conn->congestion_threshold = MAX_BACKGROUND;
 	if (conn->want & FUSE_CAP_PARALLEL_DIROPS)
 		scout_fs_answering_init();
 }

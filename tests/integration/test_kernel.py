@@ -5,7 +5,9 @@ import subprocess
 
 import pytest
 
-from tools import MIB, content, error, read, sha256, together, write
+from mount import SLOWER
+from procs import wait_for
+from tools import MIB, Background, content, error, read, sha256, timed, together, write
 
 
 def inodes(m, *tops):
@@ -146,3 +148,29 @@ def test_common_tools(sshd, mount, folder):
     assert sh('cd "$S" && find . -type f -size +20k | sort') == \
         sh('cd "$R" && find . -type f -size +20k | sort')
     assert sh('cd "$S" && cat d*/* | md5sum') == sh('cd "$R" && cat d*/* | md5sum')
+
+
+@pytest.mark.seconds(120)
+def test_reads_of_a_stopped_host_leave_room_for_others(sshd, mount):
+    """The kernel, too, keeps a queue for all: a host's unanswered reads must not fill it."""
+    web1, web2 = sshd("web1"), sshd("web2")
+    for number in range(100):
+        path = write(os.path.join(web1.files, f"f{number}"), b"")
+        os.truncate(path, 32 * MIB)
+    write(os.path.join(web2.files, "f"), content(3 * MIB))
+    m = mount(sshd.ini(web1, web2, request_timeout="60s", connect_timeout="60s", keepalive="0"))
+    assert os.listdir(m.host("web2")) == ["f"]
+    files = [os.open(m.host("web1", f"f{number}"), os.O_RDONLY) for number in range(100)]
+    web1.freeze()
+    try:
+        readers = Background(lambda f=f: os.pread(f, 300_000, 16 * MIB) for f in files)
+        wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 64, 20, "blocked reads")
+        got, seconds = timed(read, m.host("web2", "f"))
+        assert got == content(3 * MIB) and seconds < 2 * SLOWER
+        assert readers.running() == 100
+    finally:
+        web1.thaw()
+        results = readers.results()
+        for f in files:
+            os.close(f)
+    assert results == [bytes(300_000)] * 100
