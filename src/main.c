@@ -1,5 +1,7 @@
 /* scoutfs: command line, config, mount, backends, serve, end. */
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +48,19 @@ static void raise_file_limit(void)
 		return;
 	limit.rlim_cur = limit.rlim_max < WANTED_FILES ? limit.rlim_max : WANTED_FILES;
 	(void)setrlimit(RLIMIT_NOFILE, &limit); /* fewer then: connects that fail say so */
+}
+
+/* Closed standard descriptors would be given to the next file that is opened, and what is meant for
+ * a terminal would go into it. */
+static void hold_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
 }
 
 static int mount_it(struct program *p)
@@ -159,6 +174,8 @@ int main(int argc, char **argv)
 	struct program p = {0};
 	int status = EXIT_SUCCESS;
 
+	hold_standard_files();
+	signal(SIGPIPE, SIG_IGN); /* whoever read our messages has gone: no reason to go, too */
 	if (scout_options_parse(argc, argv, stderr, &p.options) < 0) {
 		status = EXIT_USAGE;
 	} else if (p.options.command == SCOUT_HELP) {

@@ -10,21 +10,20 @@
 
 /* For the kernel or libfuse; a pattern that ends in = takes a value. */
 static const char *const mount_options[] = {
-    "ro",           "rw",         "suid",
-    "nosuid",       "dev",        "nodev",
-    "exec",         "noexec",     "atime",
-    "noatime",      "sync",       "async",
-    "dirsync",      "nodiratime", "diratime",
-    "relatime",     "norelatime", "strictatime",
-    "allow_other",  "allow_root", "default_permissions",
-    "auto_unmount", "fsname=*",   "subtype=*",
-    "max_read=*",   NULL,
+    "ro",           "rw",          "suid",       "nosuid",
+    "dev",          "nodev",       "exec",       "noexec",
+    "atime",        "noatime",     "sync",       "async",
+    "dirsync",      "allow_other", "allow_root", "default_permissions",
+    "auto_unmount", "fsname=*",    "subtype=*",  "max_read=*",
+    NULL,
 };
 
-/* mount(8)'s and systemd's own words, which a filesystem lets pass. */
+/* mount(8)'s and systemd's own words, which a filesystem lets pass, and what libfuse does not know and
+ * has no meaning here, where reading leaves no trace. */
 static const char *const passed_over[] = {
-    "_netdev", "user",   "nouser",   "users",     "owner", "group",  "auto",
-    "noauto",  "nofail", "defaults", "comment=*", "x-*",   "user=*", NULL,
+    "_netdev",  "user",     "nouser",     "users",       "owner", "group",  "auto",
+    "noauto",   "nofail",   "defaults",   "comment=*",   "x-*",   "user=*", "nodiratime",
+    "diratime", "relatime", "norelatime", "strictatime", NULL,
 };
 
 /* Secrets on a command line can be read by everybody on the machine. */

@@ -23,7 +23,8 @@ struct scout_fs_options {
 	mode_t umask; /* permission bits taken from every file */
 };
 
-/* Mounts. Returns 0, or -errno after a message to stderr (libfuse's and fusermount3's own). */
+/* Mounts. Returns 0, or -errno after a message to stderr (libfuse's and fusermount3's own). From here
+ * on the signals that end scout_fs_serve wait for it. */
 int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics *metrics,
 		   struct scout_fs **ret);
 

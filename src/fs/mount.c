@@ -1,6 +1,8 @@
 /* Mounting, serving and ending; see scoutfs/fs.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,15 +32,30 @@ static int find_mountpoint(const char *path, char **ret)
 	return err;
 }
 
+/* The signals that end it: blocked but for the loop, since before and after it they would leave a
+ * mount behind that nobody serves. */
+static void mask_signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	pthread_sigmask(how, &set, NULL);
+}
+
 int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics *metrics,
 		   struct scout_fs **ret)
 {
 	struct scout_fs *fs = calloc(1, sizeof(*fs));
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	char *words = NULL;
 	int err;
 
 	if (!fs)
 		return -ENOMEM;
+	mask_signals(SIG_BLOCK);
 	fs->options = *options;
 	fs->metrics = metrics;
 	clock_gettime(CLOCK_REALTIME, &fs->start);
@@ -55,9 +72,11 @@ int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics 
 	if (options->debug && fuse_opt_add_arg(&args, "-d"))
 		goto out;
 	for (size_t i = 0; i < options->nmount; i++) {
-		if (fuse_opt_add_arg(&args, "-o") || fuse_opt_add_arg(&args, options->mount[i]))
+		if (fuse_opt_add_opt_escaped(&words, options->mount[i]))
 			goto out;
 	}
+	if (words && (fuse_opt_add_arg(&args, "-o") || fuse_opt_add_arg(&args, words)))
+		goto out;
 	err = -EINVAL; /* libfuse says why on stderr, and gives no errno */
 	fs->session = fuse_session_new(&args, &scout_fs_ops, sizeof(scout_fs_ops), fs);
 	if (!fs->session)
@@ -73,6 +92,7 @@ int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics 
 	fs = NULL;
 out:
 	fuse_opt_free_args(&args);
+	free(words);
 	scout_fs_free(fs);
 	return err;
 }
@@ -125,8 +145,11 @@ static int loop(struct scout_fs *fs)
 	fuse_loop_cfg_set_clone_fd(config, 1);
 	fuse_loop_cfg_set_max_threads(config, fs->options.workers);
 	fuse_loop_cfg_set_idle_threads(config, fs->options.workers);
-	if (fuse_set_signal_handlers(fs->session) == 0)
+	if (fuse_set_signal_handlers(fs->session) == 0) {
+		mask_signals(SIG_UNBLOCK);
 		err = fuse_session_loop_mt(fs->session, config);
+		mask_signals(SIG_BLOCK);
+	}
 	fuse_remove_signal_handlers(fs->session);
 	fuse_loop_cfg_destroy(config);
 	return err < 0 ? err : 0; /* a signal's number is a clean end */

@@ -1,5 +1,6 @@
 """The command: its options, its errors, its way to the background and its end."""
 
+import contextlib
 import os
 import re
 import signal
@@ -8,8 +9,8 @@ import subprocess
 
 import pytest
 
-from mount import BINARY, TOP, clean_env, command, mounted, sanitizer_env
-from procs import family, free_port, own_mounts, parents, tool, wait_for
+from mount import BINARY, SLOWER, TOP, clean_env, command, mounted, sanitizer_env
+from procs import end, family, free_port, own_mounts, parents, tool, wait_for
 from tools import error, read, write
 
 SECRET = "not-to-be-seen-0123456789"
@@ -276,3 +277,85 @@ def test_install(folder):
     assert {"usr/bin/scoutfs", "usr/share/doc/scoutfs/scoutfs.ini",
             "usr/share/doc/scoutfs/examples/minimal.ini"} <= installed
     assert os.access(f"{folder}/d/usr/bin/scoutfs", os.X_OK)
+
+
+@pytest.mark.parametrize("words, told", [
+    ("ro", "ro"), ("rw", "rw"), ("suid", ""), ("nosuid", "nosuid"), ("dev", ""), ("nodev", "nodev"),
+    ("exec", ""), ("noexec", "noexec"), ("atime", ""), ("noatime", "noatime"), ("sync", "sync"),
+    ("async", ""), ("dirsync", "dirsync"), ("relatime,nodiratime,diratime,norelatime,strictatime", ""),
+    ("allow_other", "allow_other"), ("allow_root", "allow_other"),
+    ("default_permissions", "default_permissions"), ("max_read=65536", "max_read=65536"),
+    ("auto_unmount", ""), (r"fsname=a\,b", ""), ("fsname=x,subtype=scoutfs,max_read=131072", "")])
+def test_mount_options_are_taken(scoutfs, ini, background, words, told):
+    path = ini("[hosts]\nssh_config =\n[host web1]\n")
+    done = scoutfs(path, background.point, "-s", "-o", words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir(os.path.join(background.point, "hosts")) == ["web1"]
+    line = next(line.split() for line in read("/proc/self/mounts").decode().splitlines()
+                if background.point in line.split())
+    assert not told or told in line[3].split(",")
+    if "fsname" in words:
+        assert line[0] == words.split("=")[1].replace("\\", "").removesuffix(",subtype")
+    subprocess.run([tool("fusermount3"), "-u", background.point], check=True, timeout=20)
+    wait_for(background.gone, 20, "its end")
+
+
+def test_closed_standard_descriptors(scoutfs, ini, folder, background):
+    """They would be given to the next file: /dev/fuse must not become what /dev/null replaces."""
+    path = ini("[hosts]\nssh_config =\n[host web1]\n")
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command(path, background.point)],
+                          env=clean_env(scoutfs.home, **sanitizer_env(folder)), timeout=60, check=False)
+    assert done.returncode == 0
+    assert os.listdir(os.path.join(background.point, "hosts")) == ["web1"]
+    subprocess.run([tool("fusermount3"), "-u", background.point], check=True, timeout=20)
+    wait_for(background.gone, 20, "its end")
+
+
+def test_a_log_file_that_cannot_be_opened(scoutfs, ini, background):
+    path = ini("[scoutfs]\nlog_file = /nonexistent/log\n[hosts]\nssh_config =\n")
+    done = scoutfs(path, background.point)
+    assert done.returncode == 1 and "/nonexistent/log" in done.stderr
+    assert background.gone()
+
+
+def test_backends_that_fail_take_the_mount_with_them(scoutfs, ini, folder, background):
+    """They start after the mount; the shell hears of it, and nothing stays."""
+    path = ini("[hosts]\nssh_config =\n[models]\nbucket = some-models\n")
+    done = scoutfs(path, background.point, env={"AWS_SHARED_CREDENTIALS_FILE": folder})
+    assert done.returncode == 1 and "cannot start" in done.stderr, done
+    assert background.gone()
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_while_it_starts(scoutfs, ini, folder, background, by):
+    """Whenever it comes: before the mount, within, or after, no mount is left that nobody serves."""
+    path = ini("[hosts]\nssh_config =\n[host web1]\n")
+    for delay in range(40):
+        process = subprocess.Popen(command(path, background.point, "-f"),
+                                   env=clean_env(scoutfs.home, **sanitizer_env(folder)),
+                                   stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(delay / 2000 * SLOWER)
+            process.send_signal(by)
+            assert process.wait(20) in (0, -by)
+            assert not mounted(background.point), delay
+        finally:
+            end(process)
+
+
+def test_whoever_read_its_messages_may_go(scoutfs, ini, folder, background):
+    path = ini("[hosts]\nssh_config =\n[host web1]\n")
+    out, into = os.pipe()
+    os.close(out)
+    process = subprocess.Popen(command(path, background.point, "-f"),
+                               env=clean_env(scoutfs.home, **sanitizer_env(folder)),
+                               stdin=subprocess.DEVNULL, stdout=into, stderr=into)
+    os.close(into)
+    try:
+        wait_for(lambda: mounted(background.point), 20, "the mount")
+        assert os.listdir(os.path.join(background.point, "hosts")) == ["web1"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0 and not mounted(background.point)
+    finally:
+        end(process)
