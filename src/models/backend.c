@@ -257,7 +257,7 @@ static void open_file(void *self, const char *path, int flags, struct scout_req 
 	op->m = self;
 	op->req = req;
 	memcpy(op->path, path, len);
-	scout_question_ask(self, SCOUT_ASK_OBJECT, path, &op->asker);
+	scout_question_ask(self, SCOUT_ASK_ANEW, path, &op->asker);
 }
 
 static void release(void *self, void *handle)

@@ -2,9 +2,11 @@
  * asked itself: HEAD of the key for an object and, side by side, LIST of "path/" with one key for a
  * directory; where both are, the directory wins, as in the catalogue.
  *
- * Equal questions are one, and an answer serves who asks within a moment of its sending: a hundred
- * readers who open one object at once cost a few HEADs. Answers are kept, a bounded number of them, until a listing that began
- * later is there, because until then they are the newer truth.
+ * Equal questions are one, and an answer serves who asks within a moment of its sending. Only an open
+ * must know what is true now: it waits for a HEAD that is sent after it came, and so do all who come
+ * while another is under way, for the same one: a hundred readers who open one object at once cost a
+ * few HEADs. Answers are kept, a bounded number of them, until a listing that began later is there,
+ * because until then they are the newer truth.
  *
  * m->question_lock for both tables. */
 #include "models/question.h"
@@ -20,7 +22,7 @@
 #include "scoutfs/log.h"
 
 #define ANSWERS_MAX 4096
-#define SHARED_NS (50 * SCOUT_NS_PER_MS) /* so long a new reader may get what was overwritten */
+#define SHARED_NS (50 * SCOUT_NS_PER_MS)
 
 TAILQ_HEAD(askers, scout_asker);
 
@@ -35,7 +37,8 @@ struct scout_question {
 	unsigned pending; /* calls not done */
 	int head_err, list_err;
 	struct askers askers;
-	UT_hash_handle hh; /* m->questions[kind] */
+	struct askers later; /* want one that is sent after they asked */
+	UT_hash_handle hh;   /* m->questions[kind] */
 
 	bool below; /* the engine's thread: the LIST told a key below */
 	char path[];
@@ -180,10 +183,49 @@ static void tell(struct askers *askers, int err, const struct scout_answer *answ
 	}
 }
 
+static struct scout_question *question_new(struct scout_models *m, enum scout_question_kind kind,
+					   const char *path);
+
+static bool add_locked(struct scout_models *m, struct scout_question *q)
+{
+	HASH_ADD_STR(m->questions[q->kind], path, q);
+	return q->hh.tbl != NULL;
+}
+
+/* The question of those who came too late for q, which is over; NULL: there are none, or no memory. */
+static struct scout_question *follow_locked(struct scout_question *q)
+{
+	struct scout_question *next;
+
+	if (TAILQ_EMPTY(&q->later))
+		return NULL;
+	next = question_new(q->m, q->kind, q->path);
+	if (next && !add_locked(q->m, next)) {
+		free_question(next);
+		next = NULL;
+	}
+	if (next)
+		TAILQ_CONCAT(&next->askers, &q->later, link);
+	return next;
+}
+
+static void send(struct scout_question *q)
+{
+	struct scout_models *m = q->m;
+	bool both = q->kind == SCOUT_ASK_NAME;
+
+	scout_count(&m->counters.direct_questions, 1);
+	/* q may be over and gone after the last of its calls is submitted */
+	if (both)
+		scout_s3_submit(m->s3, &q->list);
+	scout_s3_submit(m->s3, &q->head);
+}
+
 /* One of q's calls is done; the last one ends q. */
 static void call_done(struct scout_question *q, int *which, int err)
 {
 	struct scout_models *m = q->m;
+	struct scout_question *next = NULL;
 	struct scout_answer answer;
 	bool over;
 
@@ -196,11 +238,17 @@ static void call_done(struct scout_question *q, int *which, int err)
 		/* a younger question may have been answered sooner */
 		if (err == 0 && !known_locked(m, q->path, q->asked_ns, &answer))
 			remember_locked(m, q->path, &answer);
+		if (err == 0)
+			next = follow_locked(q);
 	}
 	scout_unlock(&m->question_lock);
 	if (!over)
 		return;
+	if (next)
+		send(next);
 	tell(&q->askers, err, &answer);
+	/* who waits longer waits no better: a failure is theirs too */
+	tell(&q->later, err < 0 ? err : -ENOMEM, NULL);
 	free_question(q);
 }
 
@@ -257,6 +305,7 @@ static struct scout_question *question_new(struct scout_models *m, enum scout_qu
 	q->prefix = scout_models_key(m, path, "/");
 	q->pending = kind == SCOUT_ASK_NAME ? 2 : 1;
 	TAILQ_INIT(&q->askers);
+	TAILQ_INIT(&q->later);
 	memcpy(q->path, path, len + 1);
 	if (!q->key || !q->prefix) {
 		free_question(q);
@@ -277,10 +326,11 @@ static struct scout_question *question_new(struct scout_models *m, enum scout_qu
 static struct scout_question *find_question_locked(struct scout_models *m,
 						   enum scout_question_kind kind, const char *path)
 {
-	struct scout_question *q;
+	struct scout_question *q = NULL;
 
-	HASH_FIND_STR(m->questions[SCOUT_ASK_NAME], path, q);
-	if (!q && kind == SCOUT_ASK_OBJECT)
+	if (kind != SCOUT_ASK_ANEW)
+		HASH_FIND_STR(m->questions[SCOUT_ASK_NAME], path, q);
+	if (!q && kind != SCOUT_ASK_NAME)
 		HASH_FIND_STR(m->questions[SCOUT_ASK_OBJECT], path, q);
 	return q;
 }
@@ -291,12 +341,15 @@ static bool join_locked(struct scout_models *m, enum scout_question_kind kind, c
 {
 	struct scout_question *q = find_question_locked(m, kind, path);
 
+	if (q && kind == SCOUT_ASK_ANEW) {
+		TAILQ_INSERT_TAIL(&q->later, a, link);
+		return true;
+	}
 	if (!q) {
-		q = question_new(m, kind, path);
+		q = question_new(m, kind == SCOUT_ASK_NAME ? kind : SCOUT_ASK_OBJECT, path);
 		if (!q)
 			return false;
-		HASH_ADD_STR(m->questions[kind], path, q);
-		if (!q->hh.tbl) {
+		if (!add_locked(m, q)) {
 			free_question(q);
 			return false;
 		}
@@ -317,20 +370,13 @@ void scout_question_ask(struct scout_models *m, enum scout_question_kind kind, c
 	/* S3 knows no such key, and refuses the question as malformed */
 	known = strlen(m->config->prefix) + strlen(path) > SCOUT_KEY_MAX;
 	scout_lock(&m->question_lock);
-	if (!known)
+	if (!known && kind != SCOUT_ASK_ANEW)
 		known = known_locked(m, path, now > SHARED_NS ? now - SHARED_NS : 0, &answer);
 	if (!known)
 		waits = join_locked(m, kind, path, a, &begin);
 	scout_unlock(&m->question_lock);
-	if (begin) {
-		bool both = kind == SCOUT_ASK_NAME;
-
-		scout_count(&m->counters.direct_questions, 1);
-		/* q may be over and gone after the last of its calls is submitted */
-		if (both)
-			scout_s3_submit(m->s3, &begin->list);
-		scout_s3_submit(m->s3, &begin->head);
-	} else if (!waits) {
+	if (begin)
+		send(begin);
+	else if (!waits)
 		a->answered(a, known ? 0 : -ENOMEM, known ? &answer : NULL);
-	}
 }

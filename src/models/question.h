@@ -18,8 +18,9 @@ struct scout_answer {
 };
 
 enum scout_question_kind {
-	SCOUT_ASK_NAME,  /* file or directory: HEAD and LIST together */
-	SCOUT_ASK_OBJECT /* HEAD alone: the answer is FILE or MISSING */
+	SCOUT_ASK_NAME,   /* file or directory: HEAD and LIST together */
+	SCOUT_ASK_OBJECT, /* HEAD alone: the answer is FILE or MISSING */
+	SCOUT_ASK_ANEW    /* likewise, and sent after this was asked */
 };
 
 struct scout_asker {
@@ -32,8 +33,9 @@ struct scout_asker {
 void scout_question_init(struct scout_models *m);
 void scout_question_destroy(struct scout_models *m); /* stopped */
 
-/* An answer that was asked for a moment ago at most (50 ms): the last one, or that of a question under way (however
- * many ask), or a new one's. path is not "". */
+/* An answer that was asked for a moment ago at most (50 ms): the last one, or that of a question under
+ * way (however many ask), or a new one's; ANEW takes only the last of these, one for all who came while
+ * a question was under way. path is not "". */
 void scout_question_ask(struct scout_models *m, enum scout_question_kind kind, const char *path,
 			struct scout_asker *a);
 

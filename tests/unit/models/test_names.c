@@ -340,6 +340,46 @@ static void odd_keys(void **state)
 	mount_down(&t);
 }
 
+/* An answer that was on its way when the object was overwritten is none for who comes after that. */
+static void opens_are_answered_anew(void **state)
+{
+	struct mount t;
+	struct asked *a, *b, *c;
+	struct scout_s3_call *head;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	fake_put("m", 100);
+	a = ask_open(&t, "m");
+	head = fake_take(false);
+	assert_int_equal(fake_headers(head), 0);
+	fake_put("m", 200);
+	b = ask_open(&t, "m");
+	head->done(head, 0);
+	assert_int_equal(a->attr.size, 100);
+	assert_false(b->done);
+	fake_answer_all();
+	assert_int_equal(b->err, 0);
+	assert_int_equal(b->attr.size, 200);
+	close_file(&t, a);
+	close_file(&t, b);
+	/* but a failure is one for both */
+	fake.fail[SCOUT_S3_HEAD] = -ETIMEDOUT;
+	b = ask_open(&t, "m");
+	c = ask_open(&t, "m");
+	assert_true(fake_answer_one());
+	expect(b, -ETIMEDOUT);
+	expect(c, -ETIMEDOUT);
+	assert_int_equal(fake_queued(), 0);
+	/* and the end is one for all */
+	b = ask_open(&t, "m");
+	c = ask_open(&t, "m");
+	mount_stop(&t);
+	expect(b, -ESHUTDOWN);
+	expect(c, -ESHUTDOWN);
+	mount_down(&t);
+}
+
 /* <id>/<version>/<file>, where an id may have several parts. */
 static void models_are_counted(void **state)
 {
@@ -398,14 +438,15 @@ static void opens_are_checked(void **state)
 		o[i] = ask_open(&t, "m001/main/model.zip");
 	assert_int_equal(fake_queued(), 1);
 	fake_answer_all();
-	assert_int_equal(fake.heads, 1);
+	/* one for who came first, one for all who came while that was under way */
+	assert_int_equal(fake.heads, 2);
 	for (int i = 0; i < 100; i++) {
 		assert_int_equal(o[i]->err, 0);
 		assert_int_equal(o[i]->attr.size, 1001);
 		close_file(&t, o[i]);
 	}
 	/* overwritten: the next open, and attributes after it, tell the new one */
-	later(1001);
+	later(1);
 	heads = fake.heads;
 	fake_put("reg/m001/main/model.zip", 2222);
 	o[0] = must_open(&t, "m001/main/model.zip");
@@ -479,6 +520,7 @@ int main(void)
 	    cmocka_unit_test(models_are_counted),
 	    cmocka_unit_test(an_empty_bucket),
 	    cmocka_unit_test(opens_are_checked),
+	    cmocka_unit_test(opens_are_answered_anew),
 	    cmocka_unit_test(stop_with_waiters),
 	    cmocka_unit_test(no_bucket),
 	};
