@@ -138,12 +138,16 @@ static void send_queued(struct scout_sftp *s)
 		send_call(s, call, now);
 }
 
-/* Whether a call came, by a callback of ours inside of libssh, that may go out now. */
-static bool more_to_send(struct scout_sftp *s)
+/* Whether there is something to do that no descriptor will tell of any more. libssh polls inside of
+ * its calls too, and our callbacks then take the news: an answer, the channel's end, the wake-up of
+ * a submit or a stop. */
+static bool anything_to_do(struct scout_sftp *s)
 {
 	const struct scout_sftp_call *call;
 	bool more;
 
+	if (s->stream_err || s->channel_closed || scout_sftp_stopping(s))
+		return true;
 	if (s->stream.phase != SCOUT_SFTP_OPEN_FOR_CALLS)
 		return false;
 	scout_lock(&s->lock);
@@ -153,18 +157,20 @@ static bool more_to_send(struct scout_sftp *s)
 	return more;
 }
 
-/* As much of out as the server's window and libssh take now. */
+/* As much of out as the server's window and libssh take now: writing may itself bring news of more
+ * window. */
 static int flush(struct scout_sftp *s)
 {
-	int n;
+	int n = 1;
 
-	if (!s->out.len || !ssh_channel_window_size(s->channel))
-		return 0;
-	n = ssh_channel_write(s->channel, s->out.bytes + s->out.start, (uint32_t)s->out.len);
-	if (n < 0)
-		return scout_sftp_fail_ssh(s, "writing");
-	scout_sftp_buf_consume(&s->out, (size_t)n);
-	scout_count(&s->engine->bytes_out, (uint64_t)n);
+	while (n > 0 && s->out.len && ssh_channel_window_size(s->channel)) {
+		n = ssh_channel_write(s->channel, s->out.bytes + s->out.start,
+				      (uint32_t)s->out.len);
+		if (n < 0)
+			return scout_sftp_fail_ssh(s, "writing");
+		scout_sftp_buf_consume(&s->out, (size_t)n);
+		scout_count(&s->engine->bytes_out, (uint64_t)n);
+	}
 	return 0;
 }
 
@@ -242,10 +248,10 @@ static int look_around(struct scout_sftp *s, int polled)
 
 static int turn(struct scout_sftp *s)
 {
+	enum scout_sftp_phase phase = s->stream.phase;
 	int err = 0, polled;
+	bool busy;
 
-	/* libssh polls in here too: what that brings (calls, room in the server's window) must be
-	 * seen before the sleep */
 	if (s->window_used >= s->window / 4)
 		err = open_window(s);
 	if (!err && s->stream.phase == SCOUT_SFTP_OPEN_FOR_CALLS)
@@ -254,7 +260,8 @@ static int turn(struct scout_sftp *s)
 		err = flush(s);
 	if (err)
 		return err;
-	polled = ssh_event_dopoll(s->event, more_to_send(s) ? 0 : sleep_ms(s));
+	busy = s->stream.phase != phase || anything_to_do(s);
+	polled = ssh_event_dopoll(s->event, busy ? 0 : sleep_ms(s));
 	err = look_around(s, polled);
 	if (!err && silence_deadline(s) <= scout_now_ns())
 		err = on_silence(s);
