@@ -265,8 +265,10 @@ class TestSpecialFiles:
         assert read(m.host("web1", "proc", "filesystems")) == read("/proc/filesystems")
         names = read("/proc/kallsyms").count(b"\n")
         assert read(m.host("web1", "proc", "kallsyms")).count(b"\n") == names
-        assert read(m.host("web1", "sys", "kernel", "mm", "transparent_hugepage", "enabled")) == \
-            read("/sys/kernel/mm/transparent_hugepage/enabled")
+        # says 4096 bytes and holds fewer; a container may have no /sys
+        short = "/sys/kernel/mm/transparent_hugepage/enabled"
+        if os.path.exists(short):
+            assert read(m.host("web1") + short) == read(short)
 
     def test_what_is_no_file(self, sshd, mount):
         web1 = sshd("web1")
