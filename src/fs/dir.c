@@ -126,7 +126,8 @@ static bool add_entry(struct listing *l, const struct scout_dirent *d, uint32_t 
 	struct scout_inode *inode = NULL;
 
 	if (l->plus) {
-		inode = scout_inode_lookup(r->inode, d->name, r->backend, r->backend_index);
+		inode = scout_inode_lookup(r->inode, d->name, r->backend, r->backend_index,
+					   d->attr.version);
 		if (!inode)
 			return false;
 		e.ino = (fuse_ino_t)inode;

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scoutfs/clock.h"
+
 #define ROOT_INO 1
+#define REFUSED_NS (10 * SCOUT_NS_PER_S)
 
 static struct scout_tree *tree_new(void)
 {
@@ -117,8 +120,21 @@ static struct scout_inode *inode_new(struct scout_inode *parent, const char *key
 	return inode;
 }
 
+/* Takes inode's name from it, for one of version; the handles it has must prove what they are. */
+static void supersede_locked(struct scout_inode *inode, uint64_t version)
+{
+	struct scout_tree *tree = inode->tree;
+
+	HASH_DEL(tree->inodes, inode);
+	inode->key.parent = inode; /* which is nobody's parent: it is not found by name any more */
+	HASH_ADD_KEYPTR(hh, tree->inodes, &inode->key, inode->key_len, inode);
+	inode->version = version;
+	inode->has_version = true;
+}
+
 struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *name,
-				       const struct scout_backend *backend, unsigned backend_index)
+				       const struct scout_backend *backend, unsigned backend_index,
+				       uint64_t version)
 {
 	struct scout_tree *tree = parent->subtree;
 	struct scout_inode *inode, *made = NULL;
@@ -128,6 +144,10 @@ struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *n
 	for (;;) {
 		scout_lock(&tree->lock);
 		HASH_FIND(hh, tree->inodes, key, key_len, inode);
+		if (inode && inode->bound && inode->bound_version != version) {
+			supersede_locked(inode, version);
+			inode = NULL;
+		}
 		if (!inode && made) {
 			inode = made;
 			made = NULL;
@@ -235,14 +255,38 @@ uint64_t scout_inode_version(struct scout_inode *inode, uint64_t otherwise)
 	return version;
 }
 
-bool scout_inode_keeps_cache(struct scout_inode *inode, uint64_t version)
+/* Whether this open was refused a moment ago; if not, it is now. */
+static bool was_refused_locked(struct scout_tree *tree, uint64_t ino, pid_t task)
 {
-	bool keeps;
+	uint64_t now = scout_now_ns();
 
-	scout_lock(&inode->tree->lock);
-	keeps = inode->has_cached && inode->cached_version == version;
-	inode->cached_version = version;
-	inode->has_cached = true;
-	scout_unlock(&inode->tree->lock);
-	return keeps;
+	for (unsigned i = 0; i < SCOUT_REFUSED_MAX; i++) {
+		if (tree->refused[i].task == task && tree->refused[i].ino == ino &&
+		    tree->refused[i].until_ns > now) {
+			tree->refused[i].until_ns = 0;
+			return true;
+		}
+	}
+	tree->refused[tree->next_refused].task = task;
+	tree->refused[tree->next_refused].ino = ino;
+	tree->refused[tree->next_refused].until_ns = now + REFUSED_NS;
+	tree->next_refused = (tree->next_refused + 1) % SCOUT_REFUSED_MAX;
+	return false;
+}
+
+enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, pid_t task)
+{
+	struct scout_tree *tree = inode->tree;
+	enum scout_bind bind = SCOUT_BIND_SAME;
+
+	scout_lock(&tree->lock);
+	if (!inode->bound) {
+		inode->bound_version = version;
+		inode->bound = true;
+	} else if (inode->bound_version != version) {
+		bind = was_refused_locked(tree, inode->ino, task) ? SCOUT_BIND_PASSING
+								  : SCOUT_BIND_OTHER;
+	}
+	scout_unlock(&tree->lock);
+	return bind;
 }

@@ -12,8 +12,15 @@
 #include "scoutfs/lock.h"
 
 /* Inodes that share a lock: the root's and the backends' directories, one backend, or one host. */
+#define SCOUT_REFUSED_MAX 128
 struct scout_tree {
 	struct scout_mutex lock;
+	/* under lock: opens that were lately told to look their name up anew */
+	struct {
+		pid_t task;
+		uint64_t ino, until_ns;
+	} refused[SCOUT_REFUSED_MAX];
+	unsigned next_refused;      /* under lock */
 	struct scout_inode *inodes; /* under lock: by parent and name */
 };
 
@@ -28,13 +35,14 @@ struct scout_inode {
 	/* under tree->lock */
 	uint64_t lookups;
 	uint64_t pins;
-	uint64_t version;        /* of the newest attributes seen */
-	uint64_t cached_version; /* of the pages that the kernel may hold */
-	bool has_version, has_cached;
+	uint64_t version;       /* of the newest attributes seen */
+	uint64_t bound_version; /* of its handles and of the pages that the kernel may hold */
+	bool has_version, bound;
 	UT_hash_handle hh;
 
-	size_t key_len;
-	/* immutable: the key in tree->inodes is the parent's address and the name, without NUL */
+	size_t key_len; /* immutable */
+	/* The key in tree->inodes is the parent's address and the name, without NUL; under tree->lock
+	 * its own address, once another inode has taken its name. The name is immutable. */
 	struct {
 		struct scout_inode *parent;
 		char name[];
@@ -46,10 +54,11 @@ int scout_inodes_new(struct scout_inode **root);
 /* Frees every inode, whatever holds it: nobody may use one any more. */
 void scout_inodes_free(struct scout_inode *root);
 
-/* The child called name, with one more lookup; made when it is new. backend is the parent's own, but
- * for a child of the root. NULL: no memory. The parent is held by the caller. */
+/* The child called name, with one more lookup; made when it is new, or bound to another version. backend
+ * is the parent's own, but for a child of the root. NULL: no memory. The parent is held by the caller. */
 struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *name,
-				       const struct scout_backend *backend, unsigned backend_index);
+				       const struct scout_backend *backend, unsigned backend_index,
+				       uint64_t version);
 void scout_inode_forget(struct scout_inode *inode, uint64_t lookups);
 void scout_inode_pin(struct scout_inode *inode);
 void scout_inode_unpin(struct scout_inode *inode);
@@ -64,7 +73,16 @@ int scout_inode_path(const struct scout_inode *inode, char *buf, size_t cap);
 bool scout_inode_saw(struct scout_inode *inode, uint64_t version);
 /* The newest version seen; `otherwise` if none was. */
 uint64_t scout_inode_version(struct scout_inode *inode, uint64_t otherwise);
-/* At an open that found version: true when the kernel's pages are of it and may be kept. */
-bool scout_inode_keeps_cache(struct scout_inode *inode, uint64_t version);
+/* At an open that found version. From its first open on an inode stands for one version, so that its
+ * pages are never a mixture of what readers of two versions asked for. */
+enum scout_bind {
+	SCOUT_BIND_SAME,  /* of this one: pages may be kept */
+	SCOUT_BIND_OTHER, /* of another: ESTALE makes the kernel look the name up anew, once */
+	/* of another again, after that: the file changes faster than it can be looked up, and this
+	 * reader goes without the kernel's pages */
+	SCOUT_BIND_PASSING,
+};
+/* task: the thread that opens, as the kernel numbers it. */
+enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, pid_t task);
 
 #endif

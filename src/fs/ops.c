@@ -110,7 +110,8 @@ static void reply_entry(struct scout_request *r, const struct scout_result *res)
 	struct fuse_entry_param e = {0};
 	struct scout_inode *inode;
 
-	inode = scout_inode_lookup(r->inode, r->name, r->backend, r->backend_index);
+	inode =
+	    scout_inode_lookup(r->inode, r->name, r->backend, r->backend_index, res->attr.version);
 	if (!inode) {
 		scout_fs_reply_err(r, -ENOMEM);
 		return;
@@ -172,6 +173,9 @@ static void getattr_done(struct scout_req *req, int err, const struct scout_resu
 	struct scout_request *r = scout_request_of(req);
 	struct stat st;
 
+	/* who has it open asks for a file that is there: its name is gone, not it */
+	if (err == -ENOENT && r->by_handle)
+		err = -ESTALE;
 	if (scout_request_claim(r)) {
 		if (err) {
 			scout_fs_reply_err(r, err);
@@ -192,15 +196,17 @@ void scout_fs_getattr(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi
 	struct scout_request *r;
 	struct stat st;
 
-	(void)fi; /* attributes are the path's, so that all who have it open see the same */
 	if (ino == FUSE_ROOT_ID) {
 		scout_fs_root_stat(fs, &st);
 		fuse_reply_attr(fuse, &st, 3600);
 		return;
 	}
 	r = begin(fuse, SCOUT_OP_GETATTR, scout_fs_inode(fs, ino), NULL, path, getattr_done);
-	if (r)
-		r->backend->ops->getattr(r->backend->self, path, &r->base);
+	if (!r)
+		return;
+	/* attributes are the path's all the same, so that all who have it open see them alike */
+	r->by_handle = fi != NULL;
+	r->backend->ops->getattr(r->backend->self, path, &r->base);
 }
 
 static void readlink_done(struct scout_req *req, int err, const struct scout_result *res)
@@ -234,8 +240,19 @@ static void reply_open(struct scout_request *r, const struct scout_result *res)
 	struct scout_fs *fs = fuse_req_userdata(r->fuse);
 	uint64_t version = res->open.attr.version;
 	struct fuse_file_info fi = {.direct_io = res->open.direct_io};
+	enum scout_bind bind = SCOUT_BIND_SAME;
 	struct scout_fh *f;
 
+	if (!fi.direct_io)
+		bind = scout_inode_bind(r->inode, version, fuse_req_ctx(r->fuse)->pid);
+	if (bind == SCOUT_BIND_OTHER) {
+		(void)scout_inode_saw(r->inode, version);
+		r->backend->ops->release(r->backend->self, res->open.handle);
+		/* the kernel looks the name up again and opens the inode of the new version */
+		scout_fs_reply_err(r, -ESTALE);
+		return;
+	}
+	fi.direct_io |= bind == SCOUT_BIND_PASSING;
 	f = scout_fh_new(fs->fhs, r->inode, r->backend, res->open.handle, false);
 	if (!f) {
 		r->backend->ops->release(r->backend->self, res->open.handle);
@@ -247,7 +264,7 @@ static void reply_open(struct scout_request *r, const struct scout_result *res)
 	/* The kernel may still believe the old size: have it ask again before it reads. */
 	if (scout_inode_saw(r->inode, version))
 		(void)fuse_lowlevel_notify_inval_inode(fs->session, (fuse_ino_t)r->inode, -1, 0);
-	fi.keep_cache = scout_inode_keeps_cache(r->inode, version) && !fi.direct_io;
+	fi.keep_cache = !fi.direct_io;
 	fi.fh = (uintptr_t)f;
 	scout_request_settle(r, 0);
 	if (fuse_reply_open(r->fuse, &fi) != 0)
@@ -284,10 +301,36 @@ void scout_fs_open(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
 		r->backend->ops->open(r->backend->self, path, fi->flags, &r->base);
 }
 
+static void read_done(struct scout_req *req, int err, const struct scout_result *res);
+
+static void ask_for_bytes(struct scout_request *r)
+{
+	struct scout_fh *f = r->file;
+
+	r->version = scout_inode_version(f->inode, f->version);
+	f->backend->ops->read(f->backend->self, f->handle, r->offset, r->size, r->version,
+			      &r->base);
+}
+
+/* The file's end, where the kernel may meanwhile have been told of a longer file: it would take zeros
+ * for what is missing. */
+static bool ends_too_early(const struct scout_request *r, const struct scout_result *res)
+{
+	size_t len = 0;
+
+	for (int i = 0; i < res->data.count; i++)
+		len += res->data.iov[i].iov_len;
+	return len < r->size && scout_inode_version(r->file->inode, r->version) != r->version;
+}
+
 static void read_done(struct scout_req *req, int err, const struct scout_result *res)
 {
 	struct scout_request *r = scout_request_of(req);
 
+	if (!err && !scout_req_unwanted(req) && ends_too_early(r, res)) {
+		ask_for_bytes(r);
+		return;
+	}
 	if (scout_request_claim(r)) {
 		if (err) {
 			scout_fs_reply_err(r, err);
@@ -313,9 +356,10 @@ void scout_fs_read(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset,
 		fuse_reply_err(fuse, ENOMEM);
 		return;
 	}
+	r->offset = (uint64_t)offset;
+	r->size = size;
 	scout_request_start(r);
-	f->backend->ops->read(f->backend->self, f->handle, (uint64_t)offset, size,
-			      scout_inode_version(f->inode, f->version), &r->base);
+	ask_for_bytes(r);
 }
 
 void scout_fs_release(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -28,9 +28,11 @@ struct scout_request {
 	const struct scout_backend *backend; /* inode's, but for lookups in the root */
 	unsigned backend_index;
 	struct scout_fh *file; /* referenced, or NULL */
-	uint64_t offset;       /* readdir */
-	size_t size;           /* readdir */
+	uint64_t offset;       /* read, readdir */
+	size_t size;           /* read, readdir */
+	uint64_t version;      /* read: of the inode when the backend was asked */
 	bool plus;             /* readdir */
+	bool by_handle;        /* getattr of an open file */
 	char *name;            /* lookup: the child's, owned */
 	uint64_t start_ns, timeout_ns;
 	_Atomic uint64_t deadline_ns; /* never, until it is started */

@@ -136,7 +136,7 @@ static int from_named_profile(const char *profile, struct scout_s3_credentials *
 			    profile);
 	else
 		scout_error("s3: no profile %s in AWS's credentials and config files", profile);
-	return -ENOENT;
+	return -EINVAL;
 }
 
 static int from_default_profile(struct scout_s3_credentials *c)

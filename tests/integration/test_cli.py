@@ -362,3 +362,11 @@ def test_whoever_read_its_messages_may_go(scoutfs, ini, folder, background):
         assert process.wait(20) == 0 and not mounted(background.point)
     finally:
         end(process)
+
+
+def test_a_missing_profile_is_no_mount(scoutfs, ini, background):
+    path = ini("[hosts]\nssh_config =\n[models]\nbucket = models\nendpoint = http://127.0.0.1:9\n"
+               "profile = nobody\n")
+    done = scoutfs(path, background.point)
+    assert done.returncode == 1 and "no profile nobody" in done.stderr
+    assert not mounted(background.point)

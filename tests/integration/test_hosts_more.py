@@ -1,6 +1,7 @@
 """Hosts in odd shapes: files that change under open readers, special files, few sessions, many
 callers, and connections that die at any moment."""
 
+import errno
 import mmap
 import os
 import random
@@ -119,11 +120,33 @@ class TestChangesUnderAnOpenFile:
             try:
                 got += os.pread(fd, 4096, 4096)
             except OSError as e:
-                assert os.strerror(e.errno) in (os.strerror(116), os.strerror(2))
+                assert e.errno == errno.ESTALE
             assert content(4 * MIB, 1).startswith(got)
         finally:
             os.close(fd)
         assert error(os.stat, m.host("web1", "f")) == "ENOENT"
+
+    def test_a_log_in_the_midst_of_writing(self, sshd, mount, web1):
+        """Many open it while it grows faster than a name can be looked up: nobody gets an error."""
+        path = aged(os.path.join(web1.files, "log"), b"x" * 1000)
+        m = mount(sshd.ini(web1))
+        over = threading.Event()
+
+        def grow():
+            with open(path, "ab", buffering=0) as f:
+                while not over.wait(0.0005):
+                    f.write(b"x" * 10)
+
+        def look():
+            return [read(m.host("web1", "log")).strip(b"x") for _ in range(100)]
+
+        writer = threading.Thread(target=grow)
+        writer.start()
+        try:
+            assert together([look] * 8) == [[b""] * 100] * 8
+        finally:
+            over.set()
+            writer.join()
 
     def test_tail(self, sshd, mount, web1):
         path = aged(os.path.join(web1.files, "log"), b"one\n")

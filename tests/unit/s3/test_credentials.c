@@ -176,12 +176,12 @@ static void a_missing_profile_is_an_error(void **state)
 	struct scout_models_config config = {.profile = (char[]){"nope"}};
 
 	(void)state;
-	refuse(&config, -ENOENT);
+	refuse(&config, -EINVAL);
 	write_file(config_path, "[profile nope]\nrole_arn = arn:aws:iam::1:role/x\n");
-	refuse(&config, -ENOENT);
+	refuse(&config, -EINVAL);
 	config.profile = NULL;
 	setenv("AWS_PROFILE", "other", 1);
-	refuse(&config, -ENOENT);
+	refuse(&config, -EINVAL);
 }
 
 static void half_a_pair_is_an_error(void **state)
