@@ -94,8 +94,9 @@ struct scout_backend_ops {
 
 	/* flags as open(2)'s; the front has answered EROFS to writers. */
 	void (*open)(void *self, const char *path, int flags, struct scout_req *req);
-	/* size <= SCOUT_READ_MAX. version is that of the newest attributes seen for the path: a handle
-	 * that was opened at another must prove that it still is that file, or answer -ESTALE. */
+	/* size <= SCOUT_READ_MAX. version stands for what the kernel believes the file to be: a handle
+	 * that was opened at another, or last proved itself against another, must prove that it still is
+	 * the file of its path, or answer -ESTALE. */
 	void (*read)(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,
 		     struct scout_req *req);
 	/* Once a handle, when every operation on it has completed; from any thread; may not wait. */

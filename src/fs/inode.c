@@ -120,6 +120,22 @@ static struct scout_inode *inode_new(struct scout_inode *parent, const char *key
 	return inode;
 }
 
+static bool saw_locked(struct scout_inode *inode, uint64_t version)
+{
+	if (inode->has_version && inode->version == version)
+		return false;
+	/* After a change the belief is no version's own, so that every handle proves itself again:
+	 * of two answers, the one that came later need not be the newer one. */
+	inode->belief =
+	    inode->has_version ? scout_random() | (uint64_t)scout_random() << 32 : version;
+	inode->version = version;
+	if (!inode->has_version) {
+		inode->has_version = true;
+		return false;
+	}
+	return true;
+}
+
 /* Takes inode's name from it, for one of version; the handles it has must prove what they are. */
 static void supersede_locked(struct scout_inode *inode, uint64_t version)
 {
@@ -128,8 +144,7 @@ static void supersede_locked(struct scout_inode *inode, uint64_t version)
 	HASH_DEL(tree->inodes, inode);
 	inode->key.parent = inode; /* which is nobody's parent: it is not found by name any more */
 	HASH_ADD_KEYPTR(hh, tree->inodes, &inode->key, inode->key_len, inode);
-	inode->version = version;
-	inode->has_version = true;
+	(void)saw_locked(inode, version);
 }
 
 struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *name,
@@ -238,21 +253,19 @@ bool scout_inode_saw(struct scout_inode *inode, uint64_t version)
 	bool changed;
 
 	scout_lock(&inode->tree->lock);
-	changed = inode->has_version && inode->version != version;
-	inode->version = version;
-	inode->has_version = true;
+	changed = saw_locked(inode, version);
 	scout_unlock(&inode->tree->lock);
 	return changed;
 }
 
-uint64_t scout_inode_version(struct scout_inode *inode, uint64_t otherwise)
+uint64_t scout_inode_belief(struct scout_inode *inode, uint64_t otherwise)
 {
-	uint64_t version;
+	uint64_t belief;
 
 	scout_lock(&inode->tree->lock);
-	version = inode->has_version ? inode->version : otherwise;
+	belief = inode->has_version ? inode->belief : otherwise;
 	scout_unlock(&inode->tree->lock);
-	return version;
+	return belief;
 }
 
 /* Whether this open was refused a moment ago; if not, it is now. */
@@ -280,10 +293,10 @@ enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, pi
 	enum scout_bind bind = SCOUT_BIND_SAME;
 
 	scout_lock(&tree->lock);
-	if (!inode->bound) {
+	if (!inode->bound && (!inode->has_version || inode->version == version)) {
 		inode->bound_version = version;
 		inode->bound = true;
-	} else if (inode->bound_version != version) {
+	} else if (!inode->bound || inode->bound_version != version) {
 		bind = was_refused_locked(tree, inode->ino, task) ? SCOUT_BIND_PASSING
 								  : SCOUT_BIND_OTHER;
 	}

@@ -35,7 +35,8 @@ struct scout_inode {
 	/* under tree->lock */
 	uint64_t lookups;
 	uint64_t pins;
-	uint64_t version;       /* of the newest attributes seen */
+	uint64_t version;       /* of the last attributes seen */
+	uint64_t belief;        /* what reads must prove their handles against: see saw_locked */
 	uint64_t bound_version; /* of its handles and of the pages that the kernel may hold */
 	bool has_version, bound;
 	UT_hash_handle hh;
@@ -69,12 +70,14 @@ uint64_t scout_inode_number(const struct scout_inode *parent, const char *name);
 /* The path below the backend's root ("" for the root itself) into buf. 0 or -ENAMETOOLONG. */
 int scout_inode_path(const struct scout_inode *inode, char *buf, size_t cap);
 
-/* Notes the version of attributes that came; true when it differs from the one before. */
+/* Notes the version of attributes that go to the kernel, before they go; true when it differs from the
+ * one before. */
 bool scout_inode_saw(struct scout_inode *inode, uint64_t version);
-/* The newest version seen; `otherwise` if none was. */
-uint64_t scout_inode_version(struct scout_inode *inode, uint64_t otherwise);
-/* At an open that found version. From its first open on an inode stands for one version, so that its
- * pages are never a mixture of what readers of two versions asked for. */
+/* What the kernel believes the file to be: the version seen while there was but one, else a number that
+ * stands for the last change seen. `otherwise` if none was. */
+uint64_t scout_inode_belief(struct scout_inode *inode, uint64_t otherwise);
+/* At an open that found version. From its first open on an inode stands for one version, that which the
+ * kernel was told, so that its pages are never a mixture of what readers of two versions asked for. */
 enum scout_bind {
 	SCOUT_BIND_SAME,  /* of this one: pages may be kept */
 	SCOUT_BIND_OTHER, /* of another: ESTALE makes the kernel look the name up anew, once */

@@ -246,7 +246,6 @@ static void reply_open(struct scout_request *r, const struct scout_result *res)
 	if (!fi.direct_io)
 		bind = scout_inode_bind(r->inode, version, fuse_req_ctx(r->fuse)->pid);
 	if (bind == SCOUT_BIND_OTHER) {
-		(void)scout_inode_saw(r->inode, version);
 		r->backend->ops->release(r->backend->self, res->open.handle);
 		/* the kernel looks the name up again and opens the inode of the new version */
 		scout_fs_reply_err(r, -ESTALE);
@@ -261,8 +260,8 @@ static void reply_open(struct scout_request *r, const struct scout_result *res)
 	}
 	f->timeout_ns = r->timeout_ns;
 	f->version = version;
-	/* The kernel may still believe the old size: have it ask again before it reads. */
-	if (scout_inode_saw(r->inode, version))
+	/* The kernel may believe another size: have it ask again before it reads. */
+	if (bind == SCOUT_BIND_SAME && scout_inode_saw(r->inode, version))
 		(void)fuse_lowlevel_notify_inval_inode(fs->session, (fuse_ino_t)r->inode, -1, 0);
 	fi.keep_cache = !fi.direct_io;
 	fi.fh = (uintptr_t)f;
@@ -307,9 +306,8 @@ static void ask_for_bytes(struct scout_request *r)
 {
 	struct scout_fh *f = r->file;
 
-	r->version = scout_inode_version(f->inode, f->version);
-	f->backend->ops->read(f->backend->self, f->handle, r->offset, r->size, r->version,
-			      &r->base);
+	r->belief = scout_inode_belief(f->inode, f->version);
+	f->backend->ops->read(f->backend->self, f->handle, r->offset, r->size, r->belief, &r->base);
 }
 
 /* The file's end, where the kernel may meanwhile have been told of a longer file: it would take zeros
@@ -320,7 +318,7 @@ static bool ends_too_early(const struct scout_request *r, const struct scout_res
 
 	for (int i = 0; i < res->data.count; i++)
 		len += res->data.iov[i].iov_len;
-	return len < r->size && scout_inode_version(r->file->inode, r->version) != r->version;
+	return len < r->size && scout_inode_belief(r->file->inode, r->belief) != r->belief;
 }
 
 static void read_done(struct scout_req *req, int err, const struct scout_result *res)

@@ -30,7 +30,7 @@ struct scout_request {
 	struct scout_fh *file; /* referenced, or NULL */
 	uint64_t offset;       /* read, readdir */
 	size_t size;           /* read, readdir */
-	uint64_t version;      /* read: of the inode when the backend was asked */
+	uint64_t belief;       /* read: the inode's when the backend was asked */
 	bool plus;             /* readdir */
 	bool by_handle;        /* getattr of an open file */
 	char *name;            /* lookup: the child's, owned */

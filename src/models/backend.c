@@ -220,6 +220,7 @@ static int open_answered(struct opening *op, const struct scout_answer *answer)
 		free(file);
 		return err;
 	}
+	atomic_init(&file->proved, answer->version);
 	res.ttl_ms = scout_models_ttl_ms(m, answer->asked_ns);
 	res.open.handle = file;
 	answer_attr(m, answer, &res.open.attr);

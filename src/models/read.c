@@ -34,7 +34,8 @@ struct scout_read {
 	struct scout_object *object;    /* one reference */
 	uint64_t offset;
 	size_t size;
-	uint64_t first; /* block */
+	uint64_t version; /* asked for: to prove itself against */
+	uint64_t first;   /* block */
 	size_t nblocks;
 	struct scout_run *run; /* whose read-ahead is due, or NULL */
 	uint64_t ahead;        /* up to here */
@@ -511,10 +512,12 @@ static void proved(struct scout_asker *a, int err, const struct scout_answer *an
 		(void)scout_object_change(r->m, r->object); /* news or not */
 		err = -ESTALE;
 	}
-	if (err < 0)
+	if (err < 0) {
 		finish(r, err);
-	else
-		begin(r);
+		return;
+	}
+	atomic_store(&r->file->proved, r->version);
+	begin(r);
 }
 
 void scout_read(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,
@@ -549,7 +552,8 @@ void scout_read(void *self, void *handle, uint64_t offset, size_t size, uint64_t
 	r->size = size;
 	r->first = offset / SCOUT_BUF_BYTES;
 	r->nblocks = (size_t)((offset + size - 1) / SCOUT_BUF_BYTES - r->first + 1);
-	if (version == o->version) {
+	r->version = version;
+	if (version == atomic_load(&file->proved)) {
 		begin(r);
 		return;
 	}

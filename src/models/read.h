@@ -7,6 +7,7 @@
 /* An open file. */
 struct scout_models_file {
 	struct scout_object *object; /* one reference */
+	_Atomic uint64_t proved;     /* the version that it proved itself against last */
 	/* under object->lock */
 	struct scout_run run;
 	int failed_err;                   /* of the last reads that S3 failed; 0: none */

@@ -127,7 +127,8 @@ class TestChangesUnderAnOpenFile:
         assert error(os.stat, m.host("web1", "f")) == "ENOENT"
 
     def test_a_log_in_the_midst_of_writing(self, sshd, mount, web1):
-        """Many open it while it grows faster than a name can be looked up: nobody gets an error."""
+        """Many open it while it grows faster than a name can be looked up: nobody gets an error, and
+        everybody gets all that was there before."""
         path = aged(os.path.join(web1.files, "log"), b"x" * 1000)
         m = mount(sshd.ini(web1))
         over = threading.Event()
@@ -138,12 +139,14 @@ class TestChangesUnderAnOpenFile:
                     f.write(b"x" * 10)
 
         def look():
-            return [read(m.host("web1", "log")).strip(b"x") for _ in range(100)]
+            for _ in range(100):
+                size = os.path.getsize(path)
+                assert read(m.host("web1", "log"))[:size] == b"x" * size
 
         writer = threading.Thread(target=grow)
         writer.start()
         try:
-            assert together([look] * 8) == [[b""] * 100] * 8
+            together([look] * 8)
         finally:
             over.set()
             writer.join()

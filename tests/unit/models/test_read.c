@@ -403,6 +403,7 @@ static void other_attributes_need_proof(void **state)
 	expect_bytes(ask_read(&t, f, 4096, 4096), "m", 0, 4096, 4096);
 	/* they are newer: it is not */
 	later(1001);
+	f->attr.version ^= 2;
 	fake_put("m", MIB);
 	a = ask_read(&t, f, 0, 4096);
 	fake_answer_all();
