@@ -267,7 +267,7 @@ def prepare(binary):
 def keep():
     print(f"""
 It stays mounted. Look around:
-    ls {MOUNT}
+    ls '{MOUNT}'
     cat '{MOUNT}/.scoutfs/status'
     less '{STATE}/scoutfs.ini'
 and end it with

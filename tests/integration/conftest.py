@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -15,6 +16,12 @@ from mount import Mount, SLOWER  # noqa: E402
 from proxy import HttpProxy, Proxy  # noqa: E402
 from rgw import Rgw  # noqa: E402
 from sshd import Sshd, make_key  # noqa: E402
+
+
+def pytest_configure():
+    """Ended from outside, the servers end too: as for Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
