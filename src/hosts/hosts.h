@@ -78,6 +78,7 @@ struct scout_host {
 	int down_err;
 	uint64_t down_until_ns, grow_after_ns, next_start_ns;
 	unsigned failures; /* connects in a row, up to the first answer */
+	unsigned mute;     /* sessions in a row that ended before they answered anything */
 	int last_err;
 	char last_reason[256];
 	uint64_t last_err_wall_ns;

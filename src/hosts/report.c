@@ -188,7 +188,7 @@ static void metric_connects(struct scout_hosts *all, struct scout_text *out)
 			  "Connects of SSH sessions by result.");
 	for (int err = 0; err < SCOUT_ERRNO_MAX; err++) {
 		uint64_t n = scout_counted(&c->connects[err]);
-		const char *name = err ? strerrorname_np(err) : "OK";
+		const char *name = err ? strerrorname_np(err) : "ok";
 
 		if (!n && err)
 			continue;

@@ -158,7 +158,7 @@ static void answered(struct scout_sftp_call *call, int err)
 			s->load.state = SCOUT_SESSION_LOST;
 	} else if (!s->answered) {
 		s->answered = true;
-		host->failures = 0;
+		host->failures = host->mute = 0;
 	}
 	if (!err && opens_handle(rpc)) {
 		s->load.handles++;

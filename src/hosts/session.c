@@ -220,8 +220,9 @@ static bool ended_locked(struct scout_session *s, int err, const char *reason,
 	if (s->load.state == SCOUT_SESSION_CLOSING)
 		return !TAILQ_EMPTY(&host->queue) && !host->nsessions;
 	detach_locked(s);
-	/* A session that came up and never answered anything is no better than none. */
-	if (err && !s->answered) {
+	/* A session that came up and ended before it answered anything may have been cut by chance; a
+	 * second one in a row is no better than a failed connect. */
+	if (err && (s->connecting || (!s->answered && !host->nsessions && ++host->mute > 1))) {
 		scout_host_fail_locked(host, err, reason, failed);
 		return false;
 	}
