@@ -125,7 +125,8 @@ demo: deps
 	@$(PYTHON) tests/demo/demo.py '$(BUILD)/scoutfs' $(if $(KEEP),--keep)
 demo-stop:
 	@$(PYTHON) tests/demo/demo.py --stop
-bench: deps
+bench:
+	@sh tests/deps.sh sshfs rclone s3fs
 	@$(submake) all
 	@$(PYTHON) bench/run.py '$(BUILD)/scoutfs'
 

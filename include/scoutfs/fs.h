@@ -13,7 +13,6 @@ struct scout_fs;
 
 struct scout_fs_options {
 	const char *mountpoint;
-	const char *source;       /* what /proc/mounts shows */
 	const char *const *mount; /* options for the kernel and libfuse: "ro", "allow_other", … */
 	size_t nmount;
 	unsigned workers;
