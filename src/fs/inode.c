@@ -122,18 +122,17 @@ static struct scout_inode *inode_new(struct scout_inode *parent, const char *key
 
 static bool saw_locked(struct scout_inode *inode, uint64_t version)
 {
-	if (inode->has_version && inode->version == version)
-		return false;
+	bool changed = inode->has_version && inode->version != version;
+
 	/* After a change the belief is no version's own, so that every handle proves itself again:
 	 * of two answers, the one that came later need not be the newer one. */
-	inode->belief =
-	    inode->has_version ? scout_random() | (uint64_t)scout_random() << 32 : version;
+	if (changed)
+		inode->belief = scout_random() | (uint64_t)scout_random() << 32;
+	else if (!inode->has_version)
+		inode->belief = version;
 	inode->version = version;
-	if (!inode->has_version) {
-		inode->has_version = true;
-		return false;
-	}
-	return true;
+	inode->has_version = true;
+	return changed;
 }
 
 /* Takes inode's name from it, for one of version; the handles it has must prove what they are. */

@@ -11,8 +11,9 @@
 #include "scoutfs/backend.h"
 #include "scoutfs/lock.h"
 
-/* Inodes that share a lock: the root's and the backends' directories, one backend, or one host. */
 #define SCOUT_REFUSED_MAX 128
+
+/* Inodes that share a lock: the root's and the backends' directories, one backend, or one host. */
 struct scout_tree {
 	struct scout_mutex lock;
 	/* under lock: opens that were lately told to look their name up anew */
