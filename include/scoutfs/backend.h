@@ -43,13 +43,41 @@ struct scout_dirent {
 	struct scout_attr attr;
 };
 
+/* What setattr is to change: only what set names. */
+#define SCOUT_SET_MODE 1u
+#define SCOUT_SET_UID 2u
+#define SCOUT_SET_GID 4u
+#define SCOUT_SET_SIZE 8u
+#define SCOUT_SET_ATIME 16u
+#define SCOUT_SET_MTIME 32u
+struct scout_setattr {
+	unsigned set;
+	mode_t mode; /* permission bits */
+	uid_t uid;
+	gid_t gid;
+	uint64_t size;
+	struct timespec atime, mtime; /* "now" is already a time */
+};
+
 struct scout_result {
 	/* how long the kernel may believe attributes, entries, or (-ENOENT) their absence */
 	uint32_t ttl_ms;
 	union {
-		struct scout_attr attr; /* getattr */
+		struct scout_attr attr; /* getattr, mkdir, mknod, symlink, link */
 		const char *target;     /* readlink */
-		struct {                /* open, opendir (attr only for open) */
+		struct {                /* setattr */
+			struct scout_attr attr;
+			uint64_t was; /* the version right before; 0: not known */
+		} changed;
+		struct
+		{ /* flush, fsync: attr of the file behind the last write, if it was asked for */
+			bool known;
+			struct scout_attr attr;
+		} synced;
+		struct statvfs space; /* statfs */
+		uint64_t
+		    copied; /* copy: as far as it came, at least 1 byte; 0 at the end of the source */
+		struct {    /* open, create, opendir (attr not for opendir) */
 			void *handle;
 			struct scout_attr attr;
 			bool direct_io; /* size not known beforehand: no kernel cache */
@@ -89,10 +117,12 @@ struct scout_backend_ops {
 	/* How long the front waits for an answer under path before it says ETIMEDOUT. */
 	uint64_t (*timeout_ns)(void *self, const char *path);
 
-	void (*getattr)(void *self, const char *path, struct scout_req *req);
+	/* handle: of an open file at path, or NULL. path NULL: the file has lost its name (unlinked or
+	 * replaced through this mount); then handle is not. */
+	void (*getattr)(void *self, const char *path, void *handle, struct scout_req *req);
 	void (*readlink)(void *self, const char *path, struct scout_req *req);
 
-	/* flags as open(2)'s; the front has answered EROFS to writers. */
+	/* flags as open(2)'s: access mode, O_TRUNC, O_APPEND. */
 	void (*open)(void *self, const char *path, int flags, struct scout_req *req);
 	/* size <= SCOUT_READ_MAX. version stands for what the kernel believes the file to be: a handle
 	 * that was opened at another, or last proved itself against another, must prove that it still is
@@ -107,8 +137,43 @@ struct scout_backend_ops {
 	void (*readdir)(void *self, void *handle, uint64_t index, struct scout_req *req);
 	void (*releasedir)(void *self, void *handle);
 
-	/* From memory, at once. */
-	void (*statfs)(void *self, const char *path, struct statvfs *ret);
+	/* How full the filesystem at path is; within a few seconds. */
+	void (*statfs)(void *self, const char *path, struct scout_req *req);
+
+	/* What modifies. A backend may leave any of them out (NULL): the front answers EROFS. Each is
+	 * done once at most, also when the connection is lost meanwhile: then it is -EIO, and not known
+	 * whether it was done. */
+	/* path and handle as getattr's. Of a symlink the link itself is changed. */
+	void (*setattr)(void *self, const char *path, void *handle,
+			const struct scout_setattr *change, struct scout_req *req);
+	/* open(2) with O_CREAT: mode is what the file gets, the user's umask taken away. */
+	void (*create)(void *self, const char *path, mode_t mode, int flags, struct scout_req *req);
+	void (*mkdir)(void *self, const char *path, mode_t mode, struct scout_req *req);
+	void (*mknod)(void *self, const char *path, mode_t mode, dev_t rdev, struct scout_req *req);
+	void (*symlink)(void *self, const char *target, const char *path, struct scout_req *req);
+	void (*link)(void *self, const char *path, const char *newpath, struct scout_req *req);
+	void (*unlink)(void *self, const char *path, struct scout_req *req);
+	void (*rmdir)(void *self, const char *path, struct scout_req *req);
+	/* flags as renameat2(2)'s. */
+	void (*rename)(void *self, const char *path, const char *newpath, unsigned flags,
+		       struct scout_req *req);
+	/* Takes all of data, which is the caller's again when this returns; size <= SCOUT_WRITE_MAX.
+	 * Done says that it was taken, in the order of the calls, not that the remote has it: what
+	 * fails later is the error of the next write, flush or fsync of handle. */
+	void (*write)(void *self, void *handle, uint64_t offset, const void *data, size_t size,
+		      struct scout_req *req);
+	/* close(2) of one descriptor: all writes of handle have been answered. */
+	void (*flush)(void *self, void *handle, struct scout_req *req);
+	/* And the remote says that they are on its disk; -EINVAL when it has no way to say so. */
+	void (*fsync)(void *self, void *handle, struct scout_req *req);
+	/* copy_file_range(2) by the remote itself; -EOPNOTSUPP or -EXDEV: the kernel is to carry the
+	 * bytes. */
+	void (*copy)(void *self, void *from, uint64_t from_offset, void *to, uint64_t to_offset,
+		     uint64_t length, struct scout_req *req);
+	/* access(2), mask of R_OK, W_OK, X_OK, when the kernel does not check permissions itself.
+	 * NULL: all is allowed but W_OK. */
+	void (*access)(void *self, const char *path, int mask, struct scout_req *req);
+
 	/* Appends what .scoutfs/status and .scoutfs/metrics show; never waits for a network. */
 	void (*status)(void *self, struct scout_text *out);
 	void (*metrics)(void *self, struct scout_text *out);
@@ -116,6 +181,12 @@ struct scout_backend_ops {
 	 * Both NULL when the backend has none. */
 	int (*detail)(void *self, const char *entry, struct scout_text *out);
 	void (*detail_list)(void *self, struct scout_text *out);
+	/* .scoutfs/NAME/<entry> was touched: forget what was believed of it (a host's back-off). 0 or
+	 * -ENOENT; NULL: nothing to forget. */
+	int (*retry)(void *self, const char *entry);
+	/* The config was read again: takes over what may change while it is mounted. config is borrowed
+	 * for the call. NULL: nothing may. Never waits for a network. */
+	void (*reload)(void *self, const struct scout_config *config);
 
 	/* Completes everything that is pending (with -ESHUTDOWN) and ends its threads. Called once,
 	 * when the front takes no more requests; then release of the open handles, then free. */

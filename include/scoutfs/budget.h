@@ -20,6 +20,7 @@
 #define SCOUT_BUF_BYTES ((size_t)256 * 1024)
 #define SCOUT_READ_BUFS 6 /* what one read may hold: 1 MiB at any alignment */
 #define SCOUT_READ_MAX ((size_t)1024 * 1024)
+#define SCOUT_WRITE_MAX SCOUT_BUF_BYTES
 
 struct scout_budget;
 struct scout_share;

@@ -12,6 +12,10 @@
 
 enum scout_host_key_check { SCOUT_KEYS_STRICT, SCOUT_KEYS_ACCEPT_NEW, SCOUT_KEYS_OFF };
 
+/* Whose files are whose: as the server numbers them; the mounting user for the remote user and back; by
+ * files of "name:id" lines, a local name and a remote number. */
+enum scout_idmap { SCOUT_IDMAP_NONE, SCOUT_IDMAP_USER, SCOUT_IDMAP_FILE };
+
 /* One host: its own section over [hosts] over the defaults. Strings that ssh_config may say too are
  * NULL when the ini does not say them. */
 struct scout_host_config {
@@ -34,8 +38,20 @@ struct scout_host_config {
 	size_t read_window;
 	uint64_t attr_timeout_ns;
 	bool contain_symlinks;
+	bool read_only;
+	enum scout_idmap idmap;
+	char *uidfile, *gidfile; /* of SCOUT_IDMAP_FILE, or NULL */
+	bool match_exec;         /* ssh_config's "Match exec" may run its commands */
 
-	bool in_ini, in_ssh_config; /* where the name comes from */
+	/* Which of the keys that ssh_config may say too the ini said: connect_timeout, keepalive,
+	 * known_hosts, host_key_check. Where it did not, ssh_config's word counts. */
+#define SCOUT_SAID_CONNECT_TIMEOUT 1u
+#define SCOUT_SAID_KEEPALIVE 2u
+#define SCOUT_SAID_KNOWN_HOSTS 4u
+#define SCOUT_SAID_HOST_KEY_CHECK 8u
+	unsigned said;
+
+	bool in_ini, in_ssh_config; /* where the name comes from; neither: asked for on demand */
 };
 
 struct scout_models_config {
@@ -65,6 +81,7 @@ struct scout_config {
 
 	unsigned max_sessions;
 	unsigned max_connecting;
+	bool dynamic;                      /* hosts that are not in the list may be asked for */
 	char *allow, *block;               /* globs over ssh_config's names, comma-separated */
 	struct scout_host_config defaults; /* what [hosts] says; its name is NULL */
 	struct scout_host_config *hosts;   /* sorted by name (strcmp), no two alike */
@@ -88,5 +105,16 @@ void scout_config_print(const struct scout_config *c, FILE *out);
 /* The host called name (len bytes), or NULL. */
 const struct scout_host_config *scout_config_host(const struct scout_config *c, const char *name,
 						  size_t len);
+
+/* A copy that outlives the config; scout_host_config_free takes NULL. Returns 0 or -ENOMEM. */
+int scout_host_config_copy(const struct scout_host_config *host, struct scout_host_config **ret);
+void scout_host_config_free(struct scout_host_config *host);
+/* Whether both say the same in every field. */
+bool scout_host_config_equal(const struct scout_host_config *a, const struct scout_host_config *b);
+/* What [hosts] says for a name asked for on demand: "[user@]host[:port]", the host an address (IPv6 in
+ * brackets) or a name. Returns 0; -ENOENT: dynamic is off, block forbids it, or it is no such name;
+ * -ENOMEM. */
+int scout_config_dynamic_host(const struct scout_config *c, const char *name, size_t len,
+			      struct scout_host_config **ret);
 
 #endif

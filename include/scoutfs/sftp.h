@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/statvfs.h>
 
 struct scout_host_config;
 struct scout_sftp;
@@ -48,13 +49,48 @@ enum scout_sftp_op {
 	SCOUT_SFTP_STAT,     /* path -> attrs */
 	SCOUT_SFTP_FSTAT,    /* handle -> attrs */
 	SCOUT_SFTP_READLINK, /* path -> names[0] */
-	SCOUT_SFTP_OPEN,     /* path, for reading -> new_handle */
+	SCOUT_SFTP_OPEN,     /* path, flags, set (mode, with CREAT; may be NULL) -> new_handle */
 	SCOUT_SFTP_READ,     /* handle, offset, length, dest -> got */
 	SCOUT_SFTP_CLOSE,    /* handle */
 	SCOUT_SFTP_OPENDIR,  /* path -> new_handle */
 	SCOUT_SFTP_READDIR,  /* handle -> names */
 	SCOUT_SFTP_REALPATH, /* path -> names[0] */
+
+	/* These modify; OPEN does with flags that say so. */
+	SCOUT_SFTP_WRITE,    /* handle, offset, length, src */
+	SCOUT_SFTP_SETSTAT,  /* path, set */
+	SCOUT_SFTP_FSETSTAT, /* handle, set */
+	SCOUT_SFTP_MKDIR,    /* path, set (mode) */
+	SCOUT_SFTP_RMDIR,    /* path */
+	SCOUT_SFTP_REMOVE,   /* path */
+	SCOUT_SFTP_RENAME,   /* path, path2: fails when path2 is there */
+	SCOUT_SFTP_SYMLINK,  /* path is made, to lead to path2 (in OpenSSH's order on the wire) */
+
+	/* Extensions: -EOPNOTSUPP without being sent when the server does not offer them. */
+	SCOUT_SFTP_POSIX_RENAME, /* path, path2, which is replaced */
+	SCOUT_SFTP_HARDLINK,     /* path is there, path2 is made */
+	SCOUT_SFTP_FSYNC,        /* handle */
+	SCOUT_SFTP_STATVFS,      /* path -> space */
+	SCOUT_SFTP_LSETSTAT,     /* path, set: of a symlink itself */
+	SCOUT_SFTP_COPY_DATA,    /* handle, offset, length64 (0: to the end), handle2, offset2 */
+	SCOUT_SFTP_USERS_GROUPS, /* set->uid, set->gid -> names[0], names[1], "" when not known */
+	SCOUT_SFTP_OPS
 };
+
+/* OPEN's flags (draft, section 6.3). */
+#define SCOUT_SFTP_FLAG_READ 1u
+#define SCOUT_SFTP_FLAG_WRITE 2u
+#define SCOUT_SFTP_FLAG_APPEND 4u
+#define SCOUT_SFTP_FLAG_CREAT 8u
+#define SCOUT_SFTP_FLAG_TRUNC 16u
+#define SCOUT_SFTP_FLAG_EXCL 32u
+
+/* call->status: the server's own word (section 7), or NONE when the answer was no status. */
+#define SCOUT_SFTP_STATUS_FAILURE 4u
+#define SCOUT_SFTP_STATUS_NONE UINT32_MAX
+
+/* Bits of scout_sftp_server.extensions. */
+#define SCOUT_SFTP_EXT(op) (1u << ((op)-SCOUT_SFTP_POSIX_RENAME))
 
 /* One request, embedded in the caller's own struct, which lives until done is called. */
 struct scout_sftp_call {
@@ -63,12 +99,19 @@ struct scout_sftp_call {
 	const char *path;
 	const struct scout_sftp_handle *handle;
 	uint64_t offset;
-	uint32_t length; /* at most limits.read_bytes */
+	uint32_t length; /* READ: at most server.read_bytes */
 	void *dest;      /* READ: length bytes, written by the session's thread until done */
+	const void *src; /* WRITE: length bytes, at most server.write_bytes; unchanged until done */
+	uint32_t flags;
+	const char *path2;
+	const struct scout_sftp_attrs *set; /* only what its has names */
+	const struct scout_sftp_handle *handle2;
+	uint64_t offset2, length64;
 	/* On the session's thread, with no lock held, in the order of the answers. err: 0; an errno
 	 * made from the status (SSH_FX_EOF of READ is 0 with got == 0; of READDIR 0 with names_count
 	 * == 0); -EIO for a malformed answer; -ECONNRESET when the session ended before the answer
-	 * came, so that nobody knows whether the server did it. */
+	 * came, so that nobody knows whether the server did it, unless sent_ns is 0: then it never
+	 * left. */
 	void (*done)(struct scout_sftp_call *call, int err);
 
 	/* the answer, valid during done (new_handle and attrs stay) */
@@ -77,23 +120,30 @@ struct scout_sftp_call {
 	const struct scout_sftp_name *names;
 	size_t names_count;
 	uint32_t got;
+	uint32_t status;
+	struct statvfs
+	    space; /* f_bsize, f_frsize, f_blocks, f_bfree, f_bavail, f_files, …, f_namemax */
+	uint64_t sent_ns; /* when it went out, 0: it did not */
 
 	/* the engine's own */
 	TAILQ_ENTRY(scout_sftp_call) link;
 	uint32_t id;
-	uint64_t sent_ns;
 };
 
-struct scout_sftp_limits {
-	uint32_t read_bytes; /* the largest READ length: limits@openssh.com, else 32768 */
-	uint32_t write_bytes;
+/* What a server said of itself when the session came up. */
+struct scout_sftp_server {
+	uint32_t read_bytes;   /* the largest READ length: limits@openssh.com, else 32768 */
+	uint32_t write_bytes;  /* the largest WRITE length, likewise */
 	unsigned open_handles; /* 0: not told */
+	uint32_t extensions;   /* SCOUT_SFTP_EXT(op) of those it offers */
+	bool knows_self;       /* the owner of its starting directory: whom we logged in as */
+	uint32_t uid, gid;     /* of that */
 };
 
 /* Both are called on the session's thread with no lock held. */
 struct scout_sftp_events {
 	/* The session is ready for calls. connect_ns: how long the whole connect took. */
-	void (*up)(void *arg, const struct scout_sftp_limits *limits, uint64_t connect_ns);
+	void (*up)(void *arg, const struct scout_sftp_server *server, uint64_t connect_ns);
 	/* The session is over (or never came up): the last callback, exactly once, after every call
 	 * was completed. err is 0 after scout_sftp_stop, else of the table of errors: -EHOSTUNREACH,
 	 * -ECONNREFUSED, -ETIMEDOUT, -ENOKEY, -EKEYREJECTED, -EACCES, -ECONNRESET, -EIO. reason is one

@@ -80,7 +80,14 @@ const char *scout_op_name(enum scout_op op)
 	    [SCOUT_OP_LOOKUP] = "lookup",     [SCOUT_OP_GETATTR] = "getattr",
 	    [SCOUT_OP_READLINK] = "readlink", [SCOUT_OP_OPEN] = "open",
 	    [SCOUT_OP_READ] = "read",         [SCOUT_OP_OPENDIR] = "opendir",
-	    [SCOUT_OP_READDIR] = "readdir",
+	    [SCOUT_OP_READDIR] = "readdir",   [SCOUT_OP_STATFS] = "statfs",
+	    [SCOUT_OP_ACCESS] = "access",     [SCOUT_OP_SETATTR] = "setattr",
+	    [SCOUT_OP_CREATE] = "create",     [SCOUT_OP_MKDIR] = "mkdir",
+	    [SCOUT_OP_MKNOD] = "mknod",       [SCOUT_OP_SYMLINK] = "symlink",
+	    [SCOUT_OP_LINK] = "link",         [SCOUT_OP_UNLINK] = "unlink",
+	    [SCOUT_OP_RMDIR] = "rmdir",       [SCOUT_OP_RENAME] = "rename",
+	    [SCOUT_OP_WRITE] = "write",       [SCOUT_OP_FLUSH] = "flush",
+	    [SCOUT_OP_FSYNC] = "fsync",       [SCOUT_OP_COPY] = "copy",
 	};
 
 	return names[op];

@@ -95,7 +95,7 @@ static uint64_t timeout_ns(void *self, const char *path)
 	return SCOUT_NS_PER_S;
 }
 
-static void get_attr(void *self, const char *path, struct scout_req *req)
+static void get_attr(void *self, const char *path, void *handle, struct scout_req *req)
 {
 	struct control *c = self;
 	struct target t = resolve(c, path);
@@ -103,6 +103,7 @@ static void get_attr(void *self, const char *path, struct scout_req *req)
 	struct scout_text text = {0};
 	int err = t.kind == KIND_NONE ? -ENOENT : 0;
 
+	(void)handle; /* no name here is ever taken away */
 	if (t.kind == KIND_DETAIL) {
 		err = render(c, &t, &text);
 		scout_text_free(&text);
@@ -237,9 +238,12 @@ static void release_dir(void *self, void *handle)
 	free(dir);
 }
 
-static void stat_fs(void *self, const char *path, struct statvfs *ret)
+static void stat_fs(void *self, const char *path, struct scout_req *req)
 {
-	(void)self, (void)path, (void)ret; /* the front's defaults: nothing is stored here */
+	struct scout_result res = {.space = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = 255}};
+
+	(void)self, (void)path; /* nothing is stored here */
+	scout_req_done(req, 0, &res);
 }
 
 static void no_report(void *self, struct scout_text *out)

@@ -150,7 +150,7 @@ void scout_fs_lookup(fuse_req_t fuse, fuse_ino_t parent, const char *name)
 
 	r = begin(fuse, SCOUT_OP_LOOKUP, inode, name, path, lookup_done);
 	if (r)
-		r->backend->ops->getattr(r->backend->self, path, &r->base);
+		r->backend->ops->getattr(r->backend->self, path, NULL, &r->base);
 }
 
 void scout_fs_forget(fuse_req_t fuse, fuse_ino_t ino, uint64_t lookups)
@@ -206,7 +206,7 @@ void scout_fs_getattr(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi
 		return;
 	/* attributes are the path's all the same, so that all who have it open see them alike */
 	r->by_handle = fi != NULL;
-	r->backend->ops->getattr(r->backend->self, path, &r->base);
+	r->backend->ops->getattr(r->backend->self, path, NULL, &r->base);
 }
 
 static void readlink_done(struct scout_req *req, int err, const struct scout_result *res)
@@ -367,13 +367,33 @@ void scout_fs_release(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi
 	fuse_reply_err(fuse, 0);
 }
 
+static void statfs_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct scout_request *r = scout_request_of(req);
+
+	if (scout_request_claim(r)) {
+		if (err) {
+			scout_fs_reply_err(r, err);
+		} else {
+			scout_request_settle(r, 0);
+			fuse_reply_statfs(r->fuse, &res->space);
+		}
+	}
+	scout_request_put(r);
+}
+
 void scout_fs_statfs(fuse_req_t fuse, fuse_ino_t ino)
 {
 	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), ino);
 	struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = NAME_MAX};
 	char path[PATH_MAX];
+	struct scout_request *r;
 
-	if (inode->backend && scout_inode_path(inode, path, sizeof(path)) == 0)
-		inode->backend->ops->statfs(inode->backend->self, path, &st);
-	fuse_reply_statfs(fuse, &st);
+	if (!inode->backend) {
+		fuse_reply_statfs(fuse, &st);
+		return;
+	}
+	r = begin(fuse, SCOUT_OP_STATFS, inode, NULL, path, statfs_done);
+	if (r)
+		r->backend->ops->statfs(r->backend->self, path, &r->base);
 }

@@ -125,12 +125,13 @@ static void getattr_done(struct scout_rpc *rpc, int err)
 	ask_free(a);
 }
 
-static void hosts_getattr(void *self, const char *path, struct scout_req *req)
+static void hosts_getattr(void *self, const char *path, void *handle, struct scout_req *req)
 {
 	struct scout_hosts *all = self;
 	const char *rest = "";
 	struct scout_host *host = host_below(all, path, &rest, 0, &all->dir_attr, req);
 
+	(void)handle;
 	if (host)
 		ask(host, rest, SCOUT_SFTP_LSTAT, getattr_done, req);
 }
@@ -181,12 +182,11 @@ static void hosts_open(void *self, const char *path, int flags, struct scout_req
 	struct scout_host *host = host_below(self, path, &rest, -EISDIR, NULL, req);
 	char *remote;
 
-	(void)flags; /* only readers come here */
 	if (!host)
 		return;
 	remote = remote_path(host, rest);
 	if (remote)
-		scout_file_open(host, remote, req);
+		scout_file_open(host, remote, flags, 0, req);
 	else
 		scout_req_done(req, -ENOMEM, NULL);
 	free(remote);
@@ -263,15 +263,15 @@ static uint64_t hosts_timeout_ns(void *self, const char *path)
 	return host->config->connect_timeout_ns + host->config->request_timeout_ns + GRACE_NS;
 }
 
-static void hosts_statfs(void *self, const char *path, struct statvfs *ret)
+static void hosts_statfs(void *self, const char *path, struct scout_req *req)
 {
+	/* No space at all has df leave us out of its list. */
+	struct scout_result res = {
+	    .space = {.f_bsize = 128 * 1024, .f_frsize = 4096, .f_namemax = 255}};
+
 	(void)self;
 	(void)path;
-	/* How full the remote is we do not ask; no space at all has df leave us out of its list. */
-	memset(ret, 0, sizeof *ret);
-	ret->f_bsize = 128 * 1024;
-	ret->f_frsize = 4096;
-	ret->f_namemax = 255;
+	scout_req_done(req, 0, &res);
 }
 
 static void hosts_stop(void *self)

@@ -130,7 +130,7 @@ static void opening_done(struct opening *o)
 	/* one session answers in the order in which it was asked */
 	f->looked_first = o->looked_first && o->look.session == o->open.session;
 	scout_lock(&host->lock);
-	f->part_bytes = scout_window_part_bytes(host->limits.read_bytes);
+	f->part_bytes = scout_window_part_bytes(host->server.read_bytes);
 	f->chunk_bytes = scout_window_chunk_bytes(f->part_bytes);
 	TAILQ_INSERT_TAIL(&host->files, f, link);
 	scout_unlock(&host->lock);
@@ -159,10 +159,12 @@ static void look_answered(struct scout_rpc *rpc, int err)
 		opening_done(o);
 }
 
-void scout_file_open(struct scout_host *host, const char *path, struct scout_req *req)
+void scout_file_open(struct scout_host *host, const char *path, int flags, mode_t mode,
+		     struct scout_req *req)
 {
 	struct opening *o = calloc(1, sizeof *o);
 
+	(void)flags, (void)mode;
 	if (o) {
 		o->file = file_new(host, path);
 		o->handle = scout_handle_new(host);

@@ -78,7 +78,9 @@ struct scout_file {
 };
 
 /* file.c */
-void scout_file_open(struct scout_host *host, const char *path, struct scout_req *req);
+/* Completes req with a handle; flags as open(2)'s, mode with O_CREAT. */
+void scout_file_open(struct scout_host *host, const char *path, int flags, mode_t mode,
+		     struct scout_req *req);
 void scout_file_release(struct scout_file *f);
 void scout_file_unref(struct scout_file *f);
 /* What FSTAT said, under file->lock: 0, having noted growth, or -ESTALE from now on. */

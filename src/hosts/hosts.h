@@ -38,7 +38,7 @@ struct scout_session {
 	bool connecting;                  /* its own thread only, after the start */
 	bool answered;                    /* under host->lock: a call came back with an answer */
 	bool joined;                      /* under host->lock: goes when its last handle does */
-	struct scout_sftp_limits limits;  /* under host->lock, from up on */
+	struct scout_sftp_server server;  /* under host->lock, from up on */
 	TAILQ_ENTRY(scout_session) ended; /* the pool's, under pool->lock */
 };
 
@@ -52,13 +52,15 @@ struct scout_rpc {
 	struct scout_session *session; /* where it was sent last; with a new handle: its session */
 	uint64_t deadline_ns;
 	unsigned attempts;
-	bool bound;                  /* to its session, by a handle */
-	bool waited;                 /* in the queue, at least once */
+	bool once;   /* set by the caller: not to be sent again once it may have arrived */
+	bool bound;  /* to its session, by a handle */
+	bool waited; /* in the queue, at least once */
 	TAILQ_ENTRY(scout_rpc) link; /* host->queue, under host->lock */
 };
 TAILQ_HEAD(scout_rpc_list, scout_rpc);
 
 struct scout_host {
+	atomic_uint refs; /* the table, sessions, open files and directories, requests under way */
 	/* immutable after start */
 	const struct scout_host_config *config;
 	struct scout_hosts *all;
@@ -83,8 +85,9 @@ struct scout_host {
 	char last_reason[256];
 	uint64_t last_err_wall_ns;
 	uint64_t connects, connect_failures, last_connect_ns;
-	struct scout_sftp_limits limits; /* of the newest session */
+	struct scout_sftp_server server; /* of the newest session */
 	TAILQ_HEAD(scout_file_list, scout_file) files;
+	struct scout_node *nodes; /* files open just now, by path: node.h */
 };
 
 struct scout_pool {
@@ -143,6 +146,9 @@ void scout_pool_ended(struct scout_session *s, bool asked);
 int scout_host_init(struct scout_host *host, struct scout_hosts *all,
 		    const struct scout_host_config *config);
 void scout_host_destroy(struct scout_host *host);
+/* Whatever outlives the call that found the host holds a reference. No lock held at unref. */
+struct scout_host *scout_host_ref(struct scout_host *host);
+void scout_host_unref(struct scout_host *host);
 /* Starts a session, under pool->lock and host->lock. Returns 0 or -errno. */
 int scout_session_start_locked(struct scout_host *host, uint64_t now_ns);
 /* Asks an idle session (or, at the end, any) to end; it leaves the host at once. */

@@ -15,7 +15,7 @@ struct snapshot {
 	char last_reason[256];
 	uint64_t last_err_wall_ns, retry_in_ns;
 	uint64_t connects, connect_failures, last_connect_ns;
-	struct scout_sftp_limits limits;
+	struct scout_sftp_server server;
 };
 
 static void look(struct scout_host *host, struct snapshot *s)
@@ -39,7 +39,7 @@ static void look(struct scout_host *host, struct snapshot *s)
 	s->connects = host->connects;
 	s->connect_failures = host->connect_failures;
 	s->last_connect_ns = host->last_connect_ns;
-	s->limits = host->limits;
+	s->server = host->server;
 	scout_unlock(&host->lock);
 }
 
@@ -135,9 +135,9 @@ int scout_hosts_detail(void *self, const char *entry, struct scout_text *out)
 	if (s.last_connect_ns)
 		scout_text_printf(out, "last connect took: %s\n",
 				  scout_format_duration(buf, s.last_connect_ns));
-	if (s.limits.read_bytes)
+	if (s.server.read_bytes)
 		scout_text_printf(out, "server's limits: reads of %u bytes, %u open files\n",
-				  s.limits.read_bytes, s.limits.open_handles);
+				  s.server.read_bytes, s.server.open_handles);
 	return 0;
 }
 

@@ -12,7 +12,7 @@
 #include "hosts/hosts.h"
 #include "scoutfs/log.h"
 
-static void session_up(void *arg, const struct scout_sftp_limits *limits, uint64_t connect_ns);
+static void session_up(void *arg, const struct scout_sftp_server *server, uint64_t connect_ns);
 static void session_down(void *arg, int err, const char *reason);
 static const struct scout_sftp_events events = {.up = session_up, .down = session_down};
 
@@ -39,6 +39,17 @@ void scout_host_destroy(struct scout_host *host)
 	scout_share_free(host->share);
 	free(host->sessions);
 	scout_mutex_destroy(&host->lock);
+}
+
+struct scout_host *scout_host_ref(struct scout_host *host)
+{
+	atomic_fetch_add_explicit(&host->refs, 1, memory_order_relaxed);
+	return host;
+}
+
+void scout_host_unref(struct scout_host *host)
+{
+	atomic_fetch_sub_explicit(&host->refs, 1, memory_order_acq_rel);
 }
 
 void scout_host_query_locked(struct scout_host *host, uint64_t now_ns,
@@ -154,7 +165,7 @@ void scout_session_drop_handle(struct scout_session *s, bool dir)
 		scout_pool_kick(&host->all->pool);
 }
 
-static void session_up(void *arg, const struct scout_sftp_limits *limits, uint64_t connect_ns)
+static void session_up(void *arg, const struct scout_sftp_server *server, uint64_t connect_ns)
 {
 	struct scout_session *s = arg;
 	struct scout_host *host = s->host;
@@ -168,7 +179,7 @@ static void session_up(void *arg, const struct scout_sftp_limits *limits, uint64
 		s->load.state = SCOUT_SESSION_UP;
 		s->load.last_used_ns = scout_now_ns();
 	}
-	s->limits = host->limits = *limits;
+	s->server = host->server = *server;
 	host->down_err = 0;
 	host->last_connect_ns = connect_ns;
 	want = scout_rpc_dispatch_locked(host);

@@ -172,11 +172,12 @@ static bool reply_known(struct scout_models *m, const char *path, struct scout_r
 	return known;
 }
 
-static void getattr(void *self, const char *path, struct scout_req *req)
+static void getattr(void *self, const char *path, void *handle, struct scout_req *req)
 {
 	struct scout_models *m = self;
 	struct scout_result res = {.ttl_ms = SCOUT_TTL_MAX_MS};
 
+	(void)handle; /* a name is never taken from an object */
 	if (path[0] == '\0') {
 		scout_models_dir_attr(m, &res.attr);
 		scout_req_done(req, 0, &res);
@@ -400,17 +401,19 @@ static uint64_t timeout_ns(void *self, const char *path)
 	return m->config->timeout_ns * (m->config->max_attempts + 1) + BACKOFF_NS;
 }
 
-static void statfs_models(void *self, const char *path, struct statvfs *ret)
+static void statfs_models(void *self, const char *path, struct scout_req *req)
 {
+	/* how much a bucket holds, nobody can say */
+	struct scout_result res = {.space = {
+				       .f_bsize = SCOUT_BUF_BYTES,
+				       .f_frsize = 4096,
+				       .f_namemax = 255,
+				       .f_flag = ST_RDONLY,
+				   }};
+
 	(void)self;
 	(void)path;
-	/* how much a bucket holds, nobody can say */
-	*ret = (struct statvfs){
-	    .f_bsize = SCOUT_BUF_BYTES,
-	    .f_frsize = 4096,
-	    .f_namemax = 255,
-	    .f_flag = ST_RDONLY,
-	};
+	scout_req_done(req, 0, &res);
 }
 
 static bool reclaim(void *arg)

@@ -130,8 +130,9 @@ static uint8_t packet_type(enum scout_sftp_op op)
 		return SSH_FXP_READDIR;
 	case SCOUT_SFTP_REALPATH:
 		return SSH_FXP_REALPATH;
+	default:
+		return 0;
 	}
-	return 0;
 }
 
 static bool takes_handle(enum scout_sftp_op op)
@@ -355,7 +356,7 @@ static uint32_t usable_bytes(uint64_t told)
 	return told > SCOUT_BUF_BYTES ? (uint32_t)SCOUT_BUF_BYTES : (uint32_t)told;
 }
 
-int scout_sftp_decode_limits(struct scout_sftp_reader *r, struct scout_sftp_limits *ret)
+int scout_sftp_decode_limits(struct scout_sftp_reader *r, struct scout_sftp_server *ret)
 {
 	uint64_t read_bytes, write_bytes, handles;
 

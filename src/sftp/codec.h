@@ -94,7 +94,7 @@ int scout_sftp_decode_names(struct scout_sftp_reader *r, struct scout_sftp_names
 /* The whole VERSION packet after its type: tells whether limits@openssh.com version 1 is there. */
 int scout_sftp_decode_version(struct scout_sftp_reader *r, bool *has_limits);
 /* The answer to it (OpenSSH's PROTOCOL, 4.8), held within what we can use. */
-int scout_sftp_decode_limits(struct scout_sftp_reader *r, struct scout_sftp_limits *ret);
+int scout_sftp_decode_limits(struct scout_sftp_reader *r, struct scout_sftp_server *ret);
 
 /* What a status other than SSH_FX_OK means for op: 0 for the end of a file or directory, or -errno. */
 int scout_sftp_status_errno(enum scout_sftp_op op, uint32_t status);

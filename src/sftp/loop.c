@@ -329,8 +329,8 @@ void scout_sftp_serve(struct scout_sftp *s)
 		return;
 	took = scout_now_ns() - s->start_ns;
 	scout_debug("%s: session up, reads of %u bytes", s->host->name,
-		    s->stream.limits.read_bytes);
-	s->events->up(s->arg, &s->stream.limits, took);
+		    s->stream.server.read_bytes);
+	s->events->up(s->arg, &s->stream.server, took);
 	while (!err)
 		err = turn(s);
 }

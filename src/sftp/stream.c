@@ -18,8 +18,8 @@ void scout_sftp_stream_init(struct scout_sftp_stream *st,
 	memset(st, 0, sizeof(*st));
 	st->done = done;
 	st->arg = arg;
-	st->limits.read_bytes = READ_BYTES_DEFAULT;
-	st->limits.write_bytes = READ_BYTES_DEFAULT;
+	st->server.read_bytes = READ_BYTES_DEFAULT;
+	st->server.write_bytes = READ_BYTES_DEFAULT;
 	TAILQ_INIT(&st->in_flight);
 }
 
@@ -160,7 +160,7 @@ static int on_limits(struct scout_sftp_stream *st, uint8_t type, struct scout_sf
 	if (scout_sftp_get_u32(r) != SCOUT_SFTP_LIMITS_ID)
 		return bad(st, "answer to an unknown request");
 	if (type == SSH_FXP_EXTENDED_REPLY) {
-		if (scout_sftp_decode_limits(r, &st->limits))
+		if (scout_sftp_decode_limits(r, &st->server))
 			return bad(st, "malformed limits");
 	} else if (type != SSH_FXP_STATUS) {
 		return bad(st, "packet of an unknown type");

@@ -29,7 +29,7 @@ struct scout_sftp_stream {
 	void *arg;
 	enum scout_sftp_phase phase;
 	bool has_limits;
-	struct scout_sftp_limits limits;
+	struct scout_sftp_server server;
 	const char *problem; /* of -EIO, for a person */
 
 	struct scout_sftp_call *slots[SCOUT_SFTP_CALLS_MAX];

@@ -25,7 +25,7 @@
 #include "scoutfs/metrics.h"
 #include "scoutfs/sftp.h"
 
-#define FAKE_OPS (SCOUT_SFTP_REALPATH + 1)
+#define FAKE_OPS SCOUT_SFTP_OPS
 #define FAKE_NODES 64
 #define FAKE_SESSIONS 64
 
@@ -293,7 +293,7 @@ static inline struct scout_sftp_call *fake_next_locked(struct scout_sftp *s)
 static inline void *fake_session(void *arg)
 {
 	struct scout_sftp *s = arg;
-	struct scout_sftp_limits limits = {0};
+	struct scout_sftp_server server = {0};
 	struct scout_sftp_name names[100];
 	char text[100][16];
 	struct scout_sftp_call *c;
@@ -303,13 +303,13 @@ static inline void *fake_session(void *arg)
 	while (fake.hold_connects && !s->stop && !s->kill)
 		pthread_cond_wait(&fake.changed, &fake.lock);
 	err = s->stop ? -1 : s->kill ? s->kill : fake.connect_err;
-	limits.read_bytes = fake.read_bytes;
+	server.read_bytes = fake.read_bytes;
 	if (!err) {
 		s->up = true;
 		fake.ups++;
 		pthread_cond_broadcast(&fake.changed);
 		pthread_mutex_unlock(&fake.lock);
-		s->events->up(s->arg, &limits, 1000000);
+		s->events->up(s->arg, &server, 1000000);
 		pthread_mutex_lock(&fake.lock);
 	}
 	while (!err && !s->stop && !s->kill) {
@@ -536,7 +536,7 @@ static inline int ask_wait(struct ask *a)
 static inline void ask_getattr(struct ask *a, const char *path)
 {
 	ask_start(a, ASK_ATTR);
-	rig.backend.ops->getattr(rig.backend.self, path, &a->req);
+	rig.backend.ops->getattr(rig.backend.self, path, NULL, &a->req);
 }
 
 static inline int ask_open(struct ask *a, const char *path)

@@ -168,7 +168,7 @@ static inline struct asked *ask_getattr(struct mount *t, const char *path)
 {
 	struct asked *a = asked_new(GETATTR);
 
-	t->backend.ops->getattr(t->backend.self, path, &a->req);
+	t->backend.ops->getattr(t->backend.self, path, NULL, &a->req);
 	return a;
 }
 

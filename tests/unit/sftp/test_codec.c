@@ -316,7 +316,7 @@ static void reads_the_version(void **state)
 
 static uint32_t read_limit(uint64_t told)
 {
-	struct scout_sftp_limits limits = {0};
+	struct scout_sftp_server limits = {0};
 	struct wire w = {0};
 	struct scout_sftp_reader r;
 

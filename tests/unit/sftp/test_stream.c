@@ -366,7 +366,7 @@ static void the_greeting_comes_first(void **state)
 
 	(void)state;
 	scout_sftp_stream_init(&st, on_done, NULL);
-	assert_int_equal(st.limits.read_bytes, 32768);
+	assert_int_equal(st.server.read_bytes, 32768);
 	begin(&w, SSH_FXP_VERSION);
 	put32(&w, 3);
 	put_str(&w, "limits@openssh.com");
@@ -388,7 +388,7 @@ static void the_greeting_comes_first(void **state)
 	end(&w);
 	assert_int_equal(scout_sftp_stream_feed(&st, w.bytes, w.len), 0);
 	assert_int_equal(st.phase, SCOUT_SFTP_OPEN_FOR_CALLS);
-	assert_int_equal(st.limits.read_bytes, 65536);
+	assert_int_equal(st.server.read_bytes, 65536);
 	scout_sftp_stream_free(&st);
 }
 
@@ -403,7 +403,7 @@ static void limits_may_be_refused(void **state)
 	put_status(&w, SCOUT_SFTP_LIMITS_ID, SSH_FX_OP_UNSUPPORTED);
 	assert_int_equal(scout_sftp_stream_feed(&st, w.bytes, w.len), 0);
 	assert_int_equal(st.phase, SCOUT_SFTP_OPEN_FOR_CALLS);
-	assert_int_equal(st.limits.read_bytes, 32768);
+	assert_int_equal(st.server.read_bytes, 32768);
 	scout_sftp_stream_free(&st);
 }
 

@@ -1,0 +1,38 @@
+/* A remote file that this mount has open, one for each path, shared by all handles on it: what we have
+ * written to it and the server has not answered, in order, and how its path changes under us.
+ *
+ * What it promises: writes of all handles reach the server in the order in which they came, where they
+ * overlap; whoever looks at the file by its path (attributes, truncation, rename) or reads it looks
+ * after the writes that were taken before; a reader is told nothing of the file's change when it
+ * was ours.
+ *
+ * Paths are remote ones. Calls run with no lock held. */
+#ifndef SCOUTFS_HOSTS_NODE_H
+#define SCOUTFS_HOSTS_NODE_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+struct scout_host;
+struct scout_node;
+
+/* Waits for the writes to a file; embedded in the caller's request. */
+struct scout_settle {
+	void (*settled)(struct scout_settle *w); /* once, with no lock held */
+	TAILQ_ENTRY(scout_settle) link;          /* the node's */
+};
+
+/* True: no write of ours to path is unanswered (also when it is not open at all). False: w->settled is
+ * called when those taken so far have been answered, or failed. */
+bool scout_node_settle(struct scout_host *host, const char *path, struct scout_settle *w);
+
+/* We changed what path holds otherwise than by a write of one of its handles (truncation by path, a
+ * copy on the server): told right before the call goes out, and again when it was answered. */
+void scout_node_changed(struct scout_host *host, const char *path);
+/* After the server did it: path has no name any more, or is another file's. */
+void scout_node_unlinked(struct scout_host *host, const char *path);
+/* After the server did it: of a file, or of a directory and everything below it. What was at newpath
+ * has lost its name. */
+void scout_node_renamed(struct scout_host *host, const char *path, const char *newpath);
+
+#endif
