@@ -10,16 +10,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hosts/attr.h"
 #include "hosts/dir.h"
 #include "hosts/file.h"
 #include "hosts/hosts.h"
-#include "hosts/link.h"
+#include "hosts/place.h"
 #include "hosts/report.h"
 #include "scoutfs/log.h"
 
-#define CONFIG_TTL_MS (3600u * 1000u) /* the config does not change */
-#define GRACE_NS SCOUT_NS_PER_S       /* so that the cause wins over the front's timeout */
+#define GRACE_NS SCOUT_NS_PER_S /* so that the cause wins over the front's timeout */
 
 static struct scout_host *host_of(struct scout_hosts *all, const char *path, const char **rest)
 {
@@ -47,57 +45,48 @@ static char *remote_path(const struct scout_host *host, const char *rest)
 	return scout_text_take(&text);
 }
 
-static uint32_t ttl_ms(const struct scout_host *host)
+uint32_t scout_host_ttl_ms(const struct scout_host *host)
 {
 	uint64_t ms = host->config->attr_timeout_ns / SCOUT_NS_PER_MS;
 
 	return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
-/* A call about one path: getattr or readlink. */
-struct ask {
-	struct scout_rpc rpc;
-	struct scout_req *req;
-	char *remote;
-	char *inside; /* relative to the host's directory */
-};
-
-static void ask_free(struct ask *a)
+int scout_place_of(struct scout_hosts *all, const char *path, struct scout_place *ret)
 {
-	free(a->remote);
-	free(a->inside);
-	free(a);
+	const char *inside = "";
+	struct scout_host *host = *path ? host_of(all, path, &inside) : NULL;
+
+	memset(ret, 0, sizeof *ret);
+	ret->inside = inside;
+	if (!host)
+		return strchr(path, '/') ? -ENOENT : 0;
+	if (strlen(path) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	ret->remote = remote_path(host, inside);
+	if (!ret->remote)
+		return -ENOMEM;
+	ret->host = scout_host_ref(host);
+	return 0;
 }
 
-static void ask(struct scout_host *host, const char *inside, enum scout_sftp_op op,
-		void (*done)(struct scout_rpc *rpc, int err), struct scout_req *req)
+void scout_place_drop(struct scout_place *p)
 {
-	struct ask *a = calloc(1, sizeof *a);
+	free(p->remote);
+	if (p->host)
+		scout_host_unref(p->host);
+}
 
-	if (a) {
-		a->req = req;
-		a->remote = remote_path(host, inside);
-		a->inside = strdup(inside);
-	}
-	if (!a || !a->remote || !a->inside) {
-		if (a)
-			ask_free(a);
-		scout_req_done(req, -ENOMEM, NULL);
-		return;
-	}
-	a->rpc.call.op = op;
-	a->rpc.call.path = a->remote;
-	a->rpc.host = host;
-	a->rpc.req = req;
-	a->rpc.done = done;
-	scout_rpc_send(&a->rpc);
+int scout_host_writable(const struct scout_host *host)
+{
+	return host->config->read_only ? -EROFS : 0;
 }
 
 /* The host at path, unless path is answered here: then NULL, and req is done with err or attr. */
 static struct scout_host *host_below(struct scout_hosts *all, const char *path, const char **rest,
 				     int err, const struct scout_attr *attr, struct scout_req *req)
 {
-	struct scout_result res = {.ttl_ms = CONFIG_TTL_MS};
+	struct scout_result res = {.ttl_ms = SCOUT_CONFIG_TTL_MS};
 	struct scout_host *host = *path ? host_of(all, path, rest) : NULL;
 
 	if (host && **rest && strlen(path) < PATH_MAX)
@@ -110,70 +99,6 @@ static struct scout_host *host_below(struct scout_hosts *all, const char *path, 
 		res.attr = *attr;
 	scout_req_done(req, err, err && err != -ENOENT ? NULL : &res);
 	return NULL;
-}
-
-static void getattr_done(struct scout_rpc *rpc, int err)
-{
-	struct ask *a = SCOUT_CONTAINER(rpc, struct ask, rpc);
-	struct scout_result res = {.ttl_ms = ttl_ms(rpc->host)};
-
-	if (!err)
-		scout_attr_map(&rpc->call.attrs, &res.attr);
-	else
-		scout_rpc_log(rpc, "getattr", a->remote, err);
-	scout_req_done(a->req, err, err && err != -ENOENT ? NULL : &res);
-	ask_free(a);
-}
-
-static void hosts_getattr(void *self, const char *path, void *handle, struct scout_req *req)
-{
-	struct scout_hosts *all = self;
-	const char *rest = "";
-	struct scout_host *host = host_below(all, path, &rest, 0, &all->dir_attr, req);
-
-	(void)handle;
-	if (host)
-		ask(host, rest, SCOUT_SFTP_LSTAT, getattr_done, req);
-}
-
-static int link_result(const struct ask *a, struct scout_text *out)
-{
-	const struct scout_host_config *config = a->rpc.host->config;
-	const char *target;
-
-	if (a->rpc.call.names_count != 1)
-		return -EIO;
-	target = a->rpc.call.names[0].name;
-	if (config->contain_symlinks)
-		return scout_link_contain(config->root, a->inside, target, out);
-	if (!*target || strlen(target) >= PATH_MAX)
-		return -EIO;
-	scout_text_append(out, target, strlen(target));
-	return out->failed ? -ENOMEM : 0;
-}
-
-static void readlink_done(struct scout_rpc *rpc, int err)
-{
-	struct ask *a = SCOUT_CONTAINER(rpc, struct ask, rpc);
-	struct scout_result res = {.ttl_ms = ttl_ms(rpc->host)};
-	struct scout_text target = {0};
-
-	if (!err)
-		err = link_result(a, &target);
-	scout_rpc_log(rpc, "readlink", a->remote, err);
-	res.target = target.str;
-	scout_req_done(a->req, err, err ? NULL : &res);
-	scout_text_free(&target);
-	ask_free(a);
-}
-
-static void hosts_readlink(void *self, const char *path, struct scout_req *req)
-{
-	const char *rest = "";
-	struct scout_host *host = host_below(self, path, &rest, -EINVAL, NULL, req);
-
-	if (host)
-		ask(host, rest, SCOUT_SFTP_READLINK, readlink_done, req);
 }
 
 static void hosts_open(void *self, const char *path, int flags, struct scout_req *req)
@@ -233,7 +158,7 @@ static void hosts_opendir(void *self, const char *path, struct scout_req *req)
 static void hosts_readdir(void *self, void *handle, uint64_t index, struct scout_req *req)
 {
 	struct scout_hosts *all = self;
-	struct scout_result res = {.ttl_ms = CONFIG_TTL_MS};
+	struct scout_result res = {.ttl_ms = SCOUT_CONFIG_TTL_MS};
 
 	if (handle != all) {
 		scout_dir_read(handle, index, req);
@@ -299,8 +224,8 @@ static const struct scout_backend_ops hosts_ops = {
     .name = "hosts",
     .split = true,
     .timeout_ns = hosts_timeout_ns,
-    .getattr = hosts_getattr,
-    .readlink = hosts_readlink,
+    .getattr = scout_hosts_getattr,
+    .readlink = scout_hosts_readlink,
     .open = hosts_open,
     .read = hosts_read,
     .release = hosts_release,
@@ -308,6 +233,7 @@ static const struct scout_backend_ops hosts_ops = {
     .readdir = hosts_readdir,
     .releasedir = hosts_releasedir,
     .statfs = hosts_statfs,
+    .access = scout_hosts_access,
     .status = scout_hosts_status,
     .metrics = scout_hosts_metrics,
     .detail = scout_hosts_detail,

@@ -47,14 +47,24 @@ struct scout_rpc {
 	/* set by the caller, unchanged until done */
 	struct scout_host *host;
 	struct scout_req *req; /* whose unwanted spares the work, or NULL */
+	/* Calls of which the first one's path or handle decides where they go: sent one right behind
+	 * the other on one session. Only the first has a done, called when all are answered with the
+	 * first error in their order; each one's own is in err. */
+	struct scout_rpc *then;
 	void (*done)(struct scout_rpc *rpc, int err);
+	int err;
 
 	struct scout_session *session; /* where it was sent last; with a new handle: its session */
 	uint64_t deadline_ns;
 	unsigned attempts;
-	bool once;   /* set by the caller: not to be sent again once it may have arrived */
-	bool bound;  /* to its session, by a handle */
-	bool waited; /* in the queue, at least once */
+	bool once;    /* set by the caller: not to be sent again once it may have arrived */
+	bool bound;   /* to its session, by a handle */
+	bool waited;  /* in the queue, at least once */
+	bool unknown; /* once, and lost after it was sent: -EIO, and nobody knows if it was done */
+	/* under host->lock while any is on its way */
+	struct scout_rpc *first;
+	unsigned pending;            /* of the first: sent and not answered */
+	bool settled;                /* it has an answer */
 	TAILQ_ENTRY(scout_rpc) link; /* host->queue, under host->lock */
 };
 TAILQ_HEAD(scout_rpc_list, scout_rpc);
@@ -165,8 +175,9 @@ enum scout_host_state { SCOUT_HOST_IDLE, SCOUT_HOST_CONNECTING, SCOUT_HOST_UP, S
 enum scout_host_state scout_host_state_locked(struct scout_host *host);
 const char *scout_host_state_name(enum scout_host_state state);
 
-/* rpc.c: one call to its end. */
-/* Sends a call that names a path: on a session that is up, or waits for one. */
+/* rpc.c: calls to their end. */
+/* Sends a call that names a path, and what is to go behind it: on a session that is up, or waits for
+ * one. */
 void scout_rpc_send(struct scout_rpc *rpc);
 /* Sends a call of a handle on the handle's session: -ECONNRESET when that is gone. */
 void scout_rpc_send_on(struct scout_session *s, struct scout_rpc *rpc);

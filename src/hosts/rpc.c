@@ -1,6 +1,7 @@
-/* One remote call from the first try to its outcome: placed on a session or queued by the pool's
- * policy, sent again when its session was lost, given up at its deadline, after three attempts or
- * when nobody wants it any more. All our calls only read, so sending one twice does no harm.
+/* One remote call, or several in a row, from the first try to the outcome: placed on a session or
+ * queued by the pool's policy, sent again when the session was lost, given up at the deadline, after
+ * three attempts or when nobody wants it any more. A call that only reads does no harm when it is
+ * sent twice; one that modifies is marked once, and is not sent again after it may have arrived.
  *
  * Locks: host->lock around the placing; done is called with none. */
 #include <errno.h>
@@ -10,6 +11,29 @@
 #include "scoutfs/log.h"
 
 static void answered(struct scout_sftp_call *call, int err);
+
+/* Submits what has no answer yet of the calls that begin with first. False: the session is over, and
+ * took none. */
+static bool submit_locked(struct scout_session *s, struct scout_rpc *first)
+{
+	for (struct scout_rpc *rpc = first; rpc; rpc = rpc->then) {
+		if (rpc->settled)
+			continue;
+		rpc->first = first;
+		rpc->session = s;
+		rpc->err = -ECONNRESET;
+		rpc->call.sent_ns = 0;
+		rpc->call.done = answered;
+		if (s->load.state != SCOUT_SESSION_UP || scout_sftp_submit(s->sftp, &rpc->call)) {
+			/* It is over, and about to tell why. */
+			s->load.state = SCOUT_SESSION_LOST;
+			break;
+		}
+		s->load.calls++;
+		first->pending++;
+	}
+	return first->pending > 0;
+}
 
 /* Sends rpc, queues it, or returns the errno with which it fails at once. After 0 rpc may be gone. */
 static int place_locked(struct scout_host *host, struct scout_rpc *rpc, bool *want)
@@ -38,28 +62,43 @@ static int place_locked(struct scout_host *host, struct scout_rpc *rpc, bool *wa
 			return 0;
 		}
 		s = SCOUT_CONTAINER(host->sessions[r.index], struct scout_session, load);
-		rpc->session = s;
-		s->load.calls++;
-		if (scout_sftp_submit(s->sftp, &rpc->call) == 0)
+		if (submit_locked(s, rpc))
 			return 0;
-		/* It is over, and about to tell why. */
-		s->load.calls--;
-		s->load.state = SCOUT_SESSION_LOST;
 	}
 }
 
-void scout_rpc_send(struct scout_rpc *rpc)
+static void reset(struct scout_rpc *first)
+{
+	first->pending = 0;
+	for (struct scout_rpc *rpc = first; rpc; rpc = rpc->then) {
+		rpc->settled = rpc->unknown = false;
+		rpc->session = NULL;
+		rpc->host = first->host;
+		rpc->err = 0;
+	}
+}
+
+/* Ends what has no answer with err, and tells the first error in the order of the calls. */
+static void over(struct scout_rpc *first, int err)
+{
+	int ret = 0;
+
+	for (struct scout_rpc *rpc = first; rpc; rpc = rpc->then) {
+		if (!rpc->settled)
+			rpc->err = err;
+		if (!ret)
+			ret = rpc->err;
+	}
+	first->done(first, ret);
+}
+
+static void send_rest(struct scout_rpc *rpc)
 {
 	struct scout_host *host = rpc->host;
 	bool want = false;
 	int err = 0;
 
-	if (!rpc->deadline_ns)
-		rpc->deadline_ns = scout_now_ns() + host->config->connect_timeout_ns +
-				   host->config->request_timeout_ns;
 	rpc->attempts++;
-	rpc->session = NULL;
-	rpc->call.done = answered;
 
 	scout_lock(&host->lock);
 	if (atomic_load(&host->all->stopping))
@@ -73,32 +112,38 @@ void scout_rpc_send(struct scout_rpc *rpc)
 	if (want)
 		scout_pool_want(host);
 	if (err)
-		rpc->done(rpc, err);
+		over(rpc, err);
+}
+
+void scout_rpc_send(struct scout_rpc *rpc)
+{
+	const struct scout_host_config *config = rpc->host->config;
+
+	if (!rpc->deadline_ns)
+		rpc->deadline_ns =
+		    scout_now_ns() + config->connect_timeout_ns + config->request_timeout_ns;
+	reset(rpc);
+	send_rest(rpc);
 }
 
 void scout_rpc_send_on(struct scout_session *s, struct scout_rpc *rpc)
 {
 	struct scout_host *host = s->host;
-	int err = -ECONNRESET;
+	bool sent = false;
 
 	rpc->host = host;
-	rpc->session = s;
 	rpc->bound = true;
-	rpc->call.done = answered;
+	reset(rpc);
 
 	scout_lock(&host->lock);
-	if (s->load.state == SCOUT_SESSION_UP) {
-		s->load.calls++;
-		err = scout_sftp_submit(s->sftp, &rpc->call);
-		if (err) {
-			s->load.calls--;
-			s->load.state = SCOUT_SESSION_LOST;
-		}
-	}
+	if (s->load.state == SCOUT_SESSION_UP)
+		sent = submit_locked(s, rpc);
 	scout_unlock(&host->lock);
 
-	if (err)
-		rpc->done(rpc, -ECONNRESET);
+	if (!sent) {
+		rpc->session = s;
+		over(rpc, -ECONNRESET);
+	}
 }
 
 bool scout_rpc_dispatch_locked(struct scout_host *host)
@@ -142,13 +187,37 @@ static bool opens_handle(const struct scout_rpc *rpc)
 	return rpc->call.op == SCOUT_SFTP_OPEN || rpc->call.op == SCOUT_SFTP_OPENDIR;
 }
 
+/* Every call that begins with first has its answer, or lost its session. */
+static void all_answered(struct scout_rpc *first)
+{
+	bool lost = false, unknown = false;
+	int err;
+
+	for (struct scout_rpc *rpc = first; rpc; rpc = rpc->then) {
+		lost |= !rpc->settled;
+		rpc->unknown = !rpc->settled && rpc->once && rpc->call.sent_ns;
+		unknown |= rpc->unknown;
+	}
+	if (!lost || first->bound) {
+		over(first, -ECONNRESET);
+		return;
+	}
+	err = unknown ? -EIO : give_up_reason(first);
+	if (err) {
+		over(first, err);
+		return;
+	}
+	scout_count(&first->host->all->counters.retries, 1);
+	send_rest(first);
+}
+
 static void answered(struct scout_sftp_call *call, int err)
 {
-	struct scout_rpc *rpc = SCOUT_CONTAINER(call, struct scout_rpc, call);
+	struct scout_rpc *rpc = SCOUT_CONTAINER(call, struct scout_rpc, call), *first = rpc->first;
 	struct scout_session *s = rpc->session;
 	struct scout_host *host = rpc->host;
 	struct scout_hosts *all = host->all;
-	bool want = false, idle;
+	bool want = false, idle, last;
 
 	scout_lock(&host->lock);
 	s->load.calls--;
@@ -167,6 +236,9 @@ static void answered(struct scout_sftp_call *call, int err)
 	if (!TAILQ_EMPTY(&host->queue))
 		want = scout_rpc_dispatch_locked(host);
 	idle = scout_policy_idle(&s->load);
+	rpc->err = err;
+	rpc->settled = err != -ECONNRESET;
+	last = --first->pending == 0;
 	scout_unlock(&host->lock);
 
 	if (want)
@@ -174,15 +246,8 @@ static void answered(struct scout_sftp_call *call, int err)
 	if (idle && atomic_load(&all->pool.starved))
 		scout_pool_kick(&all->pool);
 
-	if (err == -ECONNRESET && !rpc->bound) {
-		err = give_up_reason(rpc);
-		if (!err) {
-			scout_count(&all->counters.retries, 1);
-			scout_rpc_send(rpc);
-			return;
-		}
-	}
-	rpc->done(rpc, err);
+	if (last)
+		all_answered(first);
 }
 
 void scout_rpc_expire_locked(struct scout_host *host, uint64_t now_ns,
@@ -209,18 +274,23 @@ void scout_rpc_fail_all(struct scout_rpc_list *list, int err)
 
 	while ((rpc = TAILQ_FIRST(list))) {
 		TAILQ_REMOVE(list, rpc, link);
-		rpc->done(rpc, err);
+		over(rpc, err);
 	}
 }
 
 void scout_rpc_log(const struct scout_rpc *rpc, const char *what, const char *path, int err)
 {
+	bool unknown = false;
 	char name[512];
 
 	/* A host that is down was one line when it went down, not one for each who asks. */
 	if (!err || err == -ENOENT || err == -EINTR || err == -ESHUTDOWN || !rpc->session)
 		return;
+	for (const struct scout_rpc *one = rpc; one; one = one->then)
+		unknown |= one->unknown;
 	scout_warn("%s: %s %s: %s (%s)", rpc->host->config->name, what,
-		   scout_format_name(name, sizeof name, path), strerrordesc_np(-err),
+		   scout_format_name(name, sizeof name, path),
+		   unknown ? "the connection was lost: not known whether it was done"
+			   : strerrordesc_np(-err),
 		   strerrorname_np(-err));
 }
