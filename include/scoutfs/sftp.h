@@ -109,7 +109,7 @@ struct scout_sftp_call {
 	uint64_t offset2, length64;
 	/* On the session's thread, with no lock held, in the order of the answers. err: 0; an errno
 	 * made from the status (SSH_FX_EOF of READ is 0 with got == 0; of READDIR 0 with names_count
-	 * == 0); -EIO for a malformed answer; -ECONNRESET when the session ended before the answer
+	 * == 0; of COPY_DATA 0: the source ended); -EIO for a malformed answer; -ECONNRESET when the session ended before the answer
 	 * came, so that nobody knows whether the server did it, unless sent_ns is 0: then it never
 	 * left. */
 	void (*done)(struct scout_sftp_call *call, int err);

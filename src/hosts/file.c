@@ -181,6 +181,7 @@ void scout_file_open(struct scout_host *host, const char *path, int flags, mode_
 	o->req = req;
 	atomic_init(&o->pending, 2);
 	o->open.call.op = SCOUT_SFTP_OPEN;
+	o->open.call.flags = SCOUT_SFTP_FLAG_READ;
 	o->look.call.op = SCOUT_SFTP_LSTAT;
 	o->open.call.path = o->look.call.path = o->file->path;
 	o->open.host = o->look.host = host;
@@ -354,6 +355,7 @@ static void reopen_anew(struct scout_reopen *r)
 	memset(&r->open, 0, sizeof r->open);
 	memset(&r->stat, 0, sizeof r->stat);
 	r->open.call.op = SCOUT_SFTP_OPEN;
+	r->open.call.flags = SCOUT_SFTP_FLAG_READ;
 	r->open.call.path = f->path;
 	r->open.host = f->host;
 	r->open.done = reopened;

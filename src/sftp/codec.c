@@ -1,5 +1,5 @@
-/* Encoding and decoding of SFTP packets. Trusts the caller's calls, and nothing that comes from the
- * server: every length is checked against the bytes that are there. Pure, no lock. */
+/* Decoding of answers. Trusts nothing that comes from the server: every length is checked against the
+ * bytes that are there. Pure, no lock. */
 #include "sftp/codec.h"
 
 #include <errno.h>
@@ -8,178 +8,15 @@
 
 #include "scoutfs/budget.h"
 
-#define SSH_FXF_READ 0x00000001u
-
 #define SSH_FILEXFER_ATTR_SIZE 0x00000001u
 #define SSH_FILEXFER_ATTR_UIDGID 0x00000002u
 #define SSH_FILEXFER_ATTR_PERMISSIONS 0x00000004u
 #define SSH_FILEXFER_ATTR_ACMODTIME 0x00000008u
 #define SSH_FILEXFER_ATTR_EXTENDED 0x80000000u
 
-#define LIMITS_NAME "limits@openssh.com"
 #define BYTES_DEFAULT 32768u /* what every server takes (draft, section 3) */
 #define BYTES_MIN 1024u
 #define NAME_BYTES_MIN 12u /* an entry with empty names and no attributes */
-
-void scout_sftp_buf_consume(struct scout_sftp_buf *b, size_t n)
-{
-	b->start += n;
-	b->len -= n;
-	if (!b->len)
-		b->start = 0;
-}
-
-void scout_sftp_buf_free(struct scout_sftp_buf *b)
-{
-	free(b->bytes);
-	memset(b, 0, sizeof(*b));
-}
-
-/* Makes room for n more bytes and gives the place for them. */
-static uint8_t *reserve(struct scout_sftp_buf *b, size_t n)
-{
-	size_t cap = b->cap ? b->cap : 4096;
-	uint8_t *bytes;
-
-	if (b->start && b->start + b->len + n > b->cap) {
-		memmove(b->bytes, b->bytes + b->start, b->len);
-		b->start = 0;
-	}
-	if (b->len + n > b->cap) {
-		while (cap < b->len + n)
-			cap *= 2;
-		bytes = realloc(b->bytes, cap);
-		if (!bytes)
-			return NULL;
-		b->bytes = bytes;
-		b->cap = cap;
-	}
-	return b->bytes + b->start + b->len;
-}
-
-static uint8_t *put_u32(uint8_t *at, uint32_t v)
-{
-	at[0] = (uint8_t)(v >> 24);
-	at[1] = (uint8_t)(v >> 16);
-	at[2] = (uint8_t)(v >> 8);
-	at[3] = (uint8_t)v;
-	return at + 4;
-}
-
-static uint8_t *put_u64(uint8_t *at, uint64_t v)
-{
-	return put_u32(put_u32(at, (uint32_t)(v >> 32)), (uint32_t)v);
-}
-
-static uint8_t *put_string(uint8_t *at, const void *bytes, size_t len)
-{
-	at = put_u32(at, (uint32_t)len);
-	if (len)
-		memcpy(at, bytes, len);
-	return at + len;
-}
-
-int scout_sftp_encode_init(struct scout_sftp_buf *b)
-{
-	uint8_t *at = reserve(b, 9);
-
-	if (!at)
-		return -ENOMEM;
-	at = put_u32(at, 5);
-	*at++ = SSH_FXP_INIT;
-	put_u32(at, SCOUT_SFTP_VERSION);
-	b->len += 9;
-	return 0;
-}
-
-int scout_sftp_encode_limits(struct scout_sftp_buf *b, uint32_t id)
-{
-	size_t name_len = strlen(LIMITS_NAME);
-	uint8_t *at = reserve(b, 13 + name_len);
-
-	if (!at)
-		return -ENOMEM;
-	at = put_u32(at, (uint32_t)(9 + name_len));
-	*at++ = SSH_FXP_EXTENDED;
-	at = put_u32(at, id);
-	put_string(at, LIMITS_NAME, name_len);
-	b->len += 13 + name_len;
-	return 0;
-}
-
-static uint8_t packet_type(enum scout_sftp_op op)
-{
-	switch (op) {
-	case SCOUT_SFTP_LSTAT:
-		return SSH_FXP_LSTAT;
-	case SCOUT_SFTP_STAT:
-		return SSH_FXP_STAT;
-	case SCOUT_SFTP_FSTAT:
-		return SSH_FXP_FSTAT;
-	case SCOUT_SFTP_READLINK:
-		return SSH_FXP_READLINK;
-	case SCOUT_SFTP_OPEN:
-		return SSH_FXP_OPEN;
-	case SCOUT_SFTP_READ:
-		return SSH_FXP_READ;
-	case SCOUT_SFTP_CLOSE:
-		return SSH_FXP_CLOSE;
-	case SCOUT_SFTP_OPENDIR:
-		return SSH_FXP_OPENDIR;
-	case SCOUT_SFTP_READDIR:
-		return SSH_FXP_READDIR;
-	case SCOUT_SFTP_REALPATH:
-		return SSH_FXP_REALPATH;
-	default:
-		return 0;
-	}
-}
-
-static bool takes_handle(enum scout_sftp_op op)
-{
-	return op == SCOUT_SFTP_FSTAT || op == SCOUT_SFTP_READ || op == SCOUT_SFTP_CLOSE ||
-	       op == SCOUT_SFTP_READDIR;
-}
-
-int scout_sftp_encode_call(struct scout_sftp_buf *b, const struct scout_sftp_call *call)
-{
-	uint8_t type = packet_type(call->op);
-	const void *subject;
-	size_t subject_len, len, tail = 0;
-	uint8_t *at;
-
-	if (!type)
-		return -EINVAL;
-	if (takes_handle(call->op)) {
-		if (call->handle->len > SCOUT_SFTP_HANDLE_MAX)
-			return -EINVAL;
-		subject = call->handle->bytes;
-		subject_len = call->handle->len;
-	} else {
-		subject = call->path;
-		subject_len = strnlen(call->path, SCOUT_SFTP_PATH_MAX + 1);
-		if (subject_len > SCOUT_SFTP_PATH_MAX)
-			return -ENAMETOOLONG;
-	}
-	if (call->op == SCOUT_SFTP_READ)
-		tail = 12; /* offset, length */
-	else if (call->op == SCOUT_SFTP_OPEN)
-		tail = 8; /* pflags, no attributes */
-	len = 1 + 4 + 4 + subject_len + tail;
-	at = reserve(b, 4 + len);
-	if (!at)
-		return -ENOMEM;
-	at = put_u32(at, (uint32_t)len);
-	*at++ = type;
-	at = put_u32(at, call->id);
-	at = put_string(at, subject, subject_len);
-	if (call->op == SCOUT_SFTP_READ)
-		put_u32(put_u64(at, call->offset), call->length);
-	else if (call->op == SCOUT_SFTP_OPEN)
-		put_u32(put_u32(at, SSH_FXF_READ), 0);
-	b->len += 4 + len;
-	return 0;
-}
 
 /* n bytes off the front, or NULL. */
 static const uint8_t *take(struct scout_sftp_reader *r, size_t n)
@@ -300,21 +137,29 @@ static int get_name(struct scout_sftp_reader *r, struct scout_sftp_name *ret)
 	return 0;
 }
 
+static bool make_room(struct scout_sftp_names *names, size_t count)
+{
+	struct scout_sftp_name *list;
+
+	if (count <= names->cap)
+		return true;
+	list = realloc(names->list, count * sizeof(*list));
+	if (!list)
+		return false;
+	names->list = list;
+	names->cap = count;
+	return true;
+}
+
 int scout_sftp_decode_names(struct scout_sftp_reader *r, struct scout_sftp_names *ret)
 {
 	uint32_t count = scout_sftp_get_u32(r);
-	struct scout_sftp_name *list;
 
 	ret->count = 0;
 	if (r->bad || count > r->left / NAME_BYTES_MIN)
 		return -EIO;
-	if (count > ret->cap) {
-		list = realloc(ret->list, count * sizeof(*list));
-		if (!list)
-			return -ENOMEM;
-		ret->list = list;
-		ret->cap = count;
-	}
+	if (!make_room(ret, count))
+		return -ENOMEM;
 	for (uint32_t i = 0; i < count; i++)
 		if (get_name(r, &ret->list[i]))
 			return -EIO;
@@ -327,23 +172,32 @@ static bool equals(const uint8_t *bytes, size_t len, const char *word)
 	return bytes && len == strlen(word) && !memcmp(bytes, word, len);
 }
 
-int scout_sftp_decode_version(struct scout_sftp_reader *r, bool *has_limits)
+int scout_sftp_decode_version(struct scout_sftp_reader *r, uint32_t *offered, bool *has_limits)
 {
-	uint32_t version = scout_sftp_get_u32(r);
-	bool found = false;
+	uint32_t version = scout_sftp_get_u32(r), found = 0;
+	const struct scout_sftp_extension *known;
+	bool limits = false;
 
 	while (!r->bad && r->left) {
 		size_t name_len, data_len;
 		const uint8_t *name = scout_sftp_get_string(r, &name_len);
 		const uint8_t *data = scout_sftp_get_string(r, &data_len);
 
-		if (equals(name, name_len, LIMITS_NAME) && equals(data, data_len, "1"))
-			found = true;
+		for (size_t i = 0; (known = scout_sftp_extension(i)); i++) {
+			if (!equals(name, name_len, known->name) ||
+			    !equals(data, data_len, known->version))
+				continue;
+			if (scout_sftp_is_extension(known->op))
+				found |= SCOUT_SFTP_EXT(known->op);
+			else
+				limits = true;
+		}
 	}
 	/* a server answers with the lower of both versions (section 4) */
 	if (r->bad || version != SCOUT_SFTP_VERSION)
 		return -EIO;
-	*has_limits = found;
+	*offered = found;
+	*has_limits = limits;
 	return 0;
 }
 
@@ -372,25 +226,62 @@ int scout_sftp_decode_limits(struct scout_sftp_reader *r, struct scout_sftp_serv
 	return 0;
 }
 
-int scout_sftp_status_errno(enum scout_sftp_op op, uint32_t status)
+#define SSH_FXE_STATVFS_ST_RDONLY 0x1u
+#define SSH_FXE_STATVFS_ST_NOSUID 0x2u
+
+int scout_sftp_decode_statvfs(struct scout_sftp_reader *r, struct statvfs *ret)
 {
-	switch (status) {
-	case SSH_FX_EOF:
-		return op == SCOUT_SFTP_READ || op == SCOUT_SFTP_READDIR ? 0 : -EIO;
-	case SSH_FX_NO_SUCH_FILE:
-		return -ENOENT;
-	case SSH_FX_PERMISSION_DENIED:
-		return -EACCES;
-	case SSH_FX_OP_UNSUPPORTED:
-		return -EOPNOTSUPP;
-	case SSH_FX_BAD_MESSAGE: /* OpenSSH says this for EINVAL */
-	case SSH_FX_FAILURE:
-		if (op == SCOUT_SFTP_READLINK)
-			return -EINVAL;
-		if (op == SCOUT_SFTP_OPENDIR && status == SSH_FX_FAILURE)
-			return -ENOTDIR;
+	struct statvfs v = {0};
+	uint64_t flags;
+
+	v.f_bsize = scout_sftp_get_u64(r);
+	v.f_frsize = scout_sftp_get_u64(r);
+	v.f_blocks = scout_sftp_get_u64(r);
+	v.f_bfree = scout_sftp_get_u64(r);
+	v.f_bavail = scout_sftp_get_u64(r);
+	v.f_files = scout_sftp_get_u64(r);
+	v.f_ffree = scout_sftp_get_u64(r);
+	v.f_favail = scout_sftp_get_u64(r);
+	v.f_fsid = scout_sftp_get_u64(r);
+	flags = scout_sftp_get_u64(r);
+	v.f_namemax = scout_sftp_get_u64(r);
+	if (r->bad || r->left)
 		return -EIO;
-	default:
+	v.f_flag = (flags & SSH_FXE_STATVFS_ST_RDONLY ? ST_RDONLY : 0) |
+		   (flags & SSH_FXE_STATVFS_ST_NOSUID ? ST_NOSUID : 0);
+	if (!v.f_frsize)
+		v.f_frsize = v.f_bsize;
+	*ret = v;
+	return 0;
+}
+
+/* A list of just one name, which moves over its own length to make room for its NUL. */
+static int get_only_name(struct scout_sftp_reader *r, struct scout_sftp_name *ret)
+{
+	struct scout_sftp_reader list = {0};
+	const uint8_t *name;
+	char *str;
+	size_t len;
+
+	list.at = scout_sftp_get_string(r, &list.left);
+	name = scout_sftp_get_string(&list, &len);
+	if (r->bad || list.bad || list.left || memchr(name, '\0', len))
 		return -EIO;
-	}
+	str = (char *)name - 1;
+	memmove(str, name, len);
+	str[len] = '\0';
+	ret->name = str;
+	memset(&ret->attrs, 0, sizeof(ret->attrs));
+	return 0;
+}
+
+int scout_sftp_decode_users_groups(struct scout_sftp_reader *r, struct scout_sftp_names *ret)
+{
+	ret->count = 0;
+	if (!make_room(ret, 2))
+		return -ENOMEM;
+	if (get_only_name(r, &ret->list[0]) || get_only_name(r, &ret->list[1]) || r->left)
+		return -EIO;
+	ret->count = 2;
+	return 0;
 }

@@ -17,6 +17,8 @@
 #define SLEEP_MAX_NS (60 * SCOUT_NS_PER_S)
 /* sftp-server answers in order: what is sent far ahead only makes later calls wait */
 #define READ_AHEAD_WINDOWS 2
+/* encoded and not yet taken by the server's window: what is more waits in the queue, unsent */
+#define OUT_MAX ((size_t)512 * 1024)
 
 static void call_done(void *arg, struct scout_sftp_call *call, int err)
 {
@@ -86,7 +88,7 @@ static bool has_room(const struct scout_sftp *s, const struct scout_sftp_call *c
 {
 	const struct scout_sftp_stream *st = &s->stream;
 
-	if (st->count == SCOUT_SFTP_CALLS_MAX)
+	if (st->count == SCOUT_SFTP_CALLS_MAX || s->out.len >= OUT_MAX)
 		return false;
 	return call->op != SCOUT_SFTP_READ || !st->read_bytes ||
 	       st->read_bytes + call->length <= READ_AHEAD_WINDOWS * s->window;
@@ -115,17 +117,22 @@ static void send_call(struct scout_sftp *s, struct scout_sftp_call *call, uint64
 {
 	int err;
 
+	if (scout_sftp_is_extension(call->op) &&
+	    !(s->stream.server.extensions & SCOUT_SFTP_EXT(call->op))) {
+		call_done(s, call, -EOPNOTSUPP);
+		return;
+	}
 	if (!scout_sftp_stream_add(&s->stream, call)) {
 		call_done(s, call, -EAGAIN); /* only the keepalive, and then it is not needed */
 		return;
 	}
-	call->sent_ns = now;
 	err = scout_sftp_encode_call(&s->out, call);
 	if (err) {
 		scout_sftp_stream_remove(&s->stream, call);
 		call_done(s, call, err);
 		return;
 	}
+	call->sent_ns = now; /* it may leave from now on */
 	scout_count(&s->engine->requests, 1);
 }
 
@@ -169,9 +176,21 @@ static int flush(struct scout_sftp *s)
 		if (n < 0)
 			return scout_sftp_fail_ssh(s, "writing");
 		scout_sftp_buf_consume(&s->out, (size_t)n);
+		s->written += (uint64_t)n;
 		scout_count(&s->engine->bytes_out, (uint64_t)n);
 	}
 	return 0;
+}
+
+/* A server that opens its window has taken some of what we write: on a slow link that may be all
+ * that is to be heard of it for long. */
+static void note_window(struct scout_sftp *s)
+{
+	uint64_t granted = s->written + ssh_channel_window_size(s->channel);
+
+	if (granted > s->granted)
+		s->last_in_ns = scout_now_ns();
+	s->granted = granted;
 }
 
 /* A read that asks for more than is open makes libssh raise the channel's window to it. It copies
@@ -208,7 +227,7 @@ static int on_silence(struct scout_sftp *s)
 
 	if (s->stream.phase != SCOUT_SFTP_OPEN_FOR_CALLS)
 		return scout_sftp_fail(s, -ETIMEDOUT, "the SFTP server did not answer in time");
-	if (s->stream.count)
+	if (s->stream.count) /* what waits in the queue ends with these */
 		return scout_sftp_fail(s, -ETIMEDOUT, "no answer for %s",
 				       scout_format_duration(text, s->host->request_timeout_ns));
 	s->keepalive = (struct scout_sftp_call){
@@ -262,13 +281,14 @@ static int turn(struct scout_sftp *s)
 		return err;
 	busy = s->stream.phase != phase || anything_to_do(s);
 	polled = ssh_event_dopoll(s->event, busy ? 0 : sleep_ms(s));
+	note_window(s);
 	err = look_around(s, polled);
 	if (!err && silence_deadline(s) <= scout_now_ns())
 		err = on_silence(s);
 	return err;
 }
 
-/* INIT, VERSION and limits@openssh.com. */
+/* INIT and VERSION; limits@openssh.com and who we are, together in one round trip. */
 static int greet(struct scout_sftp *s)
 {
 	int err = scout_sftp_encode_init(&s->out);
@@ -277,10 +297,7 @@ static int greet(struct scout_sftp *s)
 		return scout_sftp_fail(s, err, "out of memory");
 	while (!err && s->stream.phase != SCOUT_SFTP_OPEN_FOR_CALLS) {
 		if (s->stream.phase == SCOUT_SFTP_GOT_VERSION) {
-			s->stream.phase = s->stream.has_limits ? SCOUT_SFTP_AWAIT_LIMITS
-							       : SCOUT_SFTP_OPEN_FOR_CALLS;
-			if (s->stream.has_limits)
-				err = scout_sftp_encode_limits(&s->out, SCOUT_SFTP_LIMITS_ID);
+			err = scout_sftp_stream_greet(&s->stream, &s->out);
 			if (err)
 				scout_sftp_fail(s, err, "out of memory");
 		} else {

@@ -183,6 +183,8 @@ int scout_sftp_submit(struct scout_sftp *s, struct scout_sftp_call *call)
 	call->got = 0;
 	call->names = NULL;
 	call->names_count = 0;
+	call->status = SCOUT_SFTP_STATUS_NONE;
+	call->sent_ns = 0;
 	scout_lock(&s->lock);
 	over = s->over;
 	must_wake = !s->awake && own_session != s;

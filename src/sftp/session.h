@@ -57,7 +57,9 @@ struct scout_sftp {
 	struct scout_sftp_buf out;
 	size_t window;       /* the channel's receive window */
 	size_t window_used;  /* since it was last topped up */
-	uint64_t last_in_ns; /* when bytes last came */
+	uint64_t written;    /* to the channel, in all */
+	uint64_t granted;    /* what the server's windows have let us write, in all */
+	uint64_t last_in_ns; /* when bytes, or more window, last came */
 	struct scout_sftp_call keepalive;
 };
 

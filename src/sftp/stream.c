@@ -38,8 +38,7 @@ bool scout_sftp_stream_add(struct scout_sftp_stream *st, struct scout_sftp_call 
 	/* ids go round, so a free slot is near unless old calls stay unanswered */
 	do
 		st->next_id++;
-	while (st->slots[st->next_id % SCOUT_SFTP_CALLS_MAX] ||
-	       st->next_id == SCOUT_SFTP_LIMITS_ID);
+	while (st->slots[st->next_id % SCOUT_SFTP_CALLS_MAX] || st->next_id >= SCOUT_SFTP_SELF_ID);
 	call->id = st->next_id;
 	st->slots[call->id % SCOUT_SFTP_CALLS_MAX] = call;
 	TAILQ_INSERT_TAIL(&st->in_flight, call, link);
@@ -77,6 +76,31 @@ static void complete(struct scout_sftp_stream *st, struct scout_sftp_call *call,
 	st->done(st->arg, call, err);
 }
 
+/* The packet that says that a call succeeded. */
+static uint8_t answer_type(enum scout_sftp_op op)
+{
+	switch (op) {
+	case SCOUT_SFTP_LSTAT:
+	case SCOUT_SFTP_STAT:
+	case SCOUT_SFTP_FSTAT:
+		return SSH_FXP_ATTRS;
+	case SCOUT_SFTP_OPEN:
+	case SCOUT_SFTP_OPENDIR:
+		return SSH_FXP_HANDLE;
+	case SCOUT_SFTP_READLINK:
+	case SCOUT_SFTP_READDIR:
+	case SCOUT_SFTP_REALPATH:
+		return SSH_FXP_NAME;
+	case SCOUT_SFTP_READ:
+		return SSH_FXP_DATA;
+	case SCOUT_SFTP_STATVFS:
+	case SCOUT_SFTP_USERS_GROUPS:
+		return SSH_FXP_EXTENDED_REPLY;
+	default:
+		return SSH_FXP_STATUS;
+	}
+}
+
 static int on_status(struct scout_sftp_stream *st, struct scout_sftp_call *call,
 		     struct scout_sftp_reader *r)
 {
@@ -86,11 +110,12 @@ static int on_status(struct scout_sftp_stream *st, struct scout_sftp_call *call,
 	if (r->bad)
 		return bad(st, "truncated status");
 	if (status == SSH_FX_OK) {
-		if (call->op != SCOUT_SFTP_CLOSE)
+		if (answer_type(call->op) != SSH_FXP_STATUS)
 			return bad(st, "success without an answer");
 	} else {
-		err = scout_sftp_status_errno(call->op, status);
+		err = scout_sftp_status_errno(call, status);
 	}
+	call->status = status;
 	call->got = 0;
 	call->names = NULL;
 	call->names_count = 0;
@@ -98,75 +123,113 @@ static int on_status(struct scout_sftp_stream *st, struct scout_sftp_call *call,
 	return 0;
 }
 
-static int on_names(struct scout_sftp_stream *st, struct scout_sftp_call *call,
-		    struct scout_sftp_reader *r)
+static int take_names(struct scout_sftp_stream *st, struct scout_sftp_call *call, int err)
 {
-	bool one = call->op == SCOUT_SFTP_READLINK || call->op == SCOUT_SFTP_REALPATH;
-	int err;
+	bool many = call->op == SCOUT_SFTP_READDIR || call->op == SCOUT_SFTP_USERS_GROUPS;
 
-	if (!one && call->op != SCOUT_SFTP_READDIR)
-		return bad(st, "names where none were asked for");
-	err = scout_sftp_decode_names(r, &st->names);
 	if (err == -ENOMEM)
 		return err;
-	if (err || (one && st->names.count != 1))
+	if (err || (!many && st->names.count != 1))
 		return bad(st, "malformed names");
 	call->names = st->names.list;
 	call->names_count = st->names.count;
-	complete(st, call, 0);
 	return 0;
 }
 
-static bool wants_attrs(enum scout_sftp_op op)
+/* The answer of a call that succeeded, into the call. */
+static int take_answer(struct scout_sftp_stream *st, struct scout_sftp_call *call,
+		       struct scout_sftp_reader *r)
 {
-	return op == SCOUT_SFTP_LSTAT || op == SCOUT_SFTP_STAT || op == SCOUT_SFTP_FSTAT;
-}
-
-static bool wants_handle(enum scout_sftp_op op)
-{
-	return op == SCOUT_SFTP_OPEN || op == SCOUT_SFTP_OPENDIR;
+	switch (answer_type(call->op)) {
+	case SSH_FXP_ATTRS:
+		return scout_sftp_decode_attrs(r, &call->attrs) ? bad(st, "malformed attributes")
+								: 0;
+	case SSH_FXP_HANDLE:
+		return scout_sftp_decode_handle(r, &call->new_handle) ? bad(st, "malformed handle")
+								      : 0;
+	case SSH_FXP_NAME:
+		return take_names(st, call, scout_sftp_decode_names(r, &st->names));
+	default:
+		break;
+	}
+	if (call->op == SCOUT_SFTP_USERS_GROUPS)
+		return take_names(st, call, scout_sftp_decode_users_groups(r, &st->names));
+	return scout_sftp_decode_statvfs(r, &call->space) ? bad(st, "malformed space") : 0;
 }
 
 static int on_answer(struct scout_sftp_stream *st, uint8_t type, struct scout_sftp_reader *r)
 {
 	uint32_t id = scout_sftp_get_u32(r);
 	struct scout_sftp_call *call = find(st, id);
+	int err;
 
 	if (r->bad || !call)
 		return bad(st, "answer to an unknown request");
-	switch (type) {
-	case SSH_FXP_STATUS:
+	if (type == SSH_FXP_STATUS)
 		return on_status(st, call, r);
-	case SSH_FXP_NAME:
-		return on_names(st, call, r);
-	case SSH_FXP_ATTRS:
-		if (!wants_attrs(call->op) || scout_sftp_decode_attrs(r, &call->attrs))
-			return bad(st, "malformed or unasked attributes");
+	if (type != answer_type(call->op))
+		return bad(st, "answer of another kind than was asked for");
+	err = take_answer(st, call, r);
+	if (!err)
 		complete(st, call, 0);
-		return 0;
-	case SSH_FXP_HANDLE:
-		if (!wants_handle(call->op) || scout_sftp_decode_handle(r, &call->new_handle))
-			return bad(st, "malformed or unasked handle");
-		complete(st, call, 0);
-		return 0;
-	default:
-		return bad(st, "packet of an unknown type");
-	}
+	return err;
+}
+
+int scout_sftp_stream_greet(struct scout_sftp_stream *st, struct scout_sftp_buf *out)
+{
+	const struct scout_sftp_call self = {
+	    .op = SCOUT_SFTP_STAT, .path = ".", .id = SCOUT_SFTP_SELF_ID};
+	int err = scout_sftp_encode_call(out, &self);
+
+	st->self_due = true;
+	st->limits_due = st->has_limits;
+	if (!err && st->has_limits)
+		err = scout_sftp_encode_limits(out, SCOUT_SFTP_LIMITS_ID);
+	st->phase = SCOUT_SFTP_AWAIT_ANSWERS;
+	return err;
 }
 
 /* A server that advertises limits and then refuses to tell them gets the defaults. */
 static int on_limits(struct scout_sftp_stream *st, uint8_t type, struct scout_sftp_reader *r)
 {
-	if (scout_sftp_get_u32(r) != SCOUT_SFTP_LIMITS_ID)
-		return bad(st, "answer to an unknown request");
-	if (type == SSH_FXP_EXTENDED_REPLY) {
-		if (scout_sftp_decode_limits(r, &st->server))
-			return bad(st, "malformed limits");
-	} else if (type != SSH_FXP_STATUS) {
-		return bad(st, "packet of an unknown type");
+	st->limits_due = false;
+	if (type == SSH_FXP_EXTENDED_REPLY)
+		return scout_sftp_decode_limits(r, &st->server) ? bad(st, "malformed limits") : 0;
+	return type == SSH_FXP_STATUS ? 0 : bad(st, "packet of an unknown type");
+}
+
+/* One that does not show its starting directory, or whose it is, leaves us unknown. */
+static int on_self(struct scout_sftp_stream *st, uint8_t type, struct scout_sftp_reader *r)
+{
+	struct scout_sftp_attrs attrs;
+
+	st->self_due = false;
+	if (type == SSH_FXP_STATUS)
+		return 0;
+	if (type != SSH_FXP_ATTRS || scout_sftp_decode_attrs(r, &attrs))
+		return bad(st, "malformed attributes");
+	if (attrs.has & SCOUT_SFTP_HAS_OWNER) {
+		st->server.knows_self = true;
+		st->server.uid = attrs.uid;
+		st->server.gid = attrs.gid;
 	}
-	st->phase = SCOUT_SFTP_OPEN_FOR_CALLS;
 	return 0;
+}
+
+static int on_greeting(struct scout_sftp_stream *st, uint8_t type, struct scout_sftp_reader *r)
+{
+	uint32_t id = scout_sftp_get_u32(r);
+	int err;
+
+	if (st->limits_due && id == SCOUT_SFTP_LIMITS_ID)
+		err = on_limits(st, type, r);
+	else if (st->self_due && id == SCOUT_SFTP_SELF_ID)
+		err = on_self(st, type, r);
+	else
+		err = bad(st, "answer to an unknown request");
+	if (!err && !st->limits_due && !st->self_due)
+		st->phase = SCOUT_SFTP_OPEN_FOR_CALLS;
+	return err;
 }
 
 static int on_packet(struct scout_sftp_stream *st, uint8_t type, const uint8_t *bytes, size_t len)
@@ -176,10 +239,11 @@ static int on_packet(struct scout_sftp_stream *st, uint8_t type, const uint8_t *
 	switch (st->phase) {
 	case SCOUT_SFTP_OPEN_FOR_CALLS:
 		return on_answer(st, type, &r);
-	case SCOUT_SFTP_AWAIT_LIMITS:
-		return on_limits(st, type, &r);
+	case SCOUT_SFTP_AWAIT_ANSWERS:
+		return on_greeting(st, type, &r);
 	case SCOUT_SFTP_AWAIT_VERSION:
-		if (type != SSH_FXP_VERSION || scout_sftp_decode_version(&r, &st->has_limits))
+		if (type != SSH_FXP_VERSION ||
+		    scout_sftp_decode_version(&r, &st->server.extensions, &st->has_limits))
 			return bad(st, "not an SFTP server of version 3");
 		st->phase = SCOUT_SFTP_GOT_VERSION;
 		return 0;

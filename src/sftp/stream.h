@@ -12,14 +12,16 @@
 
 #define SCOUT_SFTP_CALLS_MAX 256u /* in flight; a power of two, the low bits of an id */
 #define SCOUT_SFTP_PACKET_MAX (256u * 1024u + 1024u)
+/* Ids of what the session asks for itself before it takes calls. */
 #define SCOUT_SFTP_LIMITS_ID UINT32_MAX
+#define SCOUT_SFTP_SELF_ID (UINT32_MAX - 1) /* STAT of the starting directory */
 
 TAILQ_HEAD(scout_sftp_calls, scout_sftp_call);
 
 enum scout_sftp_phase {
 	SCOUT_SFTP_AWAIT_VERSION, /* INIT was sent */
-	SCOUT_SFTP_GOT_VERSION,   /* limits, if any, not yet asked for */
-	SCOUT_SFTP_AWAIT_LIMITS,
+	SCOUT_SFTP_GOT_VERSION,   /* the server's limits and our own name not yet asked for */
+	SCOUT_SFTP_AWAIT_ANSWERS, /* to these, in any order */
 	SCOUT_SFTP_OPEN_FOR_CALLS,
 };
 
@@ -29,6 +31,7 @@ struct scout_sftp_stream {
 	void *arg;
 	enum scout_sftp_phase phase;
 	bool has_limits;
+	bool limits_due, self_due; /* asked and not answered */
 	struct scout_sftp_server server;
 	const char *problem; /* of -EIO, for a person */
 
@@ -56,6 +59,8 @@ void scout_sftp_stream_free(struct scout_sftp_stream *st); /* no call in flight 
 
 /* Gives the call an id and a place in the table; false when it is full. */
 bool scout_sftp_stream_add(struct scout_sftp_stream *st, struct scout_sftp_call *call);
+/* The next phase after GOT_VERSION: appends what is to be asked to out. 0 or -ENOMEM. */
+int scout_sftp_stream_greet(struct scout_sftp_stream *st, struct scout_sftp_buf *out);
 /* Takes it out unanswered. */
 void scout_sftp_stream_remove(struct scout_sftp_stream *st, struct scout_sftp_call *call);
 

@@ -31,7 +31,7 @@
 
 struct fake_node {
 	char path[300];
-	uint32_t mode, mtime;
+	uint32_t mode, uid, gid, mtime;
 	uint8_t *data;
 	size_t size;
 	bool gone;        /* unlinked: open handles still see it */
@@ -58,6 +58,9 @@ static struct {
 	uint32_t read_bytes;
 	uint32_t short_reads; /* answers at most so many bytes, 0: all */
 	bool fstat_first;     /* answers FSTAT before what was sent earlier */
+	uint32_t now;         /* the mtime of what is written */
+	/* what a session says of itself, but for read_bytes */
+	struct scout_sftp_server server;
 	unsigned starts, ups, joins, max_live, live;
 	unsigned count[FAKE_OPS];
 	/* runs before the answer, with the lock held */
@@ -79,6 +82,12 @@ static inline void fake_reset(void)
 	fake.hold_connects = fake.hold_answers = fake.fstat_first = false;
 	fake.connect_err = 0;
 	fake.read_bytes = 261120;
+	fake.server = (struct scout_sftp_server){
+	    .write_bytes = 261120,
+	    .extensions =
+		SCOUT_SFTP_EXT(SCOUT_SFTP_POSIX_RENAME) | SCOUT_SFTP_EXT(SCOUT_SFTP_FSYNC),
+	};
+	fake.now = 1000000;
 	fake.short_reads = 0;
 	fake.starts = fake.ups = fake.joins = fake.max_live = fake.live = 0;
 	fake.before = NULL;
@@ -161,19 +170,61 @@ static inline void fake_attrs(const struct fake_node *n, struct scout_sftp_attrs
 {
 	*a = (struct scout_sftp_attrs){.has = 15, .size = n->size, .mode = n->mode};
 	a->mtime = a->atime = n->mtime;
+	a->uid = n->uid;
+	a->gid = n->gid;
+}
+
+/* Cut, or made longer by zeros. */
+static inline void fake_resize_locked(struct fake_node *n, size_t size)
+{
+	n->data = realloc(n->data, size + 1);
+	if (size > n->size)
+		memset(n->data + n->size, 0, size - n->size);
+	n->size = size;
+	n->mtime = fake.now;
+}
+
+static inline void fake_change_locked(struct fake_node *n, const struct scout_sftp_attrs *set)
+{
+	if (set->has & SCOUT_SFTP_HAS_SIZE)
+		fake_resize_locked(n, set->size);
+	if (set->has & SCOUT_SFTP_HAS_MODE)
+		n->mode = (n->mode & S_IFMT) | (set->mode & 07777);
+	if (set->has & SCOUT_SFTP_HAS_OWNER) {
+		n->uid = set->uid;
+		n->gid = set->gid;
+	}
+	if (set->has & SCOUT_SFTP_HAS_TIMES)
+		n->mtime = set->mtime;
+}
+
+/* SSH_FX_FAILURE, as OpenSSH says for what it has no code for. */
+static inline int fake_failure(struct scout_sftp_call *c)
+{
+	c->status = SCOUT_SFTP_STATUS_FAILURE;
+	return -EIO;
 }
 
 struct fake_handle {
-	unsigned node, session, cursor;
+	unsigned node, session, cursor, flags;
 };
 
 static inline int fake_open_locked(struct scout_sftp *s, struct scout_sftp_call *c)
 {
 	struct fake_node *n = fake_find_locked(c->path);
-	struct fake_handle h = {.session = s->number};
+	struct fake_handle h = {.session = s->number, .flags = c->flags};
 
+	if (n && c->flags & SCOUT_SFTP_FLAG_EXCL)
+		return fake_failure(c);
+	if (!n && c->op == SCOUT_SFTP_OPEN && c->flags & SCOUT_SFTP_FLAG_CREAT) {
+		fake_add_locked(c->path, 0, fake.now, 0);
+		n = &fake.nodes[fake.nnodes - 1];
+		n->mode = S_IFREG | (c->set ? c->set->mode & 07777 : 0666);
+	}
 	if (!n)
 		return -ENOENT;
+	if (c->flags & SCOUT_SFTP_FLAG_TRUNC)
+		fake_resize_locked(n, 0);
 	if (c->op == SCOUT_SFTP_OPENDIR && !S_ISDIR(n->mode))
 		return -ENOENT; /* as OpenSSH does */
 	h.node = (unsigned)(n - fake.nodes);
@@ -209,6 +260,96 @@ static inline int fake_read_locked(struct scout_sftp *s, struct scout_sftp_call 
 	memcpy(c->dest, n->data + c->offset, length);
 	c->got = length;
 	return 0;
+}
+
+static inline int fake_write_locked(struct scout_sftp *s, struct scout_sftp_call *c)
+{
+	struct fake_node *n = fake_node_of(s, c);
+	struct fake_handle h;
+	uint64_t at = c->offset;
+
+	memcpy(&h, c->handle->bytes, sizeof h);
+	assert_true(c->length <= fake.server.write_bytes);
+	assert_true(h.flags & SCOUT_SFTP_FLAG_WRITE);
+	if (h.flags & SCOUT_SFTP_FLAG_APPEND)
+		at = n->size;
+	if (at + c->length > n->size)
+		fake_resize_locked(n, at + c->length);
+	memcpy(n->data + at, c->src, c->length);
+	n->mtime = fake.now;
+	return 0;
+}
+
+static inline int fake_rename_locked(struct scout_sftp_call *c)
+{
+	struct fake_node *n = fake_find_locked(c->path), *old = fake_find_locked(c->path2);
+
+	if (!n)
+		return -ENOENT;
+	if (old && c->op == SCOUT_SFTP_RENAME)
+		return fake_failure(c);
+	if (old)
+		old->gone = true;
+	(void)snprintf(n->path, sizeof n->path, "%s", c->path2);
+	return 0;
+}
+
+/* REMOVE, RMDIR */
+static inline int fake_remove_locked(struct scout_sftp_call *c)
+{
+	struct fake_node *n = fake_find_locked(c->path);
+
+	if (!n)
+		return -ENOENT;
+	if (S_ISDIR(n->mode) != (c->op == SCOUT_SFTP_RMDIR) || (S_ISDIR(n->mode) && n->entries))
+		return fake_failure(c);
+	n->gone = true;
+	return 0;
+}
+
+static inline int fake_modify_locked(struct scout_sftp *s, struct scout_sftp_call *c)
+{
+	struct fake_node *n;
+
+	switch (c->op) {
+	case SCOUT_SFTP_WRITE:
+		return fake_write_locked(s, c);
+	case SCOUT_SFTP_FSETSTAT:
+		fake_change_locked(fake_node_of(s, c), c->set);
+		return 0;
+	case SCOUT_SFTP_SETSTAT:
+		n = fake_find_locked(c->path);
+		if (!n)
+			return -ENOENT;
+		fake_change_locked(n, c->set);
+		return 0;
+	case SCOUT_SFTP_MKDIR:
+		if (fake_find_locked(c->path))
+			return fake_failure(c);
+		fake_mkdir_locked(c->path, 0);
+		if (c->set)
+			fake_change_locked(&fake.nodes[fake.nnodes - 1], c->set);
+		return 0;
+	case SCOUT_SFTP_RMDIR:
+	case SCOUT_SFTP_REMOVE:
+		return fake_remove_locked(c);
+	case SCOUT_SFTP_RENAME:
+	case SCOUT_SFTP_POSIX_RENAME:
+		return fake_rename_locked(c);
+	case SCOUT_SFTP_SYMLINK:
+		if (fake_find_locked(c->path))
+			return fake_failure(c);
+		fake_add_locked(c->path, strlen(c->path2), fake.now, 0);
+		n = &fake.nodes[fake.nnodes - 1];
+		n->mode = S_IFLNK | 0777;
+		memcpy(n->data, c->path2, n->size + 1);
+		return 0;
+	case SCOUT_SFTP_FSYNC:
+		(void)fake_node_of(s, c);
+		return 0;
+	default:
+		return -EIO;
+	}
 }
 
 /* names gets 100 entries "0", "1"…, of which the third is one that no file can have. */
@@ -275,8 +416,13 @@ static inline int fake_answer_locked(struct scout_sftp *s, struct scout_sftp_cal
 	case SCOUT_SFTP_CLOSE:
 		return 0;
 	default:
-		return -EIO;
+		return fake_modify_locked(s, c);
 	}
+}
+
+static inline bool fake_offers(const struct scout_sftp_call *c)
+{
+	return c->op < SCOUT_SFTP_POSIX_RENAME || fake.server.extensions & SCOUT_SFTP_EXT(c->op);
 }
 
 static inline struct scout_sftp_call *fake_next_locked(struct scout_sftp *s)
@@ -293,7 +439,7 @@ static inline struct scout_sftp_call *fake_next_locked(struct scout_sftp *s)
 static inline void *fake_session(void *arg)
 {
 	struct scout_sftp *s = arg;
-	struct scout_sftp_server server = {0};
+	struct scout_sftp_server server;
 	struct scout_sftp_name names[100];
 	char text[100][16];
 	struct scout_sftp_call *c;
@@ -303,6 +449,7 @@ static inline void *fake_session(void *arg)
 	while (fake.hold_connects && !s->stop && !s->kill)
 		pthread_cond_wait(&fake.changed, &fake.lock);
 	err = s->stop ? -1 : s->kill ? s->kill : fake.connect_err;
+	server = fake.server;
 	server.read_bytes = fake.read_bytes;
 	if (!err) {
 		s->up = true;
@@ -318,13 +465,18 @@ static inline void *fake_session(void *arg)
 			pthread_cond_wait(&fake.changed, &fake.lock);
 			continue;
 		}
-		fake.count[c->op]++;
-		if (fake.before)
-			fake.before(s, c);
-		if (s->kill)
-			break;
+		int answer = -EOPNOTSUPP;
+
+		if (fake_offers(c)) {
+			fake.count[c->op]++;
+			c->sent_ns = scout_now_ns();
+			if (fake.before)
+				fake.before(s, c);
+			if (s->kill)
+				break;
+			answer = fake_answer_locked(s, c, names, text);
+		}
 		TAILQ_REMOVE(&s->queue, c, link);
-		int answer = fake_answer_locked(s, c, names, text);
 
 		s->in_flight--;
 		pthread_mutex_unlock(&fake.lock);
@@ -387,6 +539,8 @@ int scout_sftp_submit(struct scout_sftp *s, struct scout_sftp_call *call)
 {
 	int err = 0;
 
+	call->status = SCOUT_SFTP_STATUS_NONE;
+	call->sent_ns = 0;
 	pthread_mutex_lock(&fake.lock);
 	if (s->over) {
 		err = -ENOTCONN;

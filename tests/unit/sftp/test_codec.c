@@ -1,5 +1,6 @@
 /* The wire format: requests byte for byte, answers whole, cut short and lying. */
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,6 +45,7 @@ static void encodes_paths(void **state)
 		check_encoded(&call, want, sizeof(want) - 1);
 	}
 	call.op = SCOUT_SFTP_OPEN; /* pflags READ, no attributes */
+	call.flags = SCOUT_SFTP_FLAG_READ;
 	check_encoded(&call, "\0\0\0\x15\x03\x01\x02\x03\x04\0\0\0\x04/a b\0\0\0\x01\0\0\0\0", 25);
 }
 
@@ -279,38 +281,73 @@ static void refuses_lying_names(void **state)
 	free(names.list);
 }
 
-static int version(const struct wire *w, bool *limits)
+static int version(const struct wire *w, uint32_t *offered, bool *limits)
 {
 	struct scout_sftp_reader r = reader(w, w->len);
 
-	return scout_sftp_decode_version(&r, limits);
+	return scout_sftp_decode_version(&r, offered, limits);
 }
 
 static void reads_the_version(void **state)
 {
 	struct wire w = {0};
+	uint32_t offered = 77;
 	bool limits = true;
 
 	(void)state;
 	put32(&w, 3);
-	assert_int_equal(version(&w, &limits), 0);
+	assert_int_equal(version(&w, &offered, &limits), 0);
 	assert_false(limits);
+	assert_int_equal(offered, 0);
 	put_str(&w, "posix-rename@openssh.com");
 	put_str(&w, "1");
 	put_str(&w, "limits@openssh.com");
 	put_str(&w, "2"); /* not one we know */
-	assert_int_equal(version(&w, &limits), 0);
+	put_str(&w, "statvfs@openssh.com");
+	put_str(&w, "1");
+	assert_int_equal(version(&w, &offered, &limits), 0);
 	assert_false(limits);
+	assert_int_equal(offered, SCOUT_SFTP_EXT(SCOUT_SFTP_POSIX_RENAME));
 	put_str(&w, "limits@openssh.com");
 	put_str(&w, "1");
-	assert_int_equal(version(&w, &limits), 0);
+	put_str(&w, "fstatvfs@openssh.com"); /* not one we use */
+	put_str(&w, "2");
+	assert_int_equal(version(&w, &offered, &limits), 0);
 	assert_true(limits);
+	assert_int_equal(offered, SCOUT_SFTP_EXT(SCOUT_SFTP_POSIX_RENAME));
 	put8(&w, 0); /* half an extension */
-	assert_int_equal(version(&w, &limits), -EIO);
+	assert_int_equal(version(&w, &offered, &limits), -EIO);
 	for (uint32_t v = 0; v < 7; v++) {
 		w.len = 0;
 		put32(&w, v);
-		assert_int_equal(version(&w, &limits), v == 3 ? 0 : -EIO);
+		assert_int_equal(version(&w, &offered, &limits), v == 3 ? 0 : -EIO);
+	}
+}
+
+static void knows_every_extension(void **state)
+{
+	static const struct {
+		enum scout_sftp_op op;
+		const char *name, *version;
+	} all[] = {{SCOUT_SFTP_POSIX_RENAME, "posix-rename@openssh.com", "1"},
+		   {SCOUT_SFTP_HARDLINK, "hardlink@openssh.com", "1"},
+		   {SCOUT_SFTP_FSYNC, "fsync@openssh.com", "1"},
+		   {SCOUT_SFTP_STATVFS, "statvfs@openssh.com", "2"},
+		   {SCOUT_SFTP_LSETSTAT, "lsetstat@openssh.com", "1"},
+		   {SCOUT_SFTP_COPY_DATA, "copy-data", "1"},
+		   {SCOUT_SFTP_USERS_GROUPS, "users-groups-by-id@openssh.com", "1"}};
+	uint32_t offered, want = 0;
+	struct wire w = {0};
+	bool limits;
+
+	(void)state;
+	put32(&w, 3);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		put_str(&w, all[i].name);
+		put_str(&w, all[i].version);
+		want |= SCOUT_SFTP_EXT(all[i].op);
+		assert_int_equal(version(&w, &offered, &limits), 0);
+		assert_int_equal(offered, want);
 	}
 }
 
@@ -342,22 +379,68 @@ static void limits_are_held_within_bounds(void **state)
 	assert_int_equal(read_limit(UINT64_MAX), SCOUT_BUF_BYTES);
 }
 
+static int errno_of(enum scout_sftp_op op, uint32_t status)
+{
+	struct scout_sftp_call call = {.op = op, .path = "/some/path"};
+
+	return scout_sftp_status_errno(&call, status);
+}
+
 static void statuses_are_errnos(void **state)
 {
+	static const int later[] = {EBADF,  ENOENT, EEXIST, EROFS,     ENOMEDIUM, ENOSPC,
+				    EDQUOT, EINVAL, EBUSY,  ENOTEMPTY, ENOTDIR,   EINVAL,
+				    ELOOP,  EPERM,  EINVAL, EISDIR};
+
 	(void)state;
-	assert_int_equal(scout_sftp_status_errno(SCOUT_SFTP_READ, SSH_FX_EOF), 0);
-	assert_int_equal(scout_sftp_status_errno(SCOUT_SFTP_READDIR, SSH_FX_EOF), 0);
-	assert_int_equal(scout_sftp_status_errno(SCOUT_SFTP_LSTAT, SSH_FX_EOF), -EIO);
-	assert_int_equal(scout_sftp_status_errno(SCOUT_SFTP_LSTAT, SSH_FX_NO_SUCH_FILE), -ENOENT);
-	assert_int_equal(scout_sftp_status_errno(SCOUT_SFTP_OPEN, SSH_FX_PERMISSION_DENIED),
-			 -EACCES);
-	assert_int_equal(scout_sftp_status_errno(SCOUT_SFTP_READLINK, SSH_FX_FAILURE), -EINVAL);
-	assert_int_equal(scout_sftp_status_errno(SCOUT_SFTP_READLINK, SSH_FX_BAD_MESSAGE), -EINVAL);
-	assert_int_equal(scout_sftp_status_errno(SCOUT_SFTP_OPENDIR, SSH_FX_FAILURE), -ENOTDIR);
-	assert_int_equal(scout_sftp_status_errno(SCOUT_SFTP_OPENDIR, SSH_FX_BAD_MESSAGE), -EIO);
-	assert_int_equal(scout_sftp_status_errno(SCOUT_SFTP_STAT, SSH_FX_OP_UNSUPPORTED),
-			 -EOPNOTSUPP);
-	assert_int_equal(scout_sftp_status_errno(SCOUT_SFTP_STAT, 0xdeadbeef), -EIO);
+	assert_int_equal(errno_of(SCOUT_SFTP_READ, SSH_FX_EOF), 0);
+	assert_int_equal(errno_of(SCOUT_SFTP_READDIR, SSH_FX_EOF), 0);
+	assert_int_equal(errno_of(SCOUT_SFTP_COPY_DATA, SSH_FX_EOF), 0);
+	assert_int_equal(errno_of(SCOUT_SFTP_LSTAT, SSH_FX_EOF), -EIO);
+	assert_int_equal(errno_of(SCOUT_SFTP_LSTAT, SSH_FX_NO_SUCH_FILE), -ENOENT);
+	assert_int_equal(errno_of(SCOUT_SFTP_OPEN, SSH_FX_PERMISSION_DENIED), -EACCES);
+	assert_int_equal(errno_of(SCOUT_SFTP_READLINK, SSH_FX_FAILURE), -EINVAL);
+	assert_int_equal(errno_of(SCOUT_SFTP_READLINK, SSH_FX_BAD_MESSAGE), -EINVAL);
+	assert_int_equal(errno_of(SCOUT_SFTP_OPENDIR, SSH_FX_FAILURE), -ENOTDIR);
+	assert_int_equal(errno_of(SCOUT_SFTP_WRITE, SSH_FX_FAILURE), -EIO);
+	assert_int_equal(errno_of(SCOUT_SFTP_STAT, SSH_FX_OP_UNSUPPORTED), -EOPNOTSUPP);
+	assert_int_equal(errno_of(SCOUT_SFTP_STAT, 0xdeadbeef), -EIO);
+	for (uint32_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
+		assert_int_equal(errno_of(SCOUT_SFTP_WRITE, SSH_FX_INVALID_HANDLE + i), -later[i]);
+	assert_int_equal(errno_of(SCOUT_SFTP_WRITE, 28), -EIO); /* FILE_CORRUPT */
+	assert_int_equal(errno_of(SCOUT_SFTP_WRITE, 31), -EIO);
+}
+
+/* What one code means depends on what was asked. */
+static void errnos_depend_on_the_call(void **state)
+{
+	struct scout_sftp_attrs set = {.has = SCOUT_SFTP_HAS_SIZE};
+	struct scout_sftp_call call = {.op = SCOUT_SFTP_SETSTAT, .path = "/a", .set = &set};
+	char name[300], path[PATH_MAX + 1];
+
+	(void)state;
+	assert_int_equal(scout_sftp_status_errno(&call, SSH_FX_PERMISSION_DENIED), -EACCES);
+	set.has = SCOUT_SFTP_HAS_OWNER;
+	assert_int_equal(scout_sftp_status_errno(&call, SSH_FX_PERMISSION_DENIED), -EPERM);
+	call.op = SCOUT_SFTP_MKDIR;
+	assert_int_equal(scout_sftp_status_errno(&call, SSH_FX_PERMISSION_DENIED), -EACCES);
+	assert_int_equal(scout_sftp_status_errno(&call, SSH_FX_BAD_MESSAGE), -EINVAL);
+	memset(name, 'n', sizeof(name));
+	memcpy(name, "/a/", 3);
+	name[3 + NAME_MAX] = '\0';
+	call.path = name;
+	assert_int_equal(scout_sftp_status_errno(&call, SSH_FX_BAD_MESSAGE), -EINVAL);
+	name[3 + NAME_MAX] = 'n';
+	name[sizeof(name) - 1] = '\0';
+	assert_int_equal(scout_sftp_status_errno(&call, SSH_FX_BAD_MESSAGE), -ENAMETOOLONG);
+	for (size_t i = 0; i < PATH_MAX; i++)
+		path[i] = i % 2 ? 'p' : '/';
+	path[PATH_MAX] = '\0';
+	call.path = "/a";
+	call.path2 = path;
+	assert_int_equal(scout_sftp_status_errno(&call, SSH_FX_BAD_MESSAGE), -ENAMETOOLONG);
+	path[PATH_MAX - 1] = '\0';
+	assert_int_equal(scout_sftp_status_errno(&call, SSH_FX_BAD_MESSAGE), -EINVAL);
 }
 
 int main(void)
@@ -375,8 +458,10 @@ int main(void)
 	    cmocka_unit_test(reads_names),
 	    cmocka_unit_test(refuses_lying_names),
 	    cmocka_unit_test(reads_the_version),
+	    cmocka_unit_test(knows_every_extension),
 	    cmocka_unit_test(limits_are_held_within_bounds),
 	    cmocka_unit_test(statuses_are_errnos),
+	    cmocka_unit_test(errnos_depend_on_the_call),
 	};
 
 	return cmocka_run_group_tests_name("sftp/codec", tests, NULL, NULL);

@@ -359,6 +359,34 @@ static void ends_of_files_and_directories(void **state)
 	free_bench(b);
 }
 
+/* A stream that has asked what it asks first. */
+static void greeted(struct scout_sftp_stream *st, bool has_limits)
+{
+	struct scout_sftp_buf out = {0};
+
+	scout_sftp_stream_init(st, on_done, NULL);
+	st->has_limits = has_limits;
+	assert_int_equal(scout_sftp_stream_greet(st, &out), 0);
+	assert_int_equal(st->phase, SCOUT_SFTP_AWAIT_ANSWERS);
+	assert_int_equal(out.len, has_limits ? 14 + 31 : 14);
+	scout_sftp_buf_free(&out);
+}
+
+static void put_limits(struct wire *w)
+{
+	begin_answer(w, SSH_FXP_EXTENDED_REPLY, SCOUT_SFTP_LIMITS_ID);
+	for (int i = 0; i < 4; i++)
+		put64(w, 65536);
+	end(w);
+}
+
+static void put_self(struct wire *w)
+{
+	begin_answer(w, SSH_FXP_ATTRS, SCOUT_SFTP_SELF_ID);
+	put_attrs(w, 4096, 040755);
+	end(w);
+}
+
 static void the_greeting_comes_first(void **state)
 {
 	struct scout_sftp_stream st;
@@ -380,30 +408,79 @@ static void the_greeting_comes_first(void **state)
 	scout_sftp_stream_free(&st);
 
 	scout_sftp_stream_init(&st, on_done, NULL);
-	st.phase = SCOUT_SFTP_AWAIT_LIMITS;
+	greeted(&st, true);
 	w.len = 0;
-	begin_answer(&w, SSH_FXP_EXTENDED_REPLY, SCOUT_SFTP_LIMITS_ID);
-	for (int i = 0; i < 4; i++)
-		put64(&w, 65536);
-	end(&w);
+	put_limits(&w);
+	assert_int_equal(scout_sftp_stream_feed(&st, w.bytes, w.len), 0);
+	assert_int_equal(st.phase, SCOUT_SFTP_AWAIT_ANSWERS);
+	assert_int_equal(st.server.read_bytes, 65536);
+	w.len = 0;
+	put_self(&w);
+	assert_int_equal(scout_sftp_stream_feed(&st, w.bytes, w.len), 0);
+	assert_int_equal(st.phase, SCOUT_SFTP_OPEN_FOR_CALLS);
+	assert_true(st.server.knows_self);
+	assert_int_equal(st.server.uid, 1000);
+	assert_int_equal(st.server.gid, 100);
+	scout_sftp_stream_free(&st);
+
+	greeted(&st, true); /* the other way round */
+	w.len = 0;
+	put_self(&w);
+	put_limits(&w);
 	assert_int_equal(scout_sftp_stream_feed(&st, w.bytes, w.len), 0);
 	assert_int_equal(st.phase, SCOUT_SFTP_OPEN_FOR_CALLS);
 	assert_int_equal(st.server.read_bytes, 65536);
+	assert_true(st.server.knows_self);
 	scout_sftp_stream_free(&st);
 }
 
-static void limits_may_be_refused(void **state)
+/* Each is answered once. */
+static void the_greeting_is_not_repeated(void **state)
 {
 	struct scout_sftp_stream st;
 	struct wire w = {0};
 
 	(void)state;
-	scout_sftp_stream_init(&st, on_done, NULL);
-	st.phase = SCOUT_SFTP_AWAIT_LIMITS;
+	greeted(&st, true);
+	put_limits(&w);
+	put_limits(&w);
+	assert_int_equal(scout_sftp_stream_feed(&st, w.bytes, w.len), -EIO);
+	scout_sftp_stream_free(&st);
+	greeted(&st, true);
+	w.len = 0;
+	put_self(&w);
+	put_self(&w);
+	assert_int_equal(scout_sftp_stream_feed(&st, w.bytes, w.len), -EIO);
+	scout_sftp_stream_free(&st);
+	greeted(&st, false); /* limits were not asked for */
+	w.len = 0;
+	put_limits(&w);
+	assert_int_equal(scout_sftp_stream_feed(&st, w.bytes, w.len), -EIO);
+	scout_sftp_stream_free(&st);
+}
+
+static void the_greeting_may_be_refused(void **state)
+{
+	struct scout_sftp_stream st;
+	struct wire w = {0};
+
+	(void)state;
+	greeted(&st, true);
 	put_status(&w, SCOUT_SFTP_LIMITS_ID, SSH_FX_OP_UNSUPPORTED);
+	put_status(&w, SCOUT_SFTP_SELF_ID, SSH_FX_PERMISSION_DENIED);
 	assert_int_equal(scout_sftp_stream_feed(&st, w.bytes, w.len), 0);
 	assert_int_equal(st.phase, SCOUT_SFTP_OPEN_FOR_CALLS);
 	assert_int_equal(st.server.read_bytes, 32768);
+	assert_false(st.server.knows_self);
+	scout_sftp_stream_free(&st);
+	greeted(&st, false);
+	w.len = 0;
+	begin_answer(&w, SSH_FXP_ATTRS, SCOUT_SFTP_SELF_ID); /* it does not say whose */
+	put32(&w, 0);
+	end(&w);
+	assert_int_equal(scout_sftp_stream_feed(&st, w.bytes, w.len), 0);
+	assert_int_equal(st.phase, SCOUT_SFTP_OPEN_FOR_CALLS);
+	assert_false(st.server.knows_self);
 	scout_sftp_stream_free(&st);
 }
 
@@ -444,7 +521,7 @@ static void the_table_is_bounded_and_ids_are_fresh(void **state)
 	for (size_t i = 0; i < SCOUT_SFTP_CALLS_MAX; i++) {
 		calls[i].op = SCOUT_SFTP_CLOSE;
 		assert_true(scout_sftp_stream_add(&st, &calls[i]));
-		assert_true(calls[i].id != SCOUT_SFTP_LIMITS_ID);
+		assert_true(calls[i].id < SCOUT_SFTP_SELF_ID);
 	}
 	extra.op = SCOUT_SFTP_CLOSE;
 	assert_false(scout_sftp_stream_add(&st, &extra));
@@ -515,7 +592,8 @@ int main(void)
 	    cmocka_unit_test(truncated_fields_are_refused),
 	    cmocka_unit_test(ends_of_files_and_directories),
 	    cmocka_unit_test(the_greeting_comes_first),
-	    cmocka_unit_test(limits_may_be_refused),
+	    cmocka_unit_test(the_greeting_is_not_repeated),
+	    cmocka_unit_test(the_greeting_may_be_refused),
 	    cmocka_unit_test(data_before_calls_is_refused),
 	    cmocka_unit_test(the_table_is_bounded_and_ids_are_fresh),
 	    cmocka_unit_test(damage_is_survived),
