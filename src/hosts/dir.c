@@ -40,6 +40,7 @@ struct listing {
 	size_t bytes;
 	unsigned in_flight, calls, refs; /* OPENDIR counts as in flight too */
 	bool opened;
+	bool ended; /* the server said so; of calls sent before, more may come */
 	bool delivered, complete, told; /* told: that it is complete, or its error */
 	bool abandoned;
 	int err;
@@ -346,9 +347,9 @@ static struct listing *take_answer_locked(struct listing *l, int err, struct bat
 		if (!fresh)
 			l->err = -EIO;
 	} else if (err) {
-		l->err = err;
+		l->err = l->ended ? 0 : err;
 	} else if (!b) {
-		l->complete = true;
+		l->ended = true;
 	} else {
 		b->first = l->count;
 		l->count += b->count;
@@ -357,6 +358,7 @@ static struct listing *take_answer_locked(struct listing *l, int err, struct bat
 		if (l->bytes > LISTING_MAX_BYTES)
 			l->err = -EOVERFLOW;
 	}
+	l->complete = l->ended && !l->in_flight;
 	return fresh;
 }
 
@@ -407,7 +409,8 @@ static unsigned room_locked(struct listing *l, struct scout_handle **finished)
 		}
 		return 0;
 	}
-	while (l->opened && l->in_flight + n < l->calls && l->count < l->asked + ENTRIES_AHEAD)
+	while (l->opened && !l->ended && l->in_flight + n < l->calls &&
+	       l->count < l->asked + ENTRIES_AHEAD)
 		n++;
 	l->in_flight += n;
 	l->refs += n;
