@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import pytest  # noqa: E402
 
+from hostile import Hostile  # noqa: E402
 from mount import Mount, SLOWER  # noqa: E402
 from proxy import HttpProxy, Proxy  # noqa: E402
 from rgw import Rgw  # noqa: E402
@@ -121,6 +122,20 @@ def sshd(folder, client_key, request):
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def hostile(folder, client_key):
+    """hostile(name, files…) starts a host whose SFTP may lie; sshd.ini() takes it, too."""
+    started = []
+
+    def start(name="bad", **more):
+        started.append(Hostile(os.path.join(folder, name), name, client_key, **more).start())
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
 
 
 def _proxies(kind):

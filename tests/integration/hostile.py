@@ -1,0 +1,306 @@
+"""A host whose SSH is real and whose SFTP is a script of ours, byte by byte.
+
+It serves a small tree from memory and tells the truth, until a lie is told to it: a function that is
+asked for each request and may put anything else in the place of the honest answer.
+"""
+
+import asyncio
+import getpass
+import os
+import stat
+import struct
+import threading
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import asyncssh
+
+from sshd import make_key
+
+OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, BAD_MESSAGE = range(6)
+OP_UNSUPPORTED = 8
+VERSION, STATUS, HANDLE, DATA, NAME, ATTRS, EXTENDED_REPLY = 2, 101, 102, 103, 104, 105, 201
+KINDS = {1: "init", 3: "open", 4: "close", 5: "read", 6: "write", 7: "lstat", 8: "fstat",
+         9: "setstat", 10: "fsetstat", 11: "opendir", 12: "readdir", 13: "remove", 14: "mkdir",
+         15: "rmdir", 16: "realpath", 17: "stat", 18: "rename", 19: "readlink", 20: "symlink",
+         200: "extended"}
+BY_HANDLE = ("close", "read", "write", "fstat", "fsetstat", "readdir")
+CREAT, TRUNC = 8, 16
+
+
+def u32(n):
+    return struct.pack(">I", n)
+
+
+def u64(n):
+    return struct.pack(">Q", n)
+
+
+def string(data):
+    data = data.encode() if isinstance(data, str) else data
+    return u32(len(data)) + data
+
+
+def packet(kind, body):
+    return u32(len(body) + 1) + bytes([kind]) + body
+
+
+def status(id, code, words="told by the test"):
+    return packet(STATUS, u32(id) + u32(code) + string(words) + string(""))
+
+
+def data(id, some):
+    return packet(DATA, u32(id) + string(some))
+
+
+def attrs(size, mode, mtime=1_400_000_000):
+    return u32(1 | 4 | 8) + u64(size) + u32(mode) + u32(mtime) + u32(mtime)
+
+
+def names(id, entries):
+    """entries: (name, attributes) each."""
+    body = b"".join(string(name) + string("") + attr for name, attr in entries)
+    return packet(NAME, u32(id) + u32(len(entries)) + body)
+
+
+class Request:
+    def __init__(self, kind, body):
+        self.kind = KINDS.get(kind, "unknown")
+        self.body = body
+        self.id = struct.unpack(">I", body[:4])[0]
+        self.path = self.handle = None
+        self.rest = body[4:]
+        if self.kind not in ("init", "unknown"):
+            first = self.take()
+            if self.kind in BY_HANDLE:
+                self.handle = first
+            else:
+                self.path = first.decode()
+
+    def take(self, form="string"):
+        """The next field of the body: a string, or what struct calls it."""
+        if form != "string":
+            size = struct.calcsize(form)
+            value, = struct.unpack(form, self.rest[:size])
+            self.rest = self.rest[size:]
+            return value
+        size = self.take(">I")
+        value, self.rest = self.rest[:size], self.rest[size:]
+        return value
+
+
+class Hostile:
+    """files: {path: bytes, None for a folder, a str for a link's target}. lie(request, answer) gives
+    None to be honest, or what to do instead: bytes to send, seconds to wait, Stderr, HANG_UP."""
+
+    HANG_UP = object()
+
+    class Stderr(bytes):
+        """Sent beside the SFTP stream."""
+
+    def __init__(self, folder, name, client_key, files=None, lie=None):
+        os.makedirs(folder)
+        self.name, self.client_key = name, str(client_key)
+        self.user = getpass.getuser()
+        self.host_key = make_key(os.path.join(folder, "host_key"), name)
+        self.files = {"/": None, **(files or {})}
+        self.lie = lie or (lambda request, answer: None)
+        self.requests = []  # (kind, path), as they came
+        self.sessions = 0   # so many were ever started
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+
+    def start(self):
+        self._thread.start()
+        if not self._ready.wait(10):
+            raise RuntimeError(f"{self.name} does not start")
+        return self
+
+    def stop(self):
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join(10)
+
+    def known_hosts_line(self, port=None):
+        with open(self.host_key + ".pub", encoding="utf-8") as f:
+            kind, public = f.read().split()[:2]
+        return f"[127.0.0.1]:{port or self.port} {kind} {public}\n"
+
+    def ini(self, port=None, **more):
+        lines = [f"[host {self.name}]", "hostname = 127.0.0.1", f"port = {port or self.port}",
+                 f"user = {self.user}", f"identity_file = {self.client_key}", "root = /"]
+        lines += [f"{key} = {value}" for key, value in more.items()]
+        return "\n".join(lines) + "\n"
+
+    # the server's thread
+
+    async def _main(self):
+        self._loop = asyncio.get_running_loop()
+        self._end = asyncio.Event()
+        host = self
+
+        class Server(asyncssh.SSHServer):
+            def session_requested(self):
+                return Session(host)
+
+        server = await asyncssh.listen(
+            "127.0.0.1", 0, server_factory=Server, server_host_keys=[self.host_key],
+            encoding=None, authorized_client_keys=self.client_key + ".pub")
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._end.wait()
+        server.close()
+
+
+class Session(asyncssh.SSHServerSession):
+    def __init__(self, host):
+        self.host = host
+        self.handles = {}  # handle: (path, entries not yet listed)
+        self.opened = 0
+        self.reader = asyncio.StreamReader()
+        self.room = asyncio.Event()
+        self.room.set()
+
+    def connection_made(self, chan):
+        self.channel = chan
+
+    def subsystem_requested(self, subsystem):
+        return subsystem == "sftp"
+
+    def session_started(self):
+        self.host.sessions += 1
+        self.task = asyncio.ensure_future(self.work())
+
+    def data_received(self, data, datatype):
+        self.reader.feed_data(data)
+
+    def connection_lost(self, exc):
+        self.task.cancel()
+
+    def pause_writing(self):
+        self.room.clear()
+
+    def resume_writing(self):
+        self.room.set()
+
+    async def work(self):
+        try:
+            await self.serve()
+        finally:
+            self.channel.abort()
+
+    async def serve(self):
+        while True:
+            size, kind = struct.unpack(">IB", await self.reader.readexactly(5))
+            request = Request(kind, await self.reader.readexactly(size - 1))
+            if request.handle is not None:
+                request.path = self.handles.get(request.handle, (None,))[0]
+            self.host.requests.append((request.kind, request.path))
+            answer = self.answer(request)
+            lie = self.host.lie(request, answer)
+            for part in [answer] if lie is None else lie:
+                if part is Hostile.HANG_UP:
+                    return
+                if isinstance(part, bytes):
+                    self.channel.write(part, asyncssh.EXTENDED_DATA_STDERR
+                                       if isinstance(part, Hostile.Stderr) else None)
+                    await self.room.wait()
+                else:
+                    await asyncio.sleep(part)
+
+    def answer(self, r):
+        """The honest one, whose effect takes place also when a lie is told."""
+        if r.kind == "init":
+            return packet(VERSION, u32(3))
+        path = r.path if r.path is None or r.path == "/" else r.path.rstrip("/")
+        if path is None:
+            return status(r.id, FAILURE)
+        if r.kind in ("extended", "unknown"):
+            return status(r.id, OP_UNSUPPORTED)
+        there = path in self.host.files
+        if not there and not (r.kind == "open" and r.take(">I") & CREAT) and r.kind != "mkdir":
+            return status(r.id, NO_SUCH_FILE)
+        return getattr(self, "do_" + r.kind, lambda *_: status(r.id, OP_UNSUPPORTED))(r, path)
+
+    def attrs(self, path):
+        held = self.host.files[path]
+        if held is None:
+            return attrs(4096, stat.S_IFDIR | 0o755)
+        if isinstance(held, str):
+            return attrs(len(held), stat.S_IFLNK | 0o777)
+        return attrs(len(held), stat.S_IFREG | 0o644)
+
+    def new_handle(self, r, path, entries=()):
+        self.opened += 1
+        handle = b"h%d" % self.opened
+        self.handles[handle] = (path, list(entries))
+        return packet(HANDLE, u32(r.id) + string(handle))
+
+    def do_lstat(self, r, path):
+        return packet(ATTRS, u32(r.id) + self.attrs(path))
+
+    do_stat = do_fstat = do_lstat
+
+    def do_open(self, r, path):
+        self.host.files.setdefault(path, b"")
+        return self.new_handle(r, path)
+
+    def do_opendir(self, r, path):
+        below = path.rstrip("/") + "/"
+        return self.new_handle(r, path, [
+            (name[len(below):], self.attrs(name)) for name in self.host.files
+            if name.startswith(below) and name != below and "/" not in name[len(below):]])
+
+    def do_readdir(self, r, path):
+        entries = self.handles[r.handle][1]
+        now, entries[:] = entries[:100], entries[100:]
+        return names(r.id, now) if now else status(r.id, EOF)
+
+    def do_read(self, r, path):
+        offset, length = r.take(">Q"), r.take(">I")
+        some = self.host.files[path][offset:offset + min(length, 256 * 1024)]
+        return data(r.id, some) if some else status(r.id, EOF)
+
+    def do_write(self, r, path):
+        offset, some = r.take(">Q"), r.take()
+        held = self.host.files[path].ljust(offset, b"\0")
+        self.host.files[path] = held[:offset] + some + held[offset + len(some):]
+        return status(r.id, OK)
+
+    def do_close(self, r, path):
+        del self.handles[r.handle]
+        return status(r.id, OK)
+
+    def do_setstat(self, r, path):
+        if r.take(">I") & 1:
+            size = r.take(">Q")
+            self.host.files[path] = self.host.files[path][:size].ljust(size, b"\0")
+        return status(r.id, OK)
+
+    do_fsetstat = do_setstat
+
+    def do_remove(self, r, path):
+        del self.host.files[path]
+        return status(r.id, OK)
+
+    do_rmdir = do_remove
+
+    def do_mkdir(self, r, path):
+        if path in self.host.files:
+            return status(r.id, FAILURE)
+        self.host.files[path] = None
+        return status(r.id, OK)
+
+    def do_rename(self, r, path):
+        target = r.take().decode()
+        if target in self.host.files:
+            return status(r.id, FAILURE)
+        self.host.files[target] = self.host.files.pop(path)
+        return status(r.id, OK)
+
+    def do_readlink(self, r, path):
+        return names(r.id, [(self.host.files[path], u32(0))])
+
+    def do_realpath(self, r, path):
+        return names(r.id, [(path, u32(0))])
