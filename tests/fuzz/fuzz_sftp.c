@@ -14,8 +14,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Ids are 1 and on, in this order. */
 static const enum scout_sftp_op kinds[] = {
-    SCOUT_SFTP_LSTAT, SCOUT_SFTP_READ,     SCOUT_SFTP_READDIR, SCOUT_SFTP_OPEN, SCOUT_SFTP_READLINK,
-    SCOUT_SFTP_READ,  SCOUT_SFTP_REALPATH, SCOUT_SFTP_OPENDIR, SCOUT_SFTP_CLOSE};
+    SCOUT_SFTP_LSTAT,    SCOUT_SFTP_READ,     SCOUT_SFTP_READDIR,      SCOUT_SFTP_OPEN,
+    SCOUT_SFTP_READLINK, SCOUT_SFTP_READ,     SCOUT_SFTP_REALPATH,     SCOUT_SFTP_OPENDIR,
+    SCOUT_SFTP_CLOSE,    SCOUT_SFTP_STATVFS,  SCOUT_SFTP_USERS_GROUPS, SCOUT_SFTP_WRITE,
+    SCOUT_SFTP_SETSTAT,  SCOUT_SFTP_COPY_DATA};
 #define CALLS (sizeof(kinds) / sizeof(kinds[0]))
 
 struct fuzz_call {
@@ -42,6 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_call calls[CALLS] = {0};
 	struct scout_sftp_stream st;
 	struct scout_sftp_call *call;
+	struct scout_sftp_buf asked = {0};
 	size_t slice;
 	int err = 0;
 
@@ -49,10 +52,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	scout_sftp_stream_init(&st, on_done, NULL);
 	st.phase = (enum scout_sftp_phase)(data[0] & 3);
+	st.has_limits = true;
+	if (st.phase == SCOUT_SFTP_AWAIT_ANSWERS && scout_sftp_stream_greet(&st, &asked))
+		abort();
+	scout_sftp_buf_free(&asked);
 	slice = data[0] >> 2 ? data[0] >> 2 : size;
 	for (size_t i = 0; i < CALLS && st.phase == SCOUT_SFTP_OPEN_FOR_CALLS; i++) {
 		call = &calls[i].call;
 		call->op = kinds[i];
+		call->path = "/path";
 		call->length = kinds[i] == SCOUT_SFTP_READ ? BODY : 0;
 		call->dest = malloc(BODY); /* its end is guarded under AddressSanitizer */
 		if (!call->dest || !scout_sftp_stream_add(&st, call))

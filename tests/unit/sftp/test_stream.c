@@ -18,14 +18,19 @@
 
 /* One call of each kind, in this order; their ids are 1 and on. */
 static const enum scout_sftp_op kinds[] = {
-    SCOUT_SFTP_LSTAT,   SCOUT_SFTP_STAT,     SCOUT_SFTP_FSTAT, SCOUT_SFTP_OPEN,
-    SCOUT_SFTP_OPENDIR, SCOUT_SFTP_READLINK, SCOUT_SFTP_READ,  SCOUT_SFTP_READDIR,
-    SCOUT_SFTP_CLOSE,   SCOUT_SFTP_REALPATH, SCOUT_SFTP_READ};
+    SCOUT_SFTP_LSTAT,        SCOUT_SFTP_STAT,     SCOUT_SFTP_FSTAT,    SCOUT_SFTP_OPEN,
+    SCOUT_SFTP_OPENDIR,      SCOUT_SFTP_READLINK, SCOUT_SFTP_READ,     SCOUT_SFTP_READDIR,
+    SCOUT_SFTP_CLOSE,        SCOUT_SFTP_REALPATH, SCOUT_SFTP_READ,     SCOUT_SFTP_STATVFS,
+    SCOUT_SFTP_USERS_GROUPS, SCOUT_SFTP_WRITE,    SCOUT_SFTP_COPY_DATA};
 #define CALLS (sizeof(kinds) / sizeof(kinds[0]))
 #define READLINK_ID 6u
 #define READ_ID 7u
 #define READDIR_ID 8u
 #define CLOSE_ID 9u
+#define STATVFS_ID 12u
+#define USERS_GROUPS_ID 13u
+#define WRITE_ID 14u
+#define COPY_ID 15u
 
 struct bench {
 	struct scout_sftp_stream st;
@@ -54,6 +59,8 @@ static void on_done(void *arg, struct scout_sftp_call *call, int err)
 	note(&b->told, &i, sizeof(i));
 	note(&b->told, &err, sizeof(err));
 	note(&b->told, &call->attrs, sizeof(call->attrs));
+	note(&b->told, &call->status, sizeof(call->status));
+	note(&b->told, &call->space.f_bavail, sizeof(call->space.f_bavail));
 	note(&b->told, call->new_handle.bytes, call->new_handle.len);
 	assert_true(call->got <= call->length);
 	note(&b->told, b->dest[i], call->got);
@@ -73,6 +80,7 @@ static struct bench *new_bench(void)
 	memset(b->dest, 0xee, sizeof(b->dest));
 	for (size_t i = 0; i < CALLS; i++) {
 		b->calls[i].op = kinds[i];
+		b->calls[i].status = SCOUT_SFTP_STATUS_NONE;
 		b->calls[i].length = kinds[i] == SCOUT_SFTP_READ ? BODY : 0;
 		b->calls[i].dest = b->dest[i];
 		assert_true(scout_sftp_stream_add(&b->st, &b->calls[i]));
@@ -95,6 +103,24 @@ static void free_bench(struct bench *b)
 	assert_int_equal(b->st.count, left);
 	scout_sftp_stream_free(&b->st);
 	free(b);
+}
+
+static void put_space(struct wire *w, uint32_t id)
+{
+	begin_answer(w, SSH_FXP_EXTENDED_REPLY, id);
+	for (uint64_t i = 1; i <= 11; i++)
+		put64(w, i);
+	end(w);
+}
+
+static void put_owners(struct wire *w, uint32_t id)
+{
+	begin_answer(w, SSH_FXP_EXTENDED_REPLY, id);
+	put32(w, 8);
+	put_str(w, "user");
+	put32(w, 9);
+	put_str(w, "group");
+	end(w);
 }
 
 /* A right answer to each call, out of order. */
@@ -131,6 +157,10 @@ static void put_answers(struct wire *w)
 	end(w);
 	put_status(w, CLOSE_ID, SSH_FX_OK);
 	put_status(w, 10, SSH_FX_PERMISSION_DENIED);
+	put_space(w, STATVFS_ID);
+	put_owners(w, USERS_GROUPS_ID);
+	put_status(w, WRITE_ID, SSH_FX_OK);
+	put_status(w, COPY_ID, SSH_FX_FAILURE);
 }
 
 static uint64_t feed_in_slices(const struct wire *w, size_t first, size_t each)
@@ -165,6 +195,14 @@ static void answers_reach_their_calls(void **state)
 		assert_int_equal(b->done[i], 1);
 	assert_int_equal(b->err[0], -ENOENT);
 	assert_int_equal(b->err[9], -EACCES);
+	assert_int_equal(b->calls[9].status, SSH_FX_PERMISSION_DENIED);
+	assert_int_equal(b->calls[1].status, SCOUT_SFTP_STATUS_NONE);
+	assert_int_equal(b->calls[STATVFS_ID - 1].space.f_bavail, 5);
+	assert_int_equal(b->calls[USERS_GROUPS_ID - 1].names_count, 2);
+	assert_int_equal(b->err[WRITE_ID - 1], 0);
+	assert_int_equal(b->calls[WRITE_ID - 1].status, SSH_FX_OK);
+	assert_int_equal(b->err[COPY_ID - 1], -EIO);
+	assert_int_equal(b->calls[COPY_ID - 1].status, SCOUT_SFTP_STATUS_FAILURE);
 	assert_true(b->calls[1].attrs.size == 4711);
 	assert_int_equal(b->calls[2].attrs.has, 0);
 	assert_int_equal(b->calls[3].new_handle.len, 4);
@@ -238,6 +276,9 @@ static void unasked_types_are_refused(void **state)
 	check_refused(&w);
 	w.len = 0;
 	put_status(&w, 1, SSH_FX_OK); /* success, but where are the attributes? */
+	check_refused(&w);
+	w.len = 0;
+	put_status(&w, STATVFS_ID, SSH_FX_OK);
 	check_refused(&w);
 	for (uint32_t id = 1; id <= CALLS; id++) {
 		enum scout_sftp_op op = kinds[id - 1];
@@ -333,6 +374,24 @@ static void truncated_fields_are_refused(void **state)
 	put32(&w, 0);
 	end(&w);
 	check_refused(&w);
+	w.len = 0;
+	put_space(&w, STATVFS_ID);
+	for (uint32_t len = 5; len < w.len + 4; len++) { /* cut, or longer than what it carries */
+		whole = w;
+		whole.len = 4 + len;
+		set32(&whole, 0, len);
+		if (whole.len != w.len)
+			check_refused(&whole);
+	}
+	w.len = 0;
+	put_owners(&w, USERS_GROUPS_ID);
+	for (uint32_t len = 5; len < w.len + 4; len++) {
+		whole = w;
+		whole.len = 4 + len;
+		set32(&whole, 0, len);
+		if (whole.len != w.len)
+			check_refused(&whole);
+	}
 }
 
 static void ends_of_files_and_directories(void **state)
