@@ -185,7 +185,8 @@ struct scout_backend_ops {
 	 * -ENOENT; NULL: nothing to forget. */
 	int (*retry)(void *self, const char *entry);
 	/* The config was read again: takes over what may change while it is mounted. config is borrowed
-	 * for the call. NULL: nothing may. Never waits for a network. */
+	 * until the next reload has returned, or free; the one before it is not any more. One call at a
+	 * time. NULL: nothing may change. Never waits for a network. */
 	void (*reload)(void *self, const struct scout_config *config);
 
 	/* Completes everything that is pending (with -ESHUTDOWN) and ends its threads. Called once,
@@ -201,6 +202,7 @@ struct scout_backend {
 
 /* What backends are made from. Borrowed for the backend's life. */
 struct scout_env {
+	/* as it was at the start; what has changed since came by reload */
 	const struct scout_config *config;
 	struct scout_budget *budget;
 	struct scout_metrics *metrics;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "scoutfs/log.h"
+#include "scoutfs/text.h"
 
 enum scout_host_key_check { SCOUT_KEYS_STRICT, SCOUT_KEYS_ACCEPT_NEW, SCOUT_KEYS_OFF };
 
@@ -20,6 +21,7 @@ enum scout_idmap { SCOUT_IDMAP_NONE, SCOUT_IDMAP_USER, SCOUT_IDMAP_FILE };
  * NULL when the ini does not say them. */
 struct scout_host_config {
 	char *name;          /* the directory under /hosts */
+	char *alias;         /* what ssh_config knows it by, if that is not its name, or NULL */
 	char *hostname;      /* or NULL */
 	char *user;          /* or NULL */
 	char *identity_file; /* or NULL */
@@ -105,6 +107,10 @@ void scout_config_print(const struct scout_config *c, FILE *out);
 /* The host called name (len bytes), or NULL. */
 const struct scout_host_config *scout_config_host(const struct scout_config *c, const char *name,
 						  size_t len);
+
+/* Appends the keys of a section ("scoutfs", "models") in which a and b differ, separated by commas. */
+void scout_config_differences(const struct scout_config *a, const struct scout_config *b,
+			      const char *section, struct scout_text *out);
 
 /* A copy that outlives the config; scout_host_config_free takes NULL. Returns 0 or -ENOMEM. */
 int scout_host_config_copy(const struct scout_host_config *host, struct scout_host_config **ret);

@@ -32,16 +32,6 @@ int scout_draft_init(struct scout_draft *d, const char *file, FILE *errors)
 	return err;
 }
 
-static void clear_host(struct scout_host_config *h)
-{
-	for (size_t i = 0; i < scout_key_count; i++) {
-		if (scout_keys[i].sections & SCOUT_SECTION_HOST)
-			scout_key_clear(&scout_keys[i], h);
-	}
-	free(h->name);
-	h->name = NULL;
-}
-
 void scout_draft_free(struct scout_draft *d)
 {
 	struct scout_draft_host *h;
@@ -49,7 +39,7 @@ void scout_draft_free(struct scout_draft *d)
 	HASH_CLEAR(hh, d->by_name);
 	while ((h = TAILQ_FIRST(&d->hosts))) {
 		TAILQ_REMOVE(&d->hosts, h, link);
-		clear_host(&h->host);
+		scout_host_config_clear(&h->host);
 		free(h);
 	}
 	scout_config_free(d->config);
@@ -61,7 +51,7 @@ void scout_config_free(struct scout_config *c)
 	if (!c)
 		return;
 	for (size_t i = 0; i < c->nhosts; i++)
-		clear_host(&c->hosts[i]);
+		scout_host_config_clear(&c->hosts[i]);
 	free(c->hosts);
 	for (size_t i = 0; i < scout_key_count; i++)
 		scout_key_clear(&scout_keys[i], base_of(c, &scout_keys[i]));

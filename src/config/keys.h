@@ -9,6 +9,7 @@
 
 #include "config/value.h"
 
+struct scout_host_config;
 struct scout_text;
 
 enum scout_section {
@@ -31,7 +32,7 @@ struct scout_key {
 
 extern const struct scout_key scout_keys[];
 extern const size_t scout_key_count;
-#define SCOUT_KEYS_MAX 48 /* at least scout_key_count */
+#define SCOUT_KEYS_MAX 64 /* at least scout_key_count */
 
 const char *scout_section_name(enum scout_section section);
 
@@ -53,6 +54,9 @@ int scout_key_set_default(const struct scout_key *key, void *base);
 /* Copies the field: 0 or -ENOMEM. */
 int scout_key_copy(const struct scout_key *key, void *base, const void *from);
 void scout_key_clear(const struct scout_key *key, void *base);
+
+/* host.c: frees what h holds. */
+void scout_host_config_clear(struct scout_host_config *h);
 
 bool scout_key_equal(const struct scout_key *key, const void *a, const void *b);
 /* Whether the field holds something (a string that is not NULL). */

@@ -154,6 +154,21 @@ out:
 	return err;
 }
 
+void scout_config_differences(const struct scout_config *a, const struct scout_config *b,
+			      const char *section, struct scout_text *out)
+{
+	for (size_t i = 0; i < scout_key_count; i++) {
+		const struct scout_key *key = &scout_keys[i];
+
+		/* those of [hosts] and [host NAME] have another base */
+		if (key->sections & (SCOUT_SECTION_HOSTS | SCOUT_SECTION_HOST) ||
+		    strcmp(scout_section_name((enum scout_section)key->sections), section) != 0)
+			continue;
+		if (!scout_key_equal(key, a, b))
+			scout_text_printf(out, "%s%s", out->len ? ", " : "", key->name);
+	}
+}
+
 static int compare_name(const void *key, const void *element)
 {
 	return strcmp(key, ((const struct scout_host_config *)element)->name);

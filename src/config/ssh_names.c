@@ -260,10 +260,10 @@ int scout_ssh_names_load(struct scout_ssh_names *n, const char *path)
 	return err;
 }
 
-static bool matches(const char *name, char *const *globs)
+static bool matches(const char *name, char *const *globs, int flags)
 {
 	for (; *globs; globs++) {
-		if (fnmatch(*globs, name, 0) == 0)
+		if (fnmatch(*globs, name, flags) == 0)
 			return true;
 	}
 	return false;
@@ -307,7 +307,7 @@ int scout_ssh_names_filter(struct scout_ssh_names *n, const char *allow, const c
 		char *name = n->names[i];
 
 		if ((kept > 0 && strcmp(n->names[kept - 1], name) == 0) ||
-		    !matches(name, allowed) || matches(name, blocked))
+		    !matches(name, allowed, 0) || matches(name, blocked, 0))
 			free(name);
 		else
 			n->names[kept++] = name;
@@ -317,6 +317,18 @@ out:
 	free(allowed);
 	free(blocked);
 	return err;
+}
+
+int scout_ssh_names_match(const char *globs, const char *name)
+{
+	char **words = split(globs);
+	bool found;
+
+	if (!words)
+		return -ENOMEM;
+	found = matches(name, words, FNM_CASEFOLD);
+	free(words);
+	return found;
 }
 
 void scout_ssh_names_free(struct scout_ssh_names *n)

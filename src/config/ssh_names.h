@@ -21,6 +21,10 @@ int scout_ssh_names_read(struct scout_ssh_names *n, FILE *in, const char *folder
 /* Keeps what allow matches and block does not (globs separated by commas), sorted, each once. */
 int scout_ssh_names_filter(struct scout_ssh_names *n, const char *allow, const char *block);
 
+/* Whether one of globs, separated by commas, matches name, without regard to case. Returns 1, 0 or
+ * -ENOMEM. */
+int scout_ssh_names_match(const char *globs, const char *name);
+
 void scout_ssh_names_free(struct scout_ssh_names *n);
 
 #endif

@@ -13,6 +13,7 @@
 #include "hosts/link.h"
 #include "hosts/node.h"
 #include "hosts/place.h"
+#include "hosts/root.h"
 
 struct ask {
 	struct scout_rpc rpc;
@@ -39,7 +40,7 @@ static void settled(struct scout_settle *w)
 static struct ask *ask_new(struct scout_hosts *all, const char *path, int own,
 			   struct scout_req *req)
 {
-	struct scout_result res = {.ttl_ms = SCOUT_CONFIG_TTL_MS};
+	struct scout_result res = {.ttl_ms = SCOUT_ROOT_TTL_MS};
 	struct ask *a = calloc(1, sizeof *a);
 	int err = -ENOMEM;
 
@@ -54,7 +55,7 @@ static struct ask *ask_new(struct scout_hosts *all, const char *path, int own,
 	if (!err)
 		err = *path && !a->place.host ? -ENOENT : own;
 	if (!err)
-		res.attr = all->dir_attr;
+		scout_table_attr(all, &res.attr);
 	scout_req_done(req, err, err && err != -ENOENT ? NULL : &res);
 	if (a)
 		ask_free(a);

@@ -7,27 +7,26 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "hosts/dir.h"
 #include "hosts/file.h"
 #include "hosts/hosts.h"
 #include "hosts/place.h"
 #include "hosts/report.h"
+#include "hosts/root.h"
 #include "scoutfs/log.h"
 
 #define GRACE_NS SCOUT_NS_PER_S /* so that the cause wins over the front's timeout */
 
-static struct scout_host *host_of(struct scout_hosts *all, const char *path, const char **rest)
+/* The host of path with a reference, and what follows its name in path. Returns 0 or as
+ * scout_table_get. */
+static int host_of(struct scout_hosts *all, const char *path, const char **rest,
+		   struct scout_host **ret)
 {
 	size_t len = strcspn(path, "/");
-	const struct scout_host_config *config = scout_config_host(all->config, path, len);
 
-	if (!config)
-		return NULL;
 	*rest = path[len] ? path + len + 1 : path + len;
-	return &all->hosts[config - all->config->hosts];
+	return scout_table_get(all, path, len, ret);
 }
 
 /* The remote path of rest in the host's tree, which the caller frees; NULL: no memory. */
@@ -54,19 +53,24 @@ uint32_t scout_host_ttl_ms(const struct scout_host *host)
 
 int scout_place_of(struct scout_hosts *all, const char *path, struct scout_place *ret)
 {
-	const char *inside = "";
-	struct scout_host *host = *path ? host_of(all, path, &inside) : NULL;
+	struct scout_host *host;
+	int err;
 
 	memset(ret, 0, sizeof *ret);
-	ret->inside = inside;
-	if (!host)
-		return strchr(path, '/') ? -ENOENT : 0;
+	ret->inside = "";
+	if (!*path)
+		return 0;
 	if (strlen(path) >= PATH_MAX)
 		return -ENAMETOOLONG;
-	ret->remote = remote_path(host, inside);
-	if (!ret->remote)
+	err = host_of(all, path, &ret->inside, &host);
+	if (err)
+		return err == -ENOENT && !strchr(path, '/') ? 0 : err;
+	ret->remote = remote_path(host, ret->inside);
+	if (!ret->remote) {
+		scout_host_unref(host);
 		return -ENOMEM;
-	ret->host = scout_host_ref(host);
+	}
+	ret->host = host;
 	return 0;
 }
 
@@ -82,29 +86,36 @@ int scout_host_writable(const struct scout_host *host)
 	return host->config->read_only ? -EROFS : 0;
 }
 
-/* The host at path, unless path is answered here: then NULL, and req is done with err or attr. */
+/* The host at path, with a reference, unless path is answered here: then NULL, and req is done with
+ * err, or with the attributes of the root and of the hosts' own directories. */
 static struct scout_host *host_below(struct scout_hosts *all, const char *path, const char **rest,
-				     int err, const struct scout_attr *attr, struct scout_req *req)
+				     int err, struct scout_req *req)
 {
-	struct scout_result res = {.ttl_ms = SCOUT_CONFIG_TTL_MS};
-	struct scout_host *host = *path ? host_of(all, path, rest) : NULL;
+	struct scout_result res = {.ttl_ms = SCOUT_ROOT_TTL_MS};
+	struct scout_host *host = NULL;
+	int missing = 0;
 
+	*rest = "";
+	if (*path)
+		missing = host_of(all, path, rest, &host);
 	if (host && **rest && strlen(path) < PATH_MAX)
 		return host;
 	if (host && **rest)
 		err = -ENAMETOOLONG;
-	else if (*path && !host)
-		err = -ENOENT;
-	if (attr && !err)
-		res.attr = *attr;
+	if (host)
+		scout_host_unref(host);
+	if (missing)
+		err = missing;
+	if (!err)
+		scout_table_attr(all, &res.attr);
 	scout_req_done(req, err, err && err != -ENOENT ? NULL : &res);
 	return NULL;
 }
 
 static void hosts_open(void *self, const char *path, int flags, struct scout_req *req)
 {
-	const char *rest = "";
-	struct scout_host *host = host_below(self, path, &rest, -EISDIR, NULL, req);
+	const char *rest;
+	struct scout_host *host = host_below(self, path, &rest, -EISDIR, req);
 	char *remote;
 
 	if (!host)
@@ -115,6 +126,7 @@ static void hosts_open(void *self, const char *path, int flags, struct scout_req
 	else
 		scout_req_done(req, -ENOMEM, NULL);
 	free(remote);
+	scout_host_unref(host);
 }
 
 static void hosts_read(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,
@@ -133,18 +145,18 @@ static void hosts_release(void *self, void *handle)
 static void hosts_opendir(void *self, const char *path, struct scout_req *req)
 {
 	struct scout_hosts *all = self;
-	struct scout_result res = {.open.handle = all};
-	const char *rest = "";
 	struct scout_host *host;
+	const char *rest;
 	char *remote;
+	int err;
 
 	if (!*path) {
-		scout_req_done(req, 0, &res); /* the root's handle is the backend */
+		scout_root_open(all, req);
 		return;
 	}
-	host = host_of(all, path, &rest);
-	if (!host || strlen(path) >= PATH_MAX) {
-		scout_req_done(req, host ? -ENAMETOOLONG : -ENOENT, NULL);
+	err = strlen(path) >= PATH_MAX ? -ENAMETOOLONG : host_of(all, path, &rest, &host);
+	if (err) {
+		scout_req_done(req, err, NULL);
 		return;
 	}
 	remote = remote_path(host, rest);
@@ -153,39 +165,30 @@ static void hosts_opendir(void *self, const char *path, struct scout_req *req)
 	else
 		scout_req_done(req, -ENOMEM, NULL);
 	free(remote);
+	scout_host_unref(host);
 }
 
 static void hosts_readdir(void *self, void *handle, uint64_t index, struct scout_req *req)
 {
-	struct scout_hosts *all = self;
-	struct scout_result res = {.ttl_ms = SCOUT_CONFIG_TTL_MS};
-
-	if (handle != all) {
+	(void)self;
+	if (*(enum scout_dir_kind *)handle == SCOUT_DIR_ROOT)
+		scout_root_read(handle, index, req);
+	else
 		scout_dir_read(handle, index, req);
-		return;
-	}
-	if (index < all->nhosts) {
-		res.dir.entries = all->names + index;
-		res.dir.count = all->nhosts - (size_t)index;
-	}
-	scout_req_done(req, 0, &res);
 }
 
 static void hosts_releasedir(void *self, void *handle)
 {
-	if (handle != self)
+	(void)self;
+	if (*(enum scout_dir_kind *)handle == SCOUT_DIR_ROOT)
+		scout_root_release(handle);
+	else
 		scout_dir_release(handle);
 }
 
 static uint64_t hosts_timeout_ns(void *self, const char *path)
 {
-	struct scout_hosts *all = self;
-	const char *rest = "";
-	struct scout_host *host = host_of(all, path, &rest);
-
-	if (!host)
-		return GRACE_NS;
-	return host->config->connect_timeout_ns + host->config->request_timeout_ns + GRACE_NS;
+	return scout_table_timeout_ns(self, path, strcspn(path, "/")) + GRACE_NS;
 }
 
 static void hosts_statfs(void *self, const char *path, struct scout_req *req)
@@ -197,6 +200,46 @@ static void hosts_statfs(void *self, const char *path, struct scout_req *req)
 	(void)self;
 	(void)path;
 	scout_req_done(req, 0, &res);
+}
+
+/* Once at every start and reload, however many hosts it is. */
+static void warn_of_unchecked_keys(const struct scout_config *config)
+{
+	const char *first = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; i < config->nhosts; i++) {
+		if (config->hosts[i].host_key_check != SCOUT_KEYS_OFF)
+			continue;
+		if (!count++)
+			first = config->hosts[i].name;
+	}
+	if (count)
+		scout_warn("host_key_check is off for %zu host%s (%s%s): anybody on the way there "
+			   "can pose as the host",
+			   count, count == 1 ? "" : "s", first, count == 1 ? "" : ", ...");
+}
+
+static int hosts_retry(void *self, const char *entry)
+{
+	struct scout_hosts *all = self;
+	struct scout_host *host = scout_table_find(all, entry, strlen(entry));
+
+	if (!host)
+		return -ENOENT;
+	scout_host_retry(host);
+	scout_host_unref(host);
+	scout_pool_kick(&all->pool);
+	return 0;
+}
+
+static void hosts_reload(void *self, const struct scout_config *config)
+{
+	struct scout_hosts *all = self;
+
+	scout_table_reload(all, config);
+	scout_pool_limit(&all->pool, config->max_sessions, config->max_connecting);
+	warn_of_unchecked_keys(config);
 }
 
 static void hosts_stop(void *self)
@@ -212,11 +255,8 @@ static void hosts_free(void *self)
 		return;
 	scout_pool_stop(all);
 	scout_budget_remove_reclaimer(all->budget, all);
-	for (size_t i = 0; all->hosts && i < all->nhosts; i++)
-		scout_host_destroy(&all->hosts[i]);
+	scout_table_free(all);
 	scout_sftp_engine_free(all->engine);
-	free(all->names);
-	free(all->hosts);
 	free(all);
 }
 
@@ -238,69 +278,25 @@ static const struct scout_backend_ops hosts_ops = {
     .metrics = scout_hosts_metrics,
     .detail = scout_hosts_detail,
     .detail_list = scout_hosts_detail_list,
+    .retry = hosts_retry,
+    .reload = hosts_reload,
     .stop = hosts_stop,
     .free = hosts_free,
 };
-
-static int init_hosts(struct scout_hosts *all)
-{
-	const struct scout_config *config = all->config;
-	int err = 0;
-
-	all->hosts = calloc(config->nhosts, sizeof *all->hosts);
-	all->names = calloc(config->nhosts, sizeof *all->names);
-	if (!all->hosts || !all->names)
-		return -ENOMEM;
-	all->nhosts = config->nhosts;
-	all->dir_attr = (struct scout_attr){
-	    .mode = S_IFDIR | 0755,
-	    .nlink = 2,
-	    .uid = getuid(),
-	    .gid = getgid(),
-	    .version = 1,
-	};
-	(void)clock_gettime(CLOCK_REALTIME, &all->dir_attr.mtime);
-	all->dir_attr.atime = all->dir_attr.mtime;
-	for (size_t i = 0; i < all->nhosts && !err; i++) {
-		err = scout_host_init(&all->hosts[i], all, &config->hosts[i]);
-		all->names[i].name = config->hosts[i].name;
-		all->names[i].attr = all->dir_attr;
-	}
-	return err;
-}
-
-/* Once at every start, however many hosts it is. */
-static void warn_of_unchecked_keys(const struct scout_config *config)
-{
-	const char *first = NULL;
-	size_t count = 0;
-
-	for (size_t i = 0; i < config->nhosts; i++) {
-		if (config->hosts[i].host_key_check != SCOUT_KEYS_OFF)
-			continue;
-		if (!count++)
-			first = config->hosts[i].name;
-	}
-	if (count)
-		scout_warn("host_key_check is off for %zu host%s (%s%s): anybody on the way there "
-			   "can pose as the host",
-			   count, count == 1 ? "" : "s", first, count == 1 ? "" : ", ...");
-}
 
 int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret)
 {
 	struct scout_hosts *all;
 	int err;
 
-	if (!env->config->nhosts)
+	if (!env->config->nhosts && !env->config->dynamic)
 		return -ENOENT;
 	all = calloc(1, sizeof *all);
 	if (!all)
 		return -ENOMEM;
-	all->config = env->config;
 	all->budget = env->budget;
+	err = scout_table_init(all, env->config);
 	scout_budget_add_reclaimer(all->budget, scout_chunk_reclaim, all);
-	err = init_hosts(all);
 	if (!err)
 		err = scout_sftp_engine_new(&all->engine);
 	if (!err)
@@ -310,7 +306,8 @@ int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret)
 		hosts_free(all);
 		return err;
 	}
-	warn_of_unchecked_keys(all->config);
+	scout_pool_limit(&all->pool, env->config->max_sessions, env->config->max_connecting);
+	warn_of_unchecked_keys(env->config);
 	ret->ops = &hosts_ops;
 	ret->self = all;
 	return 0;

@@ -394,18 +394,20 @@ static struct scout_chunk *spare_locked(struct scout_file *f)
 	return NULL;
 }
 
-/* The file with something to spare that was read least recently; it may be gone by the time it is
- * looked at again. */
-static struct scout_file *least_recent(struct scout_hosts *all, struct scout_host **host)
+/* The file with something to spare that was read least recently, and its host with a reference; the
+ * file may be gone by the time it is looked at again. */
+static struct scout_file *least_recent(struct scout_hosts *all, struct scout_host **ret)
 {
+	struct scout_host *host = NULL, *owner = NULL;
 	struct scout_file *best = NULL;
 	uint64_t oldest = UINT64_MAX;
 
-	for (size_t i = 0; i < all->nhosts; i++) {
+	while ((host = scout_table_next(all, host))) {
+		bool found = false;
 		struct scout_file *f;
 
-		scout_lock(&all->hosts[i].lock);
-		TAILQ_FOREACH (f, &all->hosts[i].files, link) {
+		scout_lock(&host->lock);
+		TAILQ_FOREACH (f, &host->files, link) {
 			uint64_t read_ns = atomic_load(&f->read_ns);
 			bool spare;
 
@@ -418,10 +420,16 @@ static struct scout_file *least_recent(struct scout_hosts *all, struct scout_hos
 				continue;
 			best = f;
 			oldest = read_ns;
-			*host = &all->hosts[i];
+			found = true;
 		}
-		scout_unlock(&all->hosts[i].lock);
+		scout_unlock(&host->lock);
+		if (found) {
+			if (owner)
+				scout_host_unref(owner);
+			owner = scout_host_ref(host);
+		}
 	}
+	*ret = owner;
 	return best;
 }
 
@@ -451,5 +459,6 @@ bool scout_chunk_reclaim(void *arg)
 	gave = !TAILQ_EMPTY(&garbage);
 	scout_count(&all->counters.read_ahead_dropped, gave);
 	scout_chunk_free_all(host, &garbage);
+	scout_host_unref(host);
 	return gave;
 }

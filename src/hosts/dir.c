@@ -47,6 +47,7 @@ struct listing {
 };
 
 struct scout_dir {
+	enum scout_dir_kind kind;
 	struct scout_host *host;
 	char *path;
 	struct scout_mutex lock;
@@ -90,6 +91,7 @@ static void dir_unref(struct scout_dir *d)
 	if (!last)
 		return;
 	scout_mutex_destroy(&d->lock);
+	scout_host_unref(d->host);
 	free(d->path);
 	free(d);
 }
@@ -457,7 +459,7 @@ void scout_dir_open(struct scout_host *host, const char *path, struct scout_req 
 	}
 	scout_mutex_init(&d->lock, SCOUT_LOCK_FILE);
 	TAILQ_INIT(&d->readers);
-	d->host = host;
+	d->host = scout_host_ref(host);
 	d->opener = req;
 	d->refs = 1;
 	d->path = strdup(path);

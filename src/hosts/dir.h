@@ -4,6 +4,9 @@
 
 #include "hosts/hosts.h"
 
+/* What each handle of opendir begins with. */
+enum scout_dir_kind { SCOUT_DIR_REMOTE, SCOUT_DIR_ROOT };
+
 struct scout_dir;
 
 /* Completes req with a handle for the remote path. */

@@ -46,6 +46,7 @@ static void file_free(struct scout_file *f)
 {
 	scout_handle_unref(f->handle);
 	scout_mutex_destroy(&f->lock);
+	scout_host_unref(f->host);
 	free(f->path);
 	free(f);
 }
@@ -73,7 +74,7 @@ static struct scout_file *file_new(struct scout_host *host, const char *path)
 	TAILQ_INIT(&f->unproven);
 	TAILQ_INIT(&f->lost);
 	f->refs = 1;
-	f->host = host;
+	f->host = scout_host_ref(host);
 	f->path = strdup(path);
 	if (!f->path) {
 		file_free(f);

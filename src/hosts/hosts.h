@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <time.h>
+
+#define HASH_NONFATAL_OOM 1 /* a failed add is seen by hh.tbl == NULL */
+#include <uthash.h>
 
 #include "hosts/pool_policy.h"
 #include "scoutfs/backend.h"
@@ -33,7 +37,7 @@ struct scout_file;
 
 struct scout_session {
 	struct scout_load load;           /* under host->lock */
-	struct scout_host *host;          /* immutable */
+	struct scout_host *host;          /* immutable, with a reference */
 	struct scout_sftp *sftp;          /* under host->lock; NULL once joined */
 	bool connecting;                  /* its own thread only, after the start */
 	bool answered;                    /* under host->lock: a call came back with an answer */
@@ -44,7 +48,7 @@ struct scout_session {
 
 struct scout_rpc {
 	struct scout_sftp_call call;
-	/* set by the caller, unchanged until done */
+	/* set by the caller, unchanged until done; scout_rpc_send holds a reference until then */
 	struct scout_host *host;
 	struct scout_req *req; /* whose unwanted spares the work, or NULL */
 	/* Calls of which the first one's path or handle decides where they go: sent one right behind
@@ -70,13 +74,21 @@ struct scout_rpc {
 TAILQ_HEAD(scout_rpc_list, scout_rpc);
 
 struct scout_host {
-	atomic_uint refs; /* the table, sessions, open files and directories, requests under way */
-	/* immutable after start */
-	const struct scout_host_config *config;
+	/* the table, the pool's line, sessions, open files and directories, requests under way */
+	atomic_uint refs;
+	/* immutable */
+	struct scout_host_config *config; /* its own */
 	struct scout_hosts *all;
 	struct scout_share *share;
+	bool dynamic; /* not in the list: it was asked for */
 
-	/* under pool->lock */
+	/* under table->lock */
+	TAILQ_ENTRY(scout_host) link;
+	UT_hash_handle hh; /* until retired */
+	uint64_t looked_ns;
+	unsigned reload; /* the last that found it in the config */
+
+	/* under pool->lock, with a reference */
 	TAILQ_ENTRY(scout_host) line;
 	bool in_line;
 
@@ -86,7 +98,9 @@ struct scout_host {
 	unsigned nsessions;
 	struct scout_rpc_list queue;
 	unsigned queued;
-	bool grow; /* one session more was asked for */
+	bool grow;    /* one session more was asked for */
+	bool retired; /* out of the table: its sessions end when nothing is open */
+	bool reached; /* was up, at least once */
 	int down_err;
 	uint64_t down_until_ns, grow_after_ns, next_start_ns;
 	unsigned failures; /* connects in a row, up to the first answer */
@@ -114,6 +128,19 @@ struct scout_pool {
 	unsigned connecting;
 	bool kicked;
 	bool stopping;
+	unsigned max_sessions, max_connecting;
+};
+
+/* table.c: the hosts by name. */
+struct scout_table {
+	struct scout_mutex lock;
+	/* under lock */
+	struct scout_host *by_name;
+	TAILQ_HEAD(, scout_host) hosts;    /* these, and retired ones while somebody holds them */
+	const struct scout_config *config; /* the one read last */
+	unsigned dynamic;                  /* of by_name, those that were asked for */
+	unsigned reload;
+	struct timespec changed; /* wall clock: when by_name did */
 };
 
 struct scout_hosts_counters {
@@ -126,21 +153,39 @@ struct scout_hosts_counters {
 
 struct scout_hosts {
 	/* immutable after start */
-	const struct scout_config *config;
 	struct scout_budget *budget;
 	struct scout_sftp_engine *engine;
-	struct scout_host *hosts; /* as config->hosts */
-	size_t nhosts;
-	struct scout_dirent *names; /* of the root */
-	struct scout_attr dir_attr; /* of the root and of each host's directory */
+
+	struct scout_table table;
 
 	atomic_bool stopping;
 	struct scout_pool pool;
 	struct scout_hosts_counters counters;
 };
 
+/* With the hosts of config, which is borrowed until scout_table_reload has returned from taking over
+ * another, or scout_table_free. Returns 0 or -ENOMEM; scout_table_free is due in both cases. */
+int scout_table_init(struct scout_hosts *all, const struct scout_config *config);
+/* Nobody holds a host any more. */
+void scout_table_free(struct scout_hosts *all);
+/* The host called name (len bytes), with a reference; one that is not in the list is made, if it may be.
+ * Returns 0, -ENOENT, -ENOMEM, or -ENFILE: too many that are not in the list are in use. */
+int scout_table_get(struct scout_hosts *all, const char *name, size_t len, struct scout_host **ret);
+/* The same, but NULL for one that is not there. */
+struct scout_host *scout_table_find(struct scout_hosts *all, const char *name, size_t len);
+/* Walks over all hosts, retired ones too: the one behind host (NULL: the first), with a reference;
+ * gives back that of host. No lock held but the pool's. */
+struct scout_host *scout_table_next(struct scout_hosts *all, struct scout_host *host);
+/* How long a call to name may take. */
+uint64_t scout_table_timeout_ns(struct scout_hosts *all, const char *name, size_t len);
+/* Takes over config: hosts come, are retired, or stay untouched. One thread at a time. */
+void scout_table_reload(struct scout_hosts *all, const struct scout_config *config);
+/* What is known of /hosts itself. */
+void scout_table_attr(struct scout_hosts *all, struct scout_attr *ret);
+
 /* pool.c: who gets a session, and when one ends. */
 int scout_pool_start(struct scout_hosts *all);
+void scout_pool_limit(struct scout_pool *pool, unsigned max_sessions, unsigned max_connecting);
 /* Every session is asked to end and the queues fail with -ESHUTDOWN; returns when all is joined. */
 void scout_pool_stop(struct scout_hosts *all);
 /* Puts the host in the line for a session. No lock held. */
@@ -153,16 +198,25 @@ void scout_pool_connected(struct scout_pool *pool);
 void scout_pool_ended(struct scout_session *s, bool asked);
 
 /* session.c: a host's state, its queue, its sessions. */
-int scout_host_init(struct scout_host *host, struct scout_hosts *all,
-		    const struct scout_host_config *config);
-void scout_host_destroy(struct scout_host *host);
-/* Whatever outlives the call that found the host holds a reference. No lock held at unref. */
+/* With one reference; config becomes the host's, also on failure. NULL: no memory. */
+struct scout_host *scout_host_new(struct scout_hosts *all, struct scout_host_config *config);
+void scout_host_free(struct scout_host *host);
+/* Under table->lock; the pool is to be kicked: its sessions end with the last thing open on them. */
+void scout_host_retire(struct scout_host *host);
+/* The back-off ends: the next request connects at once. */
+void scout_host_retry(struct scout_host *host);
+/* Requests are under way, or files or directories are open. */
+bool scout_host_in_use(struct scout_host *host);
+/* table.c: whoever finds a host gets a reference, and so does what keeps it. At unref no lock is held but the
+ * pool's: the last one frees it. */
 struct scout_host *scout_host_ref(struct scout_host *host);
 void scout_host_unref(struct scout_host *host);
 /* Starts a session, under pool->lock and host->lock. Returns 0 or -errno. */
 int scout_session_start_locked(struct scout_host *host, uint64_t now_ns);
 /* Asks an idle session (or, at the end, any) to end; it leaves the host at once. */
 void scout_session_close_locked(struct scout_session *s);
+/* It is idle, and the pool waits for that. */
+bool scout_session_awaited_locked(const struct scout_session *s);
 /* After the join. */
 void scout_session_joined(struct scout_session *s);
 void scout_session_drop_handle(struct scout_session *s, bool dir);

@@ -5,15 +5,13 @@
 
 #include "hosts/hosts.h"
 
-#define SCOUT_CONFIG_TTL_MS (3600u * 1000u) /* of what the config says: it does not change */
-
 struct scout_place {
 	struct scout_host *host; /* with a reference; NULL: the root, or a name that is no host's */
 	const char *inside; /* path relative to the host's directory, "" for that itself; in path */
 	char *remote;       /* the host's own path */
 };
 
-/* Returns 0, or -ENOENT (below a name that is no host's), -ENAMETOOLONG, -ENOMEM; then there is
+/* Returns 0, or -ENOENT (below a name that is no host's), -ENAMETOOLONG, -ENOMEM, -ENFILE; then there is
  * nothing to drop. */
 int scout_place_of(struct scout_hosts *all, const char *path, struct scout_place *ret);
 void scout_place_drop(struct scout_place *p);

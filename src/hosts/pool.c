@@ -31,8 +31,18 @@ void scout_pool_want(struct scout_host *host)
 	scout_lock(&pool->lock);
 	if (!host->in_line) {
 		host->in_line = true;
+		scout_host_ref(host);
 		TAILQ_INSERT_TAIL(&pool->line, host, line);
 	}
+	kick_locked(pool);
+	scout_unlock(&pool->lock);
+}
+
+void scout_pool_limit(struct scout_pool *pool, unsigned max_sessions, unsigned max_connecting)
+{
+	scout_lock(&pool->lock);
+	pool->max_sessions = max_sessions;
+	pool->max_connecting = max_connecting;
 	kick_locked(pool);
 	scout_unlock(&pool->lock);
 }
@@ -87,12 +97,12 @@ static struct scout_session *session_of(struct scout_load *load)
 /* Closes the session that has been idle longest, or else resting longest, under pool->lock. */
 static bool evict_locked(struct scout_hosts *all, uint64_t now)
 {
-	struct scout_host *victim = NULL;
+	struct scout_host *host = NULL, *victim = NULL;
 	uint64_t oldest = UINT64_MAX;
 	bool closed = false, found_idle = false;
 
-	for (size_t i = 0; i < all->nhosts; i++) {
-		struct scout_host *host = &all->hosts[i];
+	while ((host = scout_table_next(all, host))) {
+		bool found = false;
 
 		scout_lock(&host->lock);
 		for (unsigned k = 0; k < host->nsessions; k++) {
@@ -105,9 +115,14 @@ static bool evict_locked(struct scout_hosts *all, uint64_t now)
 				continue;
 			found_idle = idle;
 			oldest = load->last_used_ns;
-			victim = host;
+			found = true;
 		}
 		scout_unlock(&host->lock);
+		if (found) {
+			if (victim)
+				scout_host_unref(victim);
+			victim = scout_host_ref(host);
+		}
 	}
 	if (!victim)
 		return false;
@@ -123,6 +138,7 @@ static bool evict_locked(struct scout_hosts *all, uint64_t now)
 		closed = true;
 	}
 	scout_unlock(&victim->lock);
+	scout_host_unref(victim);
 	if (closed) {
 		all->pool.ending++;
 		scout_count(&all->counters.evicted, 1);
@@ -139,10 +155,10 @@ static enum scout_start start_one_locked(struct scout_host *host, unsigned spoke
 	struct scout_start_query q = {
 	    .max = host->config->max_sessions_per_host,
 	    .all = pool->sessions,
-	    .all_max = all->config->max_sessions,
+	    .all_max = pool->max_sessions,
 	    .ending = pool->ending > spoken ? pool->ending - spoken : 0,
 	    .connecting = pool->connecting,
-	    .max_connecting = all->config->max_connecting,
+	    .max_connecting = pool->max_connecting,
 	    .now_ns = now,
 	};
 	enum scout_start start;
@@ -182,10 +198,11 @@ static void serve_line(struct scout_hosts *all, uint64_t now, uint64_t *next)
 
 	scout_lock(&pool->lock);
 	/* Set before the look for idle sessions, so that one which falls idle meanwhile kicks. */
-	atomic_store(&pool->starved, pool->sessions >= all->config->max_sessions);
+	atomic_store(&pool->starved, pool->sessions >= pool->max_sessions);
 	for (host = TAILQ_FIRST(&pool->line); host && !pool->stopping; host = after) {
 		struct scout_rpc_list failed = TAILQ_HEAD_INITIALIZER(failed);
 		enum scout_start start;
+		bool left;
 		int err = 0;
 
 		after = TAILQ_NEXT(host, line);
@@ -195,7 +212,8 @@ static void serve_line(struct scout_hosts *all, uint64_t now, uint64_t *next)
 		if (start == SCOUT_START_ROOM)
 			spoken++;
 		starved |= start == SCOUT_START_EVICT;
-		if (start == SCOUT_START_NOW || start == SCOUT_START_DROP) {
+		left = start == SCOUT_START_NOW || start == SCOUT_START_DROP;
+		if (left) {
 			TAILQ_REMOVE(&pool->line, host, line);
 			host->in_line = false;
 		}
@@ -208,6 +226,8 @@ static void serve_line(struct scout_hosts *all, uint64_t now, uint64_t *next)
 			after = TAILQ_FIRST(&pool->line); /* it may have changed */
 			spoken = 0;
 		}
+		if (left)
+			scout_host_unref(host);
 		if (start == SCOUT_START_SLOT || start == SCOUT_START_EVICT)
 			break;
 	}
@@ -221,23 +241,35 @@ static void serve_line(struct scout_hosts *all, uint64_t now, uint64_t *next)
 /* One line for those who waited in vain: elsewhere nobody knows why. */
 static void tell_late(struct scout_host *host, const struct scout_rpc_list *late)
 {
+	struct scout_pool *pool = &host->all->pool;
+	unsigned count = 0, max_sessions, max_connecting;
 	const struct scout_rpc *rpc;
-	unsigned count = 0;
 
 	TAILQ_FOREACH (rpc, late, link)
 		count += !(rpc->req && scout_req_unwanted(rpc->req));
-	if (count)
-		scout_warn("%s: no session became free in time for %u request%s: max_sessions is "
-			   "%u, max_connecting %u",
-			   host->config->name, count, count == 1 ? "" : "s",
-			   host->all->config->max_sessions, host->all->config->max_connecting);
+	if (!count)
+		return;
+	scout_lock(&pool->lock);
+	max_sessions = pool->max_sessions;
+	max_connecting = pool->max_connecting;
+	scout_unlock(&pool->lock);
+	scout_warn("%s: no session became free in time for %u request%s: max_sessions is %u, "
+		   "max_connecting %u",
+		   host->config->name, count, count == 1 ? "" : "s", max_sessions, max_connecting);
+}
+
+/* Nobody comes for a retired host's session any more. */
+static uint64_t idle_timeout_locked(const struct scout_host *host)
+{
+	return host->retired ? 0 : host->config->idle_timeout_ns;
 }
 
 /* Closes idle sessions and ends calls that waited too long. */
 static void sweep(struct scout_hosts *all, uint64_t now, uint64_t *next)
 {
-	for (size_t i = 0; i < all->nhosts; i++) {
-		struct scout_host *host = &all->hosts[i];
+	struct scout_host *host = NULL;
+
+	while ((host = scout_table_next(all, host))) {
 		struct scout_rpc_list late = TAILQ_HEAD_INITIALIZER(late);
 		unsigned closed = 0;
 		int err;
@@ -247,10 +279,12 @@ static void sweep(struct scout_hosts *all, uint64_t now, uint64_t *next)
 		for (unsigned k = 0; k < host->nsessions; k++) {
 			struct scout_load *load = host->sessions[k];
 			uint64_t due =
-			    scout_policy_idle_check(load, host->config->idle_timeout_ns, now);
+			    scout_policy_idle_check(load, idle_timeout_locked(host), now);
 
 			if (load->state != SCOUT_SESSION_UP)
 				continue;
+			if (host->retired && !scout_policy_idle(load))
+				continue; /* who ends the last thing open kicks */
 			if (due <= now && scout_policy_idle(load)) {
 				scout_session_close_locked(session_of(load));
 				closed++;
@@ -311,9 +345,23 @@ int scout_pool_start(struct scout_hosts *all)
 	return err;
 }
 
+static void clear_line(struct scout_pool *pool)
+{
+	struct scout_host *host;
+
+	scout_lock(&pool->lock);
+	while ((host = TAILQ_FIRST(&pool->line))) {
+		TAILQ_REMOVE(&pool->line, host, line);
+		host->in_line = false;
+		scout_host_unref(host);
+	}
+	scout_unlock(&pool->lock);
+}
+
 void scout_pool_stop(struct scout_hosts *all)
 {
 	struct scout_pool *pool = &all->pool;
+	struct scout_host *host = NULL;
 
 	if (!pool->started)
 		return;
@@ -321,8 +369,7 @@ void scout_pool_stop(struct scout_hosts *all)
 	scout_lock(&pool->lock);
 	pool->stopping = true; /* no session starts from here on */
 	scout_unlock(&pool->lock);
-	for (size_t i = 0; i < all->nhosts; i++) {
-		struct scout_host *host = &all->hosts[i];
+	while ((host = scout_table_next(all, host))) {
 		struct scout_rpc_list failed = TAILQ_HEAD_INITIALIZER(failed);
 		unsigned closed = 0;
 
@@ -340,4 +387,5 @@ void scout_pool_stop(struct scout_hosts *all)
 	scout_pool_kick(pool);
 	pthread_join(pool->thread, NULL);
 	pool->started = false;
+	clear_line(pool);
 }

@@ -8,6 +8,8 @@
 #include "hosts/hosts.h"
 
 struct snapshot {
+	bool retired;
+	bool shown; /* also one that is not in the list, once it was tried */
 	enum scout_host_state state;
 	unsigned sessions[SCOUT_SESSION_CLOSING];
 	unsigned calls, handles, queued;
@@ -30,6 +32,8 @@ static void look(struct scout_host *host, struct snapshot *s)
 		s->calls += host->sessions[i]->calls;
 		s->handles += host->sessions[i]->handles;
 	}
+	s->retired = host->retired;
+	s->shown = !host->dynamic || host->connects;
 	s->queued = host->queued;
 	s->last_err = host->last_err;
 	memcpy(s->last_reason, host->last_reason, sizeof s->last_reason);
@@ -67,13 +71,17 @@ static void last_error(struct scout_text *out, const char *before, const struct 
 void scout_hosts_status(void *self, struct scout_text *out)
 {
 	struct scout_hosts *all = self;
+	struct scout_host *host = NULL;
 
-	for (size_t i = 0; i < all->nhosts; i++) {
+	while ((host = scout_table_next(all, host))) {
 		struct snapshot s;
 
-		look(&all->hosts[i], &s);
+		look(host, &s);
+		if (!s.shown)
+			continue;
 		scout_text_printf(out, "%-20s %-10s %u session%s, %u in flight, %u queued",
-				  all->hosts[i].config->name, scout_host_state_name(s.state),
+				  host->config->name,
+				  s.retired ? "retired" : scout_host_state_name(s.state),
 				  s.sessions[SCOUT_SESSION_UP],
 				  s.sessions[SCOUT_SESSION_UP] == 1 ? "" : "s", s.calls, s.queued);
 		last_error(out, s.state == SCOUT_HOST_DOWN ? "; " : "; last error: ", &s);
@@ -84,9 +92,15 @@ void scout_hosts_status(void *self, struct scout_text *out)
 void scout_hosts_detail_list(void *self, struct scout_text *out)
 {
 	struct scout_hosts *all = self;
+	struct scout_host *host = NULL;
 
-	for (size_t i = 0; i < all->nhosts; i++)
-		scout_text_printf(out, "%s\n", all->hosts[i].config->name);
+	while ((host = scout_table_next(all, host))) {
+		struct snapshot s;
+
+		look(host, &s);
+		if (s.shown && !s.retired)
+			scout_text_printf(out, "%s\n", host->config->name);
+	}
 }
 
 static void detail_config(const struct scout_host_config *c, struct scout_text *out)
@@ -110,21 +124,21 @@ static void detail_config(const struct scout_host_config *c, struct scout_text *
 
 int scout_hosts_detail(void *self, const char *entry, struct scout_text *out)
 {
-	struct scout_hosts *all = self;
-	const struct scout_host_config *config =
-	    scout_config_host(all->config, entry, strlen(entry));
+	struct scout_host *host = scout_table_find(self, entry, strlen(entry));
 	struct snapshot s;
 	char buf[32];
 
-	if (!config)
+	if (!host)
 		return -ENOENT;
-	look(&all->hosts[config - all->config->hosts], &s);
-	scout_text_printf(out, "name: %s\nstate: %s\n", config->name,
-			  scout_host_state_name(s.state));
+	look(host, &s);
+	scout_text_printf(out, "name: %s\nstate: %s\n", entry, scout_host_state_name(s.state));
 	last_error(out, "last error: ", &s);
 	if (s.last_err)
 		scout_text_append(out, "\n", 1);
-	detail_config(config, out);
+	if (s.state == SCOUT_HOST_DOWN)
+		scout_text_printf(out, "touch this file to try again at once\n");
+	detail_config(host->config, out);
+	scout_host_unref(host);
 	scout_text_printf(out, "sessions: %u up, %u connecting, %u lost\n",
 			  s.sessions[SCOUT_SESSION_UP], s.sessions[SCOUT_SESSION_CONNECTING],
 			  s.sessions[SCOUT_SESSION_LOST]);
@@ -144,15 +158,18 @@ int scout_hosts_detail(void *self, const char *entry, struct scout_text *out)
 static void metric_sessions(struct scout_hosts *all, struct scout_text *out)
 {
 	static const char *const states[] = {"connecting", "up", "lost"};
+	struct scout_host *host = NULL;
 	char name[256], labels[320];
 
 	scout_metric_head(out, "scoutfs_hosts_sessions", "gauge",
 			  "SSH sessions by host and state.");
-	for (size_t i = 0; i < all->nhosts; i++) {
+	while ((host = scout_table_next(all, host))) {
 		struct snapshot s;
 
-		look(&all->hosts[i], &s);
-		scout_metric_label(name, sizeof name, all->hosts[i].config->name);
+		look(host, &s);
+		if (!s.shown || s.retired)
+			continue;
+		scout_metric_label(name, sizeof name, host->config->name);
 		for (unsigned k = 0; k < SCOUT_SESSION_CLOSING; k++) {
 			(void)snprintf(labels, sizeof labels, "host=\"%s\",state=\"%s\"", name,
 				       states[k]);
@@ -163,15 +180,18 @@ static void metric_sessions(struct scout_hosts *all, struct scout_text *out)
 
 static void metric_requests(struct scout_hosts *all, struct scout_text *out)
 {
+	struct scout_host *host = NULL;
 	char name[256], labels[320];
 
 	scout_metric_head(out, "scoutfs_hosts_requests", "gauge",
 			  "Requests by host: waiting for a session, or sent and not answered.");
-	for (size_t i = 0; i < all->nhosts; i++) {
+	while ((host = scout_table_next(all, host))) {
 		struct snapshot s;
 
-		look(&all->hosts[i], &s);
-		scout_metric_label(name, sizeof name, all->hosts[i].config->name);
+		look(host, &s);
+		if (!s.shown || s.retired)
+			continue;
+		scout_metric_label(name, sizeof name, host->config->name);
 		(void)snprintf(labels, sizeof labels, "host=\"%s\",state=\"queued\"", name);
 		scout_metric(out, "scoutfs_hosts_requests", labels, s.queued);
 		(void)snprintf(labels, sizeof labels, "host=\"%s\",state=\"in_flight\"", name);
@@ -203,17 +223,18 @@ static void metric_connects(struct scout_hosts *all, struct scout_text *out)
 static void metric_pool(struct scout_hosts *all, struct scout_text *out)
 {
 	struct scout_pool *pool = &all->pool;
-	unsigned sessions, connecting;
+	unsigned sessions, connecting, limit;
 
 	scout_lock(&pool->lock);
 	sessions = pool->sessions;
 	connecting = pool->connecting;
+	limit = pool->max_sessions;
 	scout_unlock(&pool->lock);
 	scout_metric_head(out, "scoutfs_hosts_pool_sessions", "gauge",
 			  "SSH sessions of all hosts, also those that are ending.");
 	scout_metric(out, "scoutfs_hosts_pool_sessions", "", sessions);
 	scout_metric_head(out, "scoutfs_hosts_pool_sessions_limit", "gauge", "max_sessions.");
-	scout_metric(out, "scoutfs_hosts_pool_sessions_limit", "", all->config->max_sessions);
+	scout_metric(out, "scoutfs_hosts_pool_sessions_limit", "", limit);
 	scout_metric_head(out, "scoutfs_hosts_pool_connecting", "gauge",
 			  "SSH sessions on their way up.");
 	scout_metric(out, "scoutfs_hosts_pool_connecting", "", connecting);

@@ -78,9 +78,11 @@ static void reset(struct scout_rpc *first)
 	}
 }
 
-/* Ends what has no answer with err, and tells the first error in the order of the calls. */
+/* Ends what has no answer with err, and tells the first error in the order of the calls; they are gone
+ * after this. */
 static void over(struct scout_rpc *first, int err)
 {
+	struct scout_host *host = first->bound ? NULL : first->host;
 	int ret = 0;
 
 	for (struct scout_rpc *rpc = first; rpc; rpc = rpc->then) {
@@ -90,6 +92,8 @@ static void over(struct scout_rpc *first, int err)
 			ret = rpc->err;
 	}
 	first->done(first, ret);
+	if (host)
+		scout_host_unref(host);
 }
 
 static void send_rest(struct scout_rpc *rpc)
@@ -105,20 +109,25 @@ static void send_rest(struct scout_rpc *rpc)
 		err = -ESHUTDOWN;
 	else
 		err = place_locked(host, rpc, &want);
-	if (want)
+	if (want) {
 		host->grow = true;
+		scout_host_ref(host); /* it may be over before the pool is asked */
+	}
 	scout_unlock(&host->lock);
 
-	if (want)
+	if (want) {
 		scout_pool_want(host);
+		scout_host_unref(host);
+	}
 	if (err)
 		over(rpc, err);
 }
 
 void scout_rpc_send(struct scout_rpc *rpc)
 {
-	const struct scout_host_config *config = rpc->host->config;
+	const struct scout_host_config *config = scout_host_ref(rpc->host)->config;
 
+	rpc->bound = false;
 	if (!rpc->deadline_ns)
 		rpc->deadline_ns =
 		    scout_now_ns() + config->connect_timeout_ns + config->request_timeout_ns;
@@ -217,7 +226,7 @@ static void answered(struct scout_sftp_call *call, int err)
 	struct scout_session *s = rpc->session;
 	struct scout_host *host = rpc->host;
 	struct scout_hosts *all = host->all;
-	bool want = false, idle, last;
+	bool want = false, kick, last;
 
 	scout_lock(&host->lock);
 	s->load.calls--;
@@ -235,7 +244,7 @@ static void answered(struct scout_sftp_call *call, int err)
 	}
 	if (!TAILQ_EMPTY(&host->queue))
 		want = scout_rpc_dispatch_locked(host);
-	idle = scout_policy_idle(&s->load);
+	kick = scout_session_awaited_locked(s);
 	rpc->err = err;
 	rpc->settled = err != -ECONNRESET;
 	last = --first->pending == 0;
@@ -243,7 +252,7 @@ static void answered(struct scout_sftp_call *call, int err)
 
 	if (want)
 		scout_pool_want(host);
-	if (idle && atomic_load(&all->pool.starved))
+	if (kick)
 		scout_pool_kick(&all->pool);
 
 	if (last)

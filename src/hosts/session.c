@@ -16,40 +16,62 @@ static void session_up(void *arg, const struct scout_sftp_server *server, uint64
 static void session_down(void *arg, int err, const char *reason);
 static const struct scout_sftp_events events = {.up = session_up, .down = session_down};
 
-int scout_host_init(struct scout_host *host, struct scout_hosts *all,
-		    const struct scout_host_config *config)
+struct scout_host *scout_host_new(struct scout_hosts *all, struct scout_host_config *config)
 {
-	int err;
+	struct scout_host *host = calloc(1, sizeof *host);
 
-	*host = (struct scout_host){.config = config, .all = all};
+	if (!host) {
+		scout_host_config_free(config);
+		return NULL;
+	}
+	host->config = config;
+	host->all = all;
+	atomic_init(&host->refs, 1);
 	scout_mutex_init(&host->lock, SCOUT_LOCK_HOST);
 	TAILQ_INIT(&host->queue);
 	TAILQ_INIT(&host->files);
-	err = scout_share_new(all->budget, 4, &host->share);
 	host->sessions = calloc(config->max_sessions_per_host, sizeof *host->sessions);
-	if (!err && !host->sessions)
-		err = -ENOMEM;
-	return err;
-}
-
-void scout_host_destroy(struct scout_host *host)
-{
-	if (!host->all)
-		return;
-	scout_share_free(host->share);
-	free(host->sessions);
-	scout_mutex_destroy(&host->lock);
-}
-
-struct scout_host *scout_host_ref(struct scout_host *host)
-{
-	atomic_fetch_add_explicit(&host->refs, 1, memory_order_relaxed);
+	if (!host->sessions || scout_share_new(all->budget, 4, &host->share)) {
+		scout_host_free(host);
+		return NULL;
+	}
 	return host;
 }
 
-void scout_host_unref(struct scout_host *host)
+void scout_host_free(struct scout_host *host)
 {
-	atomic_fetch_sub_explicit(&host->refs, 1, memory_order_acq_rel);
+	scout_share_free(host->share);
+	free(host->sessions);
+	scout_mutex_destroy(&host->lock);
+	scout_host_config_free(host->config);
+	free(host);
+}
+
+void scout_host_retire(struct scout_host *host)
+{
+	scout_lock(&host->lock);
+	host->retired = true;
+	scout_unlock(&host->lock);
+}
+
+void scout_host_retry(struct scout_host *host)
+{
+	scout_lock(&host->lock);
+	host->failures = host->mute = 0;
+	host->down_until_ns = host->grow_after_ns = 0;
+	scout_unlock(&host->lock);
+}
+
+bool scout_host_in_use(struct scout_host *host)
+{
+	bool used;
+
+	scout_lock(&host->lock);
+	used = host->queued || !TAILQ_EMPTY(&host->files);
+	for (unsigned i = 0; i < host->nsessions; i++)
+		used |= !scout_policy_idle(host->sessions[i]);
+	scout_unlock(&host->lock);
+	return used;
 }
 
 void scout_host_query_locked(struct scout_host *host, uint64_t now_ns,
@@ -98,7 +120,7 @@ int scout_session_start_locked(struct scout_host *host, uint64_t now_ns)
 
 	if (!s)
 		return -ENOMEM;
-	s->host = host;
+	s->host = scout_host_ref(host);
 	s->connecting = true;
 	s->load.state = SCOUT_SESSION_CONNECTING;
 	s->load.last_used_ns = now_ns;
@@ -109,6 +131,7 @@ int scout_session_start_locked(struct scout_host *host, uint64_t now_ns)
 	err = scout_sftp_start(host->all->engine, host->config, &events, s, &s->sftp);
 	if (err) {
 		host->nsessions--;
+		atomic_fetch_sub(&host->refs, 1); /* the caller has one */
 		free(s);
 	}
 	return err;
@@ -133,6 +156,14 @@ void scout_session_close_locked(struct scout_session *s)
 	scout_sftp_stop(s->sftp);
 }
 
+static void session_free(struct scout_session *s)
+{
+	struct scout_host *host = s->host;
+
+	free(s);
+	scout_host_unref(host);
+}
+
 void scout_session_joined(struct scout_session *s)
 {
 	struct scout_host *host = s->host;
@@ -144,25 +175,34 @@ void scout_session_joined(struct scout_session *s)
 	last = !s->load.handles;
 	scout_unlock(&host->lock);
 	if (last)
-		free(s);
+		session_free(s);
 }
 
 void scout_session_drop_handle(struct scout_session *s, bool dir)
 {
 	struct scout_host *host = s->host;
-	bool last, idle;
+	struct scout_pool *pool = &host->all->pool;
+	bool last, kick;
 
 	scout_lock(&host->lock);
 	s->load.handles--;
 	s->load.dirs -= dir;
 	s->load.last_used_ns = scout_now_ns();
 	last = s->joined && !s->load.handles;
-	idle = scout_policy_idle(&s->load);
+	kick = scout_session_awaited_locked(s);
 	scout_unlock(&host->lock);
 	if (last)
-		free(s);
-	if (idle && atomic_load(&host->all->pool.starved))
-		scout_pool_kick(&host->all->pool);
+		session_free(s);
+	if (kick)
+		scout_pool_kick(pool);
+}
+
+bool scout_session_awaited_locked(const struct scout_session *s)
+{
+	struct scout_host *host = s->host;
+
+	return scout_policy_idle(&s->load) &&
+	       (host->retired || atomic_load(&host->all->pool.starved));
 }
 
 static void session_up(void *arg, const struct scout_sftp_server *server, uint64_t connect_ns)
@@ -181,6 +221,7 @@ static void session_up(void *arg, const struct scout_sftp_server *server, uint64
 	}
 	s->server = host->server = *server;
 	host->down_err = 0;
+	host->reached = true;
 	host->last_connect_ns = connect_ns;
 	want = scout_rpc_dispatch_locked(host);
 	scout_unlock(&host->lock);

@@ -61,7 +61,7 @@ void scout_settings_query(const struct scout_host_config *host, struct scout_arg
 	if (host->port)
 		scout_args_add(args, "-oPort=%u", host->port);
 	scout_args_add(args, "--");
-	scout_args_add(args, "%s", host->name);
+	scout_args_add(args, "%s", host->alias ? host->alias : host->name);
 }
 
 /* The tokens of ssh_config(5) that stand for what we know; others stay as they are. */
@@ -74,7 +74,7 @@ static const char *token(const struct scout_host_config *host, const struct scou
 	case 'h':
 		return t->hostname;
 	case 'n':
-		return host->name;
+		return host->alias ? host->alias : host->name;
 	case 'p':
 		snprintf(port, 16, "%u", t->port);
 		return port;
@@ -271,7 +271,9 @@ int scout_settings_load(const struct scout_host_config *host, const char *text,
 			err = -EINVAL;
 	}
 	if (!err && (host->hostname || !t->hostname))
-		err = set(&t->hostname, host->hostname ? host->hostname : host->name);
+		err = set(&t->hostname, host->hostname ? host->hostname
+					: host->alias  ? host->alias
+						       : host->name);
 	if (!err && (host->user || !t->user))
 		err = set(&t->user, host->user ? host->user : me.name);
 	if (host->port || !t->port)
