@@ -165,6 +165,26 @@ static int by_name(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
+/* The keys of these lines that ssh_config may say too. */
+static unsigned said(const int *lines)
+{
+	static const struct {
+		const char *key;
+		unsigned bit;
+	} keys[] = {
+	    {"connect_timeout", SCOUT_SAID_CONNECT_TIMEOUT},
+	    {"keepalive", SCOUT_SAID_KEEPALIVE},
+	    {"known_hosts", SCOUT_SAID_KNOWN_HOSTS},
+	    {"host_key_check", SCOUT_SAID_HOST_KEY_CHECK},
+	};
+	unsigned bits = 0;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (lines[scout_key_find(SCOUT_SECTION_HOST, keys[i].key) - scout_keys])
+			bits |= keys[i].bit;
+	return bits;
+}
+
 static int add_name(struct scout_config *c, const char *name)
 {
 	struct scout_host_config *host = &c->hosts[c->nhosts];
@@ -174,6 +194,7 @@ static int add_name(struct scout_config *c, const char *name)
 		return -ENOMEM;
 	c->nhosts++;
 	host->in_ssh_config = true;
+	host->said = c->defaults.said;
 	return inherit(host, NULL, &c->defaults);
 }
 
@@ -183,6 +204,7 @@ int scout_draft_finish(struct scout_draft *d, char *const *names, size_t nnames)
 	struct scout_draft_host *h;
 	int err = 0;
 
+	c->defaults.said = said(d->key_lines);
 	c->hosts = calloc(d->nhosts + nnames + 1, sizeof(*c->hosts));
 	if (!c->hosts)
 		return -ENOMEM;
@@ -196,6 +218,7 @@ int scout_draft_finish(struct scout_draft *d, char *const *names, size_t nnames)
 	TAILQ_FOREACH (h, &d->hosts, link) {
 		if (err)
 			break;
+		h->host.said = c->defaults.said | said(h->key_lines);
 		err = inherit(&h->host, h->key_lines, &c->defaults);
 		if (err)
 			break;

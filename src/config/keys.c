@@ -55,6 +55,7 @@ const struct scout_key scout_keys[] = {
 	{HOST(H, "root", root), STRING(root), DEFAULT("/")},
 
 	{HOST(G | H, "ssh_config", ssh_config), STRING(path), DEFAULT("~/.ssh/config")},
+	{HOST(G | H, "match_exec", match_exec), BOOL, DEFAULT("no")},
 	{GLOBAL(G, "allow", allow), STRING(list), DEFAULT("*")},
 	{GLOBAL(G, "block", block), STRING(list), DEFAULT("")},
 	{HOST(G | H, "known_hosts", known_hosts), STRING(needed_path), DEFAULT("~/.ssh/known_hosts")},

@@ -1,25 +1,45 @@
-/* Who we are: keys and the user's authentication agent, never a question to a person. Each attempt is
- * counted by the server (OpenSSH allows six), so the keys that were asked for by name go first. An
- * agent is asked only after it has shown, in bounded time, that it answers. */
+/* Who we are: certificates, keys and the user's authentication agent, never a question to a person but
+ * for the passphrase of a key (keys.c). Each attempt is counted by the server (OpenSSH allows six), so
+ * the keys that were asked for by name go first, each by the agent if it has it; then the agent's others,
+ * then the files that ssh tries by default, then what a passphrase opens. */
 #include <errno.h>
 #include <libssh/callbacks.h>
-#include <poll.h>
+#include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "scoutfs/clock.h"
 #include "scoutfs/config.h"
 #include "scoutfs/text.h"
+#include "sftp/agent.h"
+#include "sftp/keys.h"
 #include "sftp/session.h"
 
-#define AGENT_PATIENCE_NS (2 * SCOUT_NS_PER_S)
-#define WATCH_AGENT 1
+#define CERTIFICATES_MAX ((size_t)2 * SCOUT_IDENTITIES_MAX)
+#define LINE_MAX_BYTES 65536
 
-/* The attempts so far, in words. */
+/* An IdentityFile. */
+struct identity {
+	const char *path;
+	struct scout_blob public; /* no bytes: not known */
+	bool in_agent;
+	bool locked; /* only a passphrase opens it */
+};
+
+struct certificate {
+	struct scout_blob blob;
+	ssh_key key;
+};
+
+/* What there is to try, and the attempts so far in words. */
 struct attempts {
+	struct identity identities[SCOUT_IDENTITIES_MAX];
+	size_t identities_count;
+	struct certificate certificates[CERTIFICATES_MAX];
+	size_t certificates_count;
+	struct scout_agent *agent;
+	bool agent_tried[SCOUT_AGENT_KEYS_MAX];
 	char tried[192];
 	bool partial; /* the server took a key and wants more */
 };
@@ -31,19 +51,6 @@ static void note(struct attempts *a, const char *what, const char *result)
 
 	snprintf(a->tried + len, sizeof(a->tried) - len, "%s%s%s", len ? ", " : "",
 		 scout_format_name(name, sizeof(name), what), result);
-}
-
-/* Refuses to ask for a passphrase; libssh without this would ask on the terminal. */
-static int no_passphrase(const char *prompt, char *buf, size_t len, int echo, int verify,
-			 void *userdata)
-{
-	(void)prompt;
-	(void)buf;
-	(void)len;
-	(void)echo;
-	(void)verify;
-	*(bool *)userdata = true;
-	return -1;
 }
 
 /* 1: in, 0: not yet, -errno: the connection is lost. */
@@ -60,93 +67,233 @@ static int outcome(struct scout_sftp *s, struct attempts *a, int rc)
 		   : scout_sftp_fail_ssh(s, "authentication");
 }
 
-static int try_identity(struct scout_sftp *s, struct attempts *a, const char *path, bool asked_for)
+/* The bytes that the base64 of a key or a certificate stands for; false: no memory, or not base64. */
+static bool decode(const char *base64, struct scout_blob *ret)
 {
-	bool encrypted = false;
+	size_t len = strlen(base64);
+	uint8_t *bytes = malloc(len / 4 * 3 + 3);
+	int n = bytes ? EVP_DecodeBlock(bytes, (const unsigned char *)base64, (int)len) : -1;
+
+	if (n < 0) {
+		free(bytes);
+		return false;
+	}
+	ret->bytes = bytes;
+	ret->len = (size_t)n; /* and the padding's zeros */
+	for (size_t i = len; i > 0 && base64[i - 1] == '='; i--)
+		ret->len--;
+	return true;
+}
+
+static bool blob_of(ssh_key key, struct scout_blob *ret)
+{
+	char *base64 = NULL;
+	bool ok = ssh_pki_export_pubkey_base64(key, &base64) == SSH_OK && decode(base64, ret);
+
+	ssh_string_free_char(base64);
+	return ok;
+}
+
+/* A private key's public half, from its own file or the .pub beside it. */
+static void find_public(struct identity *id)
+{
+	struct scout_text beside = {0};
 	ssh_key key = NULL;
-	int rc;
 
-	if (access(path, R_OK)) {
-		if (asked_for)
-			note(a, path, errno == ENOENT ? " (missing)" : " (unreadable)");
-		return 0;
+	if (ssh_pki_import_pubkey_file(id->path, &key) != SSH_OK) {
+		scout_text_printf(&beside, "%s.pub", id->path);
+		if (!beside.failed)
+			(void)ssh_pki_import_pubkey_file(beside.str, &key); /* then it is NULL */
 	}
-	if (ssh_pki_import_privkey_file(path, NULL, no_passphrase, &encrypted, &key) != SSH_OK) {
-		note(a, path, encrypted ? " (has a passphrase)" : " (not a key)");
-		return 0;
-	}
-	rc = ssh_userauth_publickey(s->ssh, NULL, key);
+	if (key)
+		(void)blob_of(key, &id->public); /* then it is not known */
 	ssh_key_free(key);
-	note(a, path, "");
-	return outcome(s, a, rc);
+	scout_text_free(&beside);
 }
 
-static bool poll_until(struct scout_sftp *s, int fd, short events, uint64_t deadline_ns)
+static void add_certificate(struct attempts *a, const char *path)
 {
-	return scout_sftp_wait(s, fd, events, deadline_ns) == 0;
-}
+	struct certificate *c = &a->certificates[a->certificates_count];
 
-/* Asks for the list of identities (draft-miller-ssh-agent, 3.5) and waits for the answer's head; the
- * connection is thrown away. */
-static bool agent_answers(struct scout_sftp *s, int fd, uint64_t deadline_ns)
-{
-	static const uint8_t request[] = {0, 0, 0, 1, 11};
-	uint8_t answer[5];
-
-	return send(fd, request, sizeof(request), MSG_NOSIGNAL) == (ssize_t)sizeof(request) &&
-	       poll_until(s, fd, POLLIN, deadline_ns) &&
-	       recv(fd, answer, sizeof(answer), 0) == (ssize_t)sizeof(answer) && answer[4] == 12;
-}
-
-static int agent_socket(const char *path)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd;
-
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(addr.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	/* a UNIX socket connects at once, or its queue is full */
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
-		int err = -errno;
-
-		close(fd);
-		return err;
+	if (a->certificates_count == CERTIFICATES_MAX ||
+	    ssh_pki_import_cert_file(path, &c->key) != SSH_OK)
+		return;
+	if (blob_of(c->key, &c->blob)) {
+		a->certificates_count++;
+		return;
 	}
-	return fd;
+	ssh_key_free(c->key);
+	c->key = NULL;
 }
 
-static int try_agent(struct scout_sftp *s, struct attempts *a)
+static void gather(const struct scout_settings *t, struct attempts *a)
 {
-	uint64_t patience = scout_now_ns() + AGENT_PATIENCE_NS;
-	int fd, rc;
-	bool alive;
+	struct scout_text beside = {0};
+
+	for (size_t i = 0; i < t->certificates.count; i++) {
+		add_certificate(a, t->certificates.path[i]);
+		if (access(t->certificates.path[i], R_OK))
+			note(a, t->certificates.path[i], " (missing)");
+	}
+	for (size_t i = 0; i < t->identities.count; i++) {
+		struct identity *id = &a->identities[a->identities_count++];
+
+		id->path = t->identities.path[i];
+		find_public(id);
+		beside.len = 0;
+		scout_text_printf(&beside, "%s-cert.pub", id->path);
+		if (!beside.failed)
+			add_certificate(a, beside.str);
+	}
+	scout_text_free(&beside);
+}
+
+static void drop(struct scout_sftp *s, struct attempts *a)
+{
+	scout_agent_close(s, a->agent);
+	for (size_t i = 0; i < a->identities_count; i++)
+		free(a->identities[i].public.bytes);
+	for (size_t i = 0; i < a->certificates_count; i++) {
+		ssh_key_free(a->certificates[i].key);
+		free(a->certificates[i].blob.bytes);
+	}
+}
+
+static void open_agent(struct scout_sftp *s, struct attempts *a)
+{
+	int err;
 
 	if (!s->settings.agent)
+		return;
+	err = scout_agent_open(s, s->settings.agent, &a->agent);
+	if (err)
+		note(a, "agent", err == -ETIMEDOUT ? " (does not answer)" : " (cannot be reached)");
+	for (size_t k = 0; a->agent && k < scout_agent_count(a->agent); k++)
+		for (size_t i = 0; i < a->identities_count; i++)
+			if (scout_blob_equal(&a->identities[i].public,
+					     scout_agent_key(a->agent, k)))
+				a->identities[i].in_agent = true;
+}
+
+static bool is_certified(const struct attempts *a, const struct scout_blob *key)
+{
+	for (size_t i = 0; i < a->certificates_count; i++)
+		if (scout_blob_certifies(&a->certificates[i].blob, key))
+			return true;
+	return false;
+}
+
+/* One of the agent's keys, its certificates in front. */
+static int try_agent_key(struct scout_sftp *s, struct attempts *a, size_t k)
+{
+	const struct scout_blob *key = scout_agent_key(a->agent, k);
+	struct scout_offer offers[CERTIFICATES_MAX + 1];
+	size_t count = 0;
+	int rc;
+
+	if (a->agent_tried[k])
 		return 0;
-	fd = agent_socket(s->settings.agent);
-	if (fd < 0) {
-		note(a, "agent", " (cannot be reached)");
-		return 0;
-	}
-	alive = agent_answers(s, fd, patience < s->deadline_ns ? patience : s->deadline_ns);
-	close(fd);
-	fd = alive ? agent_socket(s->settings.agent) : -1;
-	/* a signature may wait for a person: the watchdog ends that with the connect */
-	if (fd < 0 || scout_sftp_watch_fd(s->engine, &s->watch, WATCH_AGENT, fd) ||
-	    ssh_set_agent_socket(s->ssh, fd) != SSH_OK) {
-		if (fd >= 0)
-			close(fd);
-		note(a, "agent", " (does not answer)");
-		return 0;
-	}
+	a->agent_tried[k] = true;
+	for (size_t i = 0; i < a->certificates_count; i++)
+		if (scout_blob_certifies(&a->certificates[i].blob, key))
+			offers[count++] =
+			    (struct scout_offer){.shown = &a->certificates[i].blob, .signs = key};
+	offers[count++] = (struct scout_offer){.shown = key, .signs = key};
+	scout_agent_offer(a->agent, offers, count);
 	rc = ssh_userauth_agent(s->ssh, NULL);
-	(void)scout_sftp_watch_fd(s->engine, &s->watch, WATCH_AGENT, -1); /* -1 cannot fail */
-	note(a, "agent", "");
+	scout_agent_offer(a->agent, NULL, 0);
 	return outcome(s, a, rc);
+}
+
+/* By the agent, which has the key of id, or a certificate of it. */
+static int try_in_agent(struct scout_sftp *s, struct attempts *a, const struct identity *id)
+{
+	int got = 0;
+
+	for (size_t k = 0; a->agent && k < scout_agent_count(a->agent) && !got; k++) {
+		const struct scout_blob *key = scout_agent_key(a->agent, k);
+
+		if (id->public.bytes &&
+		    (scout_blob_equal(key, &id->public) || scout_blob_certifies(key, &id->public)))
+			got = try_agent_key(s, a, k);
+	}
+	return got;
+}
+
+/* The key itself, and before it its certificates. */
+static int try_key(struct scout_sftp *s, struct attempts *a, const struct identity *id, ssh_key key)
+{
+	int got = 0;
+
+	for (size_t i = 0; i < a->certificates_count && !got; i++) {
+		ssh_key both;
+
+		if (!scout_blob_certifies(&a->certificates[i].blob, &id->public))
+			continue;
+		both = ssh_key_dup(key);
+		if (both && ssh_pki_copy_cert_to_privkey(a->certificates[i].key, both) == SSH_OK)
+			got = outcome(s, a, ssh_userauth_publickey(s->ssh, NULL, both));
+		ssh_key_free(both);
+	}
+	return got ? got : outcome(s, a, ssh_userauth_publickey(s->ssh, NULL, key));
+}
+
+/* By the file. ask: also when it takes a passphrase. */
+static int try_file(struct scout_sftp *s, struct attempts *a, struct identity *id, bool ask)
+{
+	bool named = s->settings.identities_named;
+	ssh_key key = NULL;
+	int err, got;
+
+	if (id->in_agent)
+		return 0;
+	if (access(id->path, R_OK)) {
+		if (named)
+			note(a, id->path, errno == ENOENT ? " (missing)" : " (unreadable)");
+		return 0;
+	}
+	err = scout_key_load(s, id->path, ask, &key);
+	id->locked = err == -ENOKEY && !ask;
+	if (id->locked)
+		return 0; /* its turn comes last */
+	if (err == -ENOKEY)
+		note(a, id->path, " (has a passphrase)");
+	else if (err == -EINVAL)
+		note(a, id->path, id->public.bytes ? " (only its public half)" : " (not a key)");
+	else if (err)
+		return scout_sftp_fail(s, err, "the passphrase of %s was not given in time",
+				       id->path);
+	if (err)
+		return 0;
+	if (!id->public.bytes)
+		(void)blob_of(key, &id->public); /* without it no certificate is its */
+	note(a, id->path, "");
+	got = try_key(s, a, id, key);
+	ssh_key_free(key);
+	return got;
+}
+
+static int try_all(struct scout_sftp *s, struct attempts *a)
+{
+	bool named = s->settings.identities_named, only = s->settings.identities_only;
+	int got = 0;
+
+	for (size_t i = 0; i < a->identities_count && !got && (named || only); i++) {
+		got = try_in_agent(s, a, &a->identities[i]);
+		if (!got && named)
+			got = try_file(s, a, &a->identities[i], false);
+	}
+	for (size_t k = 0; a->agent && k < scout_agent_count(a->agent) && !got; k++)
+		if (!only || is_certified(a, scout_agent_key(a->agent, k)))
+			got = try_agent_key(s, a, k);
+	if (a->agent)
+		note(a, "agent", "");
+	for (size_t i = 0; i < a->identities_count && !got && !named; i++)
+		got = try_file(s, a, &a->identities[i], false);
+	for (size_t i = 0; i < a->identities_count && !got; i++)
+		if (a->identities[i].locked)
+			got = try_file(s, a, &a->identities[i], true);
+	return got;
 }
 
 static int refused(struct scout_sftp *s, const struct attempts *a)
@@ -168,19 +315,19 @@ static int refused(struct scout_sftp *s, const struct attempts *a)
 
 int scout_sftp_authenticate(struct scout_sftp *s)
 {
-	const struct scout_settings *t = &s->settings;
-	struct attempts a = {0};
-	int got = 0;
+	struct attempts *a = calloc(1, sizeof(*a));
+	int got;
 
-	for (size_t i = 0; i < t->explicit_count && !got; i++)
-		got = try_identity(s, &a, t->identities[i], true);
-	if (!got)
-		got = try_agent(s, &a);
-	for (size_t i = t->explicit_count; i < t->identities_count && !got; i++)
-		got = try_identity(s, &a, t->identities[i], false);
+	if (!a)
+		return scout_sftp_fail(s, -ENOMEM, "out of memory");
+	gather(&s->settings, a);
+	open_agent(s, a);
+	got = try_all(s, a);
 	if (!got) /* also tells what the server allows, when no key was there to be refused */
-		got = outcome(s, &a, ssh_userauth_none(s->ssh, NULL));
-	if (got < 0)
-		return got;
-	return got ? 0 : refused(s, &a);
+		got = outcome(s, a, ssh_userauth_none(s->ssh, NULL));
+	if (!got)
+		got = refused(s, a);
+	drop(s, a);
+	free(a);
+	return got < 0 ? got : 0;
 }

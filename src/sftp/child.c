@@ -44,7 +44,26 @@ void scout_args_free(struct scout_args *a)
 	memset(a, 0, sizeof(*a));
 }
 
-static int spawn(pid_t *pid, char *const argv[], int io_fd, int err_fd)
+/* Our environment with another SHELL; only the array and its first string are the caller's to free. */
+static char **with_shell(const char *shell)
+{
+	size_t count = 0, kept = 1;
+	char **env;
+
+	while (environ[count])
+		count++;
+	env = calloc(count + 2, sizeof(*env));
+	if (!env || asprintf(&env[0], "SHELL=%s", shell) < 0) {
+		free(env);
+		return NULL;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (strncmp(environ[i], "SHELL=", 6) != 0)
+			env[kept++] = environ[i];
+	return env;
+}
+
+static int spawn(pid_t *pid, char *const argv[], char *const env[], int io_fd, int err_fd)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
@@ -73,35 +92,51 @@ static int spawn(pid_t *pid, char *const argv[], int io_fd, int err_fd)
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
 					    POSIX_SPAWN_SETPGROUP);
 	if (!err)
-		err = posix_spawnp(pid, argv[0], &files, &attr, argv, environ);
+		err = posix_spawnp(pid, argv[0], &files, &attr, argv, env);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&files);
 	return -err;
 }
 
-int scout_child_start(struct scout_child *c, char *const argv[], int *fd)
+static int open_pipes(int io[2], int complaints[2])
 {
-	int io[2], complaints[2], err;
-	pid_t pid;
+	int err;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, io))
 		return -errno;
 	/* non-blocking at both ends: a child that complains more than the pipe holds loses words,
 	 * and does not wait for a reader */
-	if (pipe2(complaints, O_CLOEXEC | O_NONBLOCK)) {
-		err = -errno;
-		close(io[0]);
-		close(io[1]);
-		return err;
-	}
-	err = spawn(&pid, argv, io[1], complaints[1]);
+	if (!pipe2(complaints, O_CLOEXEC | O_NONBLOCK))
+		return 0;
+	err = -errno;
+	close(io[0]);
 	close(io[1]);
-	close(complaints[1]);
-	if (err) {
-		close(io[0]);
-		close(complaints[0]);
-		return err;
+	return err;
+}
+
+int scout_child_start(struct scout_child *c, char *const argv[], const char *shell, int *fd)
+{
+	char **env = shell ? with_shell(shell) : NULL;
+	int io[2], complaints[2], err;
+	pid_t pid;
+
+	if (shell && !env)
+		return -ENOMEM;
+	err = open_pipes(io, complaints);
+	if (!err) {
+		err = spawn(&pid, argv, env ? env : environ, io[1], complaints[1]);
+		close(io[1]);
+		close(complaints[1]);
+		if (err) {
+			close(io[0]);
+			close(complaints[0]);
+		}
 	}
+	if (env)
+		free(env[0]);
+	free(env);
+	if (err)
+		return err;
 	c->pid = pid;
 	c->err_fd = complaints[0];
 	*fd = io[0];
@@ -126,9 +161,9 @@ static void read_complaints(int fd, pid_t pid, char *last, size_t cap)
 	}
 }
 
-static void wait_exit(pid_t pid, unsigned ms)
+void scout_child_wait(const struct scout_child *c, unsigned ms)
 {
-	struct pollfd p = {.fd = pidfd_open(pid, 0), .events = POLLIN};
+	struct pollfd p = {.fd = pidfd_open(c->pid, 0), .events = POLLIN};
 
 	if (p.fd < 0)
 		return; /* killed at once, then */
@@ -136,19 +171,22 @@ static void wait_exit(pid_t pid, unsigned ms)
 	close(p.fd);
 }
 
-void scout_child_end(struct scout_child *c, unsigned grace_ms, char *complaint, size_t cap)
+bool scout_child_end(struct scout_child *c, unsigned grace_ms, char *complaint, size_t cap)
 {
+	int status = 0;
+
 	if (cap)
 		complaint[0] = '\0';
 	if (!c->pid)
-		return;
+		return true;
 	/* before the signal, which ssh would complain about too */
 	read_complaints(c->err_fd, c->pid, complaint, cap);
 	close(c->err_fd);
 	(void)kill(-c->pid, SIGTERM); /* its group: what a shell started goes too */
-	wait_exit(c->pid, grace_ms);
+	scout_child_wait(c, grace_ms);
 	(void)kill(-c->pid, SIGKILL);
-	while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	c->pid = 0;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }

@@ -3,10 +3,11 @@
 #ifndef SCOUTFS_SFTP_CHILD_H
 #define SCOUTFS_SFTP_CHILD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
-#define SCOUT_ARGS_MAX 40
+#define SCOUT_ARGS_MAX 64
 
 /* An argument list that owns its strings and ends with NULL. Zeroed is empty. */
 struct scout_args {
@@ -25,11 +26,15 @@ struct scout_child {
 };
 
 /* Starts argv[0] (looked up in PATH) in a process group of its own, with the default signals; *fd is
- * our end of its standard input and output. 0 or -errno. Any thread. */
-int scout_child_start(struct scout_child *c, char *const argv[], int *fd);
+ * our end of its standard input and output. shell: what it finds in $SHELL (NULL: what we have there).
+ * 0 or -errno. Any thread. */
+int scout_child_start(struct scout_child *c, char *const argv[], const char *shell, int *fd);
+
+/* Waits for at most ms until it has ended by itself. */
+void scout_child_wait(const struct scout_child *c, unsigned ms);
 
 /* Ends it by SIGTERM, after grace_ms by SIGKILL, and reaps it. Gives the last line it complained with
- * (or ""). c is none afterwards; none is fine. */
-void scout_child_end(struct scout_child *c, unsigned grace_ms, char *complaint, size_t cap);
+ * (or ""). c is none afterwards; none is fine. Returns whether its exit status was 0. */
+bool scout_child_end(struct scout_child *c, unsigned grace_ms, char *complaint, size_t cap);
 
 #endif

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,78 +20,11 @@
 #include "sftp/session.h"
 
 #define WATCH_SSH 0
-#define ANSWER_MAX (128 * 1024) /* of ssh -G */
 #define CHILD_GRACE_MS 200
-
-/* Reads all that fd gives until it ends. 0 or -errno. */
-static int read_all(struct scout_sftp *s, int fd, struct scout_text *text)
-{
-	char buf[4096];
-	ssize_t n;
-	int err;
-
-	for (;;) {
-		err = scout_sftp_wait(s, fd, POLLIN, s->deadline_ns);
-		if (err)
-			return err;
-		n = read(fd, buf, sizeof(buf));
-		if (n == 0)
-			return text->failed ? -ENOMEM : 0;
-		if (n < 0)
-			return -errno;
-		if (text->len + (size_t)n > ANSWER_MAX)
-			return -E2BIG;
-		scout_text_append(text, buf, (size_t)n);
-	}
-}
-
-/* What the user's ssh makes of ssh_config for this host. */
-static int ask_ssh(struct scout_sftp *s, struct scout_text *answer)
-{
-	struct scout_args args = {0};
-	struct scout_child child = {0};
-	char complaint[160] = "";
-	int fd, err;
-
-	scout_settings_query(s->host, &args);
-	err = args.err ? args.err : scout_child_start(&child, args.argv, &fd);
-	scout_args_free(&args);
-	if (err)
-		return scout_sftp_fail(s, -EIO, "cannot run ssh to read %s: %s",
-				       s->host->ssh_config, strerror(-err));
-	err = read_all(s, fd, answer);
-	close(fd);
-	scout_child_end(&child, CHILD_GRACE_MS, complaint, sizeof(complaint));
-	if (err == -ETIMEDOUT || err == -ECANCELED)
-		return scout_sftp_fail(s, err, "reading %s took too long", s->host->ssh_config);
-	if (err || !answer->str)
-		return scout_sftp_fail(s, -EIO, "ssh cannot read %s: %s", s->host->ssh_config,
-				       complaint[0] ? complaint : strerror(err ? -err : EIO));
-	return 0;
-}
-
-static int load_settings(struct scout_sftp *s)
-{
-	struct scout_text answer = {0};
-	int err = 0;
-
-	if (s->host->name[0] == '-')
-		return scout_sftp_fail(s, -EHOSTUNREACH, "a host's name cannot begin with '-'");
-	if (s->host->ssh_config && !access(s->host->ssh_config, F_OK))
-		err = ask_ssh(s, &answer);
-	if (!err) {
-		err = scout_settings_load(s->host, answer.str, &s->settings);
-		if (err)
-			scout_sftp_fail(s, err == -EINVAL ? -EHOSTUNREACH : err,
-					"its host name, user or port is not usable");
-	}
-	scout_text_free(&answer);
-	return err;
-}
 
 static int start_proxy(struct scout_sftp *s, struct scout_args *args, int *fd)
 {
-	int err = scout_child_start(&s->proxy, args->argv, fd);
+	int err = scout_child_start(&s->proxy, args->argv, NULL, fd);
 
 	if (err)
 		return scout_sftp_fail(s, -EHOSTUNREACH, "cannot run the proxy %s: %s",
@@ -103,7 +35,7 @@ static int start_proxy(struct scout_sftp *s, struct scout_args *args, int *fd)
 /* A connected stream to the server, watched. */
 static int open_socket(struct scout_sftp *s, int *fd)
 {
-	uint64_t left_ns = s->deadline_ns - s->start_ns;
+	uint64_t left_ns = s->settings.connect_timeout_ns;
 	struct scout_args args = {0};
 	int err;
 
@@ -123,79 +55,6 @@ static int open_socket(struct scout_sftp *s, int *fd)
 		close(*fd);
 		return scout_sftp_fail(s, err, "cannot watch the connection: %s", strerror(-err));
 	}
-	return 0;
-}
-
-static bool cpu_has_aes(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	return __builtin_cpu_supports("aes");
-#elif defined(__aarch64__)
-	return getauxval(AT_HWCAP) & (1UL << 3); /* HWCAP_AES */
-#else
-	return false;
-#endif
-}
-
-static bool lists(const char *list, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (const char *at = list; (at = strstr(at, word)); at += len)
-		if ((at == list || at[-1] == ',') && (at[len] == ',' || !at[len]))
-			return true;
-	return false;
-}
-
-/* AES-GCM first where the CPU helps, since libssh would begin with a slower one; of these, what
- * ssh_config allows. libssh's own choice is left alone where none of them is allowed. */
-static void choose_ciphers(struct scout_sftp *s)
-{
-	static const char *const aes[] = {"aes128-gcm@openssh.com", "aes256-gcm@openssh.com"};
-	static const char *const rest[] = {"chacha20-poly1305@openssh.com", "aes256-ctr",
-					   "aes192-ctr", "aes128-ctr"};
-	const char *allowed = s->settings.ciphers;
-	struct scout_text list = {0};
-
-	for (size_t i = 0; i < 2 && cpu_has_aes(); i++)
-		if (!allowed || lists(allowed, aes[i]))
-			scout_text_printf(&list, "%s,", aes[i]);
-	for (size_t i = 0; i < 4; i++)
-		if (!allowed || lists(allowed, rest[i]))
-			scout_text_printf(&list, "%s,", rest[i]);
-	for (size_t i = 0; i < 2 && !cpu_has_aes(); i++)
-		if (!allowed || lists(allowed, aes[i]))
-			scout_text_printf(&list, "%s,", aes[i]);
-	if (list.len)
-		list.str[list.len - 1] = '\0';
-	/* a refusal (FIPS mode) leaves libssh's list, which works too */
-	if (list.len || allowed) {
-		(void)ssh_options_set(s->ssh, SSH_OPTIONS_CIPHERS_C_S,
-				      list.len ? list.str : allowed);
-		(void)ssh_options_set(s->ssh, SSH_OPTIONS_CIPHERS_S_C,
-				      list.len ? list.str : allowed);
-	}
-	scout_text_free(&list);
-}
-
-static int set_options(struct scout_sftp *s)
-{
-	const bool no = false;
-	const int quiet = SSH_LOG_NOLOG;
-	/* a step's limit; the watchdog is what holds the whole to the deadline */
-	long seconds = 1 + (long)(s->host->connect_timeout_ns / SCOUT_NS_PER_S);
-
-	/* libssh gets a connected socket and is not asked about known_hosts, so that it needs no name
-	 * of the host, of which it takes fewer than ssh does */
-	if (ssh_options_set(s->ssh, SSH_OPTIONS_PROCESS_CONFIG, &no) ||
-	    ssh_options_set(s->ssh, SSH_OPTIONS_LOG_VERBOSITY, &quiet) ||
-	    ssh_options_set(s->ssh, SSH_OPTIONS_HOST, "server") ||
-	    ssh_options_set(s->ssh, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") ||
-	    ssh_options_set(s->ssh, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") ||
-	    ssh_options_set(s->ssh, SSH_OPTIONS_USER, s->settings.user) ||
-	    ssh_options_set(s->ssh, SSH_OPTIONS_TIMEOUT, &seconds) || scout_sftp_offer_host_keys(s))
-		return scout_sftp_fail(s, -EIO, "libssh: %s", ssh_get_error(s->ssh));
-	choose_ciphers(s);
 	return 0;
 }
 
@@ -276,13 +135,18 @@ int scout_sftp_connect(struct scout_sftp *s)
 {
 	int fd, err;
 
-	err = load_settings(s);
-	if (!err)
-		err = open_socket(s, &fd);
+	err = scout_sftp_load_settings(s);
+	if (err)
+		return err;
+	if (s->settings.connect_timeout_ns != s->host->connect_timeout_ns) {
+		s->deadline_ns = s->start_ns + s->settings.connect_timeout_ns;
+		scout_sftp_watch_set(s->engine, &s->watch, s->deadline_ns);
+	}
+	err = open_socket(s, &fd);
 	if (err)
 		return err;
 	s->ssh = ssh_new();
-	err = s->ssh ? set_options(s) : scout_sftp_fail(s, -ENOMEM, "out of memory");
+	err = s->ssh ? scout_sftp_set_options(s) : scout_sftp_fail(s, -ENOMEM, "out of memory");
 	if (err) {
 		close(fd);
 		return err;
@@ -330,7 +194,7 @@ static void end_proxy(struct scout_sftp *s)
 	char complaint[160], words[160];
 	size_t len = strlen(s->reason);
 
-	scout_child_end(&s->proxy, CHILD_GRACE_MS, complaint, sizeof(complaint));
+	(void)scout_child_end(&s->proxy, CHILD_GRACE_MS, complaint, sizeof(complaint));
 	if (s->err != -ECONNRESET || s->up || !complaint[0])
 		return;
 	s->err = proxy_errno(complaint, s->err);

@@ -4,6 +4,7 @@
  * thread of its own, which outlives an impatient session and then throws its answer away. */
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -28,6 +29,7 @@ struct lookup {
 	atomic_uint refs;
 	char *host;
 	char port[8];
+	int family;
 	int done_fd; /* readable once err and list are set */
 	int err;
 	struct addrinfo *list;
@@ -49,7 +51,9 @@ static void unref_lookup(struct lookup *l)
 
 static void *run_lookup(void *arg)
 {
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+	const struct addrinfo hints = {.ai_family = ((struct lookup *)arg)->family,
+				       .ai_socktype = SOCK_STREAM,
+				       .ai_flags = AI_NUMERICSERV};
 	const uint64_t one = 1;
 	struct lookup *l = arg;
 
@@ -62,7 +66,7 @@ static void *run_lookup(void *arg)
 	return NULL;
 }
 
-static int start_lookup(const char *host, unsigned port, struct lookup **ret)
+static int start_lookup(const char *host, unsigned port, int family, struct lookup **ret)
 {
 	struct lookup *l = calloc(1, sizeof(*l));
 	pthread_t thread;
@@ -72,6 +76,7 @@ static int start_lookup(const char *host, unsigned port, struct lookup **ret)
 		return -ENOMEM;
 	atomic_init(&l->refs, 1);
 	l->host = strdup(host);
+	l->family = family;
 	l->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	snprintf(l->port, sizeof(l->port), "%u", port);
 	if (l->host && l->done_fd >= 0) {
@@ -99,7 +104,7 @@ static int resolve_name(struct scout_sftp *s, const char *host, unsigned port,
 		atomic_fetch_sub(&lookups, 1);
 		return scout_sftp_fail(s, -EHOSTUNREACH, "too many name lookups hang");
 	}
-	err = start_lookup(host, port, &l);
+	err = start_lookup(host, port, s->settings.family, &l);
 	if (err) {
 		atomic_fetch_sub(&lookups, 1);
 		return scout_sftp_fail(s, err, "cannot look up %s: %s", host, strerror(-err));
@@ -123,7 +128,8 @@ static int resolve_name(struct scout_sftp *s, const char *host, unsigned port,
 
 static int resolve(struct scout_sftp *s, const char *host, unsigned port, struct addrinfo **ret)
 {
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+	const struct addrinfo hints = {.ai_family = s->settings.family,
+				       .ai_socktype = SOCK_STREAM,
 				       .ai_flags = AI_NUMERICSERV | AI_NUMERICHOST};
 	char service[8];
 
@@ -148,13 +154,72 @@ static void note_error(struct attempts *a, int err)
 		a->last_errno = err;
 }
 
-/* Begins one; true when it is connected at once. */
-static bool begin(struct attempts *a, const struct addrinfo *ai)
+/* An address of the interface, of that family; one of its link only when there is no other. */
+static int interface_address(const char *name, int family, struct sockaddr_storage *ret,
+			     socklen_t *len)
 {
-	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct ifaddrs *all, *at;
+	int err = -EADDRNOTAVAIL;
 
+	if (getifaddrs(&all))
+		return -errno;
+	for (at = all; at && err; at = at->ifa_next) {
+		const struct sockaddr_in6 *six = (const void *)at->ifa_addr;
+		bool is_local;
+
+		if (strcmp(at->ifa_name, name) || !at->ifa_addr ||
+		    at->ifa_addr->sa_family != family)
+			continue;
+		is_local = family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&six->sin6_addr);
+		*len =
+		    family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+		memcpy(ret, at->ifa_addr, *len);
+		err = is_local ? -EADDRNOTAVAIL : 0;
+	}
+	freeifaddrs(all);
+	return *len ? 0 : err;
+}
+
+/* Where the connection is to come from; *len 0: the kernel's choice. */
+static int local_address(const struct scout_settings *t, int family, struct sockaddr_storage *ret,
+			 socklen_t *len)
+{
+	const struct addrinfo hints = {.ai_family = family,
+				       .ai_socktype = SOCK_STREAM,
+				       .ai_flags = AI_NUMERICHOST | AI_PASSIVE};
+	struct addrinfo *list = NULL;
+
+	*len = 0;
+	if (t->bind_address) {
+		if (getaddrinfo(t->bind_address, NULL, &hints, &list))
+			return -EADDRNOTAVAIL;
+		*len = list->ai_addrlen;
+		memcpy(ret, list->ai_addr, *len);
+		freeaddrinfo(list);
+		return 0;
+	}
+	return t->bind_interface ? interface_address(t->bind_interface, family, ret, len) : 0;
+}
+
+/* Begins one; true when it is connected at once. */
+static bool begin(const struct scout_settings *t, struct attempts *a, const struct addrinfo *ai)
+{
+	struct sockaddr_storage from;
+	socklen_t len = 0;
+	int fd, err = local_address(t, ai->ai_family, &from, &len);
+
+	if (err) {
+		note_error(a, -err);
+		return false;
+	}
+	fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0) {
 		note_error(a, errno);
+		return false;
+	}
+	if (len && bind(fd, (struct sockaddr *)&from, len)) {
+		note_error(a, errno);
+		close(fd);
 		return false;
 	}
 	if (connect(fd, ai->ai_addr, ai->ai_addrlen) && errno != EINPROGRESS) {
@@ -215,7 +280,7 @@ static int race(struct scout_sftp *s, const struct addrinfo *list, struct attemp
 		if (now >= s->deadline_ns)
 			return -ETIMEDOUT;
 		if (next && begun < ADDRESSES_MAX && (now >= next_ns || !a->count)) {
-			(void)begin(a, next);
+			(void)begin(&s->settings, a, next);
 			next = next->ai_next;
 			begun++;
 			next_ns = now + STAGGER_NS;

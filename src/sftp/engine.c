@@ -63,6 +63,7 @@ int scout_sftp_engine_new(struct scout_sftp_engine **ret)
 	scout_mutex_init(&e->lock, SCOUT_LOCK_LEAF);
 	scout_cond_init(&e->changed);
 	TAILQ_INIT(&e->watches);
+	TAILQ_INIT(&e->keys);
 	err = scout_thread_start(&e->thread, "sftp-watch", run, e);
 	if (err) {
 		pthread_cond_destroy(&e->changed);
@@ -86,6 +87,8 @@ void scout_sftp_engine_free(struct scout_sftp_engine *e)
 	pthread_join(e->thread, NULL);
 	pthread_cond_destroy(&e->changed);
 	scout_mutex_destroy(&e->lock);
+	scout_keys_free(e);
+	free(e->ssh_defaults);
 	(void)ssh_finalize(); /* counted; nothing to do when it fails */
 	free(e);
 }

@@ -11,6 +11,7 @@
 #include "scoutfs/lock.h"
 #include "scoutfs/metrics.h"
 #include "scoutfs/sftp.h"
+#include "sftp/keys.h"
 
 #define SCOUT_WATCH_FDS 2 /* the SSH connection, the authentication agent */
 
@@ -26,6 +27,8 @@ struct scout_sftp_engine {
 	pthread_cond_t changed;
 	TAILQ_HEAD(, scout_watch) watches; /* under lock */
 	bool stop;                         /* under lock */
+	char *ssh_defaults;                /* under lock until set, then immutable; or NULL */
+	struct scout_kept_keys keys;       /* under lock */
 	pthread_t thread;
 	scout_counter requests, bytes_in, bytes_out;
 };

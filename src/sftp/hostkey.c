@@ -4,6 +4,10 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +18,6 @@
 #include "scoutfs/log.h"
 #include "sftp/knownhosts.h"
 #include "sftp/session.h"
-
-#define SYSTEM_KNOWN_HOSTS "/etc/ssh/ssh_known_hosts"
 
 /* "ssh-ed25519 key SHA256:...", for people. */
 static void describe_key(ssh_key key, char *buf, size_t cap)
@@ -47,12 +49,12 @@ static void known_name(const struct scout_settings *t, char *buf, size_t cap)
 
 static void read_known(struct scout_sftp *s, struct scout_known_keys *known)
 {
+	const struct scout_paths *files = &s->settings.known_hosts;
 	char name[300];
 
 	known_name(&s->settings, name, sizeof(name));
-	if (s->host->known_hosts)
-		scout_known_keys_read(known, s->host->known_hosts, name);
-	scout_known_keys_read(known, SYSTEM_KNOWN_HOSTS, name);
+	for (size_t i = 0; i < files->count; i++)
+		scout_known_keys_read(known, files->path[i], name);
 }
 
 int scout_sftp_offer_host_keys(struct scout_sftp *s)
@@ -62,8 +64,9 @@ int scout_sftp_offer_host_keys(struct scout_sftp *s)
 	int rc;
 
 	read_known(s, &known);
-	rc = ssh_options_set(s->ssh, SSH_OPTIONS_HOSTKEYS,
-			     scout_known_keys_algorithms(&known, algorithms));
+	rc = ssh_options_set(
+	    s->ssh, SSH_OPTIONS_HOSTKEYS,
+	    scout_known_keys_algorithms(&known, s->settings.host_key_algorithms, algorithms));
 	scout_known_keys_free(&known);
 	return rc == SSH_OK ? 0 : -EINVAL;
 }
@@ -116,15 +119,37 @@ static int append_line(const char *path, const char *line)
 	return err;
 }
 
+/* The host's name as a new line says it: hashed where ssh_config wants that (sshd(8)). */
+static bool line_name(const struct scout_settings *t, char *buf, size_t cap)
+{
+	unsigned char salt[SHA_DIGEST_LENGTH], hash[SHA_DIGEST_LENGTH];
+	unsigned char salt64[32], hash64[32];
+	unsigned len = sizeof(hash);
+
+	known_name(t, buf, cap);
+	if (!t->hash_known_hosts)
+		return true;
+	if (RAND_bytes(salt, sizeof(salt)) != 1 ||
+	    !HMAC(EVP_sha1(), salt, sizeof(salt), (unsigned char *)buf, strlen(buf), hash, &len))
+		return false;
+	(void)EVP_EncodeBlock(salt64, salt, sizeof(salt)); /* their lengths are known */
+	(void)EVP_EncodeBlock(hash64, hash, sizeof(hash));
+	snprintf(buf, cap, "|1|%s|%s", salt64, hash64);
+	return true;
+}
+
 /* The session goes on when the file cannot be written, as ssh's does. */
 static void remember_key(struct scout_sftp *s, ssh_key key, const char *description)
 {
+	const struct scout_settings *t = &s->settings;
+	const char *path = t->user_known_hosts ? t->known_hosts.path[0] : NULL;
 	char name[300], line[8192], *base64 = NULL;
-	const char *path = s->host->known_hosts;
 	int err = -ENOMEM;
 
-	known_name(&s->settings, name, sizeof(name));
-	if (path && ssh_pki_export_pubkey_base64(key, &base64) == SSH_OK) {
+	if (!path)
+		err = -ENOENT;
+	else if (line_name(t, name, sizeof(name)) &&
+		 ssh_pki_export_pubkey_base64(key, &base64) == SSH_OK) {
 		snprintf(line, sizeof(line), "%s %s %s\n", name,
 			 ssh_key_type_to_char(ssh_key_type(key)), base64);
 		err = append_line(path, line);
@@ -137,39 +162,56 @@ static void remember_key(struct scout_sftp *s, ssh_key key, const char *descript
 		scout_info("%s: added its %s to %s", s->host->name, description, path);
 }
 
+static int unknown(struct scout_sftp *s, const struct scout_known_keys *known, const char *text)
+{
+	const struct scout_settings *t = &s->settings;
+	char name[300];
+
+	known_name(t, name, sizeof(name));
+	if (known->authority_file)
+		return scout_sftp_fail(
+		    s, -ENOKEY,
+		    "host key unknown: %s:%u trusts %s by a certificate authority, "
+		    "and host certificates cannot be checked here: add its %s",
+		    known->authority_file, known->authority_line, name, text);
+	return scout_sftp_fail(s, -ENOKEY,
+			       "host key unknown: no key of %s in %s (it showed its %s)", name,
+			       t->known_hosts.count ? t->known_hosts.path[0] : "known_hosts", text);
+}
+
 static int judge(struct scout_sftp *s, ssh_key key)
 {
 	struct scout_known_keys known = {0};
 	const char *name = s->settings.hostname;
-	const char *file = s->host->known_hosts ? s->host->known_hosts : SYSTEM_KNOWN_HOSTS;
-	enum scout_known found;
+	const struct scout_known_key *where;
 	char text[128];
+	int err = 0;
 
 	describe_key(key, text, sizeof(text));
 	read_known(s, &known);
-	found = scout_known_keys_look(&known, key);
-	scout_known_keys_free(&known);
-	switch (found) {
+	switch (scout_known_keys_look(&known, key, &where)) {
 	case SCOUT_KNOWN_SAME:
-		return 0;
+		break;
 	case SCOUT_KNOWN_NONE:
-		if (s->host->host_key_check == SCOUT_KEYS_ACCEPT_NEW) {
+		if (s->settings.host_key_check == SCOUT_KEYS_ACCEPT_NEW)
 			remember_key(s, key, text);
-			return 0;
-		}
-		return scout_sftp_fail(s, -ENOKEY,
-				       "host key unknown: no key of %s in %s (it showed its %s)",
-				       name, file, text);
+		else
+			err = unknown(s, &known, text);
+		break;
 	case SCOUT_KNOWN_REVOKED:
-		return scout_sftp_fail(s, -EKEYREJECTED, "host key revoked: %s shows the %s", name,
-				       text);
+		err = scout_sftp_fail(s, -EKEYREJECTED,
+				      "host key revoked: %s shows the %s, revoked by %s:%u", name,
+				      text, where->file, where->line);
+		break;
 	case SCOUT_KNOWN_OTHER:
+		/* known types were offered first: it has none of the keys we know */
+		err = scout_sftp_fail(s, -EKEYREJECTED,
+				      "host key changed: %s shows its %s, and %s:%u has another",
+				      name, text, where->file, where->line);
 		break;
 	}
-	/* known types were offered first: it has none of the keys we know */
-	return scout_sftp_fail(s, -EKEYREJECTED,
-			       "host key changed: %s in %s is not the %s that %s shows", name, file,
-			       text, name);
+	scout_known_keys_free(&known);
+	return err;
 }
 
 int scout_sftp_check_host_key(struct scout_sftp *s)
@@ -177,7 +219,7 @@ int scout_sftp_check_host_key(struct scout_sftp *s)
 	ssh_key key = NULL;
 	int err;
 
-	if (s->host->host_key_check == SCOUT_KEYS_OFF)
+	if (s->settings.host_key_check == SCOUT_KEYS_OFF)
 		return 0;
 	if (ssh_get_server_publickey(s->ssh, &key) != SSH_OK)
 		return scout_sftp_fail(s, -EIO, "the server showed no host key");

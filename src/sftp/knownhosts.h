@@ -9,11 +9,16 @@
 #define SCOUT_KNOWN_KEYS_MAX 64
 
 struct scout_known_keys {
-	struct {
+	struct scout_known_key {
 		ssh_key key;
 		bool revoked;
+		const char *file; /* borrowed from who read it */
+		unsigned line;
 	} keys[SCOUT_KNOWN_KEYS_MAX];
 	size_t count;
+	/* the first line that would believe a certificate of this host, which libssh cannot check */
+	const char *authority_file; /* or NULL */
+	unsigned authority_line;
 };
 
 enum scout_known {
@@ -24,14 +29,18 @@ enum scout_known {
 };
 
 /* Adds those of the file at path (a missing one has none; lines that make no sense are passed over)
- * for host: "name", or "[name]:port" where the port is not 22. */
+ * for host: "name", or "[name]:port" where the port is not 22. path is borrowed until the free. */
 void scout_known_keys_read(struct scout_known_keys *k, const char *path, const char *host);
 void scout_known_keys_free(struct scout_known_keys *k);
 
-enum scout_known scout_known_keys_look(const struct scout_known_keys *k, ssh_key key);
+/* What they say of key; *where is the one that says it (NULL for NONE). */
+enum scout_known scout_known_keys_look(const struct scout_known_keys *k, ssh_key key,
+				       const struct scout_known_key **where);
 
-/* The host key algorithms to offer, those of known keys first, so that a server with keys of several
- * types shows one that can be checked; buf of 512 bytes. */
-const char *scout_known_keys_algorithms(const struct scout_known_keys *k, char buf[512]);
+/* The host key algorithms to offer: those of allowed (NULL: all that we know), those of known keys
+ * first, so that a server with keys of several types shows one that can be checked; buf of 512 bytes,
+ * "" when none is left. */
+const char *scout_known_keys_algorithms(const struct scout_known_keys *k, const char *allowed,
+					char buf[512]);
 
 #endif

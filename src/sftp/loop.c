@@ -206,6 +206,13 @@ static int open_window(struct scout_sftp *s)
 	return 0;
 }
 
+/* How long the server may leave what it was sent unanswered. */
+static uint64_t patience(const struct scout_sftp *s)
+{
+	return TAILQ_FIRST(&s->stream.in_flight) == &s->keepalive ? s->settings.silence_ns
+								  : s->host->request_timeout_ns;
+}
+
 /* When the server's silence becomes an error (calls wait) or a question (none does). */
 static uint64_t silence_deadline(const struct scout_sftp *s)
 {
@@ -216,9 +223,9 @@ static uint64_t silence_deadline(const struct scout_sftp *s)
 		return s->deadline_ns;
 	if (oldest) {
 		since = oldest->sent_ns > since ? oldest->sent_ns : since;
-		return since + s->host->request_timeout_ns;
+		return since + patience(s);
 	}
-	return s->host->keepalive_ns ? since + s->host->keepalive_ns : UINT64_MAX;
+	return s->settings.keepalive_ns ? since + s->settings.keepalive_ns : UINT64_MAX;
 }
 
 static int on_silence(struct scout_sftp *s)
@@ -229,7 +236,7 @@ static int on_silence(struct scout_sftp *s)
 		return scout_sftp_fail(s, -ETIMEDOUT, "the SFTP server did not answer in time");
 	if (s->stream.count) /* what waits in the queue ends with these */
 		return scout_sftp_fail(s, -ETIMEDOUT, "no answer for %s",
-				       scout_format_duration(text, s->host->request_timeout_ns));
+				       scout_format_duration(text, patience(s)));
 	s->keepalive = (struct scout_sftp_call){
 	    .op = SCOUT_SFTP_REALPATH, .path = ".", .done = keepalive_done};
 	send_call(s, &s->keepalive, scout_now_ns());

@@ -94,9 +94,11 @@ static void add_common(const struct scout_host_config *host, unsigned seconds,
 	scout_args_add(args, "%s", host->ssh_config ? host->ssh_config : "none");
 	scout_args_add(args, "-oBatchMode=yes");
 	scout_args_add(args, "-oControlMaster=no");
-	scout_args_add(args, "-oStrictHostKeyChecking=%s", strictness(host->host_key_check));
+	if (!host->ssh_config || host->said & SCOUT_SAID_HOST_KEY_CHECK)
+		scout_args_add(args, "-oStrictHostKeyChecking=%s",
+			       strictness(host->host_key_check));
 	scout_args_add(args, "-oConnectTimeout=%u", seconds);
-	if (host->known_hosts)
+	if (host->known_hosts && (!host->ssh_config || host->said & SCOUT_SAID_KNOWN_HOSTS))
 		add_path_option(args, "UserKnownHostsFile", host->known_hosts);
 	if (host->identity_file)
 		add_path_option(args, "IdentityFile", host->identity_file);

@@ -42,7 +42,7 @@ int scout_sftp_fail_ssh(struct scout_sftp *s, const char *what)
 	if (scout_sftp_watch_fired(s->engine, &s->watch) ||
 	    (!s->up && scout_now_ns() >= s->deadline_ns))
 		return scout_sftp_fail(s, -ETIMEDOUT, "%s: not done after %s", what,
-				       scout_format_duration(text, s->host->connect_timeout_ns));
+				       scout_format_duration(text, s->deadline_ns - s->start_ns));
 	/* libssh tells an orderly close as "Success" or "disconnected" */
 	scout_format_name(words, sizeof(words), ssh_get_error(s->ssh));
 	if (!words[0] || strstr(words, "Success") || strstr(words, "disconnected"))

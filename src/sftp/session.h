@@ -12,6 +12,7 @@
 
 #include "scoutfs/lock.h"
 #include "scoutfs/sftp.h"
+#include "scoutfs/text.h"
 #include "sftp/child.h"
 #include "sftp/engine.h"
 #include "sftp/settings.h"
@@ -75,8 +76,16 @@ bool scout_sftp_stopping(struct scout_sftp *s);
  * While connecting only. */
 int scout_sftp_wait(struct scout_sftp *s, int fd, short events, uint64_t deadline_ns);
 
+/* Runs a command for what it prints, which is at most so much, with shell as its $SHELL (NULL: ours).
+ * complaint: its last words on stderr. 0; -ECHILD: it failed; -E2BIG, -ETIMEDOUT, -ECANCELED, or -errno of
+ * starting it. While connecting only. */
+int scout_sftp_run(struct scout_sftp *s, struct scout_args *args, const char *shell, size_t most,
+		   struct scout_text *out, char complaint[160]); /* ask.c */
+
 /* The steps of a connect. Each returns 0, or -errno after scout_sftp_fail. */
 int scout_sftp_connect(struct scout_sftp *s);                                        /* connect.c */
+int scout_sftp_load_settings(struct scout_sftp *s);                                  /* ask.c */
+int scout_sftp_set_options(struct scout_sftp *s);                                    /* options.c */
 int scout_sftp_dial(struct scout_sftp *s, const char *host, unsigned port, int *fd); /* dial.c */
 int scout_sftp_offer_host_keys(struct scout_sftp *s);                                /* hostkey.c */
 int scout_sftp_check_host_key(struct scout_sftp *s);                                 /* hostkey.c */

@@ -8,15 +8,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "scoutfs/clock.h"
 #include "scoutfs/text.h"
+#include "sftp/answer.h"
 
 #define DEFAULT_PORT 22
+#define SYSTEM_KNOWN_HOSTS "/etc/ssh/ssh_known_hosts"
+#define SECONDS_MAX (3600 * 24) /* any longer is no limit */
 
 struct account {
 	char name[128];
 	char home[512];
+};
+
+/* What a merge of the ini and ssh_config works with. */
+struct merge {
+	const struct scout_host_config *host;
+	struct scout_answer answer;
+	struct account me;
+	struct scout_settings *t;
 };
 
 static void find_account(struct account *a)
@@ -33,6 +47,12 @@ static void find_account(struct account *a)
 	snprintf(a->name, sizeof(a->name), "%s", found ? found->pw_name : "");
 }
 
+static void free_paths(struct scout_paths *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		free(p->path[i]);
+}
+
 void scout_settings_free(struct scout_settings *t)
 {
 	free(t->hostname);
@@ -41,10 +61,39 @@ void scout_settings_free(struct scout_settings *t)
 	free(t->proxy_command);
 	free(t->agent);
 	free(t->host_key_alias);
+	free_paths(&t->identities);
+	free_paths(&t->certificates);
+	free_paths(&t->known_hosts);
+	free(t->revoked_host_keys);
 	free(t->ciphers);
-	for (size_t i = 0; i < t->identities_count; i++)
-		free(t->identities[i]);
+	free(t->kex);
+	free(t->macs);
+	free(t->host_key_algorithms);
+	free(t->key_algorithms);
+	free(t->bind_address);
+	free(t->bind_interface);
 	memset(t, 0, sizeof(*t));
+}
+
+/* What ssh is told as the host's name. */
+static const char *called(const struct scout_host_config *host)
+{
+	return host->alias ? host->alias : host->name;
+}
+
+/* An option whose value holds no tokens: "fe80::1%eth0" is an address. */
+static void add_literal(struct scout_args *args, const char *option, const char *value)
+{
+	struct scout_text text = {0};
+
+	scout_text_printf(&text, "%s", option);
+	for (; *value; value++)
+		scout_text_append(&text, *value == '%' ? "%%" : value, *value == '%' ? 2 : 1);
+	if (text.failed)
+		args->err = -ENOMEM;
+	else
+		scout_args_add(args, "%s", text.str);
+	scout_text_free(&text);
 }
 
 void scout_settings_query(const struct scout_host_config *host, struct scout_args *args)
@@ -55,54 +104,72 @@ void scout_settings_query(const struct scout_host_config *host, struct scout_arg
 	scout_args_add(args, "%s", host->ssh_config);
 	/* the ini's words go in, so that Match and tokens see them */
 	if (host->hostname)
-		scout_args_add(args, "-oHostName=%s", host->hostname);
+		add_literal(args, "-oHostName=", host->hostname);
 	if (host->user)
 		scout_args_add(args, "-oUser=%s", host->user);
 	if (host->port)
 		scout_args_add(args, "-oPort=%u", host->port);
 	scout_args_add(args, "--");
-	scout_args_add(args, "%s", host->alias ? host->alias : host->name);
+	scout_args_add(args, "%s", called(host));
+}
+
+void scout_settings_query_defaults(struct scout_args *args)
+{
+	static const char *const words[] = {"ssh", "-GT", "-F", "none", "--", "localhost"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		scout_args_add(args, "%s", words[i]);
+}
+
+const char *scout_settings_shell(const struct scout_host_config *host)
+{
+	return host->match_exec ? NULL : "/bin/false";
 }
 
 /* The tokens of ssh_config(5) that stand for what we know; others stay as they are. */
-static const char *token(const struct scout_host_config *host, const struct scout_settings *t,
-			 const struct account *a, char c, char port[16])
+static const char *token(const struct merge *m, char c, char number[16])
 {
+	const struct scout_settings *t = m->t;
+
 	switch (c) {
 	case '%':
 		return "%";
 	case 'h':
 		return t->hostname;
 	case 'n':
-		return host->alias ? host->alias : host->name;
+		return called(m->host);
 	case 'p':
-		snprintf(port, 16, "%u", t->port);
-		return port;
+		snprintf(number, 16, "%u", t->port);
+		return number;
 	case 'r':
 		return t->user;
 	case 'u':
-		return a->name;
+		return m->me.name;
+	case 'i':
+		snprintf(number, 16, "%u", (unsigned)getuid());
+		return number;
 	case 'd':
-		return a->home;
+		return m->me.home;
+	case 'k':
+		return t->host_key_alias ? t->host_key_alias : called(m->host);
 	default:
 		return NULL;
 	}
 }
 
 /* str with its tokens, and a ~ in front when it is a path. */
-static char *expand(const struct scout_host_config *host, const struct scout_settings *t,
-		    const struct account *a, const char *str, bool path)
+static char *expand(const struct merge *m, const char *str, bool path)
 {
 	struct scout_text out = {0};
-	char port[16];
+	char number[16];
 	const char *word;
 
 	if (path && str[0] == '~' && (str[1] == '/' || !str[1])) {
-		scout_text_printf(&out, "%s", a->home);
+		scout_text_printf(&out, "%s", m->me.home);
 		str++;
 	}
 	for (; *str; str++) {
-		word = *str == '%' ? token(host, t, a, str[1], port) : NULL;
+		word = *str == '%' ? token(m, str[1], number) : NULL;
 		if (word) {
 			scout_text_printf(&out, "%s", word);
 			str++;
@@ -124,90 +191,33 @@ static int set(char **field, const char *value)
 	return 0;
 }
 
-static int add_identity(struct scout_settings *t, char *path)
+/* Sets the field to a value, when there is one. */
+static int set_some(char **field, const char *value)
+{
+	return value ? set(field, value) : 0;
+}
+
+/* Takes path over; one that is there already, or one too many, is dropped. */
+static int add_path(struct scout_paths *p, char *path)
 {
 	if (!path)
 		return -ENOMEM;
-	for (size_t i = 0; i < t->identities_count; i++) {
-		if (!strcmp(t->identities[i], path)) {
+	for (size_t i = 0; i < p->count; i++) {
+		if (!strcmp(p->path[i], path)) {
 			free(path);
 			return 0;
 		}
 	}
-	if (t->identities_count == SCOUT_IDENTITIES_MAX)
-		free(path); /* a server refuses after fewer attempts */
+	if (p->count == SCOUT_IDENTITIES_MAX)
+		free(path);
 	else
-		t->identities[t->identities_count++] = path;
+		p->path[p->count++] = path;
 	return 0;
 }
 
-/* Whether ssh -G tells of a key because ssh tries it by default, not because of ssh_config. */
-static bool is_default_identity(const char *value)
+static int load_agent(struct merge *m)
 {
-	static const char *const names[] = {"id_rsa",     "id_ecdsa",      "id_ecdsa_sk",
-					    "id_ed25519", "id_ed25519_sk", "id_xmss",
-					    "id_dsa"};
-
-	if (strncmp(value, "~/.ssh/", 7) != 0)
-		return false;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (!strcmp(value + 7, names[i]))
-			return true;
-	return false;
-}
-
-struct answer {
-	const char *proxy_command, *agent;
-	const char *identities[SCOUT_IDENTITIES_MAX];
-	size_t identities_count;
-};
-
-/* One line of ssh -G: what can be used as it is goes to t, what holds tokens to a. */
-static int take_line(struct scout_settings *t, struct answer *a, const char *key, const char *value)
-{
-	bool none = !strcasecmp(value, "none");
-
-	if (!strcmp(key, "hostname"))
-		return set(&t->hostname, value);
-	if (!strcmp(key, "user"))
-		return set(&t->user, value);
-	if (!strcmp(key, "hostkeyalias"))
-		return set(&t->host_key_alias, value);
-	if (!strcmp(key, "ciphers"))
-		return set(&t->ciphers, value);
-	if (!strcmp(key, "port"))
-		t->port = (unsigned)strtoul(value, NULL, 10);
-	else if (!strcmp(key, "proxyjump") && !none)
-		return set(&t->proxy_jump, value);
-	else if (!strcmp(key, "proxycommand") && !none)
-		a->proxy_command = value;
-	else if (!strcmp(key, "identityagent"))
-		a->agent = value;
-	else if (!strcmp(key, "identityfile") && !none &&
-		 a->identities_count < SCOUT_IDENTITIES_MAX)
-		a->identities[a->identities_count++] = value;
-	return 0;
-}
-
-/* Cuts text into lines; a keeps pointers into it. */
-static int take_answer(struct scout_settings *t, struct answer *a, char *text)
-{
-	char *line, *value, *save = NULL;
-	int err = 0;
-
-	for (line = strtok_r(text, "\n", &save); line && !err; line = strtok_r(NULL, "\n", &save)) {
-		value = strchr(line, ' ');
-		if (!value)
-			continue;
-		*value++ = '\0';
-		err = take_line(t, a, line, value);
-	}
-	return err;
-}
-
-static int load_agent(struct scout_settings *t, const struct scout_host_config *host,
-		      const struct account *me, const char *told)
-{
+	const char *told = scout_answer_value(&m->answer, "identityagent");
 	const char *env = NULL;
 
 	if (!told || !strcmp(told, "SSH_AUTH_SOCK"))
@@ -215,78 +225,259 @@ static int load_agent(struct scout_settings *t, const struct scout_host_config *
 	else if (told[0] == '$')
 		env = getenv(told + 1);
 	else if (strcasecmp(told, "none") != 0)
-		return (t->agent = expand(host, t, me, told, true)) ? 0 : -ENOMEM;
-	return env && *env ? set(&t->agent, env) : 0;
+		return (m->t->agent = expand(m, told, true)) ? 0 : -ENOMEM;
+	return env && *env ? set(&m->t->agent, env) : 0;
 }
 
-/* First the ini's key, then those that ssh_config names, then the defaults. */
-static int load_identities(struct scout_settings *t, const struct scout_host_config *host,
-			   const struct account *me, const struct answer *a)
+/* Every value of key, as a path. usual: also those that are ssh's defaults. */
+static int add_files(struct merge *m, struct scout_paths *p, const char *key, bool usual)
 {
-	static const char *const defaults[] = {"~/.ssh/id_ed25519", "~/.ssh/id_ecdsa",
-					       "~/.ssh/id_rsa"};
+	const struct scout_answer *a = &m->answer;
 	int err = 0;
 
-	if (host->identity_file)
-		err = add_identity(t, strdup(host->identity_file));
-	for (size_t i = 0; i < a->identities_count && !err; i++)
-		if (!is_default_identity(a->identities[i]))
-			err = add_identity(t, expand(host, t, me, a->identities[i], true));
-	t->explicit_count = t->identities_count;
-	for (size_t i = 0; i < 3 && !err; i++)
-		err = add_identity(t, expand(host, t, me, defaults[i], true));
+	for (size_t i = 0; i < a->count && !err; i++)
+		if (!strcmp(a->lines[i].key, key) && strcasecmp(a->lines[i].value, "none") &&
+		    (usual || !a->lines[i].usual))
+			err = add_path(p, expand(m, a->lines[i].value, true));
 	return err;
 }
 
-static int load_proxy(struct scout_settings *t, const struct scout_host_config *host,
-		      const struct account *me, const struct answer *a)
+/* Whether ssh_config has IdentityFile: ssh names all of its default keys, or none. */
+static bool names_identities(const struct scout_answer *a, const char *defaults)
 {
-	if (host->proxy_jump) { /* the ini rules both of ssh_config's words */
-		free(t->proxy_jump);
-		t->proxy_jump = NULL;
-		return strcasecmp(host->proxy_jump, "none") ? set(&t->proxy_jump, host->proxy_jump)
-							    : 0;
+	size_t usual = 0, wanted = 0;
+
+	for (size_t i = 0; i < a->count; i++) {
+		if (strcmp(a->lines[i].key, "identityfile"))
+			continue;
+		if (!a->lines[i].usual)
+			return true;
+		usual++;
 	}
-	if (a->proxy_command && !t->proxy_jump) {
-		t->proxy_command = expand(host, t, me, a->proxy_command, false);
-		return t->proxy_command ? 0 : -ENOMEM;
+	for (const char *at = defaults; at && (at = strstr(at, "identityfile ")); at++)
+		wanted++;
+	return usual && usual < wanted;
+}
+
+/* The ini's key and those that ssh_config names; the defaults only where there are none, as ssh does. */
+static int load_identities(struct merge *m, const char *defaults)
+{
+	static const char *const usual[] = {"~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa",
+					    "~/.ssh/id_ed25519_sk", "~/.ssh/id_ecdsa_sk"};
+	struct scout_settings *t = m->t;
+	const char *value;
+	int err = 0;
+
+	if (m->host->identity_file)
+		err = add_path(&t->identities, strdup(m->host->identity_file));
+	if (!err && names_identities(&m->answer, defaults))
+		err = add_files(m, &t->identities, "identityfile", true);
+	t->identities_named = t->identities.count > 0;
+	for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]) && !t->identities_named && !err;
+	     i++)
+		err = add_path(&t->identities, expand(m, usual[i], true));
+	if (!err)
+		err = add_files(m, &t->certificates, "certificatefile", true);
+	value = scout_answer_value(&m->answer, "identitiesonly");
+	t->identities_only = value && !strcmp(value, "yes");
+	return err;
+}
+
+static int load_proxy(struct merge *m)
+{
+	const char *command = scout_answer_said(&m->answer, "proxycommand");
+	const char *jump = m->host->proxy_jump;
+
+	if (jump) /* the ini rules both of ssh_config's words */
+		return strcasecmp(jump, "none") ? set(&m->t->proxy_jump, jump) : 0;
+	jump = scout_answer_said(&m->answer, "proxyjump");
+	if (jump)
+		return set(&m->t->proxy_jump, jump);
+	if (!command)
+		return 0;
+	m->t->proxy_command = expand(m, command, false);
+	return m->t->proxy_command ? 0 : -ENOMEM;
+}
+
+/* Adds the files of a list with blanks between them. */
+static int add_list(struct merge *m, struct scout_paths *p, const char *list)
+{
+	char *copy = strdup(list), *each, *save = NULL;
+	int err = copy ? 0 : -ENOMEM;
+
+	for (each = copy ? strtok_r(copy, " ", &save) : NULL; each && !err;
+	     each = strtok_r(NULL, " ", &save))
+		if (strcasecmp(each, "none"))
+			err = add_path(p, expand(m, each, true));
+	free(copy);
+	return err;
+}
+
+static enum scout_host_key_check strictness(const char *word)
+{
+	if (!strcmp(word, "no") || !strcmp(word, "off") || !strcmp(word, "false"))
+		return SCOUT_KEYS_OFF;
+	return strcmp(word, "accept-new") ? SCOUT_KEYS_STRICT : SCOUT_KEYS_ACCEPT_NEW;
+}
+
+static int load_known_hosts(struct merge *m)
+{
+	const struct scout_host_config *host = m->host;
+	struct scout_settings *t = m->t;
+	const char *user = scout_answer_said(&m->answer, "userknownhostsfile");
+	const char *system = scout_answer_value(&m->answer, "globalknownhostsfile");
+	const char *check = scout_answer_said(&m->answer, "stricthostkeychecking");
+	const char *any = scout_answer_value(&m->answer, "userknownhostsfile");
+	bool none = any && !strcasecmp(any, "none");
+	int err = 0;
+
+	t->host_key_check = check && !(host->said & SCOUT_SAID_HOST_KEY_CHECK)
+				? strictness(check)
+				: host->host_key_check;
+	if (user && !(host->said & SCOUT_SAID_KNOWN_HOSTS))
+		err = add_list(m, &t->known_hosts, user);
+	else if (host->known_hosts && !(none && !(host->said & SCOUT_SAID_KNOWN_HOSTS)))
+		err = add_path(&t->known_hosts, strdup(host->known_hosts));
+	t->user_known_hosts = t->known_hosts.count;
+	if (!err)
+		err = add_list(m, &t->known_hosts, system ? system : SYSTEM_KNOWN_HOSTS);
+	t->hash_known_hosts = scout_answer_said(&m->answer, "hashknownhosts");
+	return err ? err
+		   : set_some(&t->revoked_host_keys,
+			      scout_answer_said(&m->answer, "revokedhostkeys"));
+}
+
+/* A number of seconds; 0: not said, or no number. */
+static uint64_t said_seconds(const struct merge *m, const char *key)
+{
+	const char *value = scout_answer_said(&m->answer, key);
+	unsigned long seconds = value ? strtoul(value, NULL, 10) : 0;
+
+	return seconds > SECONDS_MAX ? SECONDS_MAX : seconds;
+}
+
+static void load_times(struct merge *m)
+{
+	const struct scout_host_config *host = m->host;
+	uint64_t connect = said_seconds(m, "connecttimeout") * SCOUT_NS_PER_S;
+	uint64_t alive = said_seconds(m, "serveraliveinterval") * SCOUT_NS_PER_S;
+	const char *most = scout_answer_value(&m->answer, "serveralivecountmax");
+	unsigned long count = most ? strtoul(most, NULL, 10) : 0;
+
+	m->t->connect_timeout_ns = host->connect_timeout_ns;
+	m->t->keepalive_ns = host->keepalive_ns;
+	m->t->silence_ns = host->request_timeout_ns;
+	if (connect && !(host->said & SCOUT_SAID_CONNECT_TIMEOUT))
+		m->t->connect_timeout_ns = connect;
+	if (!alive || host->said & SCOUT_SAID_KEEPALIVE)
+		return;
+	/* ssh asks every interval and gives up after so many unanswered */
+	m->t->keepalive_ns = alive;
+	alive *= count > 1000 ? 1000 : count ? count : 1;
+	if (alive < m->t->silence_ns)
+		m->t->silence_ns = alive;
+}
+
+static int load_algorithms(struct merge *m)
+{
+	struct scout_settings *t = m->t;
+	const struct {
+		const char *key;
+		char **field;
+	} lists[] = {
+	    {"ciphers", &t->ciphers},
+	    {"kexalgorithms", &t->kex},
+	    {"macs", &t->macs},
+	    {"hostkeyalgorithms", &t->host_key_algorithms},
+	    {"pubkeyacceptedalgorithms", &t->key_algorithms},
+	};
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]) && !err; i++)
+		err = set_some(lists[i].field, scout_answer_said(&m->answer, lists[i].key));
+	return err;
+}
+
+static int load_wire(struct merge *m)
+{
+	struct scout_settings *t = m->t;
+	const char *family = scout_answer_said(&m->answer, "addressfamily");
+	const char *rekey = scout_answer_said(&m->answer, "rekeylimit");
+	const char *compression = scout_answer_said(&m->answer, "compression");
+	char *end;
+	int err;
+
+	t->family = !family                    ? AF_UNSPEC
+		    : !strcmp(family, "inet")  ? AF_INET
+		    : !strcmp(family, "inet6") ? AF_INET6
+					       : AF_UNSPEC;
+	t->compression = compression && !strcmp(compression, "yes");
+	if (rekey) {
+		t->rekey_bytes = strtoull(rekey, &end, 10);
+		t->rekey_seconds = (unsigned)strtoul(end, NULL, 10);
 	}
-	return 0;
+	err = set_some(&t->bind_address, scout_answer_said(&m->answer, "bindaddress"));
+	return err ? err
+		   : set_some(&t->bind_interface, scout_answer_said(&m->answer, "bindinterface"));
+}
+
+/* Where to: the rest may hold tokens that stand for it. */
+static int load_name(struct merge *m, bool answered)
+{
+	const struct scout_host_config *host = m->host;
+	struct scout_settings *t = m->t;
+	const char *hostname = scout_answer_value(&m->answer, "hostname");
+	const char *user = scout_answer_value(&m->answer, "user");
+	const char *port = scout_answer_value(&m->answer, "port");
+	int err;
+
+	if (answered && !hostname)
+		return -EINVAL;
+	if (host->hostname || !hostname)
+		hostname = host->hostname ? host->hostname : called(host);
+	if (host->user || !user)
+		user = host->user ? host->user : m->me.name;
+	t->port = host->port ? host->port : port ? (unsigned)strtoul(port, NULL, 10) : DEFAULT_PORT;
+	if (hostname[0] == '-' || user[0] == '-' || !t->port || t->port > 65535)
+		return -EINVAL;
+	err = set(&t->hostname, hostname);
+	if (!err)
+		err = set(&t->user, user);
+	return err ? err
+		   : set_some(&t->host_key_alias, scout_answer_said(&m->answer, "hostkeyalias"));
 }
 
 int scout_settings_load(const struct scout_host_config *host, const char *text,
-			struct scout_settings *t)
+			const char *defaults, struct scout_settings *t)
 {
-	struct answer a = {0};
-	struct account me;
-	char *copy = NULL;
-	int err = 0;
+	struct merge *m = calloc(1, sizeof(*m));
+	int err;
 
 	memset(t, 0, sizeof(*t));
-	find_account(&me);
-	if (text) {
-		copy = strdup(text);
-		err = copy ? take_answer(t, &a, copy) : -ENOMEM;
-		if (!err && !t->hostname)
-			err = -EINVAL;
-	}
-	if (!err && (host->hostname || !t->hostname))
-		err = set(&t->hostname, host->hostname ? host->hostname
-					: host->alias  ? host->alias
-						       : host->name);
-	if (!err && (host->user || !t->user))
-		err = set(&t->user, host->user ? host->user : me.name);
-	if (host->port || !t->port)
-		t->port = host->port ? host->port : DEFAULT_PORT;
-	if (!err && (t->hostname[0] == '-' || t->user[0] == '-' || t->port > 65535))
-		err = -EINVAL;
+	if (!m)
+		return -ENOMEM;
+	m->host = host;
+	m->t = t;
+	find_account(&m->me);
+	err = scout_answer_parse(&m->answer, text, defaults);
 	if (!err)
-		err = load_proxy(t, host, &me, &a);
+		err = load_name(m, text);
 	if (!err)
-		err = load_agent(t, host, &me, a.agent);
+		err = load_proxy(m);
 	if (!err)
-		err = load_identities(t, host, &me, &a);
-	free(copy);
+		err = load_agent(m);
+	if (!err)
+		err = load_identities(m, defaults);
+	if (!err)
+		err = load_known_hosts(m);
+	if (!err)
+		err = load_algorithms(m);
+	if (!err)
+		err = load_wire(m);
+	if (!err)
+		load_times(m);
+	scout_answer_free(&m->answer);
+	free(m);
 	if (err)
 		scout_settings_free(t);
 	return err;

@@ -46,11 +46,13 @@ static enum scout_known look(const char *text, const char *host, enum ssh_keytyp
 			     const char *base64)
 {
 	struct scout_known_keys k = read_text(text, host);
+	const struct scout_known_key *where;
 	enum scout_known found;
 	ssh_key key = NULL;
 
 	assert_int_equal(ssh_pki_import_pubkey_base64(base64, type, &key), SSH_OK);
-	found = scout_known_keys_look(&k, key);
+	found = scout_known_keys_look(&k, key, &where);
+	assert_int_equal(where == NULL, found == SCOUT_KNOWN_NONE);
 	ssh_key_free(key);
 	scout_known_keys_free(&k);
 	return found;
@@ -122,7 +124,7 @@ static void check_first(const char *text, const char *algorithm)
 {
 	struct scout_known_keys k = read_text(text, "web");
 	char buf[512];
-	const char *list = scout_known_keys_algorithms(&k, buf);
+	const char *list = scout_known_keys_algorithms(&k, NULL, buf);
 
 	assert_int_equal(strncmp(list, algorithm, strlen(algorithm)), 0);
 	/* all are offered, whatever is known, and once */

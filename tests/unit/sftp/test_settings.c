@@ -12,18 +12,36 @@
 
 #include "sftp/settings.h"
 
-static const char answer[] = "host web\n"
-			     "user deploy\n"
-			     "hostname 10.0.0.7\n"
-			     "port 2222\n"
-			     "identitiesonly no\n"
-			     "ciphers aes256-ctr,aes128-gcm@openssh.com\n"
-			     "identityfile ~/.ssh/id_rsa\n"
-			     "identityfile ~/.ssh/%r@%h:%p_%%_%n\n"
-			     "identityagent ~/agent.sock\n"
-			     "hostkeyalias vault\n"
-			     "malformed\n"
-			     "proxycommand nc -x %q proxy %h %p\n";
+static const char answer[] =
+    "host web\n"
+    "user deploy\n"
+    "hostname 10.0.0.7\n"
+    "port 2222\n"
+    "identitiesonly no\n"
+    "ciphers aes256-ctr,aes128-gcm@openssh.com\n"
+    "identityfile ~/.ssh/id_rsa\n"
+    "identityfile ~/.ssh/%r@%h:%p_%%_%n\n"
+    "identityagent ~/agent.sock\n"
+    "hostkeyalias vault\n"
+    "malformed\n"
+    "stricthostkeychecking ask\n"
+    "userknownhostsfile /home/u/.ssh/known_hosts /home/u/.ssh/known_hosts2\n"
+    "globalknownhostsfile /etc/ssh/ssh_known_hosts /etc/ssh/more\n"
+    "connecttimeout none\n"
+    "serveraliveinterval 0\n"
+    "serveralivecountmax 3\n"
+    "macs hmac-sha2-256\n"
+    "proxycommand nc -x %q proxy %h %p\n";
+
+/* What ssh -G says without an ssh_config. */
+static const char usual[] =
+    "user u\nhostname localhost\nport 22\naddressfamily any\ncompression no\n"
+    "hashknownhosts no\nidentitiesonly no\nstricthostkeychecking ask\nserveralivecountmax 3\n"
+    "serveraliveinterval 0\nciphers chacha20-poly1305@openssh.com,aes128-ctr\n"
+    "macs hmac-sha2-256\nidentityfile ~/.ssh/id_rsa\nidentityfile ~/.ssh/id_ed25519\n"
+    "globalknownhostsfile /etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2\n"
+    "userknownhostsfile /home/u/.ssh/known_hosts /home/u/.ssh/known_hosts2\n"
+    "connecttimeout none\nrekeylimit 0 0\n";
 
 static struct scout_host_config host_config(void)
 {
@@ -43,15 +61,18 @@ static void defaults_without_ssh_config(void **state)
 	struct scout_settings t;
 
 	(void)state;
-	assert_int_equal(scout_settings_load(&host, NULL, &t), 0);
+	assert_int_equal(scout_settings_load(&host, NULL, NULL, &t), 0);
 	assert_string_equal(t.hostname, "web");
 	assert_int_equal(t.port, 22);
 	assert_string_equal(t.agent, "/run/agent");
 	assert_null(t.proxy_jump);
 	assert_null(t.proxy_command);
-	assert_int_equal(t.explicit_count, 0);
-	assert_int_equal(t.identities_count, 3);
-	assert_string_equal(t.identities[0], "/home/u/.ssh/id_ed25519");
+	assert_false(t.identities_named);
+	assert_string_equal(t.identities.path[0], "/home/u/.ssh/id_ed25519");
+	assert_int_equal(t.known_hosts.count, 2);
+	assert_int_equal(t.user_known_hosts, 1);
+	assert_string_equal(t.known_hosts.path[0], "/home/u/.ssh/known_hosts");
+	assert_string_equal(t.known_hosts.path[1], "/etc/ssh/ssh_known_hosts");
 	scout_settings_free(&t);
 }
 
@@ -61,7 +82,7 @@ static void ssh_config_is_taken(void **state)
 	struct scout_settings t;
 
 	(void)state;
-	assert_int_equal(scout_settings_load(&host, answer, &t), 0);
+	assert_int_equal(scout_settings_load(&host, answer, usual, &t), 0);
 	assert_string_equal(t.hostname, "10.0.0.7");
 	assert_string_equal(t.user, "deploy");
 	assert_int_equal(t.port, 2222);
@@ -69,9 +90,13 @@ static void ssh_config_is_taken(void **state)
 	assert_string_equal(t.host_key_alias, "vault");
 	assert_string_equal(t.ciphers, "aes256-ctr,aes128-gcm@openssh.com");
 	assert_string_equal(t.proxy_command, "nc -x %q proxy 10.0.0.7 2222");
-	assert_int_equal(t.explicit_count, 1);
-	assert_string_equal(t.identities[0], "/home/u/.ssh/deploy@10.0.0.7:2222_%_web");
-	assert_int_equal(t.identities_count, 4);
+	assert_null(t.macs); /* that is what ssh does anyway */
+	assert_true(t.identities_named);
+	assert_int_equal(t.identities.count, 2);
+	assert_string_equal(t.identities.path[0], "/home/u/.ssh/id_rsa");
+	assert_string_equal(t.identities.path[1], "/home/u/.ssh/deploy@10.0.0.7:2222_%_web");
+	assert_int_equal(t.known_hosts.count, 3);
+	assert_string_equal(t.known_hosts.path[2], "/etc/ssh/more");
 	scout_settings_free(&t);
 }
 
@@ -86,22 +111,22 @@ static void the_ini_wins(void **state)
 	host.port = 23;
 	host.identity_file = "/keys/web";
 	host.proxy_jump = "jump";
-	assert_int_equal(scout_settings_load(&host, answer, &t), 0);
+	assert_int_equal(scout_settings_load(&host, answer, usual, &t), 0);
 	assert_string_equal(t.hostname, "web.example.com");
 	assert_string_equal(t.user, "root");
 	assert_int_equal(t.port, 23);
 	assert_string_equal(t.proxy_jump, "jump");
 	assert_null(t.proxy_command);
-	assert_string_equal(t.identities[0], "/keys/web");
-	assert_string_equal(t.identities[1], "/home/u/.ssh/root@web.example.com:23_%_web");
-	assert_int_equal(t.explicit_count, 2);
+	assert_string_equal(t.identities.path[0], "/keys/web");
+	assert_string_equal(t.identities.path[2], "/home/u/.ssh/root@web.example.com:23_%_web");
+	assert_int_equal(t.identities.count, 3);
 	scout_settings_free(&t);
 	host.proxy_jump = "none";
-	assert_int_equal(scout_settings_load(&host, answer, &t), 0);
+	assert_int_equal(scout_settings_load(&host, answer, usual, &t), 0);
 	assert_null(t.proxy_jump);
 	assert_null(t.proxy_command);
 	scout_settings_free(&t);
-	assert_int_equal(scout_settings_load(&host, "hostname x\nproxyjump a,b\n", &t), 0);
+	assert_int_equal(scout_settings_load(&host, "hostname x\nproxyjump a,b\n", usual, &t), 0);
 	assert_null(t.proxy_jump);
 	scout_settings_free(&t);
 }
@@ -112,12 +137,13 @@ static void no_agent_where_none_is_wanted(void **state)
 	struct scout_settings t;
 
 	(void)state;
-	assert_int_equal(scout_settings_load(&host, "hostname x\nidentityagent none\n", &t), 0);
+	assert_int_equal(scout_settings_load(&host, "hostname x\nidentityagent none\n", usual, &t),
+			 0);
 	assert_null(t.agent);
 	scout_settings_free(&t);
 	assert_int_equal(setenv("OTHER_AGENT", "/run/other", 1), 0);
-	assert_int_equal(scout_settings_load(&host, "hostname x\nidentityagent $OTHER_AGENT\n", &t),
-			 0);
+	assert_int_equal(
+	    scout_settings_load(&host, "hostname x\nidentityagent $OTHER_AGENT\n", usual, &t), 0);
 	assert_string_equal(t.agent, "/run/other");
 	scout_settings_free(&t);
 }
@@ -129,15 +155,16 @@ static void options_are_no_names(void **state)
 
 	(void)state;
 	host.hostname = "-oProxyCommand=evil";
-	assert_int_equal(scout_settings_load(&host, NULL, &t), -EINVAL);
+	assert_int_equal(scout_settings_load(&host, NULL, NULL, &t), -EINVAL);
 	host.hostname = NULL;
 	host.user = "-l";
-	assert_int_equal(scout_settings_load(&host, NULL, &t), -EINVAL);
+	assert_int_equal(scout_settings_load(&host, NULL, NULL, &t), -EINVAL);
 	host.user = NULL;
-	assert_int_equal(scout_settings_load(&host, "hostname -x\n", &t), -EINVAL);
-	assert_int_equal(scout_settings_load(&host, "hostname x\nport 65536\n", &t), -EINVAL);
-	assert_int_equal(scout_settings_load(&host, "user x\n", &t), -EINVAL); /* no host */
-	assert_int_equal(scout_settings_load(&host, "", &t), -EINVAL);
+	assert_int_equal(scout_settings_load(&host, "hostname -x\n", usual, &t), -EINVAL);
+	assert_int_equal(scout_settings_load(&host, "hostname x\nport 65536\n", usual, &t),
+			 -EINVAL);
+	assert_int_equal(scout_settings_load(&host, "user x\n", usual, &t), -EINVAL); /* no host */
+	assert_int_equal(scout_settings_load(&host, "", usual, &t), -EINVAL);
 }
 
 /* The command line as words with a bar between them. */
@@ -186,6 +213,7 @@ static void jumps_in_a_chain(void **state)
 	(void)state;
 	host.ssh_config = "/it's 100%/config";
 	host.known_hosts = "/k";
+	host.said = SCOUT_SAID_KNOWN_HOSTS | SCOUT_SAID_HOST_KEY_CHECK;
 	line = proxy_line(&host, &t);
 	assert_string_equal(
 	    line, "ssh|-F|/it's 100%/config|-oBatchMode=yes|-oControlMaster=no|"

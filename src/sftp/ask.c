@@ -1,0 +1,125 @@
+/* What the user's own ssh makes of ssh_config for a host, by `ssh -G`, which connects nowhere; and the
+ * commands that are run for their output. The session's thread only; what ssh does without any
+ * ssh_config is asked once and kept at the engine, under its lock. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "scoutfs/config.h"
+#include "scoutfs/text.h"
+#include "sftp/session.h"
+
+#define CHILD_GRACE_MS 200
+#define ANSWER_MAX (128 * 1024) /* of ssh -G */
+
+/* Reads all that fd gives until it ends. 0 or -errno. */
+static int read_all(struct scout_sftp *s, int fd, size_t most, struct scout_text *text)
+{
+	char buf[4096];
+	ssize_t n;
+	int err;
+
+	for (;;) {
+		err = scout_sftp_wait(s, fd, POLLIN, s->deadline_ns);
+		if (err)
+			return err;
+		n = read(fd, buf, sizeof(buf));
+		if (n == 0)
+			return text->failed ? -ENOMEM : 0;
+		if (n < 0)
+			return -errno;
+		if (text->len + (size_t)n > most)
+			return -E2BIG;
+		scout_text_append(text, buf, (size_t)n);
+		explicit_bzero(buf, (size_t)n); /* it may be a passphrase */
+	}
+}
+
+int scout_sftp_run(struct scout_sftp *s, struct scout_args *args, const char *shell, size_t most,
+		   struct scout_text *out, char complaint[160])
+{
+	struct scout_child child = {0};
+	bool well;
+	int fd, err;
+
+	complaint[0] = '\0';
+	err = args->err ? args->err : scout_child_start(&child, args->argv, shell, &fd);
+	if (err)
+		return err;
+	(void)shutdown(fd, SHUT_WR); /* nothing is said to it */
+	err = read_all(s, fd, most, out);
+	close(fd);
+	if (!err)
+		scout_child_wait(&child, CHILD_GRACE_MS);
+	well = scout_child_end(&child, CHILD_GRACE_MS, complaint, 160);
+	return err ? err : well ? 0 : -ECHILD;
+}
+
+/* What ssh does by default, which lives as long as the engine; NULL when it cannot be had. */
+static const char *defaults(struct scout_sftp *s)
+{
+	struct scout_sftp_engine *e = s->engine;
+	struct scout_args args = {0};
+	struct scout_text text = {0};
+	const char *known;
+	char complaint[160];
+
+	scout_lock(&e->lock);
+	known = e->ssh_defaults;
+	scout_unlock(&e->lock);
+	if (known)
+		return known;
+	scout_settings_query_defaults(&args);
+	if (!scout_sftp_run(s, &args, "/bin/false", ANSWER_MAX, &text, complaint) && text.str) {
+		scout_lock(&e->lock);
+		if (!e->ssh_defaults)
+			e->ssh_defaults = scout_text_take(&text);
+		known = e->ssh_defaults;
+		scout_unlock(&e->lock);
+	}
+	scout_text_free(&text);
+	scout_args_free(&args);
+	return known;
+}
+
+static int ask_ssh(struct scout_sftp *s, struct scout_text *answer)
+{
+	struct scout_args args = {0};
+	char complaint[160] = "";
+	int err;
+
+	scout_settings_query(s->host, &args);
+	err =
+	    scout_sftp_run(s, &args, scout_settings_shell(s->host), ANSWER_MAX, answer, complaint);
+	scout_args_free(&args);
+	if (err == -ETIMEDOUT || err == -ECANCELED)
+		return scout_sftp_fail(s, err, "reading %s took too long", s->host->ssh_config);
+	if (err || !answer->str)
+		return scout_sftp_fail(s, -EIO, "ssh cannot read %s: %s", s->host->ssh_config,
+				       complaint[0] ? complaint : strerror(err ? -err : EIO));
+	return 0;
+}
+
+int scout_sftp_load_settings(struct scout_sftp *s)
+{
+	struct scout_text answer = {0};
+	const char *usual = NULL;
+	int err = 0;
+
+	if (s->host->name[0] == '-')
+		return scout_sftp_fail(s, -EHOSTUNREACH, "a host's name cannot begin with '-'");
+	if (s->host->ssh_config && !access(s->host->ssh_config, F_OK)) {
+		usual = defaults(s);
+		err = ask_ssh(s, &answer);
+	}
+	if (!err) {
+		err = scout_settings_load(s->host, answer.str, usual, &s->settings);
+		if (err)
+			scout_sftp_fail(s, err == -EINVAL ? -EHOSTUNREACH : err,
+					"its host name, user or port is not usable");
+	}
+	scout_text_free(&answer);
+	return err;
+}
