@@ -58,3 +58,15 @@ void scout_host_attr(struct scout_host *host, const struct scout_sftp_attrs *rem
 	(void)host;
 	scout_attr_map(remote, ret);
 }
+
+uint32_t scout_host_uid(struct scout_host *host, uid_t uid)
+{
+	(void)host;
+	return uid;
+}
+
+uint32_t scout_host_gid(struct scout_host *host, gid_t gid)
+{
+	(void)host;
+	return gid;
+}

@@ -13,5 +13,8 @@ void scout_attr_map(const struct scout_sftp_attrs *remote, struct scout_attr *re
 /* And with the owner as the host's idmap has it: what goes out to the front. No lock needed. */
 void scout_host_attr(struct scout_host *host, const struct scout_sftp_attrs *remote,
 		     struct scout_attr *ret);
+/* And the other way: what goes to the server for a local owner. */
+uint32_t scout_host_uid(struct scout_host *host, uid_t uid);
+uint32_t scout_host_gid(struct scout_host *host, gid_t gid);
 
 #endif

@@ -152,7 +152,7 @@ static struct batch *batch_new(struct scout_host *host, const struct scout_sftp_
 			continue;
 		memcpy(at, n->name, len);
 		b->entries[b->count].name = at;
-		scout_attr_map(&n->attrs, &b->entries[b->count].attr);
+		scout_host_attr(host, &n->attrs, &b->entries[b->count].attr);
 		at += len;
 		b->count++;
 	}

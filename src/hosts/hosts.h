@@ -243,7 +243,7 @@ void scout_rpc_expire_locked(struct scout_host *host, uint64_t now_ns,
 			     struct scout_rpc_list *failed, uint64_t *next_ns);
 void scout_rpc_fail_all(struct scout_rpc_list *list, int err);
 /* One log line for a call that was answered by an error, but for what people ask for on purpose
- * (ENOENT). path: of the call, or of its handle. */
+ * (ENOENT, EEXIST, ENOTEMPTY). path: of the call, or of its handle. */
 void scout_rpc_log(const struct scout_rpc *rpc, const char *what, const char *path, int err);
 
 /* A remote handle and the session that knows it, shared by the calls in flight on it and by the

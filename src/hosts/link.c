@@ -55,6 +55,28 @@ static unsigned depth_of(const char *path)
 	return depth;
 }
 
+/* Whether target is relative, with ".." in front only. */
+static bool is_tame(const char *target)
+{
+	bool named = false;
+
+	if (*target == '/')
+		return false;
+	while (*target) {
+		size_t n = strcspn(target, "/");
+
+		if (n == 2 && !memcmp(target, "..", 2)) {
+			if (named)
+				return false;
+		} else if (n && !(n == 1 && *target == '.')) {
+			named = true;
+		}
+		target += n;
+		target += *target == '/';
+	}
+	return true;
+}
+
 int scout_link_contain(const char *root, const char *path, const char *target,
 		       struct scout_text *out)
 {
@@ -72,6 +94,9 @@ int scout_link_contain(const char *root, const char *path, const char *target,
 		up = depth;
 	} else if (up > depth) {
 		up = depth;
+	} else if (is_tame(target)) {
+		scout_text_append(out, target, strlen(target));
+		return out->failed ? -ENOMEM : 0;
 	}
 	for (unsigned i = 0; i < up; i++)
 		scout_text_append(out, "../", 3);

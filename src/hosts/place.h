@@ -31,4 +31,17 @@ void scout_hosts_getattr(void *self, const char *path, void *handle, struct scou
 void scout_hosts_readlink(void *self, const char *path, struct scout_req *req);
 void scout_hosts_access(void *self, const char *path, int mask, struct scout_req *req);
 
+/* change.c, rename.c, setattr.c */
+void scout_hosts_setattr(void *self, const char *path, void *handle,
+			 const struct scout_setattr *change, struct scout_req *req);
+void scout_hosts_mkdir(void *self, const char *path, mode_t mode, struct scout_req *req);
+void scout_hosts_mknod(void *self, const char *path, mode_t mode, dev_t rdev,
+		       struct scout_req *req);
+void scout_hosts_symlink(void *self, const char *target, const char *path, struct scout_req *req);
+void scout_hosts_link(void *self, const char *path, const char *newpath, struct scout_req *req);
+void scout_hosts_unlink(void *self, const char *path, struct scout_req *req);
+void scout_hosts_rmdir(void *self, const char *path, struct scout_req *req);
+void scout_hosts_rename(void *self, const char *path, const char *newpath, unsigned flags,
+			struct scout_req *req);
+
 #endif

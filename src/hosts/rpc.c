@@ -293,7 +293,9 @@ void scout_rpc_log(const struct scout_rpc *rpc, const char *what, const char *pa
 	char name[512];
 
 	/* A host that is down was one line when it went down, not one for each who asks. */
-	if (!err || err == -ENOENT || err == -EINTR || err == -ESHUTDOWN || !rpc->session)
+	if (!err || err == -EINTR || err == -ESHUTDOWN || !rpc->session)
+		return;
+	if (err == -ENOENT || err == -EEXIST || err == -ENOTEMPTY)
 		return;
 	for (const struct scout_rpc *one = rpc; one; one = one->then)
 		unknown |= one->unknown;

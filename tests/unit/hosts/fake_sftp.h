@@ -229,7 +229,18 @@ struct ask {
 	size_t entries;
 	char first[256];
 	char target[256];
-	enum { ASK_ATTR, ASK_OPEN, ASK_DATA, ASK_DIR, ASK_LINK } kind;
+	uint64_t was;
+	struct statvfs space;
+	enum {
+		ASK_ATTR,
+		ASK_OPEN,
+		ASK_DATA,
+		ASK_DIR,
+		ASK_LINK,
+		ASK_CHANGED,
+		ASK_SPACE,
+		ASK_NONE
+	} kind;
 };
 
 static inline void ask_done(struct scout_req *req, int err, const struct scout_result *res)
@@ -242,13 +253,18 @@ static inline void ask_done(struct scout_req *req, int err, const struct scout_r
 		a->handle = res->open.handle;
 		a->attr = res->open.attr;
 		a->direct_io = res->open.direct_io;
+	} else if (!err && a->kind == ASK_CHANGED) {
+		a->attr = res->changed.attr;
+		a->was = res->changed.was;
+	} else if (!err && a->kind == ASK_SPACE) {
+		a->space = res->space;
 	} else if (!err && a->kind == ASK_LINK) {
 		(void)snprintf(a->target, sizeof a->target, "%s", res->target);
 	} else if (!err && a->kind == ASK_DIR) {
 		a->entries = res->dir.count;
 		if (a->entries)
 			(void)snprintf(a->first, sizeof a->first, "%s", res->dir.entries[0].name);
-	} else if (!err) {
+	} else if (!err && a->kind == ASK_DATA) {
 		for (int i = 0; i < res->data.count; i++) {
 			a->data = realloc(a->data, a->size + res->data.iov[i].iov_len + 1);
 			memcpy(a->data + a->size, res->data.iov[i].iov_base,

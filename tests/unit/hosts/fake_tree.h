@@ -58,6 +58,7 @@ static struct {
 	uint32_t short_reads; /* answers at most so many bytes, 0: all */
 	bool fstat_first;     /* answers FSTAT before what was sent earlier */
 	uint32_t now;         /* the mtime of what is written */
+	struct statvfs space;
 	/* what a session says of itself, but for read_bytes */
 	struct scout_sftp_server server;
 	unsigned starts, ups, joins, max_live, live;
@@ -87,6 +88,14 @@ static inline void fake_reset(void)
 		SCOUT_SFTP_EXT(SCOUT_SFTP_POSIX_RENAME) | SCOUT_SFTP_EXT(SCOUT_SFTP_FSYNC),
 	};
 	fake.now = 1000000;
+	fake.space = (struct statvfs){.f_bsize = 4096,
+				      .f_frsize = 4096,
+				      .f_blocks = 100,
+				      .f_bfree = 60,
+				      .f_bavail = 50,
+				      .f_files = 10,
+				      .f_ffree = 5,
+				      .f_namemax = 255};
 	fake.short_reads = 0;
 	fake.starts = fake.ups = fake.joins = fake.max_live = fake.live = 0;
 	fake.before = NULL;
@@ -317,6 +326,7 @@ static inline int fake_modify_locked(struct scout_sftp *s, struct scout_sftp_cal
 		fake_change_locked(fake_node_of(s, c), c->set);
 		return 0;
 	case SCOUT_SFTP_SETSTAT:
+	case SCOUT_SFTP_LSETSTAT:
 		n = fake_find_locked(c->path);
 		if (!n)
 			return -ENOENT;
@@ -342,6 +352,17 @@ static inline int fake_modify_locked(struct scout_sftp *s, struct scout_sftp_cal
 		n = &fake.nodes[fake.nnodes - 1];
 		n->mode = S_IFLNK | 0777;
 		memcpy(n->data, c->path2, n->size + 1);
+		return 0;
+	case SCOUT_SFTP_HARDLINK:
+		n = fake_find_locked(c->path);
+		if (!n)
+			return -ENOENT;
+		if (fake_find_locked(c->path2))
+			return fake_failure(c);
+		fake_add_locked(c->path2, n->size, n->mtime, 0);
+		return 0;
+	case SCOUT_SFTP_STATVFS:
+		c->space = fake.space;
 		return 0;
 	case SCOUT_SFTP_FSYNC:
 		(void)fake_node_of(s, c);

@@ -112,7 +112,10 @@ static void relative_links_stay(void **state)
 {
 	(void)state;
 	link_is("/", "a/link", "b", "b");
-	link_is("/", "a/link", "../b/./c//d", "../b/c/d");
+	link_is("/", "a/link", "../b/./c//d/", "../b/./c//d/");
+	link_is("/", "a/link", "../b/./c//../d", "../b/d");
+	link_is("/", "a/link", "./../b", "./../b");
+	link_is("/", "a/link", "./../../b", "../b");
 	link_is("/", "a/link", "b/../c", "c");
 	link_is("/", "a/link", ".", ".");
 	link_is("/", "a/link", "..", "..");

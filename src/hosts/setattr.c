@@ -1,0 +1,174 @@
+/* Changing the attributes of a path: a look, the changes and another look in one round trip, so that
+ * the kernel learns what the file was right before and became right behind.
+ *
+ * SETSTAT follows symlinks, and a link may lead out of the host's tree: owner and times, which links
+ * have too, are set by lsetstat@, or where a server has none by SETSTAT after a look at the type. Mode
+ * and size are asked for only of what is no link. The owner goes first, since changing it takes
+ * set-id bits away, and the times last, since the size changes them. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "hosts/attr.h"
+#include "hosts/change.h"
+
+#define OWNER (SCOUT_SET_UID | SCOUT_SET_GID)
+#define TIMES (SCOUT_SET_ATIME | SCOUT_SET_MTIME)
+
+static void send_changes(struct scout_change *c);
+
+/* SFTP sets both ids or none, and both times. */
+static bool is_half(const struct scout_setattr *a)
+{
+	unsigned owner = a->set & OWNER, times = a->set & TIMES;
+
+	return (owner && owner != OWNER) || (times && times != TIMES);
+}
+
+static bool fits(const struct timespec *t)
+{
+	return t->tv_sec >= 0 && t->tv_sec <= UINT32_MAX;
+}
+
+static void set_owner(struct scout_change *c, struct scout_sftp_attrs *set)
+{
+	set->has |= SCOUT_SFTP_HAS_OWNER;
+	set->uid = c->seen.uid;
+	set->gid = c->seen.gid;
+	if (c->setattr.set & SCOUT_SET_UID)
+		set->uid = scout_host_uid(c->place.host, c->setattr.uid);
+	if (c->setattr.set & SCOUT_SET_GID)
+		set->gid = scout_host_gid(c->place.host, c->setattr.gid);
+}
+
+static void set_times(const struct scout_change *c, struct scout_sftp_attrs *set)
+{
+	const struct scout_setattr *a = &c->setattr;
+
+	set->has |= SCOUT_SFTP_HAS_TIMES;
+	set->atime = a->set & SCOUT_SET_ATIME ? (uint32_t)a->atime.tv_sec : c->seen.atime;
+	set->mtime = a->set & SCOUT_SET_MTIME ? (uint32_t)a->mtime.tv_sec : c->seen.mtime;
+}
+
+static void add(struct scout_change *c, enum scout_sftp_op op, const struct scout_sftp_attrs *set)
+{
+	if (op == SCOUT_SFTP_LSETSTAT && c->links_unsupported)
+		op = SCOUT_SFTP_SETSTAT;
+	if (set->has)
+		scout_change_then(c, op, c->place.remote)->call.set = set;
+}
+
+/* The first of the calls that the server has no word for, or NULL. */
+static bool unsupported(const struct scout_change *c)
+{
+	for (unsigned i = 0; i < c->ncalls; i++)
+		if (c->calls[i].call.op == SCOUT_SFTP_LSETSTAT && c->calls[i].err == -EOPNOTSUPP)
+			return true;
+	return false;
+}
+
+/* Without lsetstat@: what of it is still to be done, unless it is a link. */
+static void go_without(struct scout_change *c)
+{
+	if (c->setattr.set & SCOUT_SET_SIZE || c->setattr.set & SCOUT_SET_MODE)
+		c->partly = true;
+	c->setattr.set &= OWNER | TIMES;
+	c->seen = c->calls[0].call.attrs;
+	c->links_unsupported = true;
+	if (c->seen.has & SCOUT_SFTP_HAS_MODE && S_ISLNK(c->seen.mode))
+		scout_change_done(c, -EOPNOTSUPP, NULL);
+	else
+		send_changes(c);
+}
+
+static void changed(struct scout_rpc *rpc, int err)
+{
+	struct scout_change *c = scout_change_of(rpc);
+	struct scout_result res = {.ttl_ms = scout_host_ttl_ms(rpc->host)};
+	struct scout_attr before;
+
+	if (c->setattr.set & SCOUT_SET_SIZE)
+		scout_node_changed(rpc->host, c->place.remote);
+	if (err == -EOPNOTSUPP && !c->links_unsupported && unsupported(c)) {
+		go_without(c);
+		return;
+	}
+	if (err) {
+		scout_change_failed(c, err);
+		return;
+	}
+	scout_attr_map(&rpc->call.attrs, &before);
+	scout_host_attr(rpc->host, &c->calls[c->ncalls - 1].call.attrs, &res.changed.attr);
+	res.changed.was = c->partly ? 0 : before.version;
+	scout_change_done(c, 0, &res);
+}
+
+static void send_changes(struct scout_change *c)
+{
+	const struct scout_setattr *a = &c->setattr;
+	struct scout_sftp_attrs *owner = &c->set[0], *kind = &c->set[1], *times = &c->set[2];
+
+	memset(c->set, 0, sizeof c->set);
+	if (a->set & SCOUT_SET_SIZE) {
+		kind->has |= SCOUT_SFTP_HAS_SIZE;
+		kind->size = a->size;
+	}
+	if (a->set & SCOUT_SET_MODE) {
+		kind->has |= SCOUT_SFTP_HAS_MODE;
+		kind->mode = a->mode & 07777;
+	}
+	if (a->set & OWNER)
+		set_owner(c, owner);
+	if (a->set & TIMES)
+		set_times(c, kind->has || !owner->has ? times : owner);
+	scout_change_first(c, SCOUT_SFTP_LSTAT, c->place.remote);
+	add(c, SCOUT_SFTP_LSETSTAT, owner);
+	add(c, SCOUT_SFTP_SETSTAT, kind);
+	add(c, SCOUT_SFTP_LSETSTAT, times);
+	scout_change_then(c, SCOUT_SFTP_LSTAT, c->place.remote);
+	if (a->set & SCOUT_SET_SIZE)
+		scout_node_changed(c->place.host, c->place.remote);
+	scout_change_send(c, changed);
+}
+
+static void looked(struct scout_rpc *rpc, int err)
+{
+	struct scout_change *c = scout_change_of(rpc);
+
+	if (err) {
+		scout_change_failed(c, err);
+		return;
+	}
+	c->seen = rpc->call.attrs;
+	send_changes(c);
+}
+
+static void settled(struct scout_settle *w)
+{
+	struct scout_change *c = SCOUT_CONTAINER(w, struct scout_change, settle);
+
+	if (!is_half(&c->setattr)) {
+		send_changes(c);
+		return;
+	}
+	scout_change_first(c, SCOUT_SFTP_LSTAT, c->place.remote);
+	scout_change_send(c, looked);
+}
+
+void scout_hosts_setattr(void *self, const char *path, void *handle,
+			 const struct scout_setattr *change, struct scout_req *req)
+{
+	struct scout_change *c;
+
+	(void)handle;
+	if ((change->set & SCOUT_SET_ATIME && !fits(&change->atime)) ||
+	    (change->set & SCOUT_SET_MTIME && !fits(&change->mtime))) {
+		scout_req_done(req, -EINVAL, NULL);
+		return;
+	}
+	c = scout_change_new(self, "setattr", path, NULL, -EPERM, req);
+	if (!c)
+		return;
+	c->setattr = *change;
+	scout_change_settle(c, settled);
+}
