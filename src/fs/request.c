@@ -5,11 +5,15 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "scoutfs/clock.h"
 #include "scoutfs/lock.h"
 #include "scoutfs/log.h"
+#include "scoutfs/text.h"
 
 #define SHARDS 16
 #define SWEEP_NS (100 * SCOUT_NS_PER_MS)
@@ -80,6 +84,20 @@ void scout_request_settle(struct scout_request *r, int err)
 	put_refs(r, 1);
 }
 
+static void tell_late(const struct scout_request *r)
+{
+	char path[PATH_MAX], safe[512];
+	size_t len;
+
+	if (scout_inode_path(r->inode, path, sizeof path))
+		path[0] = '\0';
+	len = strlen(path);
+	if (r->name)
+		(void)snprintf(path + len, sizeof path - len, "%s%s", len ? "/" : "", r->name);
+	scout_warn("%s: %s %s: no answer within its time (ETIMEDOUT)", r->backend->ops->name,
+		   scout_op_name(r->op), scout_format_name(safe, sizeof safe, path));
+}
+
 /* Replies err in place of the backend; r is claimed, and may be gone afterwards. */
 static void reply_instead(struct scout_request *r, int err)
 {
@@ -91,8 +109,7 @@ static void reply_instead(struct scout_request *r, int err)
 		scout_count(&metrics->interrupted, 1);
 	if (err == -ETIMEDOUT) {
 		scout_count(&metrics->timed_out, 1);
-		scout_warn("%s: %s: no answer within its time (ETIMEDOUT)", r->backend->ops->name,
-			   scout_op_name(r->op));
+		tell_late(r);
 	}
 	scout_request_settle(r, err);
 	fuse_reply_err(fuse, -err);
