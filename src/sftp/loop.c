@@ -19,14 +19,33 @@
 #define READ_AHEAD_WINDOWS 2
 /* encoded and not yet taken by the server's window: what is more waits in the queue, unsent */
 #define OUT_MAX ((size_t)512 * 1024)
+/* fewer bytes of an answer than these do not show that it will ever be whole */
+#define PART_BYTES 4096
 
-static void call_done(void *arg, struct scout_sftp_call *call, int err)
+static void note_progress(struct scout_sftp *s)
 {
-	struct scout_sftp *s = arg;
+	s->last_in_ns = scout_now_ns();
+	s->part_bytes = 0;
+}
 
+static void call_done(struct scout_sftp *s, struct scout_sftp_call *call, int err)
+{
 	if (call != &s->keepalive)
 		atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_relaxed);
 	call->done(call, err);
+}
+
+static void answered(void *arg, struct scout_sftp_call *call, int err)
+{
+	struct scout_sftp *s = arg;
+	const struct scout_sftp_call *oldest = TAILQ_FIRST(&s->stream.in_flight);
+
+	note_progress(s);
+	if (!oldest || (int32_t)(oldest->id - call->id) > 0)
+		s->overtaken_ns = 0;
+	else if (!s->overtaken_ns)
+		s->overtaken_ns = s->last_in_ns;
+	call_done(s, call, err);
 }
 
 static void keepalive_done(struct scout_sftp_call *call, int err)
@@ -43,8 +62,10 @@ static int on_data(ssh_session ssh, ssh_channel channel, void *data, uint32_t le
 
 	(void)ssh;
 	(void)channel;
-	s->last_in_ns = scout_now_ns();
 	s->window_used += len;
+	s->part_bytes += len;
+	if (s->part_bytes >= PART_BYTES)
+		note_progress(s);
 	scout_count(&s->engine->bytes_in, len);
 	if (!is_stderr && !s->stream_err)
 		s->stream_err = scout_sftp_stream_feed(&s->stream, data, len);
@@ -62,7 +83,7 @@ static void on_end(ssh_session ssh, ssh_channel channel, void *userdata)
 
 int scout_sftp_new_channel(struct scout_sftp *s)
 {
-	scout_sftp_stream_init(&s->stream, call_done, s);
+	scout_sftp_stream_init(&s->stream, answered, s);
 	s->channel = ssh_channel_new(s->ssh);
 	if (!s->channel)
 		return -ENOMEM;
@@ -223,6 +244,7 @@ static uint64_t silence_deadline(const struct scout_sftp *s)
 		return s->deadline_ns;
 	if (oldest) {
 		since = oldest->sent_ns > since ? oldest->sent_ns : since;
+		since = s->overtaken_ns ? s->overtaken_ns : since;
 		return since + patience(s);
 	}
 	return s->settings.keepalive_ns ? since + s->settings.keepalive_ns : UINT64_MAX;
