@@ -24,6 +24,8 @@ class Proxy:
         self.cut_after = None     # a connection ends (RST) after so many bytes of the server's
         self.connections = self.most = self.total = 0
         self.bytes_up = self.bytes_down = 0
+        self.round_trips = 0      # answers that waited for one another, on all connections
+        self._asked = 0           # the round trip that the server has heard of
         self._flow = None         # cleared: bytes stay where they are
         self._tasks = set()
         self._ready = threading.Event()
@@ -69,6 +71,7 @@ class Proxy:
     def reset_counts(self):
         self.most, self.total = self.connections, 0
         self.bytes_up = self.bytes_down = 0
+        self.round_trips = self._asked = 0
 
     # the proxy's thread
 
@@ -156,7 +159,10 @@ class Proxy:
                 if self.bytes_per_s:
                     free_at = max(free_at, now) + len(data) / self.bytes_per_s
                     now = free_at
-                queue.put_nowait((now + self.rtt / 2, data))
+                # What is asked after an answer came may depend on it: one round trip more. Without
+                # an rtt that exceeds the thinking between them, independent ones count too.
+                trip = self.round_trips + 1 if up else self._asked
+                queue.put_nowait((now + self.rtt / 2, data, trip))
                 held[0] += len(data)
                 if not data:
                     await sender
@@ -173,7 +179,7 @@ class Proxy:
     async def _send(self, queue, sink, up, held, room):
         passed = 0
         while True:
-            due, data = await queue.get()
+            due, data, trip = await queue.get()
             wait = due - self._loop.time()
             if wait > 0:
                 await asyncio.sleep(wait)
@@ -188,8 +194,10 @@ class Proxy:
             passed += len(data)
             if up:
                 self.bytes_up += len(data)
+                self._asked = max(self._asked, trip)
             else:
                 self.bytes_down += len(data)
+                self.round_trips = max(self.round_trips, trip)
             held[0] -= len(data)
             room.set()
 

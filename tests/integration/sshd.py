@@ -1,5 +1,6 @@
 """A throw-away OpenSSH server on loopback: its own keys, its own folder, its own log."""
 
+import collections
 import getpass
 import os
 import pwd
@@ -127,6 +128,12 @@ Subsystem sftp {sftp}
         """How many requests of a kind ("lstat", "stat", "opendir"…) it was sent (count_sftp)."""
         with open(self.sftp_log, encoding="utf-8", errors="replace") as f:
             return len(re.findall(rf"^debug[13]: request \d+: {kind}\b", f.read(), re.M))
+
+    def sftp_counts(self):
+        """{kind: number} of all requests it was sent (count_sftp)."""
+        with open(self.sftp_log, encoding="utf-8", errors="replace") as f:
+            return collections.Counter(re.findall(
+                r"^debug[123]: request \d+: (?!sent)([\w-]+)", f.read(), re.M))
 
     def known_hosts_line(self, port=None, key=None):
         with open((key or self.host_key) + ".pub", encoding="utf-8") as f:

@@ -1,8 +1,10 @@
 """The tests' own tools see what they are there to see."""
 
 import contextlib
+import errno
 import http.client
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -10,6 +12,8 @@ import threading
 import pytest
 
 import mount as mounts
+import twin
+from fsx import Fsx, Wrong
 from mount import Mount
 from procs import tool
 from proxy import Answer, HttpProxy, Proxy
@@ -120,3 +124,57 @@ def test_the_http_proxy_counts_and_answers(server):
             client.getresponse().read()
     finally:
         proxy.stop()
+
+
+def test_twin_tells_a_difference_in_as_few_operations_as_it_takes(folder, monkeypatch):
+    tops = [os.path.join(folder, name) for name in ("tree", "truth")]
+    for top in tops:
+        os.mkdir(top)
+    assert twin.Twin(*tops, 5, server=tops[0]).run(1) > 500, "two plain folders do not differ"
+    for top in tops:
+        shutil.rmtree(os.path.join(top, "run"))
+    cat = twin.Side.do_cat
+
+    def lie(side, path):
+        """Large files end a byte early in the first tree."""
+        got = cat(side, path)
+        return got[:-1] if os.fsencode(tops[0]) in side.top and len(got) > 1000 else got
+
+    monkeypatch.setattr(twin.Side, "do_cat", lie)
+    monkeypatch.setattr(twin, "SHRINK_SECONDS", 10)
+    with pytest.raises(twin.Difference, match="seed 5, operation .*\n.*here: .*\n.*truth: ") as e:
+        twin.Twin(*tops, 5, actors=1).run(30)
+    fewest = str(e.value).split("As few as these ")[1]
+    assert int(fewest.split()[0]) <= 4, str(e.value)
+
+
+def test_fsx_tells_a_wrong_byte(folder):
+    assert Fsx(os.path.join(folder, "f"), 1, handles=3).run(0.5) > 100
+    path = os.path.join(folder, "g")
+    fsx = Fsx(path, 1)
+
+    def spoil():
+        with open(path, "r+b") as f:
+            f.write(b"wrong")
+
+    fsx.size = spoil
+    with pytest.raises(Wrong, match="seed 1, operation"):
+        fsx.run(20)
+
+
+def test_fsx_tells_what_was_synced_and_is_lost(folder):
+    def run(name, more):
+        """As when the connection goes: the writes since the last fsync are undone, and told."""
+        def sever():
+            with open(fsx.path, "wb") as f:
+                f.write(fsx.model.synced[:-2] + b"??" if more else fsx.model.synced)
+            raise OSError(errno.EIO, "lost")
+
+        fsx = Fsx(os.path.join(folder, name), 1, lossy=True, sever=sever)
+        fsx.weights["cut"] = 5
+        fsx.run(1)
+        assert fsx.losses > 3
+
+    run("f", more=False)
+    with pytest.raises(Wrong, match="what was synced is lost"):
+        run("g", more=True)
