@@ -16,6 +16,7 @@
 #include "scoutfs/fs.h"
 #include "scoutfs/log.h"
 #include "scoutfs/metrics.h"
+#include "scoutfs/text.h"
 #include "scoutfs/version.h"
 
 #define EXIT_USAGE 2
@@ -32,7 +33,9 @@ static int (*const makers[])(const struct scout_env *env, struct scout_backend *
 
 struct program {
 	struct scout_options options;
+	char *config_path; /* absolute, or NULL: looked for in the usual places */
 	struct scout_config *config;
+	struct scout_config *reloaded; /* the reloading thread's, while it serves; NULL at first */
 	struct scout_metrics *metrics;
 	struct scout_budget *budget;
 	struct scout_env env;
@@ -63,6 +66,111 @@ static void hold_standard_files(void)
 		close(fd);
 }
 
+/* As it was named, also once the working directory is another; its links may lead elsewhere then. */
+static int keep_config_path(struct program *p)
+{
+	const char *path = p->options.config;
+	struct scout_text text = {0};
+	char *here = NULL;
+
+	if (!path)
+		return 0;
+	if (path[0] != '/') {
+		here = getcwd(NULL, 0);
+		if (!here)
+			return -errno;
+		scout_text_printf(&text, "%s/", here);
+		free(here);
+	}
+	scout_text_printf(&text, "%s", path);
+	if (!text.failed)
+		p->config_path = scout_text_take(&text);
+	scout_text_free(&text);
+	return p->config_path ? 0 : -ENOMEM;
+}
+
+/* Has the kernel keep SIGHUP until the mount is up. */
+static void hold_reloads(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static void log_problems(char *text)
+{
+	static const char prefix[] = "scoutfs: ";
+	char *save, *line;
+
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (strncmp(line, prefix, strlen(prefix)) == 0)
+			line += strlen(prefix);
+		scout_error("reload: %s", line);
+	}
+}
+
+/* Reads the config as at the start; what is wrong with it goes to the log. NULL: it cannot be used. */
+static struct scout_config *read_again(struct program *p)
+{
+	const struct scout_options *o = &p->options;
+	struct scout_config *config = NULL;
+	char *problems = NULL;
+	size_t len;
+	FILE *errors = open_memstream(&problems, &len);
+
+	if (errors) {
+		(void)scout_config_load(p->config_path, (const char *const *)o->overrides,
+					o->noverrides, errors, &config);
+		fclose(errors);
+	}
+	if (problems)
+		log_problems(problems);
+	free(problems);
+	return config;
+}
+
+static bool has_hosts(const struct scout_config *config)
+{
+	return config->nhosts || config->dynamic;
+}
+
+/* What only a remount takes over, counted from what the mount was started with. */
+static void tell_of_remount(const struct program *p, const struct scout_config *config)
+{
+	static const char *const sections[] = {"scoutfs", "models"};
+
+	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+		struct scout_text keys = {0};
+
+		scout_config_differences(p->config, config, sections[i], &keys);
+		if (keys.len)
+			scout_warn("reload: [%s] %s: a change needs a remount", sections[i],
+				   keys.str);
+		scout_text_free(&keys);
+	}
+	if (!has_hosts(p->config) && has_hosts(config))
+		scout_warn("reload: there were no hosts at the start: /hosts needs a remount");
+}
+
+static void reload(void *arg)
+{
+	struct program *p = arg;
+	struct scout_config *config = read_again(p);
+
+	if (!config) {
+		scout_error("reload: the config stays as it was");
+		return;
+	}
+	tell_of_remount(p, config);
+	for (size_t i = 0; i < p->env.nbackends; i++)
+		if (p->backends[i].ops->reload)
+			p->backends[i].ops->reload(p->backends[i].self, config);
+	scout_config_free(p->reloaded);
+	p->reloaded = config;
+}
+
 static int mount_it(struct program *p)
 {
 	struct scout_options *o = &p->options;
@@ -74,6 +182,8 @@ static int mount_it(struct program *p)
 	    .uid = o->uid,
 	    .gid = o->gid,
 	    .umask = o->umask,
+	    .reload = reload,
+	    .reload_arg = p,
 	};
 	bool named = false;
 	int err = 0;
@@ -116,6 +226,11 @@ static int run(struct program *p)
 	enum scout_log_level level = p->options.debug ? SCOUT_LOG_DEBUG : p->config->log_level;
 	int err, ready_fd = -1;
 
+	err = keep_config_path(p);
+	if (err) {
+		fprintf(stderr, "scoutfs: %s: %s\n", p->options.config, strerror(-err));
+		return err;
+	}
 	if (!p->options.foreground) {
 		err = scout_daemon_start(&ready_fd);
 		if (err) {
@@ -165,6 +280,8 @@ static void clean_up(struct program *p)
 	scout_budget_free(p->budget);
 	free(p->metrics);
 	scout_config_free(p->config);
+	scout_config_free(p->reloaded);
+	free(p->config_path);
 	scout_options_free(&p->options);
 	scout_log_close();
 }
@@ -175,6 +292,7 @@ int main(int argc, char **argv)
 	int status = EXIT_SUCCESS;
 
 	hold_standard_files();
+	hold_reloads();
 	signal(SIGPIPE, SIG_IGN); /* whoever read our messages has gone: no reason to go, too */
 	if (scout_options_parse(argc, argv, stderr, &p.options) < 0) {
 		status = EXIT_USAGE;

@@ -20,14 +20,17 @@ struct scout_fs_options {
 	uid_t uid;    /* shown as every file's owner, unless (uid_t)-1 */
 	gid_t gid;    /* likewise */
 	mode_t umask; /* permission bits taken from every file */
+	/* SIGHUP: on a thread of its own, one call at a time, while it serves */
+	void (*reload)(void *arg);
+	void *reload_arg;
 };
 
 /* Mounts. Returns 0, or -errno after a message to stderr (libfuse's and fusermount3's own). From here
- * on the signals that end scout_fs_serve wait for it. */
+ * on the signals that scout_fs_serve hears wait for it. */
 int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics *metrics,
 		   struct scout_fs **ret);
 
-/* Serves until SIGTERM, SIGINT, SIGHUP or an unmount; then answers what is still pending with
+/* Serves until SIGTERM, SIGINT or an unmount; then answers what is still pending with
  * ENOTCONN, unmounts, and stops the backends. Called by the main thread. backends are borrowed; they
  * are complete. Returns 0, or -errno when the loop failed. */
 int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, size_t nbackends);

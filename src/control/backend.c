@@ -3,10 +3,12 @@
  *
  *   status            for a person
  *   metrics           for Prometheus
- *   <backend>/<entry> what a backend tells of one of its things (hosts/<name>)
+ *   <backend>/<entry> what a backend tells of one of its things (hosts/<name>); touching it has the
+ *                     backend forget what it believed of it
  *
  * It has no lock and no thread: a file's text is its handle, immutable from open to release. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -127,9 +129,12 @@ static void open_file(void *self, const char *path, int flags, struct scout_req 
 	struct target t = resolve(c, path);
 	struct scout_result res = {.open = {.direct_io = true}};
 	struct scout_text *text = calloc(1, sizeof(*text));
-	int err = text ? render(c, &t, text) : -ENOMEM;
+	int err = text ? 0 : -ENOMEM;
 
-	(void)flags;
+	if (!err && (flags & O_ACCMODE) != O_RDONLY)
+		err = -EROFS;
+	if (!err)
+		err = render(c, &t, text);
 	if (err) {
 		if (text)
 			scout_text_free(text);
@@ -238,6 +243,23 @@ static void release_dir(void *self, void *handle)
 	free(dir);
 }
 
+/* touch(1) is all that can be done to anything here. */
+static void set_attr(void *self, const char *path, void *handle, const struct scout_setattr *change,
+		     struct scout_req *req)
+{
+	struct control *c = self;
+	struct target t = resolve(c, path);
+	struct scout_result res = {.ttl_ms = 1000};
+	int err = t.kind == KIND_NONE ? -ENOENT : -EROFS;
+
+	(void)handle; /* no name here is ever taken away */
+	if (t.kind == KIND_DETAIL && t.backend->ops->retry &&
+	    !(change->set & ~(SCOUT_SET_ATIME | SCOUT_SET_MTIME)))
+		err = t.backend->ops->retry(t.backend->self, t.entry);
+	res.changed.attr = attr_of(c, false);
+	scout_req_done(req, err, err ? NULL : &res);
+}
+
 static void stat_fs(void *self, const char *path, struct scout_req *req)
 {
 	struct scout_result res = {.space = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = 255}};
@@ -268,6 +290,7 @@ static const struct scout_backend_ops control_ops = {
     .readdir = read_dir,
     .releasedir = release_dir,
     .statfs = stat_fs,
+    .setattr = set_attr,
     .status = no_report,
     .metrics = no_report,
     .stop = stop,

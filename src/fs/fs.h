@@ -3,6 +3,8 @@
 #define SCOUTFS_FS_FS_H
 
 #include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "fs/fh.h"
 #include "fs/inode.h"
@@ -14,6 +16,8 @@ struct scout_fs {
 	struct fuse_session *session;    /* immutable */
 	char *mountpoint;                /* immutable, absolute */
 	bool mounted;                    /* main thread only */
+	pthread_t listener;              /* main thread only: hears SIGHUP */
+	atomic_bool ending;
 	struct timespec start;           /* immutable, wall clock: the root's times */
 	struct scout_inode *root;        /* immutable */
 	struct scout_requests *requests; /* immutable */

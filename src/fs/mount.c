@@ -33,13 +33,14 @@ static int find_mountpoint(const char *path, char **ret)
 }
 
 /* The signals that end it: blocked but for the loop, since before and after it they would leave a
- * mount behind that nobody serves. */
+ * mount behind that nobody serves. SIGHUP stays blocked for good, and is waited for. */
 static void mask_signals(int how)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGHUP);
+	if (how == SIG_BLOCK)
+		sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	pthread_sigmask(how, &set, NULL);
@@ -135,6 +136,27 @@ static void raise_readahead(const char *mountpoint)
 		close(fd);
 }
 
+/* Further signals that come while the config is read again are one more, afterwards. */
+static void *listen(void *arg)
+{
+	struct scout_fs *fs = arg;
+	sigset_t set;
+	int number;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	while (sigwait(&set, &number) == 0 && !atomic_load(&fs->ending))
+		fs->options.reload(fs->options.reload_arg);
+	return NULL;
+}
+
+static void stop_listening(struct scout_fs *fs)
+{
+	atomic_store(&fs->ending, true);
+	pthread_kill(fs->listener, SIGHUP);
+	pthread_join(fs->listener, NULL);
+}
+
 static int loop(struct scout_fs *fs)
 {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
@@ -157,11 +179,15 @@ static int loop(struct scout_fs *fs)
 
 int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, size_t nbackends)
 {
+	bool listening;
 	int err;
 
 	fs->backends = backends;
 	fs->nbackends = nbackends;
 	err = scout_requests_new(fs->metrics, &fs->requests);
+	if (!err)
+		err = scout_thread_start(&fs->listener, "signals", listen, fs);
+	listening = !err;
 	if (!err) {
 		raise_readahead(fs->mountpoint);
 		err = loop(fs);
@@ -169,6 +195,9 @@ int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, si
 	}
 	fuse_session_unmount(fs->session);
 	fs->mounted = false;
+	/* after that: it may be reading a file of this very mount */
+	if (listening)
+		stop_listening(fs);
 	for (size_t i = 0; i < nbackends; i++)
 		backends[i].ops->stop(backends[i].self);
 	return err;

@@ -329,7 +329,7 @@ def test_backends_that_fail_take_the_mount_with_them(scoutfs, ini, folder, backg
     assert background.gone()
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 def test_signals_while_it_starts(scoutfs, ini, folder, background, by):
     """Whenever it comes: before the mount, within, or after, no mount is left that nobody serves."""
     path = ini("[hosts]\nssh_config =\n[host web1]\n")
