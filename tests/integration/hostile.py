@@ -5,18 +5,10 @@ asked for each request and may put anything else in the place of the honest answ
 """
 
 import asyncio
-import getpass
-import os
 import stat
 import struct
-import threading
-import warnings
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import asyncssh
-
-from sshd import make_key
+from asyncssh_server import AsyncSsh, asyncssh
 
 OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, BAD_MESSAGE = range(6)
 OP_UNSUPPORTED = 8
@@ -90,8 +82,8 @@ class Request:
         return value
 
 
-class Hostile:
-    """files: {path: bytes, None for a folder, a str for a link's target}. lie(request, answer) gives
+class Hostile(AsyncSsh):
+    """tree: {path: bytes, None for a folder, a str for a link's target}. lie(request, answer) gives
     None to be honest, or what to do instead: bytes to send, seconds to wait, Stderr, HANG_UP."""
 
     HANG_UP = object()
@@ -99,58 +91,22 @@ class Hostile:
     class Stderr(bytes):
         """Sent beside the SFTP stream."""
 
-    def __init__(self, folder, name, client_key, files=None, lie=None):
-        os.makedirs(folder)
-        self.name, self.client_key = name, str(client_key)
-        self.user = getpass.getuser()
-        self.host_key = make_key(os.path.join(folder, "host_key"), name)
-        self.files = {"/": None, **(files or {})}
+    def __init__(self, folder, name, client_key, tree=None, lie=None):
+        super().__init__(folder, name, client_key)
+        self.files = "/"
+        self.tree = {"/": None, **(tree or {})}
         self.lie = lie or (lambda request, answer: None)
         self.requests = []  # (kind, path), as they came
         self.sessions = 0   # so many were ever started
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
 
-    def start(self):
-        self._thread.start()
-        if not self._ready.wait(10):
-            raise RuntimeError(f"{self.name} does not start")
-        return self
-
-    def stop(self):
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._end.set)
-            self._thread.join(10)
-
-    def known_hosts_line(self, port=None):
-        with open(self.host_key + ".pub", encoding="utf-8") as f:
-            kind, public = f.read().split()[:2]
-        return f"[127.0.0.1]:{port or self.port} {kind} {public}\n"
-
-    def ini(self, port=None, **more):
-        lines = [f"[host {self.name}]", "hostname = 127.0.0.1", f"port = {port or self.port}",
-                 f"user = {self.user}", f"identity_file = {self.client_key}", "root = /"]
-        lines += [f"{key} = {value}" for key, value in more.items()]
-        return "\n".join(lines) + "\n"
-
-    # the server's thread
-
-    async def _main(self):
-        self._loop = asyncio.get_running_loop()
-        self._end = asyncio.Event()
+    def serving(self):
         host = self
 
         class Server(asyncssh.SSHServer):
             def session_requested(self):
                 return Session(host)
 
-        server = await asyncssh.listen(
-            "127.0.0.1", 0, server_factory=Server, server_host_keys=[self.host_key],
-            encoding=None, authorized_client_keys=self.client_key + ".pub")
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._end.wait()
-        server.close()
+        return {"server_factory": Server, "encoding": None}
 
 
 class Session(asyncssh.SSHServerSession):
@@ -218,13 +174,13 @@ class Session(asyncssh.SSHServerSession):
             return status(r.id, FAILURE)
         if r.kind in ("extended", "unknown"):
             return status(r.id, OP_UNSUPPORTED)
-        there = path in self.host.files
+        there = path in self.host.tree
         if not there and not (r.kind == "open" and r.take(">I") & CREAT) and r.kind != "mkdir":
             return status(r.id, NO_SUCH_FILE)
         return getattr(self, "do_" + r.kind, lambda *_: status(r.id, OP_UNSUPPORTED))(r, path)
 
     def attrs(self, path):
-        held = self.host.files[path]
+        held = self.host.tree[path]
         if held is None:
             return attrs(4096, stat.S_IFDIR | 0o755)
         if isinstance(held, str):
@@ -243,13 +199,13 @@ class Session(asyncssh.SSHServerSession):
     do_stat = do_fstat = do_lstat
 
     def do_open(self, r, path):
-        self.host.files.setdefault(path, b"")
+        self.host.tree.setdefault(path, b"")
         return self.new_handle(r, path)
 
     def do_opendir(self, r, path):
         below = path.rstrip("/") + "/"
         return self.new_handle(r, path, [
-            (name[len(below):], self.attrs(name)) for name in self.host.files
+            (name[len(below):], self.attrs(name)) for name in self.host.tree
             if name.startswith(below) and name != below and "/" not in name[len(below):]])
 
     def do_readdir(self, r, path):
@@ -259,13 +215,13 @@ class Session(asyncssh.SSHServerSession):
 
     def do_read(self, r, path):
         offset, length = r.take(">Q"), r.take(">I")
-        some = self.host.files[path][offset:offset + min(length, 256 * 1024)]
+        some = self.host.tree[path][offset:offset + min(length, 256 * 1024)]
         return data(r.id, some) if some else status(r.id, EOF)
 
     def do_write(self, r, path):
         offset, some = r.take(">Q"), r.take()
-        held = self.host.files[path].ljust(offset, b"\0")
-        self.host.files[path] = held[:offset] + some + held[offset + len(some):]
+        held = self.host.tree[path].ljust(offset, b"\0")
+        self.host.tree[path] = held[:offset] + some + held[offset + len(some):]
         return status(r.id, OK)
 
     def do_close(self, r, path):
@@ -275,32 +231,32 @@ class Session(asyncssh.SSHServerSession):
     def do_setstat(self, r, path):
         if r.take(">I") & 1:
             size = r.take(">Q")
-            self.host.files[path] = self.host.files[path][:size].ljust(size, b"\0")
+            self.host.tree[path] = self.host.tree[path][:size].ljust(size, b"\0")
         return status(r.id, OK)
 
     do_fsetstat = do_setstat
 
     def do_remove(self, r, path):
-        del self.host.files[path]
+        del self.host.tree[path]
         return status(r.id, OK)
 
     do_rmdir = do_remove
 
     def do_mkdir(self, r, path):
-        if path in self.host.files:
+        if path in self.host.tree:
             return status(r.id, FAILURE)
-        self.host.files[path] = None
+        self.host.tree[path] = None
         return status(r.id, OK)
 
     def do_rename(self, r, path):
         target = r.take().decode()
-        if target in self.host.files:
+        if target in self.host.tree:
             return status(r.id, FAILURE)
-        self.host.files[target] = self.host.files.pop(path)
+        self.host.tree[target] = self.host.tree.pop(path)
         return status(r.id, OK)
 
     def do_readlink(self, r, path):
-        return names(r.id, [(self.host.files[path], u32(0))])
+        return names(r.id, [(self.host.tree[path], u32(0))])
 
     def do_realpath(self, r, path):
         return names(r.id, [(path, u32(0))])

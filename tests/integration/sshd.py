@@ -25,10 +25,28 @@ def account_locked(user):
         return False
 
 
-class Sshd:
+class Host:
+    """What the config says of a server: its name, port, user, keys, and the folder it shows."""
+
+    def known_hosts_line(self, port=None, key=None):
+        with open((key or self.host_key) + ".pub", encoding="utf-8") as f:
+            kind, public = f.read().split()[:2]
+        return f"[127.0.0.1]:{port or self.port} {kind} {public}\n"
+
+    def ini(self, port=None, root=None, **more):
+        """Its section of scoutfs.ini; port when a proxy stands before it."""
+        lines = [f"[host {self.name}]", "hostname = 127.0.0.1", f"port = {port or self.port}",
+                 f"user = {self.user}", f"identity_file = {self.client_key}",
+                 f"root = {root or self.files}"]
+        lines += [f"{key} = {value}" for key, value in more.items()]
+        return "\n".join(lines) + "\n"
+
+
+class Sshd(Host):
     """folder/files is what it is meant to show; the config of a host names it as root."""
 
-    def __init__(self, folder, name, client_key, options="", count_sftp=False, runner=()):
+    def __init__(self, folder, name, client_key, options="", count_sftp=False, runner=(),
+                 sftp="internal-sftp"):
         self.folder, self.name = str(folder), name
         self.client_key = str(client_key)
         self.runner = list(runner)
@@ -36,6 +54,7 @@ class Sshd:
         self.port = free_port()
         self.options = options
         self.count_sftp = count_sftp
+        self.sftp = sftp
         self.process = None
         self.files = os.path.join(self.folder, "files")
         self.log = os.path.join(self.folder, "sshd.log")
@@ -49,7 +68,7 @@ class Sshd:
         keys = os.path.join(self.folder, "authorized_keys")
         with open(keys, "w", encoding="utf-8") as f:
             f.write(key)
-        sftp = "internal-sftp"
+        sftp = self.sftp
         if self.count_sftp:  # only the program tells its requests to its stderr
             sftp = f"/usr/lib/openssh/sftp-server -e -l DEBUG3 2>>{self.sftp_log}"
         path = os.path.join(self.folder, "sshd_config")
@@ -134,16 +153,3 @@ Subsystem sftp {sftp}
         with open(self.sftp_log, encoding="utf-8", errors="replace") as f:
             return collections.Counter(re.findall(
                 r"^debug[123]: request \d+: (?!sent)([\w-]+)", f.read(), re.M))
-
-    def known_hosts_line(self, port=None, key=None):
-        with open((key or self.host_key) + ".pub", encoding="utf-8") as f:
-            kind, public = f.read().split()[:2]
-        return f"[127.0.0.1]:{port or self.port} {kind} {public}\n"
-
-    def ini(self, port=None, root=None, **more):
-        """Its section of scoutfs.ini; port when a proxy stands before it."""
-        lines = [f"[host {self.name}]", "hostname = 127.0.0.1", f"port = {port or self.port}",
-                 f"user = {self.user}", f"identity_file = {self.client_key}",
-                 f"root = {root or self.files}"]
-        lines += [f"{key} = {value}" for key, value in more.items()]
-        return "\n".join(lines) + "\n"

@@ -157,7 +157,7 @@ ASK = {
 
 @pytest.fixture
 def good(hostile):
-    return hostile("good", files=FILES)
+    return hostile("good", tree=FILES)
 
 
 def telling(kind, lie):
@@ -175,7 +175,7 @@ def check(m, host):
 
 def check_lies(sshd, hostile, good, mount, lies, **timeouts):
     """Each lie is told by a host of its own, all in one mount. lies: [(kind, name)…]"""
-    hosts = [hostile(re.sub("[^a-z0-9]+", "-", f"{kind} {name}".lower()), files=FILES)
+    hosts = [hostile(re.sub("[^a-z0-9]+", "-", f"{kind} {name}".lower()), tree=FILES)
              for kind, name in lies]
     m = mount(sshd.ini(good, *hosts, **timeouts))
     check(m, "good")
@@ -218,7 +218,7 @@ def test_silence(sshd, hostile, good, mount):
 def test_an_answer_that_others_overtake(sshd, hostile, mount):
     """A session on which one call is never answered ends, however lively the others are; what waited
     is asked again on another."""
-    bad = hostile("bad", files=FILES)
+    bad = hostile("bad", tree=FILES)
     bad.lie = lambda r, answer: [] if r.kind == "read" and bad.sessions == 1 else None
     m = mount(sshd.ini(bad, **HURRY))
     reader = Background([lambda: read(m.host("bad", "f"))])
@@ -232,7 +232,7 @@ class TestStrange:
 
     @pytest.fixture
     def odd(self, hostile):
-        return hostile("odd", files=FILES)
+        return hostile("odd", tree=FILES)
 
     @staticmethod
     def mounted(sshd, mount, odd, lie=honest, **more):

@@ -1,0 +1,105 @@
+"""Other servers than OpenSSH's built-in one: what is standard works on all of them, and what is an
+extension is an error where it is missing."""
+
+import os
+import stat
+import subprocess
+
+import pytest
+
+from asyncssh_server import AsyncSsh
+from mount import SLOWER
+from proftpd import Proftpd
+from sshd import Sshd
+from tools import MIB, content, error, read, sha256, together, write
+
+SFTP_SERVER = "/usr/lib/openssh/sftp-server"
+SERVERS = {
+    "proftpd": Proftpd,
+    "asyncssh": AsyncSsh,
+    "sftp-server": lambda *args: Sshd(*args, sftp=SFTP_SERVER),
+    "sftp-server-in-a-folder": lambda *args: Sshd(*args, sftp=SFTP_SERVER + " -d /usr"),
+}
+
+
+@pytest.fixture(params=SERVERS)
+def server(request, folder, client_key):
+    if request.param == "proftpd" and os.geteuid() != 0:
+        pytest.fail("ProFTPD wants to be started by root")
+    one = SERVERS[request.param](os.path.join(folder, request.param), request.param, client_key)
+    try:
+        yield one.start()
+    finally:
+        one.stop()
+
+
+@pytest.fixture
+def m(server, sshd, mount):
+    return mount(sshd.ini(server, attr_timeout="0"))
+
+
+class TestReading:
+    def test_attributes(self, server, m):
+        path = write(os.path.join(server.files, "f"), content(12345))
+        os.chmod(path, 0o640)
+        os.utime(path, (1_000_000_000, 1_234_567_890))
+        os.mkdir(os.path.join(server.files, "d"))
+        got, real = os.stat(m.host(server.name, "f")), os.stat(path)
+        for name in ("st_mode", "st_size", "st_uid", "st_gid", "st_mtime"):
+            assert getattr(got, name) == getattr(real, name), name
+        listed = subprocess.run(["ls", "-ln", m.host(server.name)], capture_output=True, text=True,
+                                timeout=20 * SLOWER, check=True).stdout.splitlines()
+        assert [line.split()[0] for line in listed[1:]] == ["drwxr-xr-x", "-rw-r-----"]
+
+    def test_bytes(self, server, m):
+        """By its pages, by ranges, by many at once."""
+        data = content(50 * MIB)
+        write(os.path.join(server.files, "large"), data)
+        write(os.path.join(server.files, "empty"), b"")
+        path = m.host(server.name, "large")
+        told = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True,
+                              timeout=40 * SLOWER).stdout
+        assert told.split()[0] == sha256(data)
+        assert read(m.host(server.name, "empty")) == b""
+        with open(path, "rb", buffering=0) as f:
+            assert os.pread(f.fileno(), 1000, 50 * MIB - 500) == data[-500:]
+            assert os.pread(f.fileno(), 1000, 60 * MIB) == b""
+        small = [content(30_000, n) for n in range(20)]
+        for number, some in enumerate(small):
+            write(os.path.join(server.files, f"s{number}"), some)
+        assert together(lambda n=n: read(m.host(server.name, f"s{n}")) for n in range(20)) == small
+
+    def test_listing(self, server, m):
+        wanted = [f"n{number:04}" for number in range(1000)] + ["with space", "ümläut", "-dash"]
+        for name in wanted:
+            write(os.path.join(server.files, "many", name), b"x")
+        assert sorted(os.listdir(m.host(server.name, "many"))) == sorted(wanted)
+        assert all(entry.stat().st_size == 1 for entry in os.scandir(m.host(server.name, "many")))
+        os.mkdir(os.path.join(server.files, "none"))
+        assert os.listdir(m.host(server.name, "none")) == []
+
+    def test_what_is_not_there(self, server, m):
+        write(os.path.join(server.files, "f"), b"x")
+
+        def at(*parts):
+            return m.host(server.name, *parts)
+
+        assert error(os.stat, at("missing")) == "ENOENT"
+        assert error(read, at("missing")) == "ENOENT"
+        assert error(os.listdir, at("missing")) == "ENOENT"
+        assert error(os.listdir, at("f")) == "ENOTDIR"
+        assert error(read, at()) == "EISDIR"
+        assert error(os.readlink, at("f")) == "EINVAL"
+
+    def test_symlinks(self, server, m):
+        write(os.path.join(server.files, "d", "real"), b"of the host")
+        for name, target in {"relative": "d/real", "absolute": server.files + "/d/real",
+                             "dangling": "nowhere", "d/up": "../d/real"}.items():
+            os.symlink(target, os.path.join(server.files, name))
+        kinds = {e.name: e.is_symlink() for e in os.scandir(m.host(server.name))}
+        assert kinds == {"d": False, "relative": True, "absolute": True, "dangling": True}
+        for name in ("relative", "absolute", "d/up"):
+            # ProFTPD 1.3.8 answers LSTAT as if it were STAT
+            assert server.name == "proftpd" or os.path.islink(m.host(server.name, name))
+            assert read(m.host(server.name, name)) == b"of the host", name
+        assert error(read, m.host(server.name, "dangling")) == "ENOENT"
