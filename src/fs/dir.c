@@ -25,13 +25,14 @@ static void opendir_reply(struct scout_request *r, void *handle)
 	struct fuse_file_info fi = {0};
 	struct scout_fh *f;
 
-	f = scout_fh_new(fs->fhs, r->inode, r->backend, handle, true);
+	f = scout_fh_new_dir(fs->fhs, r->inode, r->backend, handle);
 	if (!f) {
 		r->backend->ops->releasedir(r->backend->self, handle);
 		scout_fs_reply_err(r, -ENOMEM);
 		return;
 	}
 	f->timeout_ns = r->timeout_ns;
+	f->opened_ns = r->start_ns;
 	fi.fh = (uintptr_t)f;
 	scout_request_settle(r, 0);
 	if (fuse_reply_open(r->fuse, &fi) != 0)
@@ -57,13 +58,11 @@ void scout_fs_opendir(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct scout_fs *fs = fuse_req_userdata(fuse);
 	struct scout_inode *inode = scout_fs_inode(fs, ino);
-	const struct scout_backend *be = inode->backend;
 	char path[PATH_MAX];
 	struct scout_request *r;
-	int err;
 
-	if (!be) {
-		struct scout_fh *f = scout_fh_new(fs->fhs, inode, NULL, NULL, true);
+	if (!inode->backend) {
+		struct scout_fh *f = scout_fh_new_dir(fs->fhs, inode, NULL, NULL);
 
 		fi->fh = (uintptr_t)f;
 		if (!f)
@@ -72,19 +71,11 @@ void scout_fs_opendir(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi
 			scout_fh_close(f);
 		return;
 	}
-	err = scout_inode_path(inode, path, sizeof(path));
-	if (err) {
-		fuse_reply_err(fuse, -err);
+	r = scout_fs_begin(fuse, SCOUT_OP_OPENDIR, inode, NULL, path, opendir_done);
+	if (!r)
 		return;
-	}
-	r = scout_request_new(fs->requests, fuse, SCOUT_OP_OPENDIR, inode, be, inode->backend_index,
-			      NULL, be->ops->timeout_ns(be->self, path), opendir_done);
-	if (!r) {
-		fuse_reply_err(fuse, ENOMEM);
-		return;
-	}
 	scout_request_start(r);
-	be->ops->opendir(be->self, path, &r->base);
+	r->backend->ops->opendir(r->backend->self, path, &r->base);
 }
 
 /* Adds an entry; false when the answer is full. e->ino 0: the kernel shall not know it by that. */
@@ -125,9 +116,10 @@ static bool add_entry(struct listing *l, const struct scout_dirent *d, uint32_t 
 	struct fuse_entry_param e = {0};
 	struct scout_inode *inode = NULL;
 
-	if (l->plus) {
+	/* what may be older than our own changes the kernel is to look up itself */
+	if (l->plus && !scout_inode_outdates(r->inode, d->name, r->file->opened_ns)) {
 		inode = scout_inode_lookup(r->inode, d->name, r->backend, r->backend_index,
-					   d->attr.version);
+					   &d->attr, r->file->opened_ns);
 		if (!inode)
 			return false;
 		e.ino = (fuse_ino_t)inode;
@@ -139,7 +131,7 @@ static bool add_entry(struct listing *l, const struct scout_dirent *d, uint32_t 
 	    add(r->fuse, l->buf, l->size, &l->len, l->plus, d->name, &e, next)) {
 		if (inode) {
 			/* the entry tells the kernel; one that found no room has not */
-			(void)scout_inode_saw(inode, d->attr.version);
+			scout_inode_told(inode, d->attr.version);
 			l->known[l->known_count++] = inode;
 		}
 		return true;
@@ -204,7 +196,7 @@ static void reply_fixed(fuse_req_t fuse, struct scout_inode *inode, size_t size,
 		if (i == 0)
 			e.attr.st_ino = inode->ino;
 		else if (i == 1)
-			e.attr.st_ino = inode->parent ? inode->parent->ino : inode->ino;
+			e.attr.st_ino = scout_inode_parent_number(inode);
 		else
 			e.attr.st_ino = scout_inode_number(inode, name);
 		if (!add(fuse, buf, size, &len, plus, name, &e, i + 1))
@@ -215,19 +207,15 @@ static void reply_fixed(fuse_req_t fuse, struct scout_inode *inode, size_t size,
 
 static void list(fuse_req_t fuse, size_t size, uint64_t offset, struct scout_fh *f, bool plus)
 {
-	struct scout_fs *fs = fuse_req_userdata(fuse);
 	struct scout_request *r;
 
 	if (!f->backend || offset < DOTS) {
 		reply_fixed(fuse, f->inode, size, offset, plus);
 		return;
 	}
-	r = scout_request_new(fs->requests, fuse, SCOUT_OP_READDIR, f->inode, f->backend,
-			      f->inode->backend_index, f, f->timeout_ns, readdir_done);
-	if (!r) {
-		fuse_reply_err(fuse, ENOMEM);
+	r = scout_fs_begin_file(fuse, SCOUT_OP_READDIR, f, readdir_done);
+	if (!r)
 		return;
-	}
 	r->offset = offset;
 	r->size = size;
 	r->plus = plus;
@@ -247,4 +235,11 @@ void scout_fs_readdirplus(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t of
 {
 	(void)ino; /* the file knows it */
 	list(fuse, size, (uint64_t)offset, scout_fs_fh(fi), true);
+}
+
+/* SFTP has no way to say so; success would be a lie, and ENOSYS the kernel takes for success. */
+void scout_fs_fsyncdir(fuse_req_t fuse, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)ino, (void)datasync, (void)fi;
+	fuse_reply_err(fuse, EINVAL);
 }

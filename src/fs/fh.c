@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 struct scout_fhs {
@@ -46,8 +47,8 @@ void scout_fhs_free(struct scout_fhs *fhs)
 	free(fhs);
 }
 
-struct scout_fh *scout_fh_new(struct scout_fhs *fhs, struct scout_inode *inode,
-			      const struct scout_backend *backend, void *handle, bool directory)
+static struct scout_fh *fh_new(struct scout_fhs *fhs, struct scout_inode *inode,
+			       const struct scout_backend *backend, void *handle)
 {
 	struct scout_fh *f = calloc(1, sizeof(*f));
 
@@ -57,12 +58,55 @@ struct scout_fh *scout_fh_new(struct scout_fhs *fhs, struct scout_inode *inode,
 	f->inode = inode;
 	f->backend = backend;
 	f->handle = handle;
-	f->directory = directory;
 	atomic_init(&f->refs, 1);
 	scout_inode_pin(inode);
+	return f;
+}
+
+static void add(struct scout_fhs *fhs, struct scout_fh *f)
+{
 	scout_lock(&fhs->lock);
 	TAILQ_INSERT_TAIL(&fhs->open, f, link);
 	scout_unlock(&fhs->lock);
+}
+
+struct scout_fh *scout_fh_new(struct scout_fhs *fhs, struct scout_inode *inode,
+			      const struct scout_backend *backend, void *handle, int flags)
+{
+	struct scout_fh *f = fh_new(fhs, inode, backend, handle);
+
+	if (!f)
+		return NULL;
+	f->writer = (flags & O_ACCMODE) != O_RDONLY;
+	scout_lock(&inode->tree->lock);
+	TAILQ_INSERT_TAIL(&inode->files, f, open);
+	inode->writers += f->writer;
+	scout_unlock(&inode->tree->lock);
+	add(fhs, f);
+	return f;
+}
+
+struct scout_fh *scout_fh_new_dir(struct scout_fhs *fhs, struct scout_inode *inode,
+				  const struct scout_backend *backend, void *handle)
+{
+	struct scout_fh *f = fh_new(fhs, inode, backend, handle);
+
+	if (!f)
+		return NULL;
+	f->directory = true;
+	add(fhs, f);
+	return f;
+}
+
+struct scout_fh *scout_fh_of(struct scout_inode *inode)
+{
+	struct scout_fh *f;
+
+	scout_lock(&inode->tree->lock);
+	f = TAILQ_FIRST(&inode->files);
+	if (f)
+		scout_fh_ref(f); /* the kernel's own is not given back before f has left the list */
+	scout_unlock(&inode->tree->lock);
 	return f;
 }
 
@@ -79,6 +123,12 @@ void scout_fh_unref(struct scout_fh *f)
 		f->backend->ops->releasedir(f->backend->self, f->handle);
 	else if (f->backend)
 		f->backend->ops->release(f->backend->self, f->handle);
+	if (f->writer) {
+		scout_inode_changed(f->inode);
+		scout_lock(&f->inode->tree->lock);
+		f->inode->writers--;
+		scout_unlock(&f->inode->tree->lock);
+	}
 	scout_inode_unpin(f->inode);
 	free(f);
 }
@@ -88,5 +138,10 @@ void scout_fh_close(struct scout_fh *f)
 	scout_lock(&f->fhs->lock);
 	TAILQ_REMOVE(&f->fhs->open, f, link);
 	scout_unlock(&f->fhs->lock);
+	if (!f->directory) {
+		scout_lock(&f->inode->tree->lock);
+		TAILQ_REMOVE(&f->inode->files, f, open);
+		scout_unlock(&f->inode->tree->lock);
+	}
 	scout_fh_unref(f);
 }

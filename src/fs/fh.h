@@ -19,11 +19,13 @@ struct scout_fh {
 	struct scout_inode *inode;           /* immutable, pinned */
 	const struct scout_backend *backend; /* immutable; NULL: the root directory */
 	void *handle;                        /* immutable, the backend's */
-	bool directory;                      /* immutable */
+	bool directory, writer;              /* immutable */
+	uint64_t opened_ns;                  /* immutable: when the backend was asked for it */
 	uint64_t timeout_ns;                 /* immutable: for requests on it */
 	uint64_t version;                    /* immutable: at open */
 	atomic_int refs;
 	TAILQ_ENTRY(scout_fh) link; /* under fhs->lock */
+	TAILQ_ENTRY(scout_fh) open; /* under inode->tree->lock, until the kernel releases it */
 };
 
 /* All that the kernel has open: what is left at the end is released there. */
@@ -31,9 +33,14 @@ int scout_fhs_new(struct scout_fhs **ret);
 void scout_fhs_release(struct scout_fhs *fhs); /* what the kernel left open */
 void scout_fhs_free(struct scout_fhs *fhs);    /* none is left; NULL is fine */
 
-/* With the kernel's reference; NULL when there is no memory (the handle stays the caller's). */
+/* Both with the kernel's reference; NULL when there is no memory (the handle stays the caller's).
+ * flags: the open's. */
 struct scout_fh *scout_fh_new(struct scout_fhs *fhs, struct scout_inode *inode,
-			      const struct scout_backend *backend, void *handle, bool directory);
+			      const struct scout_backend *backend, void *handle, int flags);
+struct scout_fh *scout_fh_new_dir(struct scout_fhs *fhs, struct scout_inode *inode,
+				  const struct scout_backend *backend, void *handle);
+/* One that the kernel has open on inode, referenced; NULL: none. */
+struct scout_fh *scout_fh_of(struct scout_inode *inode);
 void scout_fh_ref(struct scout_fh *f);
 void scout_fh_unref(struct scout_fh *f);
 /* The kernel released it. */

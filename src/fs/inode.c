@@ -1,15 +1,16 @@
 /* The inode table; see inode.h. One tree lock is held at a time, for a look into one hash table. */
 #include "fs/inode.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "scoutfs/clock.h"
 
 #define ROOT_INO 1
-#define REFUSED_NS (10 * SCOUT_NS_PER_S)
 
 static struct scout_tree *tree_new(void)
 {
@@ -30,6 +31,7 @@ static void inode_free(struct scout_inode *inode)
 {
 	if (inode->subtree != inode->tree)
 		tree_free(inode->subtree);
+	free(inode->key);
 	free(inode);
 }
 
@@ -45,17 +47,21 @@ int scout_inodes_new(struct scout_inode **root)
 		return -ENOMEM;
 	}
 	inode->ino = ROOT_INO;
+	inode->type = S_IFDIR;
 	inode->pins = 1;
+	TAILQ_INIT(&inode->files);
 	*root = inode;
 	return 0;
 }
+
+static void drop_locked(struct scout_inode *inode);
 
 static void tree_clear(struct scout_tree *tree)
 {
 	struct scout_inode *inode, *next;
 
 	HASH_ITER (hh, tree->inodes, inode, next) {
-		HASH_DEL(tree->inodes, inode);
+		drop_locked(inode);
 		if (inode->subtree != tree)
 			tree_clear(inode->subtree);
 		inode_free(inode);
@@ -83,96 +89,200 @@ uint64_t scout_inode_number(const struct scout_inode *parent, const char *name)
 	return hash > ROOT_INO ? hash : hash + 2;
 }
 
-static size_t key_of(struct scout_inode *parent, const char *name, char *buf, size_t cap)
-{
-	size_t len = strnlen(name, cap - sizeof(parent));
+/* The longest name is NAME_MAX: the kernel sends no longer one, and a listing's are checked. */
+#define KEY_MAX (sizeof(struct scout_inode_key) + NAME_MAX + 1)
 
-	memcpy(buf, &parent, sizeof(parent));
-	memcpy(buf + sizeof(parent), name, len);
-	return sizeof(parent) + len;
+static size_t key_of(struct scout_inode *parent, const char *name, struct scout_inode_key *key)
+{
+	size_t len = strnlen(name, KEY_MAX - sizeof(*key));
+
+	key->parent = parent;
+	memcpy(key->name, name, len);
+	return sizeof(*key) + len;
+}
+
+static struct scout_inode_key *key_new(struct scout_inode *parent, const char *name, size_t *len)
+{
+	struct scout_inode_key *key = malloc(sizeof(*key) + strlen(name) + 1);
+
+	if (key)
+		*len = key_of(parent, name, key);
+	return key;
+}
+
+static struct scout_inode *find_locked(struct scout_inode *parent, const char *name)
+{
+	union {
+		struct scout_inode_key key;
+		char bytes[KEY_MAX];
+	} k;
+	size_t len = key_of(parent, name, &k.key);
+	struct scout_inode *inode;
+
+	HASH_FIND(hh, parent->subtree->inodes, &k.key, len, inode);
+	return inode;
 }
 
 /* A backend that is split gives each child of its root, and the backend's root itself, a tree. */
 static bool starts_subtree(const struct scout_inode *parent, const struct scout_backend *backend)
 {
-	return !parent->parent || (!parent->parent->parent && backend->ops->split);
+	return parent->level == 0 || (parent->level == 1 && backend->ops->split);
 }
 
-static struct scout_inode *inode_new(struct scout_inode *parent, const char *key, size_t key_len,
-				     const struct scout_backend *backend, unsigned backend_index)
+static struct scout_inode *inode_new(struct scout_inode *parent, const char *name,
+				     const struct scout_backend *backend, unsigned backend_index,
+				     mode_t mode)
 {
-	struct scout_inode *inode = calloc(1, sizeof(*inode) + key_len + 1);
+	struct scout_inode *inode = calloc(1, sizeof(*inode));
 
 	if (!inode)
 		return NULL;
 	inode->backend = backend;
 	inode->backend_index = backend_index;
+	inode->level = parent->level < 2 ? parent->level + 1 : 2;
+	inode->type = mode & S_IFMT;
 	inode->parent = parent;
-	inode->tree = parent->subtree;
-	inode->subtree = starts_subtree(parent, backend) ? tree_new() : inode->tree;
-	if (!inode->subtree) {
+	inode->tree = inode->subtree = parent->subtree;
+	inode->ino = scout_inode_number(parent, name);
+	TAILQ_INIT(&inode->files);
+	inode->key = key_new(parent, name, &inode->key_len);
+	if (inode->key && starts_subtree(parent, backend))
+		inode->subtree = tree_new();
+	if (!inode->key || !inode->subtree) {
+		free(inode->key);
 		free(inode);
 		return NULL;
 	}
-	inode->key_len = key_len;
-	memcpy(&inode->key, key, key_len);
-	inode->ino = scout_inode_number(parent, inode->key.name);
 	return inode;
 }
 
-static bool saw_locked(struct scout_inode *inode, uint64_t version)
+static void add_key_locked(struct scout_inode *inode)
 {
-	bool changed = inode->has_version && inode->version != version;
-
-	/* After a change the belief is no version's own, so that every handle proves itself again:
-	 * of two answers, the one that came later need not be the newer one. */
-	if (changed)
-		inode->belief = scout_random() | (uint64_t)scout_random() << 32;
-	else if (!inode->has_version)
-		inode->belief = version;
-	inode->version = version;
-	inode->has_version = true;
-	return changed;
+	HASH_ADD_KEYPTR(hh, inode->tree->inodes, inode->key, inode->key_len, inode);
 }
 
-/* Takes inode's name from it, for one of version; the handles it has must prove what they are. */
-static void supersede_locked(struct scout_inode *inode, uint64_t version)
+/* Puts a new inode into its tree, with a number that no other there has: what was moved or unlinked keeps
+ * the number of the path that it had. */
+static void add_locked(struct scout_inode *inode)
 {
 	struct scout_tree *tree = inode->tree;
+	struct scout_inode *other;
 
-	HASH_DEL(tree->inodes, inode);
-	inode->key.parent = inode; /* which is nobody's parent: it is not found by name any more */
-	HASH_ADD_KEYPTR(hh, tree->inodes, &inode->key, inode->key_len, inode);
-	(void)saw_locked(inode, version);
+	add_key_locked(inode);
+	for (;;) {
+		HASH_FIND(by_ino, tree->numbers, &inode->ino, sizeof(inode->ino), other);
+		if (!other && inode->ino > ROOT_INO)
+			break;
+		inode->ino = inode->ino * UINT64_C(0x5851f42d4c957f2d) + 1;
+	}
+	HASH_ADD(by_ino, tree->numbers, ino, sizeof(inode->ino), inode);
+	inode->numbered = true;
 }
 
-struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *name,
-				       const struct scout_backend *backend, unsigned backend_index,
-				       uint64_t version)
+static void free_number_locked(struct scout_inode *inode)
 {
-	struct scout_tree *tree = parent->subtree;
+	if (inode->numbered)
+		HASH_DELETE(by_ino, inode->tree->numbers, inode);
+	inode->numbered = false;
+}
+
+static void drop_locked(struct scout_inode *inode)
+{
+	HASH_DEL(inode->tree->inodes, inode);
+	free_number_locked(inode);
+}
+
+/* Nobody finds it by name any more. */
+static void lose_name_locked(struct scout_inode *inode)
+{
+	HASH_DEL(inode->tree->inodes, inode);
+	inode->key->parent = inode; /* which is nobody's parent */
+	add_key_locked(inode);
+}
+
+static bool has_name_locked(const struct scout_inode *inode)
+{
+	return inode->key->parent != inode;
+}
+
+/* What it stood for is not at its path any more. While it is open somebody can see its number. */
+static void remove_locked(struct scout_inode *inode)
+{
+	if (!has_name_locked(inode))
+		return;
+	lose_name_locked(inode);
+	inode->gone = true;
+	if (TAILQ_EMPTY(&inode->files))
+		free_number_locked(inode);
+}
+
+static bool changed_since(const struct scout_inode *inode, uint64_t asked_ns)
+{
+	return atomic_load_explicit(&inode->changed_ns, memory_order_relaxed) >= asked_ns;
+}
+
+/* Whether attr is of a file that inode cannot stand for. */
+static bool is_other_locked(const struct scout_inode *inode, const struct scout_attr *attr,
+			    uint64_t asked_ns)
+{
+	if (inode->type != (attr->mode & S_IFMT))
+		return true;
+	if (inode->writers > 0 || changed_since(inode, asked_ns))
+		return false;
+	return inode->bound && inode->bound_version != attr->version;
+}
+
+/* inode's name is from now on that of another, of version; the handles it has must prove what they are. */
+static void supersede_locked(struct scout_inode *inode, uint64_t version, bool keep_number)
+{
+	lose_name_locked(inode);
+	if (!keep_number)
+		free_number_locked(inode);
+	(void)scout_inode_saw_locked(inode, version);
+}
+
+/* made: a new inode for this name, or NULL; left NULL when it was taken. */
+static struct scout_inode *take_locked(struct scout_inode *parent, const char *name,
+				       const struct scout_attr *attr, uint64_t asked_ns, bool fresh,
+				       struct scout_inode **made)
+{
+	struct scout_inode *inode = find_locked(parent, name);
+
+	if (inode && fresh && *made) {
+		supersede_locked(inode, attr->version, !TAILQ_EMPTY(&inode->files));
+		inode = NULL;
+	} else if (inode && !fresh && is_other_locked(inode, attr, asked_ns)) {
+		supersede_locked(inode, attr->version, false);
+		inode = NULL;
+	} else if (fresh && !*made) {
+		inode = NULL;
+	}
+	if (!inode && *made) {
+		inode = *made;
+		*made = NULL;
+		add_locked(inode);
+	}
+	if (!inode)
+		return NULL;
+	inode->lookups++;
+	if (inode->writers > 0 && inode->bound)
+		inode->bound_version = attr->version;
+	return inode;
+}
+
+static struct scout_inode *get(struct scout_inode *parent, const char *name,
+			       const struct scout_backend *backend, unsigned backend_index,
+			       const struct scout_attr *attr, uint64_t asked_ns, bool fresh)
+{
 	struct scout_inode *inode, *made = NULL;
-	char key[sizeof(parent) + NAME_MAX + 1];
-	size_t key_len = key_of(parent, name, key, sizeof(key));
 
 	for (;;) {
-		scout_lock(&tree->lock);
-		HASH_FIND(hh, tree->inodes, key, key_len, inode);
-		if (inode && inode->bound && inode->bound_version != version) {
-			supersede_locked(inode, version);
-			inode = NULL;
-		}
-		if (!inode && made) {
-			inode = made;
-			made = NULL;
-			HASH_ADD_KEYPTR(hh, tree->inodes, &inode->key, key_len, inode);
-		}
-		if (inode)
-			inode->lookups++;
-		scout_unlock(&tree->lock);
+		scout_lock(&parent->subtree->lock);
+		inode = take_locked(parent, name, attr, asked_ns, fresh, &made);
+		scout_unlock(&parent->subtree->lock);
 		if (inode)
 			break;
-		made = inode_new(parent, key, key_len, backend, backend_index);
+		made = inode_new(parent, name, backend, backend_index, attr->mode);
 		if (!made)
 			return NULL;
 		scout_inode_pin(
@@ -185,20 +295,101 @@ struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *n
 	return inode;
 }
 
+struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *name,
+				       const struct scout_backend *backend, unsigned backend_index,
+				       const struct scout_attr *attr, uint64_t asked_ns)
+{
+	return get(parent, name, backend, backend_index, attr, asked_ns, false);
+}
+
+struct scout_inode *scout_inode_create(struct scout_inode *parent, const char *name,
+				       const struct scout_backend *backend, unsigned backend_index,
+				       const struct scout_attr *attr)
+{
+	struct scout_inode *inode =
+	    get(parent, name, backend, backend_index, attr, UINT64_MAX, true);
+
+	if (inode)
+		scout_inode_changed(inode);
+	return inode;
+}
+
+struct scout_inode *scout_inode_find(struct scout_inode *parent, const char *name)
+{
+	struct scout_inode *inode;
+
+	scout_lock(&parent->subtree->lock);
+	inode = find_locked(parent, name);
+	if (inode)
+		inode->pins++;
+	scout_unlock(&parent->subtree->lock);
+	return inode;
+}
+
+void scout_inode_remove(struct scout_inode *inode)
+{
+	scout_lock(&inode->tree->lock);
+	remove_locked(inode);
+	scout_unlock(&inode->tree->lock);
+}
+
+static bool is_below_locked(const struct scout_inode *at, const struct scout_inode *inode)
+{
+	while (at != inode && at->level > 1)
+		at = at->parent;
+	return at == inode;
+}
+
+void scout_inode_rename(struct scout_inode *inode, struct scout_inode *newparent, const char *name)
+{
+	struct scout_tree *tree = inode->tree;
+	struct scout_inode *replaced, *oldparent = NULL;
+	size_t key_len = 0;
+	struct scout_inode_key *key = key_new(newparent, name, &key_len);
+
+	assert(newparent->subtree == tree);
+	scout_lock(&tree->lock);
+	replaced = find_locked(newparent, name);
+	if (replaced && replaced != inode)
+		remove_locked(replaced);
+	if (!key || is_below_locked(newparent, inode)) {
+		remove_locked(inode); /* it is looked up by its new name */
+	} else if (has_name_locked(inode)) {
+		struct scout_inode_key *old = inode->key;
+
+		HASH_DEL(tree->inodes, inode);
+		inode->key = key;
+		inode->key_len = key_len;
+		add_key_locked(inode);
+		key = old;
+		oldparent = inode->parent;
+		inode->parent = newparent;
+		newparent->pins++;
+	}
+	scout_unlock(&tree->lock);
+	free(key);
+	scout_inode_changed(inode);
+	if (oldparent) {
+		scout_inode_changed(oldparent);
+		scout_inode_unpin(oldparent);
+	}
+}
+
 /* Gives back lookups and pins; frees what nobody holds, and then its parents likewise. */
 static void put(struct scout_inode *inode, uint64_t lookups, uint64_t pins)
 {
 	while (inode) {
-		struct scout_inode *parent = inode->parent;
 		struct scout_tree *tree = inode->tree;
+		struct scout_inode *parent;
 		bool last;
 
 		scout_lock(&tree->lock);
+		parent = inode->parent;
 		inode->lookups -= lookups < inode->lookups ? lookups : inode->lookups;
 		inode->pins -= pins;
 		last = parent && inode->lookups == 0 && inode->pins == 0;
 		if (last)
-			HASH_DEL(tree->inodes, inode);
+			drop_locked(inode);
 		scout_unlock(&tree->lock);
 		if (!last)
 			return;
@@ -226,79 +417,63 @@ void scout_inode_pin(struct scout_inode *inode)
 	scout_unlock(&inode->tree->lock);
 }
 
-int scout_inode_path(const struct scout_inode *inode, char *buf, size_t cap)
+uint64_t scout_inode_parent_number(struct scout_inode *inode)
+{
+	uint64_t ino;
+
+	scout_lock(&inode->tree->lock);
+	ino = inode->parent ? inode->parent->ino : inode->ino;
+	scout_unlock(&inode->tree->lock);
+	return ino;
+}
+
+static int path_locked(const struct scout_inode *inode, char *buf, size_t cap)
 {
 	size_t at = cap;
 
-	/* the backend's own directory is a child of the root: its name is not part of the path */
+	/* The backend's own directory is a child of the root: its name is not part of the path. What is
+	 * of another tree on the way up never moves. */
 	buf[--at] = '\0';
-	for (; inode->parent && inode->parent->parent; inode = inode->parent) {
-		size_t len = inode->key_len - sizeof(inode->parent);
+	for (; inode->level > 1; inode = inode->parent) {
+		size_t len = inode->key_len - sizeof(*inode->key);
 		bool slash = at != cap - 1;
 
+		if (inode->gone)
+			return -ESTALE;
 		if (len + slash > at)
 			return -ENAMETOOLONG;
 		if (slash)
 			buf[--at] = '/';
 		at -= len;
-		memcpy(buf + at, inode->key.name, len);
+		memcpy(buf + at, inode->key->name, len);
 	}
 	memmove(buf, buf + at, cap - at);
 	return 0;
 }
 
-bool scout_inode_saw(struct scout_inode *inode, uint64_t version)
+int scout_inode_path(struct scout_inode *inode, char *buf, size_t cap)
 {
-	bool changed;
+	int err;
 
 	scout_lock(&inode->tree->lock);
-	changed = saw_locked(inode, version);
+	err = path_locked(inode, buf, cap);
 	scout_unlock(&inode->tree->lock);
-	return changed;
+	return err;
 }
 
-uint64_t scout_inode_belief(struct scout_inode *inode, uint64_t otherwise)
+void scout_inode_changed(struct scout_inode *inode)
 {
-	uint64_t belief;
-
-	scout_lock(&inode->tree->lock);
-	belief = inode->has_version ? inode->belief : otherwise;
-	scout_unlock(&inode->tree->lock);
-	return belief;
+	atomic_store_explicit(&inode->changed_ns, scout_now_ns(), memory_order_relaxed);
 }
 
-/* Whether this open was refused a moment ago; if not, it is now. */
-static bool was_refused_locked(struct scout_tree *tree, uint64_t ino, pid_t task)
+bool scout_inode_outdates(struct scout_inode *parent, const char *name, uint64_t asked_ns)
 {
-	uint64_t now = scout_now_ns();
+	struct scout_inode *inode;
+	bool outdates;
 
-	for (unsigned i = 0; i < SCOUT_REFUSED_MAX; i++) {
-		if (tree->refused[i].task == task && tree->refused[i].ino == ino &&
-		    tree->refused[i].until_ns > now) {
-			tree->refused[i].until_ns = 0;
-			return true;
-		}
-	}
-	tree->refused[tree->next_refused].task = task;
-	tree->refused[tree->next_refused].ino = ino;
-	tree->refused[tree->next_refused].until_ns = now + REFUSED_NS;
-	tree->next_refused = (tree->next_refused + 1) % SCOUT_REFUSED_MAX;
-	return false;
-}
-
-enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, pid_t task)
-{
-	struct scout_tree *tree = inode->tree;
-	enum scout_bind bind = SCOUT_BIND_SAME;
-
-	scout_lock(&tree->lock);
-	if (!inode->bound && (!inode->has_version || inode->version == version)) {
-		inode->bound_version = version;
-		inode->bound = true;
-	} else if (!inode->bound || inode->bound_version != version) {
-		bind = was_refused_locked(tree, inode->ino, task) ? SCOUT_BIND_PASSING
-								  : SCOUT_BIND_OTHER;
-	}
-	scout_unlock(&tree->lock);
-	return bind;
+	scout_lock(&parent->subtree->lock);
+	inode = find_locked(parent, name);
+	outdates = changed_since(inode ? inode : parent, asked_ns) || (inode && inode->writers > 0);
+	scout_unlock(&parent->subtree->lock);
+	return outdates;
 }

@@ -1,11 +1,13 @@
 /* The inode table: what the kernel knows by number. A FUSE node id is the address of its inode, which
- * lives while the kernel holds lookups on it, or while children or requests pin it. */
+ * lives while the kernel holds lookups on it, or while children, open files or requests pin it. */
 #ifndef SCOUTFS_FS_INODE_H
 #define SCOUTFS_FS_INODE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <uthash.h>
 
 #include "scoutfs/backend.h"
@@ -13,7 +15,10 @@
 
 #define SCOUT_REFUSED_MAX 128
 
-/* Inodes that share a lock: the root's and the backends' directories, one backend, or one host. */
+struct scout_fh;
+
+/* Inodes that share a lock: the root's and the backends' directories, one backend, or one host. No inode
+ * ever leaves its tree. */
 struct scout_tree {
 	struct scout_mutex lock;
 	/* under lock: opens that were lately told to look their name up anew */
@@ -21,34 +26,48 @@ struct scout_tree {
 		pid_t task;
 		uint64_t ino, until_ns;
 	} refused[SCOUT_REFUSED_MAX];
-	unsigned next_refused;      /* under lock */
-	struct scout_inode *inodes; /* under lock: by parent and name */
+	unsigned next_refused;       /* under lock */
+	struct scout_inode *inodes;  /* under lock: by parent and name */
+	struct scout_inode *numbers; /* under lock: by st_ino, which no two of them share */
+};
+
+struct scout_inode_key {
+	struct scout_inode *parent;
+	char name[]; /* without NUL */
 };
 
 struct scout_inode {
 	const struct scout_backend *backend; /* immutable; NULL for the root of the mount */
 	unsigned backend_index;              /* immutable */
-	struct scout_inode *parent;          /* immutable, pinned; NULL for the root */
-	uint64_t ino;                        /* immutable: st_ino, of the path alone */
-	struct scout_tree *tree;             /* immutable: holds this inode */
-	struct scout_tree *subtree;          /* immutable: holds its children */
+	unsigned level; /* immutable: 0 the root, 1 a backend's directory, 2 what is below */
+	uint64_t ino;   /* immutable: st_ino, of the path that it was made at */
+	mode_t type;    /* immutable: S_IFMT */
+	struct scout_tree *tree;    /* immutable: holds this inode */
+	struct scout_tree *subtree; /* immutable: holds its children */
+
+	/* When we last changed its contents, its attributes or (a directory) the names in it: what the
+	 * backend was asked before may be older. Files open for writing change all the time. */
+	_Atomic uint64_t changed_ns;
 
 	/* under tree->lock */
+	struct scout_inode *parent; /* pinned; NULL for the root */
 	uint64_t lookups;
 	uint64_t pins;
-	uint64_t version;       /* of the last attributes seen */
-	uint64_t belief;        /* what reads must prove their handles against: see saw_locked */
+	TAILQ_HEAD(, scout_fh) files; /* regular files that the kernel has open, by fh->open */
+	unsigned writers; /* of them, and of those whose last requests are under way, for writing */
+	bool gone;        /* it lost its name: removed, or replaced */
+	uint64_t version; /* of the last attributes seen */
+	uint64_t belief;  /* what reads must prove their handles against: see saw_locked */
 	uint64_t bound_version; /* of its handles and of the pages that the kernel may hold */
 	bool has_version, bound;
-	UT_hash_handle hh;
-
-	size_t key_len; /* immutable */
-	/* The key in tree->inodes is the parent's address and the name, without NUL; under tree->lock
-	 * its own address, once another inode has taken its name. The name is immutable. */
-	struct {
-		struct scout_inode *parent;
-		char name[];
-	} key;
+	/* The kernel may hold pages that are older than our own writes, and will drop them when it is
+	 * told another mtime: unless it is by a SETATTR. */
+	bool mixed;
+	/* In tree->inodes: of parent and name; parent is the inode itself, once it has lost its name. */
+	struct scout_inode_key *key;
+	size_t key_len;
+	bool numbered; /* it is in tree->numbers */
+	UT_hash_handle hh, by_ino;
 };
 
 /* The table is its root. Returns 0 or -ENOMEM. */
@@ -56,29 +75,54 @@ int scout_inodes_new(struct scout_inode **root);
 /* Frees every inode, whatever holds it: nobody may use one any more. */
 void scout_inodes_free(struct scout_inode *root);
 
-/* The child called name, with one more lookup; made when it is new, or bound to another version. backend
- * is the parent's own, but for a child of the root. NULL: no memory. The parent is held by the caller. */
+/* The child called name, with one more lookup, as the backend, asked at asked_ns, found it; made when it
+ * is new, or bound to another version. backend is the parent's own, but for a child of the root. NULL:
+ * no memory. The parent is held by the caller. */
 struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *name,
 				       const struct scout_backend *backend, unsigned backend_index,
-				       uint64_t version);
+				       const struct scout_attr *attr, uint64_t asked_ns);
+/* Likewise, of a file that we just made there: always a new one. */
+struct scout_inode *scout_inode_create(struct scout_inode *parent, const char *name,
+				       const struct scout_backend *backend, unsigned backend_index,
+				       const struct scout_attr *attr);
+/* The child called name, pinned; NULL: it is not in the table. */
+struct scout_inode *scout_inode_find(struct scout_inode *parent, const char *name);
+/* We unlinked or replaced what inode stood for. */
+void scout_inode_remove(struct scout_inode *inode);
+/* We renamed what inode stood for; what was at the new name is replaced. Both parents of one tree, and
+ * newparent held by the caller. */
+void scout_inode_rename(struct scout_inode *inode, struct scout_inode *newparent, const char *name);
 void scout_inode_forget(struct scout_inode *inode, uint64_t lookups);
 void scout_inode_pin(struct scout_inode *inode);
 void scout_inode_unpin(struct scout_inode *inode);
 
-/* st_ino of a child that may not be in the table. */
+/* st_ino of a child that is not in the table. */
 uint64_t scout_inode_number(const struct scout_inode *parent, const char *name);
+uint64_t scout_inode_parent_number(struct scout_inode *inode);
 
-/* The path below the backend's root ("" for the root itself) into buf. 0 or -ENAMETOOLONG. */
-int scout_inode_path(const struct scout_inode *inode, char *buf, size_t cap);
+/* The path below the backend's root ("" for the root itself) into buf. 0, -ENAMETOOLONG, or -ESTALE
+ * when it, or a directory on the way, has lost its name. */
+int scout_inode_path(struct scout_inode *inode, char *buf, size_t cap);
 
-/* Notes the version of attributes that go to the kernel, before they go; true when it differs from the
- * one before. */
+/* We changed it. */
+void scout_inode_changed(struct scout_inode *inode);
+/* Whether what the backend, asked at asked_ns, says of the child called name of parent may be older than
+ * a change of our own. */
+bool scout_inode_outdates(struct scout_inode *parent, const char *name, uint64_t asked_ns);
+
+/* version.c: what the kernel believes of a file, and what it may keep of it. */
+
+/* Notes the version of attributes that go to the kernel, before they go. */
+void scout_inode_told(struct scout_inode *inode, uint64_t version);
+/* Likewise of those that do not go there; true when they differ from the ones before. */
 bool scout_inode_saw(struct scout_inode *inode, uint64_t version);
+bool scout_inode_saw_locked(struct scout_inode *inode, uint64_t version);
 /* What the kernel believes the file to be: the version seen while there was but one, else a number that
  * stands for the last change seen. `otherwise` if none was. */
 uint64_t scout_inode_belief(struct scout_inode *inode, uint64_t otherwise);
 /* At an open that found version. From its first open on an inode stands for one version, that which the
- * kernel was told, so that its pages are never a mixture of what readers of two versions asked for. */
+ * kernel was told, so that its pages are never a mixture of what readers of two versions asked for; while
+ * it is open for writing, for every version that it becomes. */
 enum scout_bind {
 	SCOUT_BIND_SAME,  /* of this one: pages may be kept */
 	SCOUT_BIND_OTHER, /* of another: ESTALE makes the kernel look the name up anew, once */
@@ -86,7 +130,16 @@ enum scout_bind {
 	 * reader goes without the kernel's pages */
 	SCOUT_BIND_PASSING,
 };
-/* task: the thread that opens, as the kernel numbers it. */
-enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, pid_t task);
+/* flags: the open's. task: the thread that opens, as the kernel numbers it. */
+enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, int flags,
+				 pid_t task);
+/* At a create that made inode: nobody else has opened it. */
+void scout_inode_bind_new(struct scout_inode *inode, uint64_t version);
+/* A writer's flush or fsync found version behind the last write. */
+void scout_inode_synced(struct scout_inode *inode, uint64_t version);
+/* We changed the attributes from those of version `was` (0: not known). SETATTR's answer makes the kernel
+ * believe what it says and keep its pages: false when they may be of another version, so that it must
+ * not be told the true mtime by it. */
+bool scout_inode_set(struct scout_inode *inode, uint64_t was, uint64_t version);
 
 #endif

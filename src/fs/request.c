@@ -44,6 +44,10 @@ static void put_refs(struct scout_request *r, int refs)
 		return;
 	if (r->file)
 		scout_fh_unref(r->file);
+	if (r->from)
+		scout_fh_unref(r->from);
+	if (r->target)
+		scout_inode_unpin(r->target);
 	scout_inode_unpin(r->inode);
 	free(r->name);
 	free(r);

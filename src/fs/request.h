@@ -24,16 +24,18 @@ struct scout_request {
 	struct scout_requests *table;
 	fuse_req_t fuse;
 	enum scout_op op;
-	struct scout_inode *inode;           /* pinned; the parent in a lookup */
+	struct scout_inode *inode;  /* pinned; of a request for a name, its parent */
+	struct scout_inode *target; /* pinned, or NULL: what a removed or moved name stood for */
 	const struct scout_backend *backend; /* inode's, but for lookups in the root */
 	unsigned backend_index;
 	struct scout_fh *file; /* referenced, or NULL */
+	struct scout_fh *from; /* copy: referenced */
+	int flags;             /* open, create */
 	uint64_t offset;       /* read, readdir */
-	size_t size;           /* read, readdir */
+	size_t size;           /* read, write, readdir */
 	uint64_t belief;       /* read: the inode's when the backend was asked */
 	bool plus;             /* readdir */
-	bool by_handle;        /* getattr of an open file */
-	char *name;            /* lookup: the child's, owned */
+	char *name;            /* the child's, owned; of a rename and a link the new one */
 	uint64_t start_ns, timeout_ns;
 	_Atomic uint64_t deadline_ns; /* never, until it is started */
 	atomic_bool claimed;

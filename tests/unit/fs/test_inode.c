@@ -1,5 +1,6 @@
 /* The inode table: stable numbers, paths, lifetimes. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -7,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -27,6 +29,14 @@ static int free_table(void **state)
 	return 0;
 }
 
+static struct scout_inode *look(struct scout_inode *parent, const char *name,
+				const struct scout_backend *be, uint64_t version)
+{
+	struct scout_attr attr = {.mode = S_IFREG | 0644, .version = version};
+
+	return scout_inode_lookup(parent, name, be, 0, &attr, UINT64_MAX);
+}
+
 static struct scout_inode *walk(struct scout_inode *root, const struct scout_backend *be,
 				const char *path)
 {
@@ -35,7 +45,7 @@ static struct scout_inode *walk(struct scout_inode *root, const struct scout_bac
 
 	strcpy(copy, path);
 	for (char *name = strtok_r(copy, "/", &save); name; name = strtok_r(NULL, "/", &save)) {
-		next = scout_inode_lookup(at, name, be, 0, 1);
+		next = look(at, name, be, 1);
 		assert_non_null(next);
 		if (at != root)
 			scout_inode_forget(at, 1);
@@ -121,28 +131,28 @@ static void an_inode_stands_for_one_version(void **state)
 
 	assert_int_equal(scout_inode_belief(f, 7), 7);
 	assert_false(scout_inode_saw(f, 1));
-	assert_int_equal(scout_inode_bind(f, 1, 7), SCOUT_BIND_SAME);
-	assert_int_equal(scout_inode_bind(f, 1, 7), SCOUT_BIND_SAME);
-	assert_int_equal(scout_inode_bind(f, 2, 7), SCOUT_BIND_OTHER);
-	g = scout_inode_lookup(f->parent, "model.zip", f->backend, 0, 1);
+	assert_int_equal(scout_inode_bind(f, 1, O_RDONLY, 7), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(f, 1, O_RDONLY, 7), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(f, 2, O_RDONLY, 7), SCOUT_BIND_OTHER);
+	g = look(f->parent, "model.zip", f->backend, 1);
 	assert_ptr_equal(g, f);
 	scout_inode_forget(g, 1);
 	/* another version is another inode of the same name and number */
-	g = scout_inode_lookup(f->parent, "model.zip", f->backend, 0, 2);
+	g = look(f->parent, "model.zip", f->backend, 2);
 	assert_ptr_not_equal(g, f);
 	assert_int_equal(g->ino, f->ino);
 	assert_int_equal(scout_inode_path(f, path, sizeof(path)), 0);
 	assert_string_equal(path, "a/main/model.zip");
-	assert_int_equal(scout_inode_bind(g, 2, 7), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(g, 2, O_RDONLY, 7), SCOUT_BIND_SAME);
 	/* who was sent to look it up and finds it changed again is served, without the kernel's pages */
-	assert_int_equal(scout_inode_bind(g, 3, 7), SCOUT_BIND_PASSING);
-	assert_int_equal(scout_inode_bind(g, 3, 8), SCOUT_BIND_OTHER);
+	assert_int_equal(scout_inode_bind(g, 3, O_RDONLY, 7), SCOUT_BIND_PASSING);
+	assert_int_equal(scout_inode_bind(g, 3, O_RDONLY, 8), SCOUT_BIND_OTHER);
 	/* who has the old one open must prove it, and may hold it for longer */
 	assert_int_not_equal(scout_inode_belief(f, 1), 1);
-	h = scout_inode_lookup(f->parent, "model.zip", f->backend, 0, 2);
+	h = look(f->parent, "model.zip", f->backend, 2);
 	assert_ptr_equal(h, g);
 	scout_inode_forget(g, 2);
-	h = scout_inode_lookup(f->parent, "model.zip", f->backend, 0, 1);
+	h = look(f->parent, "model.zip", f->backend, 1);
 	assert_ptr_not_equal(h, f);
 	scout_inode_forget(h, 1);
 	scout_inode_forget(f, 1);

@@ -1,0 +1,127 @@
+/* What the kernel believes of a file, and what it may keep of it; see inode.h. The kernel drops a file's
+ * pages when it is told another mtime or size by GETATTR or LOOKUP, and keeps them across opens: so what
+ * must hold is that pages of one inode are never of two versions at once, but for those that we wrote. */
+#include <fcntl.h>
+
+#include "fs/inode.h"
+#include "scoutfs/clock.h"
+
+#define REFUSED_NS (10 * SCOUT_NS_PER_S)
+
+bool scout_inode_saw_locked(struct scout_inode *inode, uint64_t version)
+{
+	bool changed = inode->has_version && inode->version != version;
+
+	/* After a change the belief is no version's own, so that every handle proves itself again:
+	 * of two answers, the one that came later need not be the newer one. */
+	if (changed)
+		inode->belief = scout_random() | (uint64_t)scout_random() << 32;
+	else if (!inode->has_version)
+		inode->belief = version;
+	inode->version = version;
+	inode->has_version = true;
+	return changed;
+}
+
+bool scout_inode_saw(struct scout_inode *inode, uint64_t version)
+{
+	bool changed;
+
+	scout_lock(&inode->tree->lock);
+	changed = scout_inode_saw_locked(inode, version);
+	scout_unlock(&inode->tree->lock);
+	return changed;
+}
+
+void scout_inode_told(struct scout_inode *inode, uint64_t version)
+{
+	scout_lock(&inode->tree->lock);
+	/* while it is written to, the kernel may pass over attributes that are older than a write */
+	if (scout_inode_saw_locked(inode, version) && inode->writers == 0)
+		inode->mixed = false;
+	scout_unlock(&inode->tree->lock);
+}
+
+uint64_t scout_inode_belief(struct scout_inode *inode, uint64_t otherwise)
+{
+	uint64_t belief;
+
+	scout_lock(&inode->tree->lock);
+	belief = inode->has_version ? inode->belief : otherwise;
+	scout_unlock(&inode->tree->lock);
+	return belief;
+}
+
+/* Whether this open was refused a moment ago; if not, it is now. */
+static bool was_refused_locked(struct scout_tree *tree, uint64_t ino, pid_t task)
+{
+	uint64_t now = scout_now_ns();
+
+	for (unsigned i = 0; i < SCOUT_REFUSED_MAX; i++) {
+		if (tree->refused[i].task == task && tree->refused[i].ino == ino &&
+		    tree->refused[i].until_ns > now) {
+			tree->refused[i].until_ns = 0;
+			return true;
+		}
+	}
+	tree->refused[tree->next_refused].task = task;
+	tree->refused[tree->next_refused].ino = ino;
+	tree->refused[tree->next_refused].until_ns = now + REFUSED_NS;
+	tree->next_refused = (tree->next_refused + 1) % SCOUT_REFUSED_MAX;
+	return false;
+}
+
+enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, int flags, pid_t task)
+{
+	struct scout_tree *tree = inode->tree;
+	enum scout_bind bind = SCOUT_BIND_SAME;
+	bool truncates = flags & O_TRUNC;
+
+	scout_lock(&tree->lock);
+	if (truncates)
+		inode->mixed = false; /* the kernel drops all its pages */
+	else if (inode->bound && (flags & O_ACCMODE) != O_RDONLY)
+		inode->mixed = true;
+	if (truncates || inode->writers > 0 ||
+	    (!inode->bound && (!inode->has_version || inode->version == version))) {
+		inode->bound_version = version;
+		inode->bound = true;
+	} else if (!inode->bound || inode->bound_version != version) {
+		bind = was_refused_locked(tree, inode->ino, task) ? SCOUT_BIND_PASSING
+								  : SCOUT_BIND_OTHER;
+	}
+	scout_unlock(&tree->lock);
+	return bind;
+}
+
+void scout_inode_bind_new(struct scout_inode *inode, uint64_t version)
+{
+	scout_lock(&inode->tree->lock);
+	inode->bound_version = version;
+	inode->bound = true;
+	scout_unlock(&inode->tree->lock);
+}
+
+void scout_inode_synced(struct scout_inode *inode, uint64_t version)
+{
+	scout_lock(&inode->tree->lock);
+	if (inode->bound)
+		inode->bound_version = version;
+	scout_unlock(&inode->tree->lock);
+}
+
+bool scout_inode_set(struct scout_inode *inode, uint64_t was, uint64_t version)
+{
+	bool sure;
+
+	scout_lock(&inode->tree->lock);
+	sure =
+	    !inode->bound || (!inode->mixed && (inode->writers > 0 || was == inode->bound_version));
+	if (sure) {
+		inode->bound_version = version;
+		(void)scout_inode_saw_locked(inode, version);
+	}
+	scout_unlock(&inode->tree->lock);
+	scout_inode_changed(inode);
+	return sure;
+}

@@ -1,0 +1,124 @@
+/* What is written to open files. The backend takes the bytes during the call, and tells at the next write,
+ * flush or fsync what became of them. */
+#include <errno.h>
+
+#include "fs/fs.h"
+#include "scoutfs/budget.h"
+
+static void write_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct scout_request *r = scout_request_of(req);
+
+	(void)res;
+	if (scout_request_claim(r)) {
+		if (err) {
+			scout_fs_reply_err(r, err);
+		} else {
+			scout_request_settle(r, 0);
+			fuse_reply_write(r->fuse, r->size);
+		}
+	}
+	scout_request_put(r);
+}
+
+void scout_fs_write(fuse_req_t fuse, fuse_ino_t ino, const char *bytes, size_t size, off_t offset,
+		    struct fuse_file_info *fi)
+{
+	struct scout_fh *f = scout_fs_fh(fi);
+	struct scout_request *r;
+
+	(void)ino; /* the file knows it */
+	if (!f->backend->ops->write || size > SCOUT_WRITE_MAX) {
+		fuse_reply_err(fuse, f->backend->ops->write ? EINVAL : EROFS);
+		return;
+	}
+	r = scout_fs_begin_file(fuse, SCOUT_OP_WRITE, f, write_done);
+	if (!r)
+		return;
+	r->size = size;
+	scout_request_start(r);
+	f->backend->ops->write(f->backend->self, f->handle, (uint64_t)offset, bytes, size,
+			       &r->base);
+}
+
+static void sync_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct scout_request *r = scout_request_of(req);
+
+	if (!err && res && res->synced.known)
+		scout_inode_synced(r->inode, res->synced.attr.version);
+	if (scout_request_claim(r))
+		scout_fs_reply_err(r, err);
+	scout_request_put(r);
+}
+
+void scout_fs_flush(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct scout_fh *f = scout_fs_fh(fi);
+	struct scout_request *r;
+
+	(void)ino; /* the file knows it */
+	if (!f->writer || !f->backend->ops->flush) {
+		fuse_reply_err(fuse, 0);
+		return;
+	}
+	r = scout_fs_begin_file(fuse, SCOUT_OP_FLUSH, f, sync_done);
+	if (!r)
+		return;
+	scout_request_start(r);
+	f->backend->ops->flush(f->backend->self, f->handle, &r->base);
+}
+
+void scout_fs_fsync(fuse_req_t fuse, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct scout_fh *f = scout_fs_fh(fi);
+	struct scout_request *r;
+
+	(void)ino, (void)datasync;
+	if (!f->backend->ops->fsync) { /* nothing was ever written to it */
+		fuse_reply_err(fuse, 0);
+		return;
+	}
+	r = scout_fs_begin_file(fuse, SCOUT_OP_FSYNC, f, sync_done);
+	if (!r)
+		return;
+	scout_request_start(r);
+	f->backend->ops->fsync(f->backend->self, f->handle, &r->base);
+}
+
+static void copy_done(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct scout_request *r = scout_request_of(req);
+
+	if (scout_request_claim(r)) {
+		if (err) {
+			scout_fs_reply_err(r, err);
+		} else {
+			scout_request_settle(r, 0);
+			fuse_reply_write(r->fuse, (size_t)res->copied);
+		}
+	}
+	scout_request_put(r);
+}
+
+void scout_fs_copy(fuse_req_t fuse, fuse_ino_t ino, off_t offset, struct fuse_file_info *fi,
+		   fuse_ino_t ino_to, off_t offset_to, struct fuse_file_info *fi_to, size_t length,
+		   int flags)
+{
+	struct scout_fh *from = scout_fs_fh(fi), *to = scout_fs_fh(fi_to);
+	struct scout_request *r;
+
+	(void)ino, (void)ino_to;
+	if (flags || from->backend != to->backend || !to->backend->ops->copy) {
+		fuse_reply_err(fuse, flags ? EINVAL : EOPNOTSUPP);
+		return;
+	}
+	r = scout_fs_begin_file(fuse, SCOUT_OP_COPY, to, copy_done);
+	if (!r)
+		return;
+	scout_fh_ref(from);
+	r->from = from;
+	scout_request_start(r);
+	to->backend->ops->copy(to->backend->self, from->handle, (uint64_t)offset, to->handle,
+			       (uint64_t)offset_to, length, &r->base);
+}

@@ -1,0 +1,493 @@
+/* The inode table while we change what it stands for: names that move and vanish, and what the kernel
+ * may keep of files that are written to. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "fs/fh.h"
+#include "fs/inode.h"
+#include "scoutfs/clock.h"
+
+static atomic_int released;
+
+static void release(void *self, void *handle)
+{
+	(void)self, (void)handle;
+	atomic_fetch_add(&released, 1);
+}
+
+static const struct scout_backend_ops ops = {.name = "hosts", .split = true, .release = release};
+static const struct scout_backend hosts = {&ops, NULL};
+
+struct table {
+	struct scout_inode *root;
+	struct scout_inode *host; /* /hosts/w, held */
+	struct scout_fhs *fhs;
+};
+
+#define NOW UINT64_MAX /* the backend was asked after all that we did */
+
+static struct scout_inode *look_at(struct scout_inode *parent, const char *name, mode_t type,
+				   uint64_t version, uint64_t asked_ns)
+{
+	struct scout_attr attr = {.mode = type | 0755, .version = version};
+	struct scout_inode *inode = scout_inode_lookup(parent, name, &hosts, 0, &attr, asked_ns);
+
+	assert_non_null(inode);
+	return inode;
+}
+
+static struct scout_inode *dir(struct scout_inode *parent, const char *name)
+{
+	return look_at(parent, name, S_IFDIR, 1, NOW);
+}
+
+static struct scout_inode *file(struct scout_inode *parent, const char *name, uint64_t version)
+{
+	struct scout_inode *inode = look_at(parent, name, S_IFREG, version, NOW);
+
+	scout_inode_told(inode, version);
+	return inode;
+}
+
+static struct scout_inode *make(struct scout_inode *parent, const char *name, uint64_t version)
+{
+	struct scout_attr attr = {.mode = S_IFREG | 0644, .version = version};
+	struct scout_inode *inode = scout_inode_create(parent, name, &hosts, 0, &attr);
+
+	assert_non_null(inode);
+	scout_inode_bind_new(inode, version);
+	scout_inode_told(inode, version);
+	return inode;
+}
+
+static struct scout_fh *opened(struct table *t, struct scout_inode *inode, uint64_t version,
+			       int flags)
+{
+	struct scout_fh *f;
+
+	assert_int_equal(scout_inode_bind(inode, version, flags, 1), SCOUT_BIND_SAME);
+	f = scout_fh_new(t->fhs, inode, &hosts, NULL, flags);
+	assert_non_null(f);
+	return f;
+}
+
+static int new_table(void **state)
+{
+	struct table *t = calloc(1, sizeof(*t));
+	struct scout_inode *top;
+
+	if (!t || scout_inodes_new(&t->root) || scout_fhs_new(&t->fhs))
+		return -1;
+	top = dir(t->root, "hosts");
+	t->host = dir(top, "w");
+	scout_inode_forget(top, 1);
+	*state = t;
+	return 0;
+}
+
+/* And nothing is left of what the test looked up. */
+static int free_table(void **state)
+{
+	struct table *t = *state;
+	struct scout_tree *tree = t->host->subtree;
+
+	assert_null(tree->inodes);
+	assert_null(tree->numbers);
+	scout_inode_forget(t->host, 1);
+	assert_null(t->root->tree->inodes);
+	scout_fhs_free(t->fhs);
+	scout_inodes_free(t->root);
+	free(t);
+	return 0;
+}
+
+static void assert_path(struct scout_inode *inode, const char *expected)
+{
+	char path[PATH_MAX];
+
+	assert_int_equal(scout_inode_path(inode, path, sizeof(path)), 0);
+	assert_string_equal(path, expected);
+}
+
+static void assert_gone(struct scout_inode *inode)
+{
+	char path[PATH_MAX];
+
+	assert_int_equal(scout_inode_path(inode, path, sizeof(path)), -ESTALE);
+}
+
+/* Whether name is in the table. */
+static struct scout_inode *at(struct scout_inode *parent, const char *name)
+{
+	struct scout_inode *inode = scout_inode_find(parent, name);
+
+	if (inode)
+		scout_inode_unpin(inode);
+	return inode;
+}
+
+static void what_is_renamed_is_the_same_inode_elsewhere(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *a = dir(t->host, "a"), *b = dir(t->host, "b"), *f = file(a, "f", 1);
+	uint64_t ino = f->ino;
+
+	scout_inode_rename(f, b, "a longer name");
+	assert_path(f, "w/b/a longer name");
+	assert_int_equal(f->ino, ino);
+	assert_null(at(a, "f"));
+	assert_ptr_equal(at(b, "a longer name"), f);
+	assert_int_equal(scout_inode_parent_number(f), b->ino);
+	/* it holds its new parent, and the old one no more */
+	assert_int_equal(a->pins, 0);
+	scout_inode_forget(a, 1);
+	scout_inode_forget(b, 1);
+	assert_path(f, "w/b/a longer name");
+	scout_inode_forget(f, 1);
+}
+
+static void a_directory_takes_along_what_is_in_it(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *a = dir(t->host, "a"), *b = dir(a, "b"), *f = file(b, "f", 1);
+
+	scout_inode_rename(a, t->host, "moved");
+	assert_path(f, "w/moved/b/f");
+	/* no server can make the table a ring */
+	scout_inode_rename(a, b, "inside itself");
+	assert_gone(f);
+	scout_inode_forget(f, 1);
+	scout_inode_forget(b, 1);
+	scout_inode_forget(a, 1);
+}
+
+static void what_is_replaced_or_removed_has_no_path(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "f", 1), *g = file(t->host, "g", 1), *h;
+
+	scout_inode_rename(f, t->host, "g");
+	assert_gone(g);
+	assert_path(f, "w/g");
+	scout_inode_remove(f);
+	scout_inode_remove(f);
+	assert_gone(f);
+	/* who comes by that name gets another, which a late answer about the old one leaves alone */
+	h = file(t->host, "g", 1);
+	assert_ptr_not_equal(h, f);
+	scout_inode_remove(f);
+	scout_inode_rename(f, t->host, "x");
+	assert_gone(f);
+	assert_path(h, "w/g");
+	scout_inode_forget(f, 1);
+	scout_inode_forget(g, 1);
+	scout_inode_forget(h, 1);
+}
+
+static void a_removed_directory_leads_nowhere(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *d = dir(t->host, "d"), *f = file(d, "f", 1), *again;
+
+	scout_inode_remove(d);
+	again = dir(t->host, "d");
+	assert_gone(f);
+	assert_path(again, "w/d");
+	scout_inode_forget(f, 1);
+	scout_inode_forget(d, 1);
+	scout_inode_forget(again, 1);
+}
+
+static void no_two_have_one_number(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *log = file(t->host, "log", 1), *d = dir(t->host, "d"), *next, *f, *g;
+	struct scout_fh *open = opened(t, log, 1, O_RDONLY);
+	uint64_t ino = log->ino;
+
+	/* log rotation: the new file is not the old one */
+	scout_inode_rename(log, t->host, "log.1");
+	next = make(t->host, "log", 2);
+	assert_int_not_equal(next->ino, ino);
+	/* nor while the old one is open, though it has no name */
+	scout_inode_remove(log);
+	scout_inode_remove(next);
+	scout_inode_forget(next, 1);
+	next = make(t->host, "log", 3);
+	assert_int_not_equal(next->ino, ino);
+	scout_inode_forget(next, 1);
+	scout_fh_close(open);
+	scout_inode_forget(log, 1);
+	/* then it is the path's again, also if the kernel still has to forget one that is removed */
+	log = make(t->host, "log", 4);
+	assert_int_equal(log->ino, ino);
+	scout_inode_remove(log);
+	next = make(t->host, "log", 5);
+	assert_int_equal(next->ino, ino);
+	scout_inode_forget(log, 1);
+	scout_inode_forget(next, 1);
+	/* what lies in a moved directory is not what lies in one of its old name */
+	f = file(d, "f", 1);
+	scout_inode_rename(d, t->host, "d.1");
+	next = dir(t->host, "d");
+	g = file(next, "f", 1);
+	assert_int_not_equal(g->ino, f->ino);
+	scout_inode_forget(f, 1);
+	scout_inode_forget(g, 1);
+	scout_inode_forget(d, 1);
+	scout_inode_forget(next, 1);
+}
+
+static void what_we_make_is_new(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *old = file(t->host, "f", 1), *f = make(t->host, "f", 1), *same;
+
+	assert_ptr_not_equal(f, old);
+	assert_ptr_equal(same = file(t->host, "f", 1), f);
+	scout_inode_forget(old, 1);
+	scout_inode_forget(f, 2);
+}
+
+static void another_type_is_another_inode(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "x", 1), *d = dir(t->host, "x");
+
+	assert_ptr_not_equal(d, f);
+	scout_inode_forget(f, 1);
+	scout_inode_forget(d, 1);
+}
+
+static void an_open_file_is_found_by_its_inode(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "f", 1);
+	struct scout_fh *h, *found;
+	int before = atomic_load(&released);
+
+	assert_null(scout_fh_of(f));
+	h = opened(t, f, 1, O_RDWR);
+	scout_inode_remove(f);
+	found = scout_fh_of(f);
+	assert_ptr_equal(found, h);
+	scout_fh_close(h);
+	assert_null(scout_fh_of(f)); /* the kernel has released it: it is only ours */
+	assert_int_equal(f->writers, 1);
+	assert_int_equal(atomic_load(&released), before);
+	scout_fh_unref(found);
+	assert_int_equal(atomic_load(&released), before + 1);
+	assert_int_equal(f->writers, 0);
+	scout_inode_forget(f, 1);
+}
+
+static void a_file_that_is_written_to_stays_one_inode(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "f", 1), *g;
+	struct scout_fh *r = opened(t, f, 1, O_RDONLY), *w = opened(t, f, 1, O_WRONLY);
+
+	/* others see it grow, and open it */
+	assert_ptr_equal(g = file(t->host, "f", 2), f);
+	assert_int_equal(scout_inode_bind(f, 3, O_RDONLY, 2), SCOUT_BIND_SAME);
+	/* close told what became of it: it is no change of another's */
+	scout_inode_synced(f, 4);
+	scout_fh_close(w);
+	assert_ptr_equal(g = file(t->host, "f", 4), f);
+	assert_int_equal(scout_inode_bind(f, 4, O_RDONLY, 2), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(f, 5, O_RDONLY, 2), SCOUT_BIND_OTHER);
+	assert_ptr_not_equal(g = file(t->host, "f", 5), f);
+	scout_inode_forget(g, 1);
+	scout_fh_close(r);
+	scout_inode_forget(f, 3);
+}
+
+static void a_truncating_open_begins_anew(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "f", 1), *g;
+
+	scout_fh_close(opened(t, f, 1, O_RDONLY));
+	scout_fh_close(opened(t, f, 2, O_RDWR | O_TRUNC));
+	assert_false(f->mixed);
+	assert_ptr_equal(g = file(t->host, "f", 2), f);
+	scout_inode_forget(f, 2);
+}
+
+static void a_change_of_attributes_is_followed(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "f", 1), *g;
+
+	assert_true(scout_inode_set(f, 0, 2)); /* the kernel has no pages */
+	scout_fh_close(opened(t, f, 2, O_RDONLY));
+	assert_true(scout_inode_set(f, 2, 3));
+	assert_ptr_equal(g = file(t->host, "f", 3), f);
+	scout_inode_forget(g, 1);
+	/* another changed it in between, or may have: the pages are not of this version */
+	assert_false(scout_inode_set(f, 4, 5));
+	assert_false(scout_inode_set(f, 0, 5));
+	g = file(t->host, "f", 5);
+	assert_ptr_not_equal(g, f);
+	scout_inode_forget(g, 1);
+	scout_inode_forget(f, 1);
+}
+
+static void pages_from_before_our_writes_are_not_vouched_for(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "f", 1);
+	struct scout_fh *r = opened(t, f, 1, O_RDONLY), *w = opened(t, f, 1, O_RDWR);
+
+	assert_false(scout_inode_set(f, 2, 3));
+	scout_inode_synced(f, 4);
+	scout_fh_close(w);
+	assert_false(scout_inode_set(f, 4, 5));
+	scout_inode_synced(f, 5);
+	/* nor by an open, of which the kernel hears no mtime */
+	(void)scout_inode_saw(f, 5);
+	assert_false(scout_inode_set(f, 5, 6));
+	/* told of another mtime, it dropped them */
+	scout_inode_told(f, 6);
+	scout_inode_synced(f, 6);
+	assert_true(scout_inode_set(f, 6, 7));
+	scout_fh_close(r);
+	scout_inode_forget(f, 1);
+	/* of a file that we made there are none */
+	f = make(t->host, "g", 1);
+	w = opened(t, f, 1, O_RDONLY);
+	assert_true(scout_inode_set(f, 1, 2));
+	scout_fh_close(w);
+	scout_inode_forget(f, 1);
+}
+
+static void an_answer_from_before_our_change_replaces_nothing(void **state)
+{
+	struct table *t = *state;
+	uint64_t before = scout_now_ns();
+	struct scout_inode *f = make(t->host, "f", 2), *g;
+	uint64_t after;
+
+	assert_ptr_equal(g = look_at(t->host, "f", S_IFREG, 1, before), f);
+	assert_true(scout_inode_outdates(t->host, "f", before));
+	after = scout_now_ns() + 1;
+	assert_false(scout_inode_outdates(t->host, "f", after));
+	g = look_at(t->host, "f", S_IFREG, 1, after);
+	assert_ptr_not_equal(g, f);
+	scout_inode_forget(g, 1);
+	scout_inode_forget(f, 2);
+}
+
+static void a_listing_from_before_our_change_is_not_believed(void **state)
+{
+	struct table *t = *state;
+	uint64_t listed = scout_now_ns();
+	struct scout_inode *d = dir(t->host, "d"), *e = dir(t->host, "e"), *f = file(d, "f", 1);
+	struct scout_fh *w;
+
+	assert_false(scout_inode_outdates(d, "f", listed));
+	assert_false(scout_inode_outdates(d, "other", listed));
+	scout_inode_rename(f, e, "g");
+	assert_true(scout_inode_outdates(d, "f", listed)); /* it is not there any more */
+	assert_true(scout_inode_outdates(e, "g", listed));
+	assert_false(scout_inode_outdates(e, "g", NOW));
+	w = opened(t, f, 1, O_WRONLY);
+	assert_true(scout_inode_outdates(e, "g", NOW));
+	scout_fh_close(w);
+	assert_false(scout_inode_outdates(e, "g", NOW));
+	scout_inode_forget(f, 1);
+	scout_inode_forget(d, 1);
+	scout_inode_forget(e, 1);
+}
+
+/* Threads that move one file to and fro, remove it, look it up, open it and ask for its path. */
+static void *mover(void *arg)
+{
+	struct table *t = arg;
+	struct scout_inode *d[2] = {dir(t->host, "d0"), dir(t->host, "d1")};
+
+	for (int i = 0; i < 3000; i++) {
+		struct scout_inode *f = file(d[i % 2], "f", 1);
+
+		scout_inode_rename(f, d[(i + 1) % 2], i % 3 ? "f" : "a much longer name than that");
+		if (i % 5 == 0)
+			scout_inode_remove(f);
+		if (i % 7 == 0)
+			scout_inode_rename(d[0], t->host, i % 2 ? "d0" : "elsewhere");
+		scout_inode_forget(f, 1);
+	}
+	scout_inode_forget(d[0], 1);
+	scout_inode_forget(d[1], 1);
+	return NULL;
+}
+
+static void *user(void *arg)
+{
+	struct table *t = arg;
+	char path[PATH_MAX];
+
+	for (int i = 0; i < 3000; i++) {
+		struct scout_inode *d = dir(t->host, i % 2 ? "d0" : "d1");
+		struct scout_inode *f = i % 3 ? file(d, "f", (uint64_t)i) : make(d, "f", 1);
+		struct scout_fh *h =
+		    scout_fh_new(t->fhs, f, &hosts, NULL, i % 5 ? O_RDONLY : O_RDWR);
+		int err = scout_inode_path(f, path, sizeof(path));
+
+		assert_non_null(h);
+		assert_true(err == -ESTALE || (err == 0 && strncmp(path, "w/", 2) == 0));
+		(void)scout_inode_bind(f, (uint64_t)i, h->writer ? O_RDWR : O_RDONLY, 1);
+		(void)scout_inode_set(f, (uint64_t)i, (uint64_t)i + 1);
+		(void)scout_inode_outdates(d, "f", 1);
+		scout_fh_close(h);
+		scout_inode_forget(f, 1);
+		scout_inode_forget(d, 1);
+	}
+	return NULL;
+}
+
+static void many_threads_move_and_use(void **state)
+{
+	pthread_t threads[4];
+
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(
+		    scout_thread_start(&threads[i], "table", i < 2 ? mover : user, *state), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, new_table, free_table)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(what_is_renamed_is_the_same_inode_elsewhere),
+	    TEST(a_directory_takes_along_what_is_in_it),
+	    TEST(what_is_replaced_or_removed_has_no_path),
+	    TEST(a_removed_directory_leads_nowhere),
+	    TEST(no_two_have_one_number),
+	    TEST(what_we_make_is_new),
+	    TEST(another_type_is_another_inode),
+	    TEST(an_open_file_is_found_by_its_inode),
+	    TEST(a_file_that_is_written_to_stays_one_inode),
+	    TEST(a_truncating_open_begins_anew),
+	    TEST(a_change_of_attributes_is_followed),
+	    TEST(pages_from_before_our_writes_are_not_vouched_for),
+	    TEST(an_answer_from_before_our_change_replaces_nothing),
+	    TEST(a_listing_from_before_our_change_is_not_believed),
+	    TEST(many_threads_move_and_use),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
