@@ -17,6 +17,9 @@ enum scout_host_key_check { SCOUT_KEYS_STRICT, SCOUT_KEYS_ACCEPT_NEW, SCOUT_KEYS
  * files of "name:id" lines, a local name and a remote number. */
 enum scout_idmap { SCOUT_IDMAP_NONE, SCOUT_IDMAP_USER, SCOUT_IDMAP_FILE };
 
+/* The lines of a uidfile or gidfile. Immutable and shared. */
+struct scout_id_map;
+
 /* One host: its own section over [hosts] over the defaults. Strings that ssh_config may say too are
  * NULL when the ini does not say them. */
 struct scout_host_config {
@@ -42,8 +45,9 @@ struct scout_host_config {
 	bool contain_symlinks;
 	bool read_only;
 	enum scout_idmap idmap;
-	char *uidfile, *gidfile; /* of SCOUT_IDMAP_FILE, or NULL */
-	bool match_exec;         /* ssh_config's "Match exec" may run its commands */
+	char *uidfile, *gidfile;          /* of SCOUT_IDMAP_FILE, or NULL */
+	struct scout_id_map *uids, *gids; /* what they say; NULL: nothing */
+	bool match_exec;                  /* ssh_config's "Match exec" may run its commands */
 
 	/* Which of the keys that ssh_config may say too the ini said: connect_timeout, keepalive,
 	 * known_hosts, host_key_check. Where it did not, ssh_config's word counts. */
@@ -117,6 +121,14 @@ int scout_host_config_copy(const struct scout_host_config *host, struct scout_ho
 void scout_host_config_free(struct scout_host_config *host);
 /* Whether both say the same in every field. */
 bool scout_host_config_equal(const struct scout_host_config *a, const struct scout_host_config *b);
+/* NULL is fine for all: it maps nothing. */
+struct scout_id_map *scout_id_map_ref(struct scout_id_map *m);
+void scout_id_map_unref(struct scout_id_map *m);
+bool scout_id_map_equal(const struct scout_id_map *a, const struct scout_id_map *b);
+/* The number on the other side; what is not in the map stays as it is. */
+uint32_t scout_id_map_remote(const struct scout_id_map *m, uint32_t local);
+uint32_t scout_id_map_local(const struct scout_id_map *m, uint32_t remote);
+
 /* What [hosts] says for a name asked for on demand: "[user@]host[:port]", the host an address (IPv6 in
  * brackets) or a name. Returns 0; -ENOENT: dynamic is off, block forbids it, or it is no such name;
  * -ENOMEM. */

@@ -3,10 +3,12 @@
 #include "config/draft.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "config/idmap.h"
 #include "scoutfs/text.h"
 
 static void *base_of(struct scout_config *c, const struct scout_key *key)
@@ -53,6 +55,8 @@ void scout_config_free(struct scout_config *c)
 	for (size_t i = 0; i < c->nhosts; i++)
 		scout_host_config_clear(&c->hosts[i]);
 	free(c->hosts);
+	scout_id_map_unref(c->defaults.uids);
+	scout_id_map_unref(c->defaults.gids);
 	for (size_t i = 0; i < scout_key_count; i++)
 		scout_key_clear(&scout_keys[i], base_of(c, &scout_keys[i]));
 	free(c);
@@ -143,18 +147,22 @@ void scout_draft_check(struct scout_draft *d)
 			check_ssh_config(d, &h->host.ssh_config, h->key_lines[ssh_config]);
 	}
 	default_endpoint(d);
+	scout_draft_idmap(d);
 }
 
 /* What a host does not say itself comes from [hosts]. */
 static int inherit(struct scout_host_config *host, const int *lines,
 		   const struct scout_host_config *defaults)
 {
+	const ptrdiff_t uidfile = scout_key_find(SCOUT_SECTION_HOST, "uidfile") - scout_keys;
+	const ptrdiff_t gidfile = scout_key_find(SCOUT_SECTION_HOST, "gidfile") - scout_keys;
 	int err = 0;
 
 	for (size_t i = 0; i < scout_key_count && !err; i++) {
 		if ((scout_keys[i].sections & SCOUT_SECTION_HOST) && !(lines && lines[i]))
 			err = scout_key_copy(&scout_keys[i], host, defaults);
 	}
+	scout_host_inherit_ids(host, lines && lines[uidfile], lines && lines[gidfile], defaults);
 	return err;
 }
 

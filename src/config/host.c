@@ -22,6 +22,9 @@ void scout_host_config_clear(struct scout_host_config *h)
 		if (is_text(&scout_keys[i]))
 			scout_key_clear(&scout_keys[i], h);
 	}
+	scout_id_map_unref(h->uids);
+	scout_id_map_unref(h->gids);
+	h->uids = h->gids = NULL;
 	free(h->name);
 	free(h->alias);
 	h->name = h->alias = NULL;
@@ -50,6 +53,8 @@ int scout_host_config_copy(const struct scout_host_config *host, struct scout_ho
 		return -ENOMEM;
 	*copy = *host;
 	copy->name = copy->alias = NULL;
+	(void)scout_id_map_ref(copy->uids);
+	(void)scout_id_map_ref(copy->gids);
 	for (size_t i = 0; i < scout_key_count; i++) {
 		if (is_text(&scout_keys[i]))
 			*(char **)((char *)copy + scout_keys[i].offset) = NULL;
@@ -81,6 +86,8 @@ bool scout_host_config_equal(const struct scout_host_config *a, const struct sco
 		    !scout_key_equal(&scout_keys[i], a, b))
 			return false;
 	}
+	if (!scout_id_map_equal(a->uids, b->uids) || !scout_id_map_equal(a->gids, b->gids))
+		return false;
 	return same_text(a->name, b->name) && same_text(a->alias, b->alias) && a->said == b->said &&
 	       a->in_ini == b->in_ini && a->in_ssh_config == b->in_ssh_config;
 }

@@ -20,6 +20,7 @@
 /* in the order of the enums and, for symlinks, of contain_symlinks */
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const host_key_checks[] = {"strict", "accept-new", "off", NULL};
+static const char *const idmaps[] = {"none", "user", "file", NULL};
 static const char *const symlink_modes[] = {"raw", "contain", NULL};
 
 #define FIELD(type, field) .offset = offsetof(type, field), .size = sizeof(((type *)0)->field)
@@ -71,6 +72,10 @@ const struct scout_key scout_keys[] = {
 	{HOST(G | H, "read_window", read_window), NUMBER(size, 128 * KIB, GIB), DEFAULT("16M")},
 	{HOST(G | H, "attr_timeout", attr_timeout_ns), NUMBER(duration, 0, 24 * HOUR), DEFAULT("1s")},
 	{HOST(G | H, "symlinks", contain_symlinks), CHOICE(symlink_modes), DEFAULT("contain")},
+	{HOST(G | H, "read_only", read_only), BOOL, DEFAULT("no")},
+	{HOST(G | H, "idmap", idmap), CHOICE(idmaps), DEFAULT("none")},
+	{HOST(G | H, "uidfile", uidfile), STRING(path)},
+	{HOST(G | H, "gidfile", gidfile), STRING(path)},
 
 	{GLOBAL(M, "endpoint", models.endpoint), STRING(endpoint)},
 	{GLOBAL(M, "region", models.region), STRING(region), DEFAULT("us-east-1")},

@@ -12,7 +12,7 @@ static const struct {
 	const char *name;
 	unsigned sections;
 } later[] = {
-    {"read_only", SCOUT_SECTION_HOSTS | SCOUT_SECTION_HOST | SCOUT_SECTION_MODELS},
+    {"read_only", SCOUT_SECTION_MODELS},
 };
 
 static unsigned min(unsigned a, unsigned b)

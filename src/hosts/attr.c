@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#include "hosts/hosts.h"
-
 static mode_t map_mode(const struct scout_sftp_attrs *remote)
 {
 	if (!(remote->has & SCOUT_SFTP_HAS_MODE))
@@ -50,23 +48,4 @@ void scout_attr_map(const struct scout_sftp_attrs *remote, struct scout_attr *re
 		ret->mtime.tv_sec = remote->mtime;
 	}
 	ret->version = mix(mix(mix(0, ret->size), (uint64_t)ret->mtime.tv_sec), ret->mode & S_IFMT);
-}
-
-void scout_host_attr(struct scout_host *host, const struct scout_sftp_attrs *remote,
-		     struct scout_attr *ret)
-{
-	(void)host;
-	scout_attr_map(remote, ret);
-}
-
-uint32_t scout_host_uid(struct scout_host *host, uid_t uid)
-{
-	(void)host;
-	return uid;
-}
-
-uint32_t scout_host_gid(struct scout_host *host, gid_t gid)
-{
-	(void)host;
-	return gid;
 }

@@ -1,4 +1,4 @@
-/* The server's attributes as the kernel gets them. Pure. */
+/* The server's attributes as the kernel gets them. */
 #ifndef SCOUTFS_HOSTS_ATTR_H
 #define SCOUTFS_HOSTS_ATTR_H
 
@@ -7,7 +7,7 @@
 
 struct scout_host;
 
-/* What the server did not say gets a default: a regular file, 0444, of no size, owned by root, from
+/* Pure. What the server did not say gets a default: a regular file, 0444, of no size, owned by root, from
  * 1970. A type we do not know becomes a regular file that nobody may open. */
 void scout_attr_map(const struct scout_sftp_attrs *remote, struct scout_attr *ret);
 /* And with the owner as the host's idmap has it: what goes out to the front. No lock needed. */

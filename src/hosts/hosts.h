@@ -82,6 +82,9 @@ struct scout_host {
 	struct scout_share *share;
 	bool dynamic; /* not in the list: it was asked for */
 
+	/* whom we log in as: uid << 32 | gid there, or UINT64_MAX */
+	_Atomic uint64_t self;
+
 	/* under table->lock */
 	TAILQ_ENTRY(scout_host) link;
 	UT_hash_handle hh; /* until retired */
@@ -110,6 +113,8 @@ struct scout_host {
 	uint64_t last_err_wall_ns;
 	uint64_t connects, connect_failures, last_connect_ns;
 	struct scout_sftp_server server; /* of the newest session */
+	bool named;                      /* the names were asked for */
+	char login[64], group[64];       /* "" when not known */
 	TAILQ_HEAD(scout_file_list, scout_file) files;
 	struct scout_node *nodes; /* files open just now, by path: node.h */
 };

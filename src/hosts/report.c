@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "hosts/hosts.h"
+#include "hosts/idmap.h"
 
 struct snapshot {
 	bool retired;
@@ -138,6 +139,7 @@ int scout_hosts_detail(void *self, const char *entry, struct scout_text *out)
 	if (s.state == SCOUT_HOST_DOWN)
 		scout_text_printf(out, "touch this file to try again at once\n");
 	detail_config(host->config, out);
+	scout_idmap_detail(host, out);
 	scout_host_unref(host);
 	scout_text_printf(out, "sessions: %u up, %u connecting, %u lost\n",
 			  s.sessions[SCOUT_SESSION_UP], s.sessions[SCOUT_SESSION_CONNECTING],

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "hosts/hosts.h"
+#include "hosts/idmap.h"
 #include "scoutfs/log.h"
 
 static void session_up(void *arg, const struct scout_sftp_server *server, uint64_t connect_ns);
@@ -30,6 +31,7 @@ struct scout_host *scout_host_new(struct scout_hosts *all, struct scout_host_con
 	scout_mutex_init(&host->lock, SCOUT_LOCK_HOST);
 	TAILQ_INIT(&host->queue);
 	TAILQ_INIT(&host->files);
+	scout_idmap_init(host);
 	host->sessions = calloc(config->max_sessions_per_host, sizeof *host->sessions);
 	if (!host->sessions || scout_share_new(all->budget, 4, &host->share)) {
 		scout_host_free(host);
@@ -220,6 +222,7 @@ static void session_up(void *arg, const struct scout_sftp_server *server, uint64
 		s->load.last_used_ns = scout_now_ns();
 	}
 	s->server = host->server = *server;
+	scout_idmap_logged_in_locked(host, server);
 	host->down_err = 0;
 	host->reached = true;
 	host->last_connect_ns = connect_ns;
@@ -232,6 +235,7 @@ static void session_up(void *arg, const struct scout_sftp_server *server, uint64
 		  host->config->name, (unsigned long long)(connect_ns / SCOUT_NS_PER_MS));
 	if (want)
 		scout_pool_want(host);
+	scout_idmap_ask_names(host);
 	scout_pool_connected(&all->pool);
 }
 

@@ -173,10 +173,6 @@ static void unknown_names(void **state)
 static void keys_whose_feature_comes_later(void **state)
 {
 	(void)state;
-	refused("[hosts]\nread_only = yes\n",
-		"@:2: unknown key 'read_only' in [hosts]: not supported yet\n");
-	refused("[host a]\nread_only = yes\n",
-		"@:2: unknown key 'read_only' in [host a]: not supported yet\n");
 	refused("[models]\nbucket = abc\nread_only = yes\n",
 		"@:3: unknown key 'read_only' in [models]: not supported yet\n");
 }

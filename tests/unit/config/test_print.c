@@ -14,7 +14,7 @@ static void everything(void **state)
 	    "connect_timeout = 1500ms\nrequest_timeout = 90s\nkeepalive = 0\n"
 	    "idle_timeout = 1h\nmax_sessions = 7\nmax_sessions_per_host = 2\n"
 	    "max_connecting = 3\nread_window = 1M\nattr_timeout = 5s\n"
-	    "symlinks = raw\n"
+	    "symlinks = raw\nread_only = yes\nidmap = user\n"
 	    "[host db1]\nhostname = 192.0.2.1\nport = 2222\nuser = me\n"
 	    "identity_file = ~/id$$x\nproxy_jump = none\nroot = /srv\n"
 	    "ssh_config =\nsymlinks = contain\nconnect_timeout = 1500ms\n"

@@ -315,7 +315,8 @@ static inline int fake_remove_locked(struct scout_sftp_call *c)
 	return 0;
 }
 
-static inline int fake_modify_locked(struct scout_sftp *s, struct scout_sftp_call *c)
+static inline int fake_modify_locked(struct scout_sftp *s, struct scout_sftp_call *c,
+				     struct scout_sftp_name *names)
 {
 	struct fake_node *n;
 
@@ -360,6 +361,13 @@ static inline int fake_modify_locked(struct scout_sftp *s, struct scout_sftp_cal
 		if (fake_find_locked(c->path2))
 			return fake_failure(c);
 		fake_add_locked(c->path2, n->size, n->mtime, 0);
+		return 0;
+	case SCOUT_SFTP_USERS_GROUPS:
+		assert_true(c->set->uid == fake.server.uid && c->set->gid == fake.server.gid);
+		names[0].name = "deploy";
+		names[1].name = "";
+		c->names = names;
+		c->names_count = 2;
 		return 0;
 	case SCOUT_SFTP_STATVFS:
 		c->space = fake.space;
@@ -436,7 +444,7 @@ static inline int fake_answer_locked(struct scout_sftp *s, struct scout_sftp_cal
 	case SCOUT_SFTP_CLOSE:
 		return 0;
 	default:
-		return fake_modify_locked(s, c);
+		return fake_modify_locked(s, c, names);
 	}
 }
 

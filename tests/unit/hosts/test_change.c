@@ -3,6 +3,7 @@
 #include "fake_sftp.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "hosts/attr.h"
 #include "hosts/narrow.h"
@@ -471,6 +472,77 @@ static void what_is_made(void **state)
 	rig_stop();
 }
 
+static void owners_are_mapped(void **state)
+{
+	struct scout_setattr mine = {
+	    .set = SCOUT_SET_UID | SCOUT_SET_GID, .uid = getuid(), .gid = getgid() + 1};
+	struct ask a = {0};
+
+	(void)state;
+	rig_config(1);
+	rig.hosts[0].idmap = SCOUT_IDMAP_USER;
+	fake.server.knows_self = true;
+	fake.server.uid = 4711;
+	fake.server.gid = 4712;
+	fake.server.extensions = ALL_EXTENSIONS;
+	rig_start(32 << 20);
+	ops = rig.backend.ops;
+	self = rig.backend.self;
+	FAKE_LOCKED(fake_add_locked("/f", 3, 1, 1), fake_find_locked("/f")->uid = 4711,
+		    fake_find_locked("/f")->gid = 4713);
+	ask_getattr(&a, "h0/f");
+	assert_int_equal(ask_wait(&a), 0);
+	assert_int_equal(a.attr.uid, getuid());
+	assert_int_equal(a.attr.gid, 4713);
+	FAKE_LOCKED(fake_find_locked("/f")->uid = 1);
+	assert_int_equal(ASK(&a, ASK_CHANGED, ops->setattr(self, "h0/f", NULL, &mine, r)), 0);
+	assert_int_equal(a.attr.uid, getuid());
+	FAKE_LOCKED(assert_int_equal(fake_find_locked("/f")->uid, 4711),
+		    assert_int_equal(fake_find_locked("/f")->gid, getgid() + 1));
+	rig_stop();
+}
+
+static bool detail_says(const char *line)
+{
+	struct scout_text text = {0};
+	bool found;
+
+	assert_int_equal(ops->detail(self, "h0", &text), 0);
+	found = strstr(text.str, line) != NULL;
+	scout_text_free(&text);
+	return found;
+}
+
+static void names_of_the_login(void **state)
+{
+	struct ask a = {0};
+
+	(void)state;
+	rig_config(1);
+	fake.server.knows_self = true;
+	fake.server.uid = 4711;
+	fake.server.gid = 4712;
+	fake.server.extensions = ALL_EXTENSIONS;
+	fake.hold_answers = true;
+	rig_start(32 << 20);
+	ops = rig.backend.ops;
+	self = rig.backend.self;
+	assert_false(detail_says("logged in"));
+	FAKE_LOCKED(fake_add_locked("/f", 3, 1, 1));
+	ask_getattr(&a, "h0/f");
+	/* asked for, and not waited for */
+	FAKE_WAIT(fake.sessions[0] && fake.sessions[0]->in_flight == 2);
+	assert_true(detail_says("logged in as 4711, group 4712\n"));
+	FAKE_LOCKED(fake.hold_answers = false);
+	assert_int_equal(ask_wait(&a), 0);
+	FAKE_WAIT(fake.sessions[0]->in_flight == 0);
+	ask_getattr(&a, "h0/f"); /* behind it on the session: its completion is over */
+	assert_int_equal(ask_wait(&a), 0);
+	assert_true(detail_says("logged in as deploy (4711), group 4712\n"));
+	assert_int_equal(fake.count[SCOUT_SFTP_USERS_GROUPS], 1);
+	rig_stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -489,6 +561,8 @@ int main(void)
 	    cmocka_unit_test(what_was_replaced_comes_back),
 	    cmocka_unit_test(a_link_counts_on_its_extension),
 	    cmocka_unit_test(what_is_made),
+	    cmocka_unit_test(owners_are_mapped),
+	    cmocka_unit_test(names_of_the_login),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
