@@ -59,7 +59,8 @@ struct scout_sftp {
 	size_t window;       /* the channel's receive window */
 	size_t window_used;  /* since it was last topped up */
 	uint64_t written;    /* to the channel, in all */
-	uint64_t granted;    /* what the server's windows have let us write, in all */
+	uint64_t taken;      /* of that, as far as its window showed that the server took it */
+	size_t first_window; /* the server's, before anything was written */
 	uint64_t last_in_ns; /* when an answer, a good part of one, or more window last came */
 	size_t part_bytes;   /* since an answer or a good part of one */
 	/* since when calls are answered that were sent after the oldest; 0: they are not */
