@@ -87,8 +87,10 @@ int scout_sftp_run(struct scout_sftp *s, struct scout_args *args, const char *sh
 		   struct scout_text *out, char complaint[160]); /* ask.c */
 
 /* The steps of a connect. Each returns 0, or -errno after scout_sftp_fail. */
-int scout_sftp_connect(struct scout_sftp *s);                                        /* connect.c */
-int scout_sftp_load_settings(struct scout_sftp *s);                                  /* ask.c */
+int scout_sftp_connect(struct scout_sftp *s);       /* connect.c */
+int scout_sftp_load_settings(struct scout_sftp *s); /* ask.c */
+/* The arguments of the proxy's command; none: no proxy. ask.c */
+int scout_sftp_proxy(struct scout_sftp *s, unsigned seconds, struct scout_args *args);
 int scout_sftp_set_options(struct scout_sftp *s);                                    /* options.c */
 int scout_sftp_dial(struct scout_sftp *s, const char *host, unsigned port, int *fd); /* dial.c */
 int scout_sftp_offer_host_keys(struct scout_sftp *s);                                /* hostkey.c */

@@ -206,3 +206,43 @@ def test_address_family_and_bind(conf, web):
     for name in ("family", "wrong"):
         assert error(os.listdir, m.host(name)) == "EHOSTUNREACH"
     assert "assign requested address" in m.status()
+
+
+class TestMatchExec:
+    """The commands of "Match exec" are not run, by ours or by a jump host's ssh, unless allowed."""
+
+    @pytest.fixture
+    def ran(self, folder):
+        return os.path.join(folder, "ran")
+
+    @staticmethod
+    def text(conf, ran, *servers, last=""):
+        return f"Match exec \"touch {ran}\"\n  User nobody-at-all\n" + \
+            "".join(conf.host(one) for one in servers[:-1]) + conf.host(servers[-1], *last)
+
+    def test_refused(self, conf, web, ran):
+        m = conf.mount(self.text(conf, ran, web))
+        assert conf.files(m, web) == ["f"], "and the block does not count"
+        assert not os.path.exists(ran)
+
+    def test_refused_for_jump_hosts(self, conf, web, sshd, ran):
+        """A host's ssh_config may itself lead a jump host through another."""
+        outer, middle = sshd("outer"), sshd("middle")
+        conf.knows(*(one.known_hosts_line() for one in (web, outer, middle)))
+        text = self.text(conf, ran, outer, web, last=["ProxyJump middle"]) + \
+            conf.host(middle, "ProxyJump outer")
+        m = conf.mount(text)
+        assert conf.files(m, web) == ["f"]
+        assert (outer.logins(), middle.logins()) == (1, 1)
+        assert not os.path.exists(ran)
+
+    @pytest.mark.parametrize("everywhere", [True, False])
+    def test_allowed(self, conf, web, ran, everywhere):
+        text = self.text(conf, ran, web)
+        if everywhere:
+            m = conf.mount(text, match_exec="yes")
+        else:
+            m = conf.mount(text, sections="[host web]\nmatch_exec = yes\n")
+        assert error(os.listdir, m.host("web")) == "EACCES", "the block counts"
+        assert "nobody-at-all" in m.status()
+        assert os.path.exists(ran)
