@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "hosts/attr.h"
+#include "hosts/file.h"
 #include "hosts/link.h"
 #include "hosts/node.h"
 #include "hosts/place.h"
@@ -90,9 +91,14 @@ static void getattr_done(struct scout_rpc *rpc, int err)
 
 void scout_hosts_getattr(void *self, const char *path, void *handle, struct scout_req *req)
 {
-	struct ask *a = ask_new(self, path, 0, req);
+	struct ask *a;
 
-	(void)handle;
+	/* the path's, so that all who have it open see the same */
+	if (!path || (handle && scout_file_nameless(handle))) {
+		scout_file_getattr(handle, req);
+		return;
+	}
+	a = ask_new(self, path, 0, req);
 	if (a)
 		ask_send(a, SCOUT_SFTP_LSTAT, getattr_done);
 }

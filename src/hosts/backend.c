@@ -4,6 +4,7 @@
 #include "scoutfs/backend.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,21 +113,37 @@ static struct scout_host *host_below(struct scout_hosts *all, const char *path, 
 	return NULL;
 }
 
-static void hosts_open(void *self, const char *path, int flags, struct scout_req *req)
+/* err: for what is no file of a host. */
+static void open_file(struct scout_hosts *all, const char *path, mode_t mode, int flags, int err,
+		      struct scout_req *req)
 {
 	const char *rest;
-	struct scout_host *host = host_below(self, path, &rest, -EISDIR, req);
+	struct scout_host *host = host_below(all, path, &rest, err, req);
 	char *remote;
 
 	if (!host)
 		return;
 	remote = remote_path(host, rest);
-	if (remote)
-		scout_file_open(host, remote, flags, 0, req);
+	err = remote ? 0 : -ENOMEM;
+	if (!err && ((flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC)))
+		err = scout_host_writable(host);
+	if (err)
+		scout_req_done(req, err, NULL);
 	else
-		scout_req_done(req, -ENOMEM, NULL);
+		scout_file_open(host, remote, flags, mode, req);
 	free(remote);
 	scout_host_unref(host);
+}
+
+static void hosts_open(void *self, const char *path, int flags, struct scout_req *req)
+{
+	open_file(self, path, 0, flags & ~(O_CREAT | O_EXCL), -EISDIR, req);
+}
+
+static void hosts_create(void *self, const char *path, mode_t mode, int flags,
+			 struct scout_req *req)
+{
+	open_file(self, path, mode, flags | O_CREAT, -EPERM, req);
 }
 
 static void hosts_read(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,
@@ -134,6 +151,25 @@ static void hosts_read(void *self, void *handle, uint64_t offset, size_t size, u
 {
 	(void)self;
 	scout_file_read(handle, offset, size, version, req);
+}
+
+static void hosts_write(void *self, void *handle, uint64_t offset, const void *data, size_t size,
+			struct scout_req *req)
+{
+	(void)self;
+	scout_file_write(handle, offset, data, size, req);
+}
+
+static void hosts_flush(void *self, void *handle, struct scout_req *req)
+{
+	(void)self;
+	scout_file_flush(handle, req);
+}
+
+static void hosts_fsync(void *self, void *handle, struct scout_req *req)
+{
+	(void)self;
+	scout_file_fsync(handle, req);
 }
 
 static void hosts_release(void *self, void *handle)
@@ -191,6 +227,18 @@ static uint64_t hosts_timeout_ns(void *self, const char *path)
 	return scout_table_timeout_ns(self, path, strcspn(path, "/")) + GRACE_NS;
 }
 
+static void hosts_statfs(void *self, const char *path, struct scout_req *req)
+{
+	/* No space at all has df leave us out of its list. */
+	struct scout_result res = {
+	    .space = {.f_bsize = 128 * 1024, .f_frsize = 4096, .f_namemax = 255}};
+
+	(void)self;
+	(void)path;
+	scout_req_done(req, 0, &res);
+}
+
+/* Once at every start and reload, however many hosts it is. */
 static void warn_of_unchecked_keys(const struct scout_config *config)
 {
 	const char *first = NULL;
@@ -255,12 +303,16 @@ static const struct scout_backend_ops hosts_ops = {
     .getattr = scout_hosts_getattr,
     .readlink = scout_hosts_readlink,
     .open = hosts_open,
+    .create = hosts_create,
     .read = hosts_read,
+    .write = hosts_write,
+    .flush = hosts_flush,
+    .fsync = hosts_fsync,
     .release = hosts_release,
     .opendir = hosts_opendir,
     .readdir = hosts_readdir,
     .releasedir = hosts_releasedir,
-    .statfs = scout_hosts_statfs,
+    .statfs = hosts_statfs,
     .access = scout_hosts_access,
     .setattr = scout_hosts_setattr,
     .mkdir = scout_hosts_mkdir,

@@ -16,6 +16,7 @@ struct scout_batch {
 	struct scout_file *file;
 	struct scout_handle *handle; /* it is sent on */
 	struct scout_rpc check;
+	struct scout_view view;        /* when check went out */
 	TAILQ_ENTRY(scout_batch) link; /* file->lost */
 	struct scout_chunk_list chunks;
 	/* under file->lock */
@@ -86,6 +87,7 @@ struct scout_chunk *scout_chunk_new_locked(struct scout_batch *b, uint64_t offse
 		return NULL;
 	c->offset = offset;
 	c->size = f->size;
+	c->epoch = atomic_load(&f->node->epoch);
 	c->length = nparts * f->part_bytes < length ? nparts * f->part_bytes : length;
 	c->nparts = nparts;
 	c->buf = buf;
@@ -150,6 +152,8 @@ static bool needs_proof_locked(const struct scout_batch *b)
 
 	if (f->direct)
 		return false;
+	if (f->writes || f->epoch != atomic_load(&f->node->epoch))
+		return true;
 	if (!f->looked_first || TAILQ_NEXT(c, batch) || c->nparts > 1 || c->offset ||
 	    c->length < f->size)
 		return true;
@@ -203,6 +207,7 @@ static void batch_next(struct scout_batch *b)
 	} else if (!b->lost && !b->err && !b->proven && needs_proof_locked(b)) {
 		prove = true;
 		b->calls = 1;
+		b->view = scout_node_view(f->node);
 	}
 	scout_unlock(&f->lock);
 	if (again) {
@@ -238,7 +243,7 @@ static void checked(struct scout_rpc *rpc, int err)
 	if (!err) {
 		bool known = f->dead != 0;
 
-		b->err = scout_file_note_locked(f, &rpc->call.attrs);
+		b->err = scout_file_note_locked(f, &rpc->call.attrs, &b->view);
 		/* A server that answers out of order has to be asked again. */
 		b->proven = b->reads == 0;
 		err = known ? 0 : b->err;
@@ -247,7 +252,7 @@ static void checked(struct scout_rpc *rpc, int err)
 	}
 	scout_unlock(&f->lock);
 	if (err != -ECONNRESET)
-		scout_rpc_log(rpc, "read", f->path, err);
+		scout_file_log(f, "read", NULL, err);
 	call_over(b, err);
 }
 
@@ -285,7 +290,7 @@ static void read_answered(struct scout_rpc *rpc, int err)
 	scout_unlock(&f->lock);
 
 	if (log)
-		scout_rpc_log(rpc, "read", f->path, err);
+		scout_file_log(f, "read", NULL, err);
 	if (more) {
 		rpc->call.offset = p->chunk->offset + p->at + p->got;
 		rpc->call.length = p->length - p->got;
@@ -319,6 +324,7 @@ static bool prepare_locked(struct scout_batch *b)
 		}
 	}
 	b->check.call.handle = &b->handle->remote;
+	b->view = scout_node_view(b->file->node);
 	b->calls = b->reads + 1; /* and one for who sends, so that it is not over before */
 	prove = needs_proof_locked(b);
 	b->calls += prove;

@@ -1,7 +1,8 @@
-/* Opening, closing, opening anew after a lost session, and the proof that a path still is the file
- * that a handle shows.
+/* An open file's life, opening it anew after a lost session, and the proof that a path still is the
+ * file that a handle shows.
  *
- * Locks: file->lock for the file's fields, host->lock for the list of open files. */
+ * Locks: file->lock for the file's fields, node->lock for those of its writes, host->lock for the list
+ * of open files. */
 #include "hosts/file.h"
 
 #include <errno.h>
@@ -11,19 +12,11 @@
 #include "hosts/attr.h"
 #include "scoutfs/log.h"
 
-struct opening {
-	struct scout_file *file;
-	struct scout_handle *handle;
-	struct scout_req *req;
-	struct scout_rpc open, look;
-	atomic_uint pending;
-	bool looked_first;
-	int open_err, look_err;
-};
-
 struct scout_reopen {
 	struct scout_file *file;
 	struct scout_handle *handle;
+	char *path;
+	struct scout_view view;
 	unsigned attempts;
 	struct scout_rpc open, stat;
 };
@@ -33,22 +26,37 @@ struct scout_reopen {
 struct check {
 	struct scout_file *file;
 	struct scout_handle *handle;
-	struct look {
-		struct scout_rpc rpc;
-		struct check *check;
-	} before, path, after;
-	/* under file->lock */
-	unsigned pending;
-	int err;
+	char *name;
+	bool retried;
+	struct scout_view view;
+	struct scout_rpc before, path, after;
 };
 
 static void file_free(struct scout_file *f)
 {
+	struct scout_node *n = f->node;
+
+	if (n) {
+		scout_lock(&n->lock);
+		if (f->entered) {
+			TAILQ_REMOVE(&n->files, f, link_node);
+			n->writers -= f->writes;
+		}
+		scout_unlock(&n->lock);
+	}
 	scout_handle_unref(f->handle);
+	scout_node_put(n);
 	scout_mutex_destroy(&f->lock);
 	scout_host_unref(f->host);
-	free(f->path);
 	free(f);
+}
+
+struct scout_file *scout_file_ref(struct scout_file *f)
+{
+	scout_lock(&f->lock);
+	f->refs++;
+	scout_unlock(&f->lock);
+	return f;
 }
 
 void scout_file_unref(struct scout_file *f)
@@ -62,7 +70,7 @@ void scout_file_unref(struct scout_file *f)
 		file_free(f);
 }
 
-static struct scout_file *file_new(struct scout_host *host, const char *path)
+struct scout_file *scout_file_new(struct scout_host *host, const char *path)
 {
 	struct scout_file *f = calloc(1, sizeof *f);
 
@@ -75,132 +83,47 @@ static struct scout_file *file_new(struct scout_host *host, const char *path)
 	TAILQ_INIT(&f->lost);
 	f->refs = 1;
 	f->host = scout_host_ref(host);
-	f->path = strdup(path);
-	if (!f->path) {
+	f->node = scout_node_get(host, path);
+	if (!f->node) {
 		file_free(f);
 		return NULL;
 	}
 	return f;
 }
 
-static int type_error(mode_t mode)
+void scout_file_log(struct scout_file *f, const char *what, const char *cause, int err)
 {
-	if (S_ISREG(mode))
-		return 0;
-	if (S_ISDIR(mode))
-		return -EISDIR;
-	return S_ISLNK(mode) ? -ELOOP : -EINVAL;
-}
+	char name[512], *path;
 
-static int opening_result(struct opening *o, struct scout_attr *attr)
-{
-	int err = o->look_err;
-
-	if (!err) {
-		scout_attr_map(&o->look.call.attrs, attr);
-		err = type_error(attr->mode);
-	}
-	/* What kind of thing it is says more than the server's "failure". */
-	if (err && err != o->look_err)
-		return err;
-	return o->open_err ? o->open_err : err;
-}
-
-static void opening_done(struct opening *o)
-{
-	struct scout_file *f = o->file;
-	struct scout_host *host = f->host;
-	struct scout_result res = {0};
-	int err = opening_result(o, &res.open.attr);
-
-	if (!o->open_err)
-		scout_handle_opened(o->handle, &o->open);
-	if (err) {
-		scout_rpc_log(o->open_err ? &o->open : &o->look, "open", f->path, err);
-		scout_handle_unref(o->handle);
-		file_free(f);
-		scout_req_done(o->req, err, NULL);
-		free(o);
+	/* A host that is down was one line when it went down, not one for each who asks. */
+	if (!err || err == -ENOENT || err == -EINTR || err == -ESHUTDOWN)
 		return;
-	}
-	f->handle = o->handle;
-	f->size = res.open.attr.size;
-	f->mtime = (uint64_t)res.open.attr.mtime.tv_sec;
-	f->version = res.open.attr.version;
-	f->direct = f->size == 0;
-	/* one session answers in the order in which it was asked */
-	f->looked_first = o->looked_first && o->look.session == o->open.session;
-	scout_lock(&host->lock);
-	f->part_bytes = scout_window_part_bytes(host->server.read_bytes);
-	f->chunk_bytes = scout_window_chunk_bytes(f->part_bytes);
-	TAILQ_INSERT_TAIL(&host->files, f, link);
-	scout_unlock(&host->lock);
-	res.open.handle = f;
-	res.open.direct_io = f->direct;
-	scout_req_done(o->req, 0, &res);
-	free(o);
+	path = scout_node_path(f->node);
+	scout_warn("%s: %s %s: %s (%s)", f->host->config->name, what,
+		   path ? scout_format_name(name, sizeof name, path) : "a file without a name",
+		   cause ? cause : strerrordesc_np(-err), strerrorname_np(-err));
+	free(path);
 }
 
-static void open_answered(struct scout_rpc *rpc, int err)
+void scout_file_drop(struct scout_file *f)
 {
-	struct opening *o = SCOUT_CONTAINER(rpc, struct opening, open);
+	struct scout_handle *h = NULL;
 
-	o->open_err = err;
-	if (atomic_fetch_sub(&o->pending, 1) == 1)
-		opening_done(o);
-}
-
-static void look_answered(struct scout_rpc *rpc, int err)
-{
-	struct opening *o = SCOUT_CONTAINER(rpc, struct opening, look);
-
-	o->look_err = err;
-	o->looked_first = atomic_load(&o->pending) == 2;
-	if (atomic_fetch_sub(&o->pending, 1) == 1)
-		opening_done(o);
-}
-
-void scout_file_open(struct scout_host *host, const char *path, int flags, mode_t mode,
-		     struct scout_req *req)
-{
-	struct opening *o = calloc(1, sizeof *o);
-
-	(void)flags, (void)mode;
-	if (o) {
-		o->file = file_new(host, path);
-		o->handle = scout_handle_new(host);
+	scout_lock(&f->node->lock);
+	scout_lock(&f->lock);
+	if (f->released && !f->turns) {
+		h = f->handle;
+		f->handle = NULL;
 	}
-	if (!o || !o->file || !o->handle) {
-		if (o && o->file)
-			file_free(o->file);
-		if (o)
-			scout_handle_unref(o->handle);
-		free(o);
-		scout_req_done(req, -ENOMEM, NULL);
-		return;
-	}
-	o->req = req;
-	atomic_init(&o->pending, 2);
-	o->open.call.op = SCOUT_SFTP_OPEN;
-	o->open.call.flags = SCOUT_SFTP_FLAG_READ;
-	o->look.call.op = SCOUT_SFTP_LSTAT;
-	o->open.call.path = o->look.call.path = o->file->path;
-	o->open.host = o->look.host = host;
-	o->open.req = o->look.req = req;
-	o->open.done = open_answered;
-	o->look.done = look_answered;
-	/* The look goes first: of a file replaced between the two the bytes are then newer than the
-	 * attributes, and the next look mends it. The other way round old bytes would be kept under
-	 * the new file's version for good. */
-	scout_rpc_send(&o->look);
-	scout_rpc_send(&o->open);
+	scout_unlock(&f->lock);
+	scout_unlock(&f->node->lock);
+	scout_handle_unref(h);
 }
 
 void scout_file_release(struct scout_file *f)
 {
 	struct scout_chunk_list garbage = TAILQ_HEAD_INITIALIZER(garbage);
 	struct scout_host *host = f->host;
-	struct scout_handle *h;
 	struct scout_chunk *c;
 
 	scout_lock(&host->lock);
@@ -210,31 +133,44 @@ void scout_file_release(struct scout_file *f)
 	f->closed = true;
 	while ((c = TAILQ_FIRST(&f->chunks)))
 		scout_chunk_drop_locked(f, c, &garbage);
-	h = f->handle;
-	f->handle = NULL;
 	scout_unlock(&f->lock);
 	scout_chunk_free_all(host, &garbage);
-	scout_handle_unref(h);
+	if (scout_turn_release(f))
+		scout_file_drop(f);
 	scout_file_unref(f);
 }
 
-/* Whether what was opened anew is what the lost handle showed, under file->lock. Growth is none here:
- * another file may have come into its place. */
-static int reopened_as_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs)
+/* Whether what was opened anew is what the lost handle showed. Growth is none here: another file may
+ * have come into its place. */
+static int reopened_as(struct scout_file *f, const struct scout_sftp_attrs *attrs,
+		       const struct scout_view *view)
 {
+	bool same, fits = scout_node_fits(f->node, attrs);
 	struct scout_attr now;
-	bool same;
+	int err;
 
 	scout_attr_map(attrs, &now);
-	same =
-	    f->direct ? !f->given : now.size == f->size && (uint64_t)now.mtime.tv_sec == f->mtime;
+	scout_lock(&f->lock);
+	if (f->direct)
+		same = !f->given;
+	else if (f->writes || f->epoch != view->epoch)
+		same = fits;
+	else
+		same = now.size == f->size && (uint64_t)now.mtime.tv_sec == f->mtime;
 	if (!f->dead && !(S_ISREG(now.mode) && same))
 		f->dead = -ESTALE;
-	return f->dead;
+	err = f->dead;
+	if (!err)
+		err = scout_file_note_locked(f, attrs, view);
+	scout_unlock(&f->lock);
+	return err;
 }
 
-int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs)
+int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs,
+			   const struct scout_view *view)
 {
+	uint64_t epoch = atomic_load(&f->node->epoch);
+	bool calm = view->quiet && view->epoch == epoch;
 	struct scout_attr now;
 
 	scout_attr_map(attrs, &now);
@@ -242,6 +178,14 @@ int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *
 		return f->dead;
 	if (f->direct)
 		return 0;
+	/* What changed since may be our own doing, or is nobody's error. */
+	if (f->writes || !calm || f->epoch != epoch) {
+		f->size = now.size;
+		f->mtime = (uint64_t)now.mtime.tv_sec;
+		f->epoch = calm ? epoch : 0;
+		f->cut = view->cut;
+		return 0;
+	}
 	switch (scout_window_change(f->size, f->mtime, now.size, (uint64_t)now.mtime.tv_sec)) {
 	case SCOUT_CHANGE_NONE:
 		break;
@@ -255,10 +199,32 @@ int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *
 	return f->dead;
 }
 
+void scout_file_saw(struct scout_file *f, const struct scout_sftp_attrs *attrs,
+		    const struct scout_view *view)
+{
+	scout_node_saw(f->node, attrs, view);
+	scout_lock(&f->lock);
+	(void)scout_file_note_locked(f, attrs, view);
+	scout_unlock(&f->lock);
+}
+
+/* What was written and is not on the server's disk may be gone with it, whoever wrote it. */
+static void lose_unsynced_locked(struct scout_file *f)
+{
+	struct scout_file *other;
+
+	if (!f->unsynced)
+		return;
+	f->unsynced = false;
+	TAILQ_FOREACH (other, &f->node->files, link_node)
+		other->unsynced_lost |= other->writes;
+}
+
 void scout_file_lost(struct scout_file *f, struct scout_handle *h)
 {
 	bool mine;
 
+	scout_lock(&f->node->lock);
 	scout_lock(&f->lock);
 	mine = f->handle == h;
 	if (mine) {
@@ -267,10 +233,20 @@ void scout_file_lost(struct scout_file *f, struct scout_handle *h)
 	}
 	scout_unlock(&f->lock);
 	if (mine)
+		lose_unsynced_locked(f);
+	scout_unlock(&f->node->lock);
+	if (mine)
 		scout_handle_unref(h);
 }
 
 static void reopen_anew(struct scout_reopen *r);
+
+static void reopen_free(struct scout_reopen *r)
+{
+	if (r)
+		free(r->path);
+	free(r);
+}
 
 /* The reopening is over with err, or with the new handle in place. r: NULL when there was no memory
  * to begin. */
@@ -280,8 +256,9 @@ static void reopen_over(struct scout_file *f, struct scout_reopen *r, int err)
 	struct scout_readers unproven = TAILQ_HEAD_INITIALIZER(unproven);
 	struct scout_handle *unused = r ? r->handle : NULL;
 
+	scout_lock(&f->node->lock);
 	scout_lock(&f->lock);
-	if (!err && f->closed)
+	if (!err && f->released && !f->turns)
 		err = -ECANCELED;
 	if (!err) {
 		f->handle = r->handle;
@@ -298,11 +275,28 @@ static void reopen_over(struct scout_file *f, struct scout_reopen *r, int err)
 	if (r)
 		f->reopen = NULL;
 	scout_unlock(&f->lock);
-	free(r);
+	scout_unlock(&f->node->lock);
+	reopen_free(r);
 	scout_handle_unref(unused);
+	if (err) {
+		scout_turn_fail_all(f, err);
+	} else {
+		scout_node_pin(f);
+		scout_node_run(f->node);
+	}
 	scout_batch_resume(&lost, err);
 	scout_reader_proven(&unproven, err);
 	scout_file_unref(f);
+}
+
+/* Whether f was renamed since. */
+static bool moved(struct scout_file *f, const char *path)
+{
+	char *now = scout_node_path(f->node);
+	bool differs = now && strcmp(now, path);
+
+	free(now);
+	return differs;
 }
 
 static void reopened_stat(struct scout_rpc *rpc, int err)
@@ -316,12 +310,11 @@ static void reopened_stat(struct scout_rpc *rpc, int err)
 	}
 	if (err == -ECONNRESET)
 		err = -EIO;
-	if (!err) {
-		scout_lock(&f->lock);
-		err = reopened_as_locked(f, &rpc->call.attrs);
-		scout_unlock(&f->lock);
-	}
-	scout_rpc_log(rpc, "open again", f->path, err);
+	if (!err)
+		err = reopened_as(f, &rpc->call.attrs, &r->view);
+	if (!err)
+		scout_node_saw(f->node, &rpc->call.attrs, &r->view);
+	scout_rpc_log(rpc, "open again", r->path, err);
 	reopen_over(f, r, err);
 }
 
@@ -330,12 +323,17 @@ static void reopened(struct scout_rpc *rpc, int err)
 	struct scout_reopen *r = SCOUT_CONTAINER(rpc, struct scout_reopen, open);
 	struct scout_file *f = r->file;
 
+	if (err == -ENOENT && moved(f, r->path) && ++r->attempts < SCOUT_RPC_ATTEMPTS) {
+		reopen_anew(r);
+		return;
+	}
 	if (err) {
 		scout_rpc_log(rpc, "open again", rpc->call.path, err);
 		reopen_over(f, r, err == -ENOENT ? -ESTALE : err);
 		return;
 	}
 	scout_handle_opened(r->handle, rpc);
+	r->view = scout_node_view(f->node);
 	r->stat.call.op = SCOUT_SFTP_FSTAT;
 	r->stat.call.handle = &r->handle->remote;
 	r->stat.done = reopened_stat;
@@ -348,16 +346,18 @@ static void reopen_anew(struct scout_reopen *r)
 	struct scout_file *f = r->file;
 
 	scout_handle_unref(r->handle);
+	free(r->path);
 	r->handle = scout_handle_new(f->host);
-	if (!r->handle) {
-		reopen_over(f, r, -ENOMEM);
+	r->path = scout_node_path(f->node);
+	if (!r->handle || !r->path) {
+		reopen_over(f, r, atomic_load(&f->node->gone) ? -ESTALE : -ENOMEM);
 		return;
 	}
 	memset(&r->open, 0, sizeof r->open);
 	memset(&r->stat, 0, sizeof r->stat);
 	r->open.call.op = SCOUT_SFTP_OPEN;
-	r->open.call.flags = SCOUT_SFTP_FLAG_READ;
-	r->open.call.path = f->path;
+	r->open.call.flags = f->flags;
+	r->open.call.path = r->path;
 	r->open.host = f->host;
 	r->open.done = reopened;
 	scout_rpc_send(&r->open);
@@ -367,15 +367,26 @@ void scout_file_reopen(struct scout_file *f)
 {
 	struct scout_reopen *r = calloc(1, sizeof *r);
 	bool mine;
+	int dead;
 
+	scout_lock(&f->node->lock);
 	scout_lock(&f->lock);
+	dead = f->dead;
 	mine = !f->reopen && !f->handle;
+	/* What the file is to be like is known when the lost session's calls are all back. */
+	if (mine && f->nsent) {
+		f->reopen_later = true;
+		mine = false;
+	}
 	if (mine) {
 		f->reopen = r;
 		f->refs++;
 	}
 	scout_unlock(&f->lock);
-	if (mine && r) {
+	scout_unlock(&f->node->lock);
+	if (mine && r && dead) {
+		reopen_over(f, r, dead);
+	} else if (mine && r) {
 		r->file = f;
 		reopen_anew(r);
 	} else if (mine) {
@@ -385,82 +396,112 @@ void scout_file_reopen(struct scout_file *f)
 	}
 }
 
+static void check_start(struct scout_file *f, bool retried);
+
 /* Whether the path, looked at between two looks at the handle, shows the same file. */
 static bool same_file(const struct check *c)
 {
 	struct scout_attr before, path, after;
 
-	scout_attr_map(&c->before.rpc.call.attrs, &before);
-	scout_attr_map(&c->path.rpc.call.attrs, &path);
-	scout_attr_map(&c->after.rpc.call.attrs, &after);
+	if (!c->name)
+		return true;
+	scout_attr_map(&c->before.call.attrs, &before);
+	scout_attr_map(&c->path.call.attrs, &path);
+	scout_attr_map(&c->after.call.attrs, &after);
 	return S_ISREG(path.mode) && path.size >= before.size && path.size <= after.size &&
 	       path.mtime.tv_sec >= before.mtime.tv_sec && path.mtime.tv_sec <= after.mtime.tv_sec;
 }
 
-static void check_over(struct check *c)
+static void check_free(struct check *c)
 {
+	scout_handle_unref(c->handle);
+	free(c->name);
+	free(c);
+}
+
+/* We renamed, cut or replaced it meanwhile: then the looks do not say what they seem to. */
+static bool check_disturbed(const struct check *c)
+{
+	const struct scout_node *n = c->file->node;
+
+	return c->name && !c->retried &&
+	       (atomic_load(&n->cut) != c->view.cut || atomic_load(&n->gone) ||
+		moved(c->file, c->name));
+}
+
+static void checked(struct scout_rpc *rpc, int err)
+{
+	struct check *c = SCOUT_CONTAINER(rpc, struct check, before);
 	struct scout_file *f = c->file;
 	struct scout_readers unproven = TAILQ_HEAD_INITIALIZER(unproven);
-	int err;
+	bool differs = !err && !same_file(c);
 
-	if (c->err == -ECONNRESET) {
+	if (err == -ECONNRESET) {
 		scout_file_lost(f, c->handle);
-		scout_handle_unref(c->handle);
-		free(c);
+		check_free(c);
 		scout_file_reopen(f);
 		scout_file_unref(f);
 		return;
 	}
+	if ((err == -ENOENT || differs) && check_disturbed(c)) {
+		check_free(c);
+		check_start(f, true);
+		scout_file_unref(f);
+		return;
+	}
 	scout_lock(&f->lock);
-	err = c->err;
+	if (err == -ENOENT)
+		err = -ESTALE;
 	if (!err)
-		err = scout_file_note_locked(f, &c->after.rpc.call.attrs);
-	if (!err && !same_file(c))
+		err = scout_file_note_locked(f, &c->after.call.attrs, &c->view);
+	if (!err && differs)
 		err = f->dead = -ESTALE;
 	if (!err)
 		f->version = f->check_version;
 	f->checking = false;
 	scout_reader_take_unproven_locked(f, &unproven);
 	scout_unlock(&f->lock);
-	scout_rpc_log(&c->path.rpc, "read", f->path, err);
-	scout_handle_unref(c->handle);
-	free(c);
+	scout_file_log(f, "read", NULL, err);
+	check_free(c);
 	scout_reader_proven(&unproven, err);
 	scout_file_unref(f);
 }
 
-static void look_done(struct scout_rpc *rpc, int err)
+static void look_at(struct check *c, struct scout_rpc *rpc, enum scout_sftp_op op)
 {
-	struct check *c = SCOUT_CONTAINER(rpc, struct look, rpc)->check;
-	struct scout_file *f = c->file;
-	bool over;
-
-	scout_lock(&f->lock);
-	/* A lost session says nothing of the file, whatever came before. */
-	if (err && c->err != -ECONNRESET)
-		c->err = err == -ENOENT ? -ESTALE : err;
-	over = --c->pending == 0;
-	scout_unlock(&f->lock);
-	if (over)
-		check_over(c);
+	rpc->call.op = op;
+	rpc->call.path = c->name;
+	rpc->call.handle = &c->handle->remote;
 }
 
-static void look_at(struct check *c, struct look *l, enum scout_sftp_op op)
+/* By the path, too, unless the handle shows the file whatever its path does. */
+static void check_send(struct check *c)
 {
-	l->check = c;
-	l->rpc.call.op = op;
-	l->rpc.call.path = c->file->path;
-	l->rpc.call.handle = &c->handle->remote;
-	l->rpc.done = look_done;
-	scout_rpc_send_on(c->handle->session, &l->rpc);
+	look_at(c, &c->before, SCOUT_SFTP_FSTAT);
+	look_at(c, &c->path, SCOUT_SFTP_LSTAT);
+	look_at(c, &c->after, SCOUT_SFTP_FSTAT);
+	if (c->name) {
+		c->before.then = &c->path;
+		c->path.then = &c->after;
+	} else {
+		c->before.then = &c->after;
+	}
+	c->before.done = checked;
+	scout_rpc_send_on(c->handle->session, &c->before);
 }
 
-void scout_file_check(struct scout_file *f)
+static void check_start(struct scout_file *f, bool retried)
 {
 	struct scout_readers unproven = TAILQ_HEAD_INITIALIZER(unproven);
 	struct check *c = calloc(1, sizeof *c);
-	bool lost = false;
+	bool lost = false, by_path = !f->writes && !atomic_load(&f->node->gone);
 
+	if (c && by_path)
+		c->name = scout_node_path(f->node);
+	if (c && by_path && !c->name && !atomic_load(&f->node->gone)) {
+		free(c);
+		c = NULL;
+	}
 	scout_lock(&f->lock);
 	if (!c) {
 		f->checking = false;
@@ -468,7 +509,7 @@ void scout_file_check(struct scout_file *f)
 	} else if (f->handle) {
 		c->file = f;
 		c->handle = scout_handle_ref(f->handle);
-		c->pending = 3;
+		c->retried = retried;
 		f->refs++;
 	} else {
 		lost = true;
@@ -477,11 +518,15 @@ void scout_file_check(struct scout_file *f)
 	if (!c) {
 		scout_reader_proven(&unproven, -ENOMEM);
 	} else if (lost) {
-		free(c);
+		check_free(c);
 		scout_file_reopen(f);
 	} else {
-		look_at(c, &c->before, SCOUT_SFTP_FSTAT);
-		look_at(c, &c->path, SCOUT_SFTP_LSTAT);
-		look_at(c, &c->after, SCOUT_SFTP_FSTAT);
+		c->view = scout_node_view(f->node);
+		check_send(c);
 	}
+}
+
+void scout_file_check(struct scout_file *f)
+{
+	check_start(f, false);
 }

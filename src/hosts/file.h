@@ -1,13 +1,16 @@
-/* An open file of a host, in three parts: file.c (open, reopen, is it still the same), chunk.c (the
- * batches of READs that fill buffers), read.c (the kernel's reads, and reading ahead).
+/* An open file of a host, in parts: open.c, file.c (opening anew, is it still the same), chunk.c (the
+ * batches of READs that fill buffers), read.c (the kernel's reads, and reading ahead), write.c and
+ * sync.c (what goes out in the order of its node, turn.h).
  *
- * What the three promise together: the bytes that one handle gives out all belong to one version of
- * the file, that of its open, or to one that only grew since. So READs go out in batches with an
- * FSTAT behind them, and a batch's bytes are given out when that FSTAT shows nothing else. */
+ * What the readers promise together: the bytes that one handle gives out all belong to one version of
+ * the file, that of its open, or to one that only grew since, but for our own changes. So READs go out
+ * in batches with an FSTAT behind them, and a batch's bytes are given out when that FSTAT shows
+ * nothing else. A handle that can write shows the file as it is, whoever changes it. */
 #ifndef SCOUTFS_HOSTS_FILE_H
 #define SCOUTFS_HOSTS_FILE_H
 
 #include "hosts/hosts.h"
+#include "hosts/turn.h"
 #include "hosts/window.h"
 
 struct scout_batch;
@@ -34,6 +37,7 @@ struct scout_chunk {
 	uint32_t filled;   /* once ready: fewer only at the end of the file */
 	uint64_t consumed; /* bytes given out */
 	uint64_t size;     /* the file's, as known when it was asked for */
+	uint64_t epoch;    /* the node's, then */
 	unsigned users;    /* reads that need it */
 	enum scout_chunk_state state;
 	int err;
@@ -49,25 +53,44 @@ struct scout_reader;
 struct scout_file {
 	/* immutable after open */
 	struct scout_host *host;
-	char *path;
+	struct scout_node *node;
+	bool writes, appends;
+	uint32_t flags;    /* of OPEN, to open it anew */
 	bool direct;       /* the server says it is empty: read it to its end, whatever that is */
 	bool looked_first; /* size and mtime are no newer than the handle */
 	uint32_t part_bytes, chunk_bytes;
+	uint32_t write_bytes, piece_bytes; /* of one WRITE, of all in one buffer */
 
 	TAILQ_ENTRY(scout_file) link; /* host->files, under host->lock */
 	_Atomic uint64_t read_ns;     /* of the last read */
+
+	/* under node->lock */
+	TAILQ_ENTRY(scout_file) link_node; /* node->files, */
+	bool entered;                      /* once it is there */
+	unsigned turns;                    /* of it, in the node's queue */
+	unsigned nsent;                    /* of these, sent and not answered */
+	bool losing; /* a write was lost, and other turns of that session are still to come back */
+	bool narrowing;     /* a write's error is being looked into */
+	bool reopen_later;  /* when nsent is 0 */
+	bool released;      /* nobody is left to be told */
+	bool wrote;         /* since the last flush */
+	bool unsynced;      /* answered, and not yet known to be on the server's disk */
+	bool unsynced_lost; /* with the session, or another's with its */
+	int write_err;      /* not yet told */
 
 	struct scout_mutex lock;
 	/* under lock, all of it */
 	struct scout_handle *handle; /* NULL while it has to be opened anew */
 	uint64_t size, mtime;
-	uint64_t version; /* of the kernel's attributes, proved to be this file's */
-	int dead;         /* -ESTALE from when it was seen */
+	uint64_t epoch, cut; /* the node's, which these belong to; epoch 0: not known */
+	uint64_t version;    /* of the kernel's attributes, proved to be this file's */
+	int dead;            /* -ESTALE from when it was seen */
 	bool closed;
 	bool given;    /* bytes, to a reader */
 	unsigned refs; /* the handle, each batch, read, reopening and check under way */
 	struct scout_window window;
-	struct scout_chunk_list chunks;                  /* shared ones */
+	uint64_t swept;                 /* the node's epoch, which all of chunks are of */
+	struct scout_chunk_list chunks; /* shared ones */
 	TAILQ_HEAD(scout_readers, scout_reader) readers; /* wait for chunks */
 	struct scout_readers unproven;                   /* wait for a check */
 	TAILQ_HEAD(scout_batches, scout_batch) lost;     /* to send again once reopened */
@@ -77,20 +100,50 @@ struct scout_file {
 	bool bulk;              /* the handle was told */
 };
 
-/* file.c */
+/* open.c */
 /* Completes req with a handle; flags as open(2)'s, mode with O_CREAT. */
 void scout_file_open(struct scout_host *host, const char *path, int flags, mode_t mode,
 		     struct scout_req *req);
+
+/* file.c */
+/* With one reference, which is not yet among its node's; NULL: no memory. */
+struct scout_file *scout_file_new(struct scout_host *host, const char *path);
 void scout_file_release(struct scout_file *f);
+struct scout_file *scout_file_ref(struct scout_file *f);
 void scout_file_unref(struct scout_file *f);
-/* What FSTAT said, under file->lock: 0, having noted growth, or -ESTALE from now on. */
-int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs);
+/* Lets go of the handle, if it is released and nothing is left to be sent on it. */
+void scout_file_drop(struct scout_file *f);
+/* What FSTAT said, under file->lock, asked for after view was taken: 0, having noted growth and our own
+ * changes, or -ESTALE from now on. */
+int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs,
+			   const struct scout_view *view);
+/* The same of a look whose outcome is nobody's error. No lock held. */
+void scout_file_saw(struct scout_file *f, const struct scout_sftp_attrs *attrs,
+		    const struct scout_view *view);
 /* h's session is gone: the file has no handle until it was opened anew. */
 void scout_file_lost(struct scout_file *f, struct scout_handle *h);
 /* Opens the file anew, once however many ask; then the lost batches are sent again. */
 void scout_file_reopen(struct scout_file *f);
 /* Proves that path still is this file (f->checking was set), then starts what is in f->unproven. */
 void scout_file_check(struct scout_file *f);
+/* One line; cause NULL: what err means. */
+void scout_file_log(struct scout_file *f, const char *what, const char *cause, int err);
+
+static inline bool scout_file_nameless(const struct scout_file *f)
+{
+	return atomic_load(&f->node->gone);
+}
+
+/* write.c */
+void scout_file_write(struct scout_file *f, uint64_t offset, const void *data, size_t size,
+		      struct scout_req *req);
+
+/* sync.c */
+void scout_file_flush(struct scout_file *f, struct scout_req *req);
+void scout_file_fsync(struct scout_file *f, struct scout_req *req);
+void scout_file_getattr(struct scout_file *f, struct scout_req *req);
+void scout_file_setattr(struct scout_file *f, const struct scout_setattr *change,
+			struct scout_req *req);
 
 /* chunk.c */
 struct scout_batch *scout_batch_new(struct scout_file *f);

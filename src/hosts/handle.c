@@ -16,7 +16,7 @@ static void closed(struct scout_rpc *rpc, int err)
 		h->session->load.bulk--;
 		scout_unlock(&host->lock);
 	}
-	scout_session_drop_handle(h->session, h->dir);
+	scout_session_drop_handle(h->session, h->pinned);
 	free(h);
 }
 
@@ -37,7 +37,7 @@ struct scout_handle *scout_handle_new(struct scout_host *host)
 void scout_handle_opened(struct scout_handle *h, const struct scout_rpc *rpc)
 {
 	h->session = rpc->session;
-	h->dir = rpc->call.op == SCOUT_SFTP_OPENDIR;
+	h->pinned = rpc->call.op == SCOUT_SFTP_OPENDIR;
 	h->remote = rpc->call.new_handle;
 }
 

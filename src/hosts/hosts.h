@@ -80,7 +80,8 @@ struct scout_host {
 	struct scout_host_config *config; /* its own */
 	struct scout_hosts *all;
 	struct scout_share *share;
-	bool dynamic; /* not in the list: it was asked for */
+	atomic_bool told_fsync; /* that there is no fsync */
+	bool dynamic;           /* not in the list: it was asked for */
 
 	/* whom we log in as: uid << 32 | gid there, or UINT64_MAX */
 	_Atomic uint64_t self;
@@ -116,8 +117,7 @@ struct scout_host {
 	bool named;                      /* the names were asked for */
 	char login[64], group[64];       /* "" when not known */
 	TAILQ_HEAD(scout_file_list, scout_file) files;
-	TAILQ_HEAD(, scout_space) spaces; /* questions that wait: space.c */
-	struct scout_node *nodes;         /* files open just now, by path: node.h */
+	struct scout_node *nodes; /* files open just now, by path: node.h */
 };
 
 struct scout_pool {
@@ -225,7 +225,7 @@ void scout_session_close_locked(struct scout_session *s);
 bool scout_session_awaited_locked(const struct scout_session *s);
 /* After the join. */
 void scout_session_joined(struct scout_session *s);
-void scout_session_drop_handle(struct scout_session *s, bool dir);
+void scout_session_drop_handle(struct scout_session *s, bool pinned);
 /* The host cannot be reached: takes the queue into failed for the caller to complete. */
 void scout_host_fail_locked(struct scout_host *host, int err, const char *reason,
 			    struct scout_rpc_list *failed);
@@ -257,9 +257,8 @@ void scout_rpc_log(const struct scout_rpc *rpc, const char *what, const char *pa
 struct scout_handle {
 	struct scout_session *session; /* immutable once opened */
 	struct scout_sftp_handle remote;
-	bool dir; /* immutable once opened */
 	atomic_uint refs;
-	bool bulk; /* under host->lock */
+	bool bulk, pinned; /* under host->lock */
 	struct scout_rpc close;
 };
 struct scout_handle *scout_handle_new(struct scout_host *host);
@@ -267,7 +266,7 @@ struct scout_handle *scout_handle_new(struct scout_host *host);
 void scout_handle_opened(struct scout_handle *h, const struct scout_rpc *rpc);
 struct scout_handle *scout_handle_ref(struct scout_handle *h);
 void scout_handle_unref(struct scout_handle *h); /* no lock held; NULL is fine */
-/* Its reader has a large window from now on. */
+/* It has much under way from now on. */
 void scout_handle_set_bulk(struct scout_handle *h);
 
 #endif

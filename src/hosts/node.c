@@ -1,23 +1,319 @@
-/* Files with writes of ours under way; nothing can be written yet, so there are none. */
+/* The table of files that are open just now, and what becomes of them when their paths change; what
+ * we know of such a file from our own writes.
+ *
+ * Locks: host->lock for the table, node->lock inside it; turn.h says what is under which. */
 #include "hosts/node.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "hosts/attr.h"
+#include "hosts/file.h"
+#include "hosts/turn.h"
+
+static struct scout_node *node_new(struct scout_host *host, const char *path)
+{
+	struct scout_node *n = calloc(1, sizeof *n);
+
+	if (!n)
+		return NULL;
+	n->path = strdup(path);
+	if (!n->path) {
+		free(n);
+		return NULL;
+	}
+	n->host = host;
+	n->refs = 1;
+	n->limit = SCOUT_WRITE_BEHIND_MAX;
+	atomic_init(&n->epoch, 1);
+	scout_mutex_init(&n->lock, SCOUT_LOCK_NODE);
+	TAILQ_INIT(&n->turns);
+	TAILQ_INIT(&n->settling);
+	TAILQ_INIT(&n->waiting);
+	TAILQ_INIT(&n->files);
+	return n;
+}
+
+static void node_free(struct scout_node *n)
+{
+	scout_mutex_destroy(&n->lock);
+	free(n->path);
+	free(n);
+}
+
+static struct scout_node *find_locked(struct scout_host *host, const char *path)
+{
+	struct scout_node *n;
+
+	HASH_FIND_STR(host->nodes, path, n);
+	return n;
+}
+
+/* False: no memory; then n is none of the table's. */
+static bool insert_locked(struct scout_host *host, struct scout_node *n)
+{
+	HASH_ADD_KEYPTR(hh, host->nodes, n->path, strlen(n->path), n);
+	return n->hh.tbl != NULL;
+}
+
+struct scout_node *scout_node_get(struct scout_host *host, const char *path)
+{
+	struct scout_node *fresh = node_new(host, path), *n;
+
+	if (!fresh)
+		return NULL;
+	scout_lock(&host->lock);
+	n = find_locked(host, path);
+	if (n)
+		n->refs++;
+	else if (insert_locked(host, fresh))
+		n = fresh;
+	scout_unlock(&host->lock);
+	if (n != fresh)
+		node_free(fresh);
+	return n;
+}
+
+struct scout_node *scout_node_ref(struct scout_node *n)
+{
+	scout_lock(&n->host->lock);
+	n->refs++;
+	scout_unlock(&n->host->lock);
+	return n;
+}
+
+void scout_node_put(struct scout_node *n)
+{
+	struct scout_host *host;
+	bool last;
+
+	if (!n)
+		return;
+	host = n->host;
+	scout_lock(&host->lock);
+	last = --n->refs == 0;
+	if (last && !atomic_load(&n->gone))
+		HASH_DEL(host->nodes, n);
+	scout_unlock(&host->lock);
+	if (last)
+		node_free(n);
+}
+
+char *scout_node_path(struct scout_node *n)
+{
+	char *path = NULL;
+
+	scout_lock(&n->lock);
+	if (!atomic_load(&n->gone))
+		path = strdup(n->path);
+	scout_unlock(&n->lock);
+	return path;
+}
+
+bool scout_node_wait(struct scout_node *n, struct scout_settle *w)
+{
+	bool settled;
+
+	scout_lock(&n->lock);
+	settled = !atomic_load(&n->unanswered);
+	if (!settled) {
+		n->tail = NULL; /* nothing more is gathered into it */
+		w->seq = n->seq;
+		TAILQ_INSERT_TAIL(&n->settling, w, link);
+	}
+	scout_unlock(&n->lock);
+	if (!settled)
+		scout_node_run(n);
+	return settled;
+}
+
+static struct scout_node *get_existing(struct scout_host *host, const char *path)
+{
+	struct scout_node *n;
+
+	scout_lock(&host->lock);
+	n = find_locked(host, path);
+	if (n)
+		n->refs++;
+	scout_unlock(&host->lock);
+	return n;
+}
 
 bool scout_node_settle(struct scout_host *host, const char *path, struct scout_settle *w)
 {
-	(void)host, (void)path, (void)w;
-	return true;
+	struct scout_node *n = get_existing(host, path);
+	bool settled = !n || scout_node_wait(n, w);
+
+	scout_node_put(n);
+	return settled;
+}
+
+struct scout_view scout_node_view(struct scout_node *n)
+{
+	struct scout_view view = {.cut = atomic_load(&n->cut), .epoch = atomic_load(&n->epoch)};
+
+	view.quiet = !atomic_load(&n->unanswered);
+	return view;
+}
+
+void scout_node_cut_locked(struct scout_node *n)
+{
+	atomic_fetch_add(&n->cut, 1);
+	atomic_fetch_add(&n->epoch, 1);
+	n->end = 0;
+	n->known = false;
 }
 
 void scout_node_changed(struct scout_host *host, const char *path)
 {
-	(void)host, (void)path;
+	struct scout_node *n = get_existing(host, path);
+
+	if (!n)
+		return;
+	scout_lock(&n->lock);
+	scout_node_cut_locked(n);
+	scout_unlock(&n->lock);
+	scout_node_put(n);
+}
+
+void scout_node_saw(struct scout_node *n, const struct scout_sftp_attrs *attrs,
+		    const struct scout_view *view)
+{
+	struct scout_attr attr;
+
+	scout_attr_map(attrs, &attr);
+	scout_lock(&n->lock);
+	if (view->quiet && view->epoch == atomic_load(&n->epoch)) {
+		n->known = true;
+		n->size_min = n->size_max = attr.size;
+		n->mtime = (uint64_t)attr.mtime.tv_sec;
+	}
+	scout_unlock(&n->lock);
+}
+
+bool scout_node_fits(struct scout_node *n, const struct scout_sftp_attrs *attrs)
+{
+	struct scout_attr attr;
+	bool fits;
+
+	scout_attr_map(attrs, &attr);
+	scout_lock(&n->lock);
+	fits = S_ISREG(attr.mode) &&
+	       (!n->known || (attr.size >= n->size_min && attr.size <= n->size_max &&
+			      (uint64_t)attr.mtime.tv_sec >= n->mtime));
+	scout_unlock(&n->lock);
+	return fits;
+}
+
+void scout_node_pin(struct scout_file *f)
+{
+	struct scout_node *n = f->node;
+	struct scout_host *host = n->host;
+	bool pinned;
+
+	scout_lock(&host->lock);
+	scout_lock(&n->lock);
+	scout_lock(&f->lock);
+	pinned = f->turns || f->unsynced || atomic_load(&n->gone);
+	if (f->handle && f->handle->pinned != pinned) {
+		f->handle->pinned = pinned;
+		f->handle->session->load.pinned += pinned ? 1 : -1u;
+	}
+	scout_unlock(&f->lock);
+	scout_unlock(&n->lock);
+	scout_unlock(&host->lock);
+}
+
+/* Its handles go on, but nothing leads to it any more, so that they cannot be opened anew. */
+static void lose_name_locked(struct scout_node *n)
+{
+	scout_lock(&n->lock);
+	HASH_DEL(n->host->nodes, n);
+	atomic_store(&n->gone, true);
+	scout_unlock(&n->lock);
+}
+
+static void pin_all(struct scout_node *n)
+{
+	struct scout_file *f;
+	size_t i = 0, k;
+
+	/* One at a time, since pinning takes the locks in their order; a file that closes meanwhile
+	 * only has another one passed over, whose session is then not kept. */
+	for (;;) {
+		k = 0;
+		scout_lock(&n->lock);
+		TAILQ_FOREACH (f, &n->files, link_node)
+			if (k++ == i)
+				break;
+		if (f)
+			scout_file_ref(f);
+		scout_unlock(&n->lock);
+		if (!f)
+			return;
+		scout_node_pin(f);
+		scout_file_unref(f);
+		i++;
+	}
 }
 
 void scout_node_unlinked(struct scout_host *host, const char *path)
 {
-	(void)host, (void)path;
+	struct scout_node *n;
+
+	scout_lock(&host->lock);
+	n = find_locked(host, path);
+	if (n) {
+		n->refs++;
+		lose_name_locked(n);
+	}
+	scout_unlock(&host->lock);
+	if (n)
+		pin_all(n);
+	scout_node_put(n);
+}
+
+/* n goes from path, or from below it, to newpath; without memory for that, its name is lost. */
+static void move_locked(struct scout_node *n, size_t path_len, const char *newpath)
+{
+	size_t new_len = strlen(newpath), rest = strlen(n->path + path_len);
+	char *moved = malloc(new_len + rest + 1);
+	struct scout_host *host = n->host;
+
+	if (!moved) {
+		lose_name_locked(n);
+		return;
+	}
+	memcpy(moved, newpath, new_len);
+	memcpy(moved + new_len, n->path + path_len, rest + 1);
+	HASH_DEL(host->nodes, n);
+	scout_lock(&n->lock);
+	free(n->path);
+	n->path = moved;
+	if (!insert_locked(host, n))
+		atomic_store(&n->gone, true);
+	scout_unlock(&n->lock);
 }
 
 void scout_node_renamed(struct scout_host *host, const char *path, const char *newpath)
 {
-	(void)host, (void)path, (void)newpath;
+	size_t len = strlen(path);
+	struct scout_node *n, *next, *moved = NULL;
+
+	if (!strcmp(path, newpath))
+		return;
+	scout_node_unlinked(host, newpath);
+	scout_lock(&host->lock);
+	HASH_ITER (hh, host->nodes, n, next) {
+		if (strncmp(n->path, path, len) || (n->path[len] && n->path[len] != '/'))
+			continue;
+		/* Not while the table is walked, where it would come up again. */
+		n->next_moved = moved;
+		moved = n;
+	}
+	for (; moved; moved = next) {
+		next = moved->next_moved;
+		move_locked(moved, len, newpath);
+	}
+	scout_unlock(&host->lock);
 }

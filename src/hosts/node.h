@@ -11,6 +11,7 @@
 #define SCOUTFS_HOSTS_NODE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 struct scout_host;
@@ -19,7 +20,8 @@ struct scout_node;
 /* Waits for the writes to a file; embedded in the caller's request. */
 struct scout_settle {
 	void (*settled)(struct scout_settle *w); /* once, with no lock held */
-	TAILQ_ENTRY(scout_settle) link;          /* the node's */
+	TAILQ_ENTRY(scout_settle) link;          /* the node's, as is seq */
+	uint64_t seq;
 };
 
 /* True: no write of ours to path is unanswered (also when it is not open at all). False: w->settled is

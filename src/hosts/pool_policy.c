@@ -79,7 +79,7 @@ bool scout_policy_idle(const struct scout_load *load)
 
 bool scout_policy_rests(const struct scout_load *load, uint64_t now_ns)
 {
-	return load->state == SCOUT_SESSION_UP && !load->calls && !load->dirs &&
+	return load->state == SCOUT_SESSION_UP && !load->calls && !load->pinned &&
 	       now_ns >= load->last_used_ns + SCOUT_POOL_REST_S * SCOUT_NS_PER_S;
 }
 

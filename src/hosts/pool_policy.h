@@ -27,8 +27,9 @@ struct scout_load {
 	enum scout_session_state state;
 	unsigned calls;   /* in flight */
 	unsigned handles; /* open files and directories */
-	unsigned dirs;    /* of these, directories, which cannot be opened anew where they were */
-	unsigned bulk;    /* of these, files with a read window over 1 MiB */
+	unsigned pinned;  /* of these, what cannot be opened anew as it was: directories, files with
+			     writes that are not on the server's disk, files without a name */
+	unsigned bulk;    /* of these, files with more than 1 MiB under way */
 	uint64_t last_used_ns;
 };
 
@@ -78,8 +79,8 @@ enum scout_start scout_policy_start(const struct scout_start_query *q);
 
 /* Nothing in flight and nothing open: may be closed. */
 bool scout_policy_idle(const struct scout_load *load);
-/* Only files are open, and nobody reads them just now: may be closed when another host would have to
- * wait, since they are opened anew by their next read. */
+/* Only files are open that can be opened anew, and nobody uses them just now: may be closed when another
+ * host would have to wait, since they are opened by their next use. */
 bool scout_policy_rests(const struct scout_load *load, uint64_t now_ns);
 /* When an up session has to be looked at for its idle timeout: now_ns or earlier says close it. */
 uint64_t scout_policy_idle_check(const struct scout_load *load, uint64_t idle_timeout_ns,

@@ -3,7 +3,8 @@
  * A read that finds all its bytes in ready chunks is answered at once. Else it takes a ticket of the
  * host's share, a buffer for each chunk that is missing, sends for them, and is answered when the
  * last has come. A sequential reader's chunks lie on the window's grid and are shared; a random
- * read's are its own. Chunks go when they were given out to the end.
+ * read's are its own. Chunks go when they were given out to the end, and when we changed the file.
+ * A read looks behind the writes that were taken before it.
  *
  * Locks: file->lock. Tickets, buffers and completions are given and taken without it, since each may
  * run somebody else's code on this thread. */
@@ -22,6 +23,9 @@ struct scout_reader {
 	size_t size;
 	uint64_t version;
 	struct scout_waiter waiter;
+	struct scout_settle settle;
+	bool settled; /* it has waited for earlier writes */
+	bool looked;  /* and asked how long the file is since it was cut */
 	bool ticket;
 	bool alone;   /* its chunks are not the window's */
 	bool retried; /* the file grew while its end was read */
@@ -372,10 +376,27 @@ static void follow_locked(struct scout_reader *r, struct scout_chunk_list *garba
 	r->alone = !sequential;
 }
 
+/* What was fetched before our own last change is not the file any more. */
+static void sweep_locked(struct scout_file *f, struct scout_chunk_list *garbage)
+{
+	uint64_t epoch = atomic_load(&f->node->epoch);
+	struct scout_chunk *c, *next;
+
+	if (f->swept == epoch)
+		return;
+	f->swept = epoch;
+	for (c = TAILQ_FIRST(&f->chunks); c; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (c->epoch != epoch)
+			scout_chunk_drop_locked(f, c, garbage);
+	}
+}
+
 static void start_locked(struct scout_reader *r, struct scout_chunk_list *garbage)
 {
 	struct scout_file *f = r->file;
 
+	sweep_locked(f, garbage);
 	r->end = r->offset + r->size;
 	/* Special files answer with a piece of any length: what was asked for behind it would be
 	 * thrown away, and has the host's kernel make up such a file from its start each time. */
@@ -393,6 +414,36 @@ static void start_locked(struct scout_reader *r, struct scout_chunk_list *garbag
 	(void)plan_locked(r, NULL, garbage);
 }
 
+static void settled(struct scout_settle *w)
+{
+	admit(SCOUT_CONTAINER(w, struct scout_reader, settle));
+}
+
+/* Whether it has to be shown first which file this is, or how long. A handle that writes, or whose
+ * path is gone, shows its file whatever the path does. */
+static bool unproven_locked(struct scout_reader *r, uint64_t cut)
+{
+	const struct scout_file *f = r->file;
+
+	if (f->direct)
+		return false;
+	if (f->cut != cut && !r->looked)
+		return true;
+	return r->version != f->version && !f->writes && !atomic_load(&f->node->gone);
+}
+
+/* The end of the file as our own writes have made it, since it was cut. */
+static uint64_t written_end(struct scout_node *n, uint64_t *cut)
+{
+	uint64_t end;
+
+	scout_lock(&n->lock);
+	*cut = atomic_load(&n->cut);
+	end = n->end;
+	scout_unlock(&n->lock);
+	return end;
+}
+
 /* Starts r, when its file is known to be the one that the kernel means. */
 static void admit(struct scout_reader *r)
 {
@@ -400,12 +451,21 @@ static void admit(struct scout_reader *r)
 	struct scout_chunk_list garbage = TAILQ_HEAD_INITIALIZER(garbage);
 	bool check = false, waits = false;
 	unsigned missing = 0;
+	uint64_t end, cut;
 	int err;
 
+	if (!r->settled) {
+		r->settled = true;
+		r->settle.settled = settled;
+		if (!scout_node_wait(f->node, &r->settle))
+			return;
+	}
+	end = written_end(f->node, &cut);
 	scout_lock(&f->lock);
 	f->refs++; /* r may be over soon */
 	err = f->dead;
-	if (!err && !f->direct && r->version != f->version) {
+	if (!err && unproven_locked(r, cut)) {
+		r->looked = true;
 		TAILQ_INSERT_TAIL(&f->unproven, r, link);
 		check = !f->checking;
 		if (check) {
@@ -414,6 +474,8 @@ static void admit(struct scout_reader *r)
 		}
 		waits = true;
 	} else if (!err) {
+		if (f->cut == cut && end > f->size)
+			f->size = end;
 		start_locked(r, &garbage);
 		missing = r->missing;
 		waits = wait_locked(r);

@@ -240,7 +240,7 @@ static void answered(struct scout_sftp_call *call, int err)
 	}
 	if (!err && opens_handle(rpc)) {
 		s->load.handles++;
-		s->load.dirs += call->op == SCOUT_SFTP_OPENDIR;
+		s->load.pinned += call->op == SCOUT_SFTP_OPENDIR;
 	}
 	if (!TAILQ_EMPTY(&host->queue))
 		want = scout_rpc_dispatch_locked(host);

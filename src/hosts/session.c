@@ -31,7 +31,6 @@ struct scout_host *scout_host_new(struct scout_hosts *all, struct scout_host_con
 	scout_mutex_init(&host->lock, SCOUT_LOCK_HOST);
 	TAILQ_INIT(&host->queue);
 	TAILQ_INIT(&host->files);
-	TAILQ_INIT(&host->spaces);
 	scout_idmap_init(host);
 	host->sessions = calloc(config->max_sessions_per_host, sizeof *host->sessions);
 	if (!host->sessions || scout_share_new(all->budget, 4, &host->share)) {
@@ -181,7 +180,7 @@ void scout_session_joined(struct scout_session *s)
 		session_free(s);
 }
 
-void scout_session_drop_handle(struct scout_session *s, bool dir)
+void scout_session_drop_handle(struct scout_session *s, bool pinned)
 {
 	struct scout_host *host = s->host;
 	struct scout_pool *pool = &host->all->pool;
@@ -189,7 +188,7 @@ void scout_session_drop_handle(struct scout_session *s, bool dir)
 
 	scout_lock(&host->lock);
 	s->load.handles--;
-	s->load.dirs -= dir;
+	s->load.pinned -= pinned;
 	s->load.last_used_ns = scout_now_ns();
 	last = s->joined && !s->load.handles;
 	kick = scout_session_awaited_locked(s);

@@ -5,6 +5,7 @@
 
 #define SLACK_READS 4 /* so many reads' lengths may the order be off */
 #define PART_MIN 16384u
+#define WRITE_MIN 4096u
 
 bool scout_window_read(struct scout_window *w, uint64_t offset, size_t size, uint64_t max_ahead)
 {
@@ -49,4 +50,11 @@ enum scout_change scout_window_change(uint64_t size, uint64_t mtime, uint64_t ne
 	if (new_size > size && new_mtime >= mtime)
 		return SCOUT_CHANGE_GROWN;
 	return SCOUT_CHANGE_OTHER;
+}
+
+uint32_t scout_window_write_bytes(uint32_t limit)
+{
+	if (limit < WRITE_MIN)
+		return WRITE_MIN;
+	return limit > SCOUT_BUF_BYTES ? (uint32_t)SCOUT_BUF_BYTES : limit;
 }

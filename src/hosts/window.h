@@ -28,6 +28,9 @@ bool scout_window_read(struct scout_window *w, uint64_t offset, size_t size, uin
 uint32_t scout_window_part_bytes(uint32_t limit);
 uint32_t scout_window_chunk_bytes(uint32_t part_bytes);
 
+/* How many bytes one WRITE carries. */
+uint32_t scout_window_write_bytes(uint32_t limit);
+
 /* What an FSTAT says of a file that was known with size and mtime. */
 enum scout_change { SCOUT_CHANGE_NONE, SCOUT_CHANGE_GROWN, SCOUT_CHANGE_OTHER };
 enum scout_change scout_window_change(uint64_t size, uint64_t mtime, uint64_t new_size,

@@ -126,7 +126,7 @@ int scout_sftp_submit(struct scout_sftp *s, struct scout_sftp_call *call)
 	int err = 0;
 
 	call->status = SCOUT_SFTP_STATUS_NONE;
-	call->sent_ns = 0;
+	call->sent_ns = fake.sends_at_once ? scout_now_ns() : 0;
 	pthread_mutex_lock(&fake.lock);
 	if (s->over) {
 		err = -ENOTCONN;
@@ -230,6 +230,7 @@ struct ask {
 	char first[256];
 	char target[256];
 	uint64_t was;
+	bool known;
 	struct statvfs space;
 	enum {
 		ASK_ATTR,
@@ -239,6 +240,7 @@ struct ask {
 		ASK_LINK,
 		ASK_CHANGED,
 		ASK_SPACE,
+		ASK_SYNCED,
 		ASK_NONE
 	} kind;
 };
@@ -256,6 +258,9 @@ static inline void ask_done(struct scout_req *req, int err, const struct scout_r
 	} else if (!err && a->kind == ASK_CHANGED) {
 		a->attr = res->changed.attr;
 		a->was = res->changed.was;
+	} else if (!err && a->kind == ASK_SYNCED) {
+		a->known = res->synced.known;
+		a->attr = res->synced.attr;
 	} else if (!err && a->kind == ASK_SPACE) {
 		a->space = res->space;
 	} else if (!err && a->kind == ASK_LINK) {

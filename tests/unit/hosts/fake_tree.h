@@ -57,6 +57,8 @@ static struct {
 	uint32_t read_bytes;
 	uint32_t short_reads; /* answers at most so many bytes, 0: all */
 	bool fstat_first;     /* answers FSTAT before what was sent earlier */
+	bool sends_at_once;   /* what waits for an answer has left, when a session dies */
+	int write_err;        /* of WRITEs from now on; -EIO: "failure" */
 	uint32_t now;         /* the mtime of what is written */
 	struct statvfs space;
 	/* what a session says of itself, but for read_bytes */
@@ -79,7 +81,8 @@ static inline void fake_reset(void)
 	memset(fake.count, 0, sizeof fake.count);
 	memset(fake.sessions, 0, sizeof fake.sessions);
 	fake.nnodes = 0;
-	fake.hold_connects = fake.hold_answers = fake.fstat_first = false;
+	fake.hold_connects = fake.hold_answers = fake.fstat_first = fake.sends_at_once = false;
+	fake.write_err = 0;
 	fake.connect_err = 0;
 	fake.read_bytes = 261120;
 	fake.server = (struct scout_sftp_server){
@@ -278,6 +281,8 @@ static inline int fake_write_locked(struct scout_sftp *s, struct scout_sftp_call
 
 	memcpy(&h, c->handle->bytes, sizeof h);
 	assert_true(c->length <= fake.server.write_bytes);
+	if (fake.write_err)
+		return fake.write_err == -EIO ? fake_failure(c) : fake.write_err;
 	assert_true(h.flags & SCOUT_SFTP_FLAG_WRITE);
 	if (h.flags & SCOUT_SFTP_FLAG_APPEND)
 		at = n->size;

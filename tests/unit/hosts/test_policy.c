@@ -194,9 +194,9 @@ static void only_files_let_a_session_rest(void **state)
 	load.calls = 1;
 	assert_false(scout_policy_rests(&load, 5 + rest));
 	load.calls = 0;
-	load.dirs = 1;
+	load.pinned = 1;
 	assert_false(scout_policy_rests(&load, 5 + rest));
-	load.dirs = 0;
+	load.pinned = 0;
 	load.state = LOST;
 	assert_false(scout_policy_rests(&load, 5 + rest));
 }

@@ -1,0 +1,269 @@
+/* Opening: OPEN and a look at the path in one round trip, behind what we have under way to it.
+ *
+ * An opening belongs to one request and goes from thread to thread with its calls, so it needs no
+ * lock; node->lock and host->lock for the lists that the new file enters. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hosts/attr.h"
+#include "hosts/file.h"
+#include "hosts/node.h"
+#include "scoutfs/log.h"
+
+struct opening {
+	struct scout_file *file;
+	struct scout_handle *handle;
+	struct scout_req *req;
+	char *path;
+	int flags;
+	bool look_last; /* it shows what the OPEN made of the file */
+	struct scout_settle settle;
+	struct scout_view view;
+	struct scout_sftp_attrs set;
+	struct scout_rpc open, look, again;
+};
+
+static void opening_free(struct opening *o)
+{
+	if (o->file)
+		scout_file_unref(o->file);
+	scout_handle_unref(o->handle);
+	free(o->path);
+	free(o);
+}
+
+static int type_error(mode_t mode)
+{
+	if (S_ISREG(mode))
+		return 0;
+	if (S_ISDIR(mode))
+		return -EISDIR;
+	return S_ISLNK(mode) ? -ELOOP : -EINVAL;
+}
+
+static int opening_result(const struct opening *o, struct scout_attr *attr)
+{
+	const struct scout_rpc *open = &o->open;
+	int err = o->look.err;
+
+	if (!err) {
+		if (open->err && o->flags & O_EXCL &&
+		    open->call.status == SCOUT_SFTP_STATUS_FAILURE)
+			return -EEXIST;
+		scout_host_attr(o->file->host, &o->look.call.attrs, attr);
+		err = type_error(attr->mode);
+	}
+	/* What kind of thing it is says more than the server's "failure". */
+	if (err && err != o->look.err)
+		return err;
+	return open->err ? open->err : err;
+}
+
+static uint32_t open_flags(int flags)
+{
+	uint32_t ret = 0;
+
+	if ((flags & O_ACCMODE) != O_WRONLY)
+		ret |= SCOUT_SFTP_FLAG_READ;
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		ret |= SCOUT_SFTP_FLAG_WRITE;
+	if (flags & O_APPEND && ret & SCOUT_SFTP_FLAG_WRITE)
+		ret |= SCOUT_SFTP_FLAG_APPEND;
+	return ret;
+}
+
+/* What a new file of that name is not: another one that was open by it before. */
+static void take_over_name(struct opening *o)
+{
+	struct scout_file *f = o->file;
+	struct scout_node *n;
+	bool others;
+
+	scout_lock(&f->node->lock);
+	others = !TAILQ_EMPTY(&f->node->files);
+	scout_unlock(&f->node->lock);
+	if (!others)
+		return;
+	scout_node_unlinked(f->host, o->path);
+	n = scout_node_get(f->host, o->path);
+	if (!n)
+		return;
+	scout_node_put(f->node);
+	f->node = n;
+	o->view = scout_node_view(n);
+}
+
+/* The new file becomes one of its node's. */
+static void enter_node(struct opening *o, const struct scout_attr *attr)
+{
+	struct scout_file *f = o->file;
+	struct scout_node *n = f->node;
+	bool calm;
+
+	if (o->flags & O_CREAT && o->flags & O_EXCL)
+		take_over_name(o);
+	n = f->node;
+	scout_lock(&n->lock);
+	calm = o->view.quiet && o->view.epoch == atomic_load(&n->epoch);
+	if (o->flags & O_TRUNC)
+		scout_node_cut_locked(n);
+	f->epoch = calm ? atomic_load(&n->epoch) : 0;
+	f->cut = atomic_load(&n->cut);
+	f->direct = attr->size == 0 && !f->writes && !o->look_last && !n->writers;
+	f->entered = true;
+	n->writers += f->writes;
+	TAILQ_INSERT_TAIL(&n->files, f, link_node);
+	if (calm) {
+		n->known = true;
+		n->size_min = n->size_max = attr->size;
+		n->mtime = (uint64_t)attr->mtime.tv_sec;
+	}
+	scout_unlock(&n->lock);
+}
+
+static void opening_done(struct opening *o)
+{
+	struct scout_file *f = o->file;
+	struct scout_host *host = f->host;
+	struct scout_result res = {0};
+	int err = opening_result(o, &res.open.attr);
+
+	if (err) {
+		scout_rpc_log(o->open.err ? &o->open : &o->look, "open", o->path, err);
+		scout_req_done(o->req, err, NULL);
+		opening_free(o);
+		return;
+	}
+	f->handle = o->handle;
+	f->size = res.open.attr.size;
+	f->mtime = (uint64_t)res.open.attr.mtime.tv_sec;
+	f->version = res.open.attr.version;
+	/* one session answers in the order in which it was asked */
+	f->looked_first = !o->look_last && o->look.session == o->open.session;
+	enter_node(o, &res.open.attr);
+	scout_lock(&host->lock);
+	f->part_bytes = scout_window_part_bytes(host->server.read_bytes);
+	f->chunk_bytes = scout_window_chunk_bytes(f->part_bytes);
+	f->write_bytes = scout_window_write_bytes(host->server.write_bytes);
+	f->piece_bytes = (uint32_t)SCOUT_BUF_BYTES / f->write_bytes * f->write_bytes;
+	TAILQ_INSERT_TAIL(&host->files, f, link);
+	scout_unlock(&host->lock);
+	res.open.handle = f;
+	res.open.direct_io = f->direct;
+	scout_req_done(o->req, 0, &res);
+	o->file = NULL;
+	o->handle = NULL;
+	opening_free(o);
+}
+
+static void looked_again(struct scout_rpc *rpc, int err)
+{
+	struct opening *o = SCOUT_CONTAINER(rpc, struct opening, again);
+
+	o->look.err = err == -ECONNRESET ? -EIO : err;
+	o->look.call.attrs = rpc->call.attrs;
+	opening_done(o);
+}
+
+static void answered(struct scout_rpc *rpc, int err)
+{
+	struct opening *o = rpc->call.op == SCOUT_SFTP_OPEN
+				? SCOUT_CONTAINER(rpc, struct opening, open)
+				: SCOUT_CONTAINER(rpc, struct opening, look);
+
+	(void)err; /* each one's own */
+	if (!o->open.err)
+		scout_handle_opened(o->handle, &o->open);
+	/* The OPEN was sent again, behind a look that had its answer. */
+	if (o->look_last && !o->open.err && o->look.session != o->open.session) {
+		o->again.call.op = SCOUT_SFTP_FSTAT;
+		o->again.call.handle = &o->handle->remote;
+		o->again.done = looked_again;
+		scout_rpc_send_on(o->handle->session, &o->again);
+		return;
+	}
+	opening_done(o);
+}
+
+static void opening_send(struct opening *o)
+{
+	struct scout_rpc *first = o->look_last ? &o->open : &o->look;
+	struct scout_node *n = o->file->node;
+
+	if (o->flags & O_TRUNC) {
+		scout_lock(&n->lock);
+		scout_node_cut_locked(n);
+		scout_unlock(&n->lock);
+	}
+	o->view = scout_node_view(n);
+	first->then = o->look_last ? &o->look : &o->open;
+	first->host = o->file->host;
+	first->req = o->req;
+	first->done = answered;
+	scout_rpc_send(first);
+}
+
+static void settled(struct scout_settle *w)
+{
+	opening_send(SCOUT_CONTAINER(w, struct opening, settle));
+}
+
+static struct opening *opening_new(struct scout_host *host, const char *path)
+{
+	struct opening *o = calloc(1, sizeof *o);
+
+	if (!o)
+		return NULL;
+	o->path = strdup(path);
+	o->file = scout_file_new(host, path);
+	o->handle = scout_handle_new(host);
+	if (!o->path || !o->file || !o->handle) {
+		opening_free(o);
+		return NULL;
+	}
+	return o;
+}
+
+void scout_file_open(struct scout_host *host, const char *path, int flags, mode_t mode,
+		     struct scout_req *req)
+{
+	struct opening *o = opening_new(host, path);
+	struct scout_file *f;
+
+	if (!o) {
+		scout_req_done(req, -ENOMEM, NULL);
+		return;
+	}
+	f = o->file;
+	f->flags = open_flags(flags);
+	f->writes = f->flags & SCOUT_SFTP_FLAG_WRITE;
+	f->appends = f->flags & SCOUT_SFTP_FLAG_APPEND;
+	o->req = req;
+	o->flags = flags;
+	/* The look goes first: of a file replaced between the two the bytes are then newer than the
+	 * attributes, and the next look mends it. The other way round old bytes would be kept under
+	 * the new file's version for good. But what OPEN makes or empties is seen behind it only. */
+	o->look_last = flags & (O_CREAT | O_TRUNC);
+	o->open.call.op = SCOUT_SFTP_OPEN;
+	o->open.call.flags = f->flags;
+	if (flags & O_TRUNC)
+		o->open.call.flags |= SCOUT_SFTP_FLAG_TRUNC;
+	if (flags & O_CREAT) {
+		o->open.call.flags |= SCOUT_SFTP_FLAG_CREAT;
+		o->set.has = SCOUT_SFTP_HAS_MODE;
+		o->set.mode = mode & 07777;
+		o->open.call.set = &o->set;
+	}
+	if (flags & O_CREAT && flags & O_EXCL) {
+		o->open.call.flags |= SCOUT_SFTP_FLAG_EXCL;
+		/* The others do no harm when they are done twice: nothing was written in between. */
+		o->open.once = true;
+	}
+	o->look.call.op = SCOUT_SFTP_LSTAT;
+	o->open.call.path = o->look.call.path = o->path;
+	o->settle.settled = settled;
+	if (scout_node_wait(f->node, &o->settle))
+		opening_send(o);
+}
