@@ -94,7 +94,8 @@ struct scout_host {
 
 	/* under pool->lock, with a reference */
 	TAILQ_ENTRY(scout_host) line;
-	bool in_line;
+	bool in_line, suspect; /* suspect: its last connect failed, when it got in line */
+	uint64_t in_line_ns;
 
 	struct scout_mutex lock;
 	/* under lock, all of it */
@@ -107,8 +108,10 @@ struct scout_host {
 	bool reached; /* was up, at least once */
 	int down_err;
 	uint64_t down_until_ns, grow_after_ns, next_start_ns;
-	unsigned failures; /* connects in a row, up to the first answer */
-	unsigned mute;     /* sessions in a row that ended before they answered anything */
+	unsigned failures;     /* connects in a row, up to the first answer */
+	unsigned grow_refused; /* connects in a row of further sessions */
+	unsigned cuts; /* connects in a row that were cut, and do not count as failures yet */
+	unsigned mute; /* sessions in a row that ended before they answered anything */
 	int last_err;
 	char last_reason[256];
 	uint64_t last_err_wall_ns;
@@ -127,7 +130,8 @@ struct scout_pool {
 	bool started;
 	atomic_bool starved; /* somebody waits for a session to fall idle */
 	/* under lock */
-	TAILQ_HEAD(, scout_host) line; /* who wants a session, in order */
+	TAILQ_HEAD(, scout_host) line; /* who wants a session, in order; suspects behind */
+	uint64_t drain_after_ns;
 	TAILQ_HEAD(, scout_session) ended;
 	unsigned sessions; /* started and not yet joined */
 	unsigned ending;   /* of these, asked to end by us */

@@ -24,16 +24,34 @@ void scout_pool_kick(struct scout_pool *pool)
 	scout_unlock(&pool->lock);
 }
 
+/* Whoever may be well goes before the hosts whose last connect failed. */
+static void get_in_line_locked(struct scout_pool *pool, struct scout_host *host)
+{
+	struct scout_host *before = NULL;
+
+	scout_host_ref(host);
+	scout_lock(&host->lock);
+	host->suspect = host->failures > 0;
+	scout_unlock(&host->lock);
+	host->in_line = true;
+	host->in_line_ns = scout_now_ns();
+	if (!host->suspect)
+		TAILQ_FOREACH (before, &pool->line, line)
+			if (before->suspect)
+				break;
+	if (before)
+		TAILQ_INSERT_BEFORE(before, host, line);
+	else
+		TAILQ_INSERT_TAIL(&pool->line, host, line);
+}
+
 void scout_pool_want(struct scout_host *host)
 {
 	struct scout_pool *pool = &host->all->pool;
 
 	scout_lock(&pool->lock);
-	if (!host->in_line) {
-		host->in_line = true;
-		scout_host_ref(host);
-		TAILQ_INSERT_TAIL(&pool->line, host, line);
-	}
+	if (!host->in_line)
+		get_in_line_locked(pool, host);
 	kick_locked(pool);
 	scout_unlock(&pool->lock);
 }
@@ -146,6 +164,62 @@ static bool evict_locked(struct scout_hosts *all, uint64_t now)
 	return closed;
 }
 
+static unsigned taking_calls_locked(const struct scout_host *host)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < host->nsessions; i++)
+		n += host->sessions[i]->state == SCOUT_SESSION_UP && !host->sessions[i]->draining;
+	return n;
+}
+
+/* Of the sessions that may be drained, or NULL. */
+static struct scout_load *least_open_locked(const struct scout_host *host)
+{
+	unsigned taking = taking_calls_locked(host);
+	struct scout_load *best = NULL;
+
+	for (unsigned i = 0; i < host->nsessions; i++) {
+		struct scout_load *load = host->sessions[i];
+
+		if (scout_policy_may_drain(load, taking - 1) &&
+		    (!best || load->handles < best->handles))
+			best = load;
+	}
+	return best;
+}
+
+/* Whom the limit keeps waiting for too long, under pool->lock: one busy session takes no more calls. The
+ * host with the most sessions gives it, and of these the one with the least open. */
+static void drain_locked(struct scout_hosts *all)
+{
+	struct scout_host *host = NULL, *giver = NULL;
+	struct scout_load *load;
+	unsigned most = 0;
+
+	while ((host = scout_table_next(all, host))) {
+		unsigned taking;
+
+		scout_lock(&host->lock);
+		taking = taking_calls_locked(host);
+		if (taking > most && least_open_locked(host)) {
+			if (giver)
+				scout_host_unref(giver);
+			giver = scout_host_ref(host);
+			most = taking;
+		}
+		scout_unlock(&host->lock);
+	}
+	if (!giver)
+		return;
+	scout_lock(&giver->lock);
+	load = least_open_locked(giver);
+	if (load)
+		load->draining = true;
+	scout_unlock(&giver->lock);
+	scout_host_unref(giver);
+}
+
 /* Under pool->lock; spoken: how many of the ending sessions' places are promised. */
 static enum scout_start start_one_locked(struct scout_host *host, unsigned spoken, uint64_t now,
 					 uint64_t *next, int *err, struct scout_rpc_list *failed)
@@ -153,6 +227,7 @@ static enum scout_start start_one_locked(struct scout_host *host, unsigned spoke
 	struct scout_hosts *all = host->all;
 	struct scout_pool *pool = &all->pool;
 	struct scout_start_query q = {
+	    .suspect = host->suspect,
 	    .max = host->config->max_sessions_per_host,
 	    .all = pool->sessions,
 	    .all_max = pool->max_sessions,
@@ -166,10 +241,12 @@ static enum scout_start start_one_locked(struct scout_host *host, unsigned spoke
 	scout_lock(&host->lock);
 	q.count = host->nsessions;
 	q.next_start_ns = host->next_start_ns;
-	q.waiting = !TAILQ_EMPTY(&host->queue) && !host->nsessions;
+	q.waiting = !TAILQ_EMPTY(&host->queue);
 	q.grow = host->grow && host->nsessions;
-	for (unsigned i = 0; i < host->nsessions; i++)
+	for (unsigned i = 0; i < host->nsessions; i++) {
+		q.waiting &= host->sessions[i]->draining;
 		q.grow &= host->sessions[i]->state != SCOUT_SESSION_CONNECTING;
+	}
 	start = scout_policy_start(&q);
 	if (start == SCOUT_START_DROP)
 		host->grow = false;
@@ -212,6 +289,11 @@ static void serve_line(struct scout_hosts *all, uint64_t now, uint64_t *next)
 		if (start == SCOUT_START_ROOM)
 			spoken++;
 		starved |= start == SCOUT_START_EVICT;
+		if (start == SCOUT_START_EVICT && now >= pool->drain_after_ns &&
+		    now >= host->in_line_ns + SCOUT_POOL_PATIENCE_S * SCOUT_NS_PER_S) {
+			drain_locked(all);
+			pool->drain_after_ns = now + SCOUT_POOL_PATIENCE_S * SCOUT_NS_PER_S;
+		}
 		left = start == SCOUT_START_NOW || start == SCOUT_START_DROP;
 		if (left) {
 			TAILQ_REMOVE(&pool->line, host, line);
@@ -233,9 +315,9 @@ static void serve_line(struct scout_hosts *all, uint64_t now, uint64_t *next)
 	}
 	atomic_store(&pool->starved, starved);
 	scout_unlock(&pool->lock);
-	/* One that falls idle kicks; one that comes to rest has to be looked for. */
-	if (starved && *next > now + SCOUT_POOL_REST_S * SCOUT_NS_PER_S)
-		*next = now + SCOUT_POOL_REST_S * SCOUT_NS_PER_S;
+	/* One that falls idle kicks; patience has an end, and one that comes to rest is looked for. */
+	if (starved && *next > now + SCOUT_POOL_PATIENCE_S * SCOUT_NS_PER_S)
+		*next = now + SCOUT_POOL_PATIENCE_S * SCOUT_NS_PER_S;
 }
 
 /* One line for those who waited in vain: elsewhere nobody knows why. */
@@ -258,10 +340,11 @@ static void tell_late(struct scout_host *host, const struct scout_rpc_list *late
 		   host->config->name, count, count == 1 ? "" : "s", max_sessions, max_connecting);
 }
 
-/* Nobody comes for a retired host's session any more. */
-static uint64_t idle_timeout_locked(const struct scout_host *host)
+/* Nobody comes for a retired host's session any more, nor for one that makes room: who ends the last
+ * thing open on it kicks. */
+static bool is_parting_locked(const struct scout_host *host, const struct scout_load *load)
 {
-	return host->retired ? 0 : host->config->idle_timeout_ns;
+	return host->retired || load->draining;
 }
 
 /* Closes idle sessions and ends calls that waited too long. */
@@ -279,12 +362,12 @@ static void sweep(struct scout_hosts *all, uint64_t now, uint64_t *next)
 		for (unsigned k = 0; k < host->nsessions; k++) {
 			struct scout_load *load = host->sessions[k];
 			uint64_t due =
-			    scout_policy_idle_check(load, idle_timeout_locked(host), now);
+			    scout_policy_idle_check(load, host->config->idle_timeout_ns, now);
 
 			if (load->state != SCOUT_SESSION_UP)
 				continue;
-			if (host->retired && !scout_policy_idle(load))
-				continue; /* who ends the last thing open kicks */
+			if (is_parting_locked(host, load))
+				due = scout_policy_idle(load) ? now : UINT64_MAX;
 			if (due <= now && scout_policy_idle(load)) {
 				scout_session_close_locked(session_of(load));
 				closed++;

@@ -32,7 +32,7 @@ struct scout_route scout_policy_route(const struct scout_route_query *q)
 	for (unsigned i = 0; i < q->count; i++) {
 		const struct scout_load *load = q->sessions[i];
 
-		if (load->state != SCOUT_SESSION_UP)
+		if (load->state != SCOUT_SESSION_UP || load->draining)
 			continue;
 		up = true;
 		if (load->calls <= SCOUT_POOL_BUSY_CALLS)
@@ -57,13 +57,19 @@ struct scout_route scout_policy_route(const struct scout_route_query *q)
 	return r;
 }
 
+/* Connects to nowhere last as long as they may: half of the places are never theirs. */
+static unsigned places(const struct scout_start_query *q)
+{
+	return q->suspect && q->max_connecting > 1 ? q->max_connecting / 2 : q->max_connecting;
+}
+
 enum scout_start scout_policy_start(const struct scout_start_query *q)
 {
 	if (!(q->waiting || q->grow) || q->count >= q->max)
 		return SCOUT_START_DROP;
 	if (q->now_ns < q->next_start_ns)
 		return SCOUT_START_LATER;
-	if (q->connecting >= q->max_connecting)
+	if (q->connecting >= places(q))
 		return SCOUT_START_SLOT;
 	if (q->all < q->all_max)
 		return SCOUT_START_NOW;
@@ -81,6 +87,11 @@ bool scout_policy_rests(const struct scout_load *load, uint64_t now_ns)
 {
 	return load->state == SCOUT_SESSION_UP && !load->calls && !load->pinned &&
 	       now_ns >= load->last_used_ns + SCOUT_POOL_REST_S * SCOUT_NS_PER_S;
+}
+
+bool scout_policy_may_drain(const struct scout_load *load, unsigned others)
+{
+	return load->state == SCOUT_SESSION_UP && !load->draining && (!load->handles || others);
 }
 
 uint64_t scout_policy_idle_check(const struct scout_load *load, uint64_t idle_timeout_ns,

@@ -11,6 +11,8 @@
 #define SCOUT_POOL_BUSY_CALLS 64   /* beyond that on every session, another one is worth it */
 #define SCOUT_POOL_MAX_CALLS 4096  /* beyond that a session takes no more: requests queue */
 #define SCOUT_POOL_PACE_MS 100     /* between two connects to one host */
+#define SCOUT_POOL_PATIENCE_S 1    /* so long at the limit, and a busy session takes no more */
+#define SCOUT_POOL_CUT_TRIES 5     /* connects that are cut, as by a server at its MaxStartups */
 #define SCOUT_POOL_REST_S 2        /* so long unused, a session with open files makes room */
 #define SCOUT_POOL_BACKOFF_MIN_S 1 /* after a failed connect, doubling */
 #define SCOUT_POOL_BACKOFF_MAX_S 30
@@ -30,6 +32,7 @@ struct scout_load {
 	unsigned pinned;  /* of these, what cannot be opened anew as it was: directories, files with
 			     writes that are not on the server's disk, files without a name */
 	unsigned bulk;    /* of these, files with more than 1 MiB under way */
+	bool draining;    /* takes no new calls, to make room */
 	uint64_t last_used_ns;
 };
 
@@ -58,9 +61,10 @@ struct scout_route scout_policy_route(const struct scout_route_query *q);
 bool scout_policy_can_grow(const struct scout_route_query *q);
 
 struct scout_start_query {
-	bool waiting;           /* requests wait and no session is up or on its way */
-	bool grow;              /* one more was asked for */
-	unsigned count, max;    /* sessions of this host */
+	bool waiting;        /* requests wait and no session is up or on its way for them */
+	bool suspect;        /* its last connect failed: leaves room for those that may be well */
+	bool grow;           /* one more was asked for */
+	unsigned count, max; /* sessions of this host */
 	uint64_t next_start_ns; /* pacing */
 	unsigned all, all_max;  /* sessions of all hosts, also those that are ending */
 	unsigned ending;        /* of these, on their way out and not spoken for */
@@ -82,6 +86,10 @@ bool scout_policy_idle(const struct scout_load *load);
 /* Only files are open that can be opened anew, and nobody uses them just now: may be closed when another
  * host would have to wait, since they are opened by their next use. */
 bool scout_policy_rests(const struct scout_load *load, uint64_t now_ns);
+/* Takes no new calls when another host has waited for SCOUT_POOL_PATIENCE_S, and closes when it has
+ * nothing left. others: sessions of the host that are up and do take calls; what is open may stay open
+ * for long, and nothing else of the host shall wait for it. */
+bool scout_policy_may_drain(const struct scout_load *load, unsigned others);
 /* When an up session has to be looked at for its idle timeout: now_ns or earlier says close it. */
 uint64_t scout_policy_idle_check(const struct scout_load *load, uint64_t idle_timeout_ns,
 				 uint64_t now_ns);

@@ -241,6 +241,8 @@ static void answered(struct scout_sftp_call *call, int err)
 	if (!err && opens_handle(rpc)) {
 		s->load.handles++;
 		s->load.pinned += call->op == SCOUT_SFTP_OPENDIR;
+		s->load.draining =
+		    false; /* it may stay open for long, and others would wait for it */
 	}
 	if (!TAILQ_EMPTY(&host->queue))
 		want = scout_rpc_dispatch_locked(host);

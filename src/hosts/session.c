@@ -59,7 +59,7 @@ void scout_host_retire(struct scout_host *host)
 void scout_host_retry(struct scout_host *host)
 {
 	scout_lock(&host->lock);
-	host->failures = host->mute = 0;
+	host->failures = host->grow_refused = host->mute = 0;
 	host->down_until_ns = host->grow_after_ns = 0;
 	scout_unlock(&host->lock);
 }
@@ -103,7 +103,7 @@ enum scout_host_state scout_host_state_locked(struct scout_host *host)
 {
 	if (count_locked(host, SCOUT_SESSION_UP))
 		return SCOUT_HOST_UP;
-	if (host->nsessions)
+	if (host->nsessions || host->queued)
 		return SCOUT_HOST_CONNECTING;
 	return host->down_err ? SCOUT_HOST_DOWN : SCOUT_HOST_IDLE;
 }
@@ -204,7 +204,7 @@ bool scout_session_awaited_locked(const struct scout_session *s)
 	struct scout_host *host = s->host;
 
 	return scout_policy_idle(&s->load) &&
-	       (host->retired || atomic_load(&host->all->pool.starved));
+	       (host->retired || s->load.draining || atomic_load(&host->all->pool.starved));
 }
 
 static void session_up(void *arg, const struct scout_sftp_server *server, uint64_t connect_ns)
@@ -224,6 +224,7 @@ static void session_up(void *arg, const struct scout_sftp_server *server, uint64
 	s->server = host->server = *server;
 	scout_idmap_logged_in_locked(host, server);
 	host->down_err = 0;
+	host->grow_refused = host->cuts = 0;
 	host->reached = true;
 	host->last_connect_ns = connect_ns;
 	want = scout_rpc_dispatch_locked(host);
@@ -250,20 +251,41 @@ static void remember_locked(struct scout_host *host, int err, const char *reason
 void scout_host_fail_locked(struct scout_host *host, int err, const char *reason,
 			    struct scout_rpc_list *failed)
 {
-	remember_locked(host, err, reason);
-	host->failures++;
-	host->connect_failures++;
-	host->down_until_ns =
-	    scout_now_ns() +
-	    scout_backoff_ns(host->failures, SCOUT_POOL_BACKOFF_MIN_S * SCOUT_NS_PER_S,
-			     SCOUT_POOL_BACKOFF_MAX_S * SCOUT_NS_PER_S, scout_random());
 	/* While other sessions work, only growing has to wait. */
-	host->grow_after_ns = host->down_until_ns;
-	if (host->nsessions)
+	bool further = host->nsessions > 0;
+	unsigned times = further ? ++host->grow_refused : ++host->failures;
+	uint64_t until =
+	    scout_now_ns() + scout_backoff_ns(times, SCOUT_POOL_BACKOFF_MIN_S * SCOUT_NS_PER_S,
+					      SCOUT_POOL_BACKOFF_MAX_S * SCOUT_NS_PER_S,
+					      scout_random());
+
+	remember_locked(host, err, reason);
+	host->connect_failures++;
+	host->grow_after_ns = until;
+	if (further)
 		return;
+	host->cuts = 0;
+	host->down_until_ns = until;
 	host->down_err = err;
 	TAILQ_CONCAT(failed, &host->queue, link);
 	host->queued = 0;
+}
+
+/* A server that has too many logins under way cuts some at random, and so may any middlebox: of a host
+ * that was well so far that says nothing yet. */
+static bool may_be_chance_locked(const struct scout_host *host, int err)
+{
+	return err == -ECONNRESET && !host->nsessions && !host->failures &&
+	       host->cuts + 1 < SCOUT_POOL_CUT_TRIES;
+}
+
+static void note_cut_locked(struct scout_host *host, int err, const char *reason)
+{
+	remember_locked(host, err, reason);
+	host->connect_failures++;
+	host->next_start_ns =
+	    scout_now_ns() + scout_backoff_ns(++host->cuts, SCOUT_POOL_PACE_MS * SCOUT_NS_PER_MS,
+					      SCOUT_NS_PER_S, scout_random());
 }
 
 /* What the end of a session means for its host; fills failed. Returns true when a new session is
@@ -276,6 +298,10 @@ static bool ended_locked(struct scout_session *s, int err, const char *reason,
 	if (s->load.state == SCOUT_SESSION_CLOSING)
 		return !TAILQ_EMPTY(&host->queue) && !host->nsessions;
 	detach_locked(s);
+	if (s->connecting && may_be_chance_locked(host, err)) {
+		note_cut_locked(host, err, reason);
+		return !TAILQ_EMPTY(&host->queue);
+	}
 	/* A session that came up and ended before it answered anything may have been cut by chance; a
 	 * second one in a row is no better than a failed connect. */
 	if (err && (s->connecting || (!s->answered && !host->nsessions && ++host->mute > 1))) {
@@ -293,7 +319,7 @@ static void session_down(void *arg, int err, const char *reason)
 	struct scout_host *host = s->host;
 	struct scout_hosts *all = host->all;
 	struct scout_rpc_list failed = TAILQ_HEAD_INITIALIZER(failed);
-	bool want, connecting = s->connecting, asked, down;
+	bool want, connecting = s->connecting, asked, down, further;
 	char wait[32];
 	uint64_t now = scout_now_ns(), until;
 
@@ -301,6 +327,7 @@ static void session_down(void *arg, int err, const char *reason)
 	asked = s->load.state == SCOUT_SESSION_CLOSING;
 	want = ended_locked(s, err, reason, &failed);
 	down = host->down_err && !host->nsessions;
+	further = host->nsessions > 0;
 	until = host->down_until_ns > now ? host->down_until_ns - now : 0;
 	scout_unlock(&host->lock);
 
@@ -313,8 +340,10 @@ static void session_down(void *arg, int err, const char *reason)
 			   strerrorname_np(-err), scout_format_duration(wait, until));
 	else if (err && !asked)
 		scout_warn("%s: %s: %s (%s)", host->config->name,
-			   connecting ? "no further session" : "session lost", reason,
-			   strerrorname_np(-err));
+			   !connecting ? "session lost"
+			   : further   ? "no further session"
+				       : "connect failed, to be tried again",
+			   reason, strerrorname_np(-err));
 	scout_rpc_fail_all(&failed, err);
 	if (connecting)
 		scout_pool_connected(&all->pool);

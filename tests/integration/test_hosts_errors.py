@@ -1,5 +1,6 @@
 """What a user sees when a host, a path or a call is not as it should be."""
 
+import contextlib
 import os
 import socket
 import stat
@@ -59,17 +60,25 @@ def test_connect_that_stops_half_way(sshd, mount, proxy):
 
 
 def test_not_an_ssh_server(mount):
+    over = threading.Event()
+
     def answer():
-        peer, _ = listener.accept()
-        peer.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n" * 400)
-        peer.close()
+        listener.settimeout(0.1)
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                peer, _ = listener.accept()
+                peer.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n" * 400)
+                peer.close()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         m = mount(NOBODY, section("web", hostname="127.0.0.1", port=listener.getsockname()[1]))
         server = threading.Thread(target=answer)
         server.start()
-        assert error(os.listdir, m.host("web")) in ("EIO", "ECONNRESET")
-        server.join(10)
+        try:
+            assert error(os.listdir, m.host("web")) in ("EIO", "ECONNRESET")
+        finally:
+            over.set()
+            server.join(10)
 
 
 def test_refused_authentication(sshd, mount, folder):

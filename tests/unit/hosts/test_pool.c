@@ -1,10 +1,15 @@
 /* The pool over a fake engine: who connects, who waits, who fails, who has to go. */
+#include "hosts/hosts.h"
+
 #include "fake_sftp.h"
 
 #define MEMORY ((size_t)64 << 20)
 #define N 20
+#define MANY 100 /* more than one session takes before it is busy */
 
 static struct ask asks[N];
+static struct ask many[MANY];
+static atomic_bool enough;
 
 static void start_getattrs(unsigned n, const char *path)
 {
@@ -209,6 +214,269 @@ static void attempts_end(void **state)
 	rig_stop();
 }
 
+static struct scout_host *find(const char *name)
+{
+	struct scout_host *host = scout_table_find(rig.backend.self, name, strlen(name));
+
+	assert_non_null(host);
+	return host;
+}
+
+static enum scout_host_state state_of(const char *name)
+{
+	struct scout_host *host = find(name);
+	enum scout_host_state state;
+
+	scout_lock(&host->lock);
+	state = scout_host_state_locked(host);
+	scout_unlock(&host->lock);
+	scout_host_unref(host);
+	return state;
+}
+
+/* As if the time had passed; what was learned of the host stays. */
+static void until_back_off_ends(unsigned i)
+{
+	struct scout_host *host = find((char[]){'h', (char)('0' + i), '\0'});
+
+	scout_lock(&host->lock);
+	host->down_until_ns = 0;
+	scout_unlock(&host->lock);
+	scout_host_unref(host);
+}
+
+/* Waits for so many starts, as if no time had to pass between them. */
+static void hurry_to(unsigned starts, const char *name)
+{
+	struct scout_hosts *all = rig.backend.self;
+	uint64_t until = scout_now_ns() + 10 * SCOUT_NS_PER_S;
+	struct scout_host *host = find(name);
+	unsigned now;
+
+	do {
+		const struct timespec pause = {.tv_nsec = 1000000};
+
+		assert_true(scout_now_ns() < until);
+		scout_lock(&host->lock);
+		host->next_start_ns = 0;
+		scout_unlock(&host->lock);
+		scout_pool_kick(&all->pool);
+		nanosleep(&pause, NULL);
+		pthread_mutex_lock(&fake.lock);
+		now = fake.starts;
+		pthread_mutex_unlock(&fake.lock);
+	} while (now < starts);
+	scout_host_unref(host);
+}
+
+/* A server with many logins under way cuts some: those who wait do not hear of it. */
+static void a_cut_connect_is_tried_again(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake.hold_connects = true;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	start_getattrs(N, "h0/x");
+	for (unsigned i = 0; i < 3; i++) {
+		hurry_to(i + 1, "h0");
+		FAKE_LOCKED(fake.sessions[i]->kill = -ECONNRESET);
+	}
+	hurry_to(4, "h0");
+	wait_metric("scoutfs_hosts_requests{host=\"h0\",state=\"queued\"} 20\n");
+	FAKE_LOCKED(fake.hold_connects = false);
+	all_end_with(N, 0);
+	rig_stop();
+}
+
+static void a_host_that_always_cuts_is_down(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake.connect_err = -ECONNRESET;
+	rig_start(MEMORY);
+	start_getattrs(N, "h0/x");
+	hurry_to(5, "h0");
+	all_end_with(N, -ECONNRESET);
+	assert_int_equal(fake.starts, 5);
+	assert_int_equal(state_of("h0"), SCOUT_HOST_DOWN);
+	rig_stop();
+}
+
+static void touched_it_is_tried_at_once(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake.connect_err = -ECONNREFUSED;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	for (unsigned i = 1; i <= 5; i++) { /* without, this would take half a minute */
+		ask_getattr(&asks[0], "h0/x");
+		assert_int_equal(ask_wait(&asks[0]), -ECONNREFUSED);
+		assert_int_equal(fake.starts, i);
+		assert_int_equal(rig.backend.ops->retry(rig.backend.self, "h0"), 0);
+	}
+	FAKE_LOCKED(fake.connect_err = 0);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	assert_int_equal(state_of("h0"), SCOUT_HOST_UP);
+	assert_int_equal(rig.backend.ops->retry(rig.backend.self, "nobody"), -ENOENT);
+	rig_stop();
+}
+
+static void lost_with_nobody_waiting_it_is_idle(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	assert_int_equal(state_of("h0"), SCOUT_HOST_IDLE);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	FAKE_LOCKED(fake.sessions[0]->kill = -ECONNRESET);
+	FAKE_WAIT(fake.joins == 1);
+	assert_int_equal(state_of("h0"), SCOUT_HOST_IDLE);
+	assert_int_equal(fake.starts, 1);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	assert_int_equal(fake.starts, 2);
+	rig_stop();
+}
+
+static void stopped_in_any_state(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		rig_config(1);
+		fake_add_locked("/x", 5, 1, 0);
+		fake.hold_connects = i == SCOUT_HOST_CONNECTING;
+		fake.connect_err = i == SCOUT_HOST_DOWN ? -ECONNREFUSED : 0;
+		rig_start(MEMORY);
+		if (i != SCOUT_HOST_IDLE)
+			ask_getattr(&asks[0], "h0/x");
+		if (i == SCOUT_HOST_CONNECTING)
+			FAKE_WAIT(fake.starts == 1);
+		else if (i != SCOUT_HOST_IDLE)
+			(void)ask_wait(&asks[0]);
+		assert_int_equal(state_of("h0"), i);
+		rig.backend.ops->stop(rig.backend.self);
+		if (i == SCOUT_HOST_CONNECTING)
+			assert_int_equal(ask_wait(&asks[0]), -ESHUTDOWN);
+		rig_stop();
+	}
+}
+
+static void hold_answers_of_getattr(unsigned n)
+{
+	FAKE_LOCKED(fake.hold_answers = true);
+	for (unsigned i = 0; i < n; i++)
+		ask_getattr(&many[i], "h0/x");
+}
+
+/* One that is refused among several: the others work on. */
+static void a_refused_further_session_is_no_harm(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	FAKE_LOCKED(fake.connect_err = -ECONNRESET);
+	hold_answers_of_getattr(MANY);
+	wait_metric("scoutfs_hosts_connects_total{result=\"ECONNRESET\"} 1\n");
+	assert_int_equal(state_of("h0"), SCOUT_HOST_UP);
+	ask_getattr(&asks[0], "h0/x");
+	FAKE_LOCKED(fake.hold_answers = false);
+	assert_int_equal(ask_wait(&asks[0]), 0);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_int_equal(ask_wait(&many[i]), 0);
+	assert_int_equal(fake.starts, 2); /* not again before its back-off ends */
+	rig_stop();
+}
+
+/* As if it had waited for long. */
+static void lose_patience(const char *name)
+{
+	struct scout_hosts *all = rig.backend.self;
+	struct scout_host *host = find(name);
+
+	scout_lock(&all->pool.lock);
+	host->in_line_ns = 0;
+	scout_unlock(&all->pool.lock);
+	scout_host_unref(host);
+	scout_pool_kick(&all->pool);
+}
+
+static void *ask_on(void *arg)
+{
+	struct ask *a = arg;
+
+	while (!atomic_load(&enough)) {
+		ask_getattr(a, "h0/x");
+		pthread_mutex_lock(&fake.lock);
+		while (!a->done)
+			pthread_cond_wait(&fake.changed, &fake.lock);
+		pthread_mutex_unlock(&fake.lock);
+	}
+	return NULL;
+}
+
+/* The session of a host that never pauses is taken from it all the same. */
+static void a_busy_host_does_not_starve_others(void **state)
+{
+	pthread_t threads[4];
+
+	(void)state;
+	rig_config(2);
+	rig.config.max_sessions = 1;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	atomic_store(&enough, false);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, ask_on, &asks[i]), 0);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_LSTAT] > 100);
+	ask_getattr(&asks[4], "h1/x");
+	lose_patience("h1");
+	assert_int_equal(ask_wait(&asks[4]), 0);
+	atomic_store(&enough, true);
+	for (unsigned i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(fake.max_live, 1);
+	rig_stop();
+}
+
+/* Connects to nowhere last: those that have failed before leave places to the rest. */
+static void known_black_holes_leave_room(void **state)
+{
+	char path[8];
+
+	(void)state;
+	rig_config(6);
+	rig.config.max_connecting = 4;
+	fake_add_locked("/x", 5, 1, 0);
+	fake.connect_err = -ETIMEDOUT;
+	rig_start(MEMORY);
+	for (unsigned i = 0; i < 5; i++) {
+		(void)snprintf(path, sizeof path, "h%u/x", i);
+		ask_getattr(&asks[i], path);
+		assert_int_equal(ask_wait(&asks[i]), -ETIMEDOUT);
+	}
+	FAKE_LOCKED(fake.hold_connects = true, fake.connect_err = 0);
+	for (unsigned i = 0; i < 5; i++) {
+		until_back_off_ends(i);
+		(void)snprintf(path, sizeof path, "h%u/x", i);
+		ask_getattr(&asks[i], path);
+	}
+	FAKE_WAIT(fake.starts == 7); /* two of them connect */
+	ask_getattr(&asks[5], "h5/x");
+	FAKE_WAIT(fake.starts == 8);
+	assert_string_equal(fake.started[7], "h5");
+	FAKE_LOCKED(fake.hold_connects = false);
+	all_end_with(6, 0);
+	rig_stop();
+}
+
 static void the_reason_of_a_dead_host_is_given(void **state)
 {
 	(void)state;
@@ -329,9 +597,6 @@ static void unwanted_requests_are_not_sent(void **state)
 
 static void a_busy_host_gets_another_session(void **state)
 {
-	static struct ask many[SCOUT_SFTP_REALPATH + 80];
-	const unsigned n = sizeof many / sizeof *many;
-
 	(void)state;
 	rig_config(1);
 	fake_add_locked("/x", 5, 1, 0);
@@ -339,14 +604,14 @@ static void a_busy_host_gets_another_session(void **state)
 	ask_getattr(&many[0], "h0/x");
 	assert_int_equal(ask_wait(&many[0]), 0);
 	FAKE_LOCKED(fake.hold_answers = true);
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < MANY; i++) {
 		ask_getattr(&many[i], "h0/x");
 		if (i == 63)
 			assert_int_equal(fake.starts, 1);
 	}
 	FAKE_WAIT(fake.ups == 2);
 	FAKE_LOCKED(fake.hold_answers = false);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < MANY; i++)
 		assert_int_equal(ask_wait(&many[i]), 0);
 	rig_stop();
 }
@@ -426,6 +691,14 @@ int main(void)
 	    cmocka_unit_test(a_host_that_came_back_is_found),
 	    cmocka_unit_test(a_lost_session_is_replaced_unnoticed),
 	    cmocka_unit_test(attempts_end),
+	    cmocka_unit_test(a_cut_connect_is_tried_again),
+	    cmocka_unit_test(a_host_that_always_cuts_is_down),
+	    cmocka_unit_test(touched_it_is_tried_at_once),
+	    cmocka_unit_test(lost_with_nobody_waiting_it_is_idle),
+	    cmocka_unit_test(stopped_in_any_state),
+	    cmocka_unit_test(a_refused_further_session_is_no_harm),
+	    cmocka_unit_test(a_busy_host_does_not_starve_others),
+	    cmocka_unit_test(known_black_holes_leave_room),
 	    cmocka_unit_test(the_reason_of_a_dead_host_is_given),
 	    cmocka_unit_test(the_idle_host_makes_room),
 	    cmocka_unit_test(at_the_limit_requests_wait_in_order),
