@@ -1,56 +1,7 @@
-/* The pool over a fake engine: who connects, who waits, who fails, who has to go. */
-#include "hosts/hosts.h"
+/* The pool over a fake engine: limits, who waits for whom, who has to go. */
+#include "pool.h"
 
-#include "fake_sftp.h"
-
-#define MEMORY ((size_t)64 << 20)
-#define N 20
-#define MANY 100 /* more than one session takes before it is busy */
-
-static struct ask asks[N];
-static struct ask many[MANY];
 static atomic_bool enough;
-
-static void start_getattrs(unsigned n, const char *path)
-{
-	for (unsigned i = 0; i < n; i++)
-		ask_getattr(&asks[i], path);
-}
-
-static void all_end_with(unsigned n, int err)
-{
-	for (unsigned i = 0; i < n; i++) {
-		assert_int_equal(ask_wait(&asks[i]), err);
-		assert_int_equal(asks[i].times, 1);
-	}
-}
-
-static void *self_text(void (*write)(void *self, struct scout_text *out))
-{
-	struct scout_text text = {0};
-
-	write(rig.backend.self, &text);
-	return scout_text_take(&text);
-}
-
-/* Waits for a line of the metrics, which nothing wakes us for. */
-static void wait_metric(const char *line)
-{
-	uint64_t until = scout_now_ns() + 10 * SCOUT_NS_PER_S;
-	bool found = false;
-
-	while (!found) {
-		char *text = self_text(rig.backend.ops->metrics);
-		const struct timespec pause = {.tv_nsec = 1000000};
-
-		found = strstr(text, line) != NULL;
-		free(text);
-		if (!found) {
-			assert_true(scout_now_ns() < until);
-			nanosleep(&pause, NULL);
-		}
-	}
-}
 
 static void the_root_needs_no_connection(void **state)
 {
@@ -84,23 +35,6 @@ static void the_root_needs_no_connection(void **state)
 	rig_stop();
 }
 
-static void a_cold_host_gets_one_connect(void **state)
-{
-	(void)state;
-	rig_config(1);
-	fake.hold_connects = true;
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	start_getattrs(N, "h0/x");
-	FAKE_WAIT(fake.starts == 1);
-	assert_false(asks[0].done);
-	FAKE_LOCKED(fake.hold_connects = false);
-	all_end_with(N, 0);
-	assert_int_equal(asks[7].attr.size, 5);
-	assert_int_equal(fake.starts, 1);
-	rig_stop();
-}
-
 static void hosts_connect_side_by_side(void **state)
 {
 	char path[8];
@@ -125,115 +59,6 @@ static void hosts_connect_side_by_side(void **state)
 	rig_stop();
 }
 
-static void a_failed_connect_fails_all_who_wait(void **state)
-{
-	uint64_t before;
-
-	(void)state;
-	rig_config(1);
-	fake.hold_connects = true;
-	fake.connect_err = -ECONNREFUSED;
-	rig_start(MEMORY);
-	start_getattrs(N, "h0/x");
-	FAKE_WAIT(fake.starts == 1);
-	before = scout_now_ns();
-	FAKE_LOCKED(fake.hold_connects = false);
-	all_end_with(N, -ECONNREFUSED);
-
-	/* down: at once, without a connect */
-	start_getattrs(N, "h0/x");
-	all_end_with(N, -ECONNREFUSED);
-	if (scout_now_ns() - before < SCOUT_NS_PER_S / 2)
-		assert_int_equal(fake.starts, 1);
-	wait_metric("scoutfs_hosts_connects_total{result=\"ECONNREFUSED\"} 1\n");
-	rig_stop();
-}
-
-static void a_host_that_came_back_is_found(void **state)
-{
-	uint64_t until;
-	int err;
-
-	(void)state;
-	rig_config(1);
-	fake.connect_err = -EHOSTUNREACH;
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), -EHOSTUNREACH);
-	FAKE_LOCKED(fake.connect_err = 0);
-	until = scout_now_ns() + 10 * SCOUT_NS_PER_S;
-	do { /* the back-off is a second */
-		const struct timespec pause = {.tv_nsec = 10000000};
-
-		nanosleep(&pause, NULL);
-		ask_getattr(&asks[0], "h0/x");
-		err = ask_wait(&asks[0]);
-	} while (err == -EHOSTUNREACH && scout_now_ns() < until);
-	assert_int_equal(err, 0);
-	rig_stop();
-}
-
-static void a_lost_session_is_replaced_unnoticed(void **state)
-{
-	(void)state;
-	rig_config(1);
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
-	FAKE_LOCKED(fake.hold_answers = true);
-	start_getattrs(N, "h0/x");
-	FAKE_LOCKED(fake.sessions[0]->kill = -ETIMEDOUT, fake.hold_answers = false);
-	all_end_with(N, 0);
-	assert_int_equal(fake.starts, 2);
-	rig_stop();
-}
-
-static void kill_each(struct scout_sftp *s, struct scout_sftp_call *call)
-{
-	(void)call;
-	if (s->number) /* the first one is well */
-		s->kill = -ECONNRESET;
-}
-
-static void attempts_end(void **state)
-{
-	(void)state;
-	rig_config(1);
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
-	FAKE_LOCKED(fake.before = kill_each, fake.hold_answers = true);
-	ask_getattr(&asks[0], "h0/x");
-	FAKE_LOCKED(fake.sessions[0]->kill = -ECONNRESET, fake.hold_answers = false);
-	/* one session that never answers is bad luck, but a call is sent three times at most */
-	assert_int_equal(ask_wait(&asks[0]), -EIO);
-	assert_int_equal(fake.starts, 3);
-	rig_stop();
-}
-
-static struct scout_host *find(const char *name)
-{
-	struct scout_host *host = scout_table_find(rig.backend.self, name, strlen(name));
-
-	assert_non_null(host);
-	return host;
-}
-
-static enum scout_host_state state_of(const char *name)
-{
-	struct scout_host *host = find(name);
-	enum scout_host_state state;
-
-	scout_lock(&host->lock);
-	state = scout_host_state_locked(host);
-	scout_unlock(&host->lock);
-	scout_host_unref(host);
-	return state;
-}
-
 /* As if the time had passed; what was learned of the host stays. */
 static void until_back_off_ends(unsigned i)
 {
@@ -243,156 +68,6 @@ static void until_back_off_ends(unsigned i)
 	host->down_until_ns = 0;
 	scout_unlock(&host->lock);
 	scout_host_unref(host);
-}
-
-/* Waits for so many starts, as if no time had to pass between them. */
-static void hurry_to(unsigned starts, const char *name)
-{
-	struct scout_hosts *all = rig.backend.self;
-	uint64_t until = scout_now_ns() + 10 * SCOUT_NS_PER_S;
-	struct scout_host *host = find(name);
-	unsigned now;
-
-	do {
-		const struct timespec pause = {.tv_nsec = 1000000};
-
-		assert_true(scout_now_ns() < until);
-		scout_lock(&host->lock);
-		host->next_start_ns = 0;
-		scout_unlock(&host->lock);
-		scout_pool_kick(&all->pool);
-		nanosleep(&pause, NULL);
-		pthread_mutex_lock(&fake.lock);
-		now = fake.starts;
-		pthread_mutex_unlock(&fake.lock);
-	} while (now < starts);
-	scout_host_unref(host);
-}
-
-/* A server with many logins under way cuts some: those who wait do not hear of it. */
-static void a_cut_connect_is_tried_again(void **state)
-{
-	(void)state;
-	rig_config(1);
-	fake.hold_connects = true;
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	start_getattrs(N, "h0/x");
-	for (unsigned i = 0; i < 3; i++) {
-		hurry_to(i + 1, "h0");
-		FAKE_LOCKED(fake.sessions[i]->kill = -ECONNRESET);
-	}
-	hurry_to(4, "h0");
-	wait_metric("scoutfs_hosts_requests{host=\"h0\",state=\"queued\"} 20\n");
-	FAKE_LOCKED(fake.hold_connects = false);
-	all_end_with(N, 0);
-	rig_stop();
-}
-
-static void a_host_that_always_cuts_is_down(void **state)
-{
-	(void)state;
-	rig_config(1);
-	fake.connect_err = -ECONNRESET;
-	rig_start(MEMORY);
-	start_getattrs(N, "h0/x");
-	hurry_to(5, "h0");
-	all_end_with(N, -ECONNRESET);
-	assert_int_equal(fake.starts, 5);
-	assert_int_equal(state_of("h0"), SCOUT_HOST_DOWN);
-	rig_stop();
-}
-
-static void touched_it_is_tried_at_once(void **state)
-{
-	(void)state;
-	rig_config(1);
-	fake.connect_err = -ECONNREFUSED;
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	for (unsigned i = 1; i <= 5; i++) { /* without, this would take half a minute */
-		ask_getattr(&asks[0], "h0/x");
-		assert_int_equal(ask_wait(&asks[0]), -ECONNREFUSED);
-		assert_int_equal(fake.starts, i);
-		assert_int_equal(rig.backend.ops->retry(rig.backend.self, "h0"), 0);
-	}
-	FAKE_LOCKED(fake.connect_err = 0);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
-	assert_int_equal(state_of("h0"), SCOUT_HOST_UP);
-	assert_int_equal(rig.backend.ops->retry(rig.backend.self, "nobody"), -ENOENT);
-	rig_stop();
-}
-
-static void lost_with_nobody_waiting_it_is_idle(void **state)
-{
-	(void)state;
-	rig_config(1);
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	assert_int_equal(state_of("h0"), SCOUT_HOST_IDLE);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
-	FAKE_LOCKED(fake.sessions[0]->kill = -ECONNRESET);
-	FAKE_WAIT(fake.joins == 1);
-	assert_int_equal(state_of("h0"), SCOUT_HOST_IDLE);
-	assert_int_equal(fake.starts, 1);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
-	assert_int_equal(fake.starts, 2);
-	rig_stop();
-}
-
-static void stopped_in_any_state(void **state)
-{
-	(void)state;
-	for (unsigned i = 0; i < 4; i++) {
-		rig_config(1);
-		fake_add_locked("/x", 5, 1, 0);
-		fake.hold_connects = i == SCOUT_HOST_CONNECTING;
-		fake.connect_err = i == SCOUT_HOST_DOWN ? -ECONNREFUSED : 0;
-		rig_start(MEMORY);
-		if (i != SCOUT_HOST_IDLE)
-			ask_getattr(&asks[0], "h0/x");
-		if (i == SCOUT_HOST_CONNECTING)
-			FAKE_WAIT(fake.starts == 1);
-		else if (i != SCOUT_HOST_IDLE)
-			(void)ask_wait(&asks[0]);
-		assert_int_equal(state_of("h0"), i);
-		rig.backend.ops->stop(rig.backend.self);
-		if (i == SCOUT_HOST_CONNECTING)
-			assert_int_equal(ask_wait(&asks[0]), -ESHUTDOWN);
-		rig_stop();
-	}
-}
-
-static void hold_answers_of_getattr(unsigned n)
-{
-	FAKE_LOCKED(fake.hold_answers = true);
-	for (unsigned i = 0; i < n; i++)
-		ask_getattr(&many[i], "h0/x");
-}
-
-/* One that is refused among several: the others work on. */
-static void a_refused_further_session_is_no_harm(void **state)
-{
-	(void)state;
-	rig_config(1);
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
-	FAKE_LOCKED(fake.connect_err = -ECONNRESET);
-	hold_answers_of_getattr(MANY);
-	wait_metric("scoutfs_hosts_connects_total{result=\"ECONNRESET\"} 1\n");
-	assert_int_equal(state_of("h0"), SCOUT_HOST_UP);
-	ask_getattr(&asks[0], "h0/x");
-	FAKE_LOCKED(fake.hold_answers = false);
-	assert_int_equal(ask_wait(&asks[0]), 0);
-	for (unsigned i = 0; i < MANY; i++)
-		assert_int_equal(ask_wait(&many[i]), 0);
-	assert_int_equal(fake.starts, 2); /* not again before its back-off ends */
-	rig_stop();
 }
 
 /* As if it had waited for long. */
@@ -477,21 +152,6 @@ static void known_black_holes_leave_room(void **state)
 	rig_stop();
 }
 
-static void the_reason_of_a_dead_host_is_given(void **state)
-{
-	(void)state;
-	rig_config(1);
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
-	FAKE_LOCKED(fake.hold_answers = true, fake.connect_err = -EHOSTUNREACH);
-	start_getattrs(N, "h0/x");
-	FAKE_LOCKED(fake.sessions[0]->kill = -ETIMEDOUT);
-	all_end_with(N, -EHOSTUNREACH);
-	rig_stop();
-}
-
 static void the_idle_host_makes_room(void **state)
 {
 	char *text;
@@ -563,22 +223,6 @@ static void an_open_file_keeps_its_session(void **state)
 	rig_stop();
 }
 
-static void idle_sessions_close(void **state)
-{
-	(void)state;
-	rig_config(1);
-	rig.hosts[0].idle_timeout_ns = SCOUT_NS_PER_S / 50;
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
-	FAKE_WAIT(fake.joins == 1);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
-	assert_int_equal(fake.starts, 2);
-	rig_stop();
-}
-
 static void unwanted_requests_are_not_sent(void **state)
 {
 	(void)state;
@@ -613,25 +257,6 @@ static void a_busy_host_gets_another_session(void **state)
 	FAKE_LOCKED(fake.hold_answers = false);
 	for (unsigned i = 0; i < MANY; i++)
 		assert_int_equal(ask_wait(&many[i]), 0);
-	rig_stop();
-}
-
-static void stop_completes_what_is_pending(void **state)
-{
-	(void)state;
-	rig_config(2);
-	fake_add_locked("/x", 5, 1, 0);
-	fake.hold_answers = true;
-	rig_start(MEMORY);
-	start_getattrs(5, "h0/x");
-	FAKE_WAIT(fake.ups == 1);
-	FAKE_LOCKED(fake.hold_connects = true);
-	for (unsigned i = 5; i < 10; i++)
-		ask_getattr(&asks[i], "h1/x");
-	rig.backend.ops->stop(rig.backend.self);
-	all_end_with(10, -ESHUTDOWN);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), -ESHUTDOWN);
 	rig_stop();
 }
 
@@ -685,28 +310,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_root_needs_no_connection),
-	    cmocka_unit_test(a_cold_host_gets_one_connect),
 	    cmocka_unit_test(hosts_connect_side_by_side),
-	    cmocka_unit_test(a_failed_connect_fails_all_who_wait),
-	    cmocka_unit_test(a_host_that_came_back_is_found),
-	    cmocka_unit_test(a_lost_session_is_replaced_unnoticed),
-	    cmocka_unit_test(attempts_end),
-	    cmocka_unit_test(a_cut_connect_is_tried_again),
-	    cmocka_unit_test(a_host_that_always_cuts_is_down),
-	    cmocka_unit_test(touched_it_is_tried_at_once),
-	    cmocka_unit_test(lost_with_nobody_waiting_it_is_idle),
-	    cmocka_unit_test(stopped_in_any_state),
-	    cmocka_unit_test(a_refused_further_session_is_no_harm),
 	    cmocka_unit_test(a_busy_host_does_not_starve_others),
 	    cmocka_unit_test(known_black_holes_leave_room),
-	    cmocka_unit_test(the_reason_of_a_dead_host_is_given),
 	    cmocka_unit_test(the_idle_host_makes_room),
 	    cmocka_unit_test(at_the_limit_requests_wait_in_order),
 	    cmocka_unit_test(an_open_file_keeps_its_session),
-	    cmocka_unit_test(idle_sessions_close),
 	    cmocka_unit_test(unwanted_requests_are_not_sent),
 	    cmocka_unit_test(a_busy_host_gets_another_session),
-	    cmocka_unit_test(stop_completes_what_is_pending),
 	    cmocka_unit_test(links_are_contained),
 	    cmocka_unit_test(status_says_why),
 	};
