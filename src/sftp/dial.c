@@ -268,6 +268,18 @@ static int poll_attempts(struct scout_sftp *s, struct attempts *a, uint64_t unti
 	return scout_sftp_stopping(s) ? -ECANCELED : 0;
 }
 
+static int dial_errno(int last)
+{
+	switch (last) {
+	case ECONNREFUSED:
+	case ECONNRESET: /* by who accepted, before we looked */
+	case ETIMEDOUT:
+		return -last;
+	default:
+		return -EHOSTUNREACH;
+	}
+}
+
 static int race(struct scout_sftp *s, const struct addrinfo *list, struct attempts *a)
 {
 	const struct addrinfo *next = list;
@@ -287,9 +299,7 @@ static int race(struct scout_sftp *s, const struct addrinfo *list, struct attemp
 			continue;
 		}
 		if (!a->count) /* all tried, all failed */
-			return a->last_errno == ECONNREFUSED ? -ECONNREFUSED
-			       : a->last_errno == ETIMEDOUT  ? -ETIMEDOUT
-							     : -EHOSTUNREACH;
+			return dial_errno(a->last_errno);
 		until = next && begun < ADDRESSES_MAX && next_ns < s->deadline_ns ? next_ns
 										  : s->deadline_ns;
 		err = poll_attempts(s, a, until);
