@@ -326,11 +326,20 @@ static void tell_late(struct scout_host *host, const struct scout_rpc_list *late
 	struct scout_pool *pool = &host->all->pool;
 	unsigned count = 0, max_sessions, max_connecting;
 	const struct scout_rpc *rpc;
+	bool connecting;
 
 	TAILQ_FOREACH (rpc, late, link)
 		count += !(rpc->req && scout_req_unwanted(rpc->req));
 	if (!count)
 		return;
+	scout_lock(&host->lock);
+	connecting = host->nsessions != 0;
+	scout_unlock(&host->lock);
+	if (connecting) {
+		scout_warn("%s: not connected in time for %u request%s", host->config->name, count,
+			   count == 1 ? "" : "s");
+		return;
+	}
 	scout_lock(&pool->lock);
 	max_sessions = pool->max_sessions;
 	max_connecting = pool->max_connecting;
