@@ -63,6 +63,10 @@ class Proxy:
                 task.cancel()
         self._call(cut)
 
+    def hang_up(self):
+        """Ends every connection there is now as a server that closes: FIN."""
+        self._call(lambda: [task.cancel("FIN") for task in list(self._tasks)])
+
     def close_listener(self):
         """The port is closed from now on; connections stay."""
         self._call(lambda: (self._loop.remove_reader(self._listener), self._accepting.cancel(),
@@ -125,7 +129,14 @@ class Proxy:
             await self._loop.sock_connect(server, ("127.0.0.1", self.target_port))
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._exchange(client, server)
-        except (OSError, asyncio.CancelledError):
+        except asyncio.CancelledError as e:
+            if e.args != ("FIN",):
+                self._reset(client, server)
+                return
+            client.shutdown(socket.SHUT_WR)
+            while await self._loop.sock_recv(client, BLOCK):
+                pass
+        except OSError:
             self._reset(client, server)
         finally:
             self.connections -= 1

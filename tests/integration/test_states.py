@@ -1,0 +1,202 @@
+"""Every state that a host, its link or its files can fall into, with somebody at work meanwhile: the
+right errno in bounded time, no other host that notices, and right bytes once it is over."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from mount import SLOWER
+from procs import end, family, signal_all, tool, wait_for
+from sshd import make_key
+from tools import MIB, Background, content, error, read, sha256, timed, together, write
+
+HURRY = {"connect_timeout": f"{SLOWER}s", "request_timeout": f"{SLOWER}s", "keepalive": "0",
+         "attr_timeout": "0"}
+PATIENT = {"connect_timeout": "60s", "request_timeout": "60s", "keepalive": "0"}
+DATA = content(4 * MIB)
+
+
+class Scene:
+    """A host behind a proxy, and what can happen to it."""
+
+    def __init__(self, sshd, proxy, name):
+        self.name = name
+        self.server = sshd(name)
+        self.link = proxy(self.server.port)
+        write(os.path.join(self.server.files, "f"), DATA)
+        write(os.path.join(self.server.files, "d", "x"), b"x")
+
+    def stop(self):
+        self.server.freeze()
+
+    def thaw(self):
+        self.server.thaw()
+
+    def stop_session(self):
+        self.stopped = family(self.server.process.pid)[1:]
+        signal_all(self.stopped, signal.SIGSTOP)
+
+    def thaw_session(self):
+        signal_all(self.stopped, signal.SIGCONT)
+
+    def kill(self):
+        self.server.kill()
+
+    def restart(self):
+        self.server.start()
+
+    def hang_up(self):
+        self.link.hang_up()
+
+    def reset(self):
+        self.link.cut()
+
+    def refuse(self):
+        self.link.refuse = True
+        self.link.cut()
+
+    def accept(self):
+        self.link.refuse = False
+
+    def swallow(self):
+        self.link.stall()
+
+    def pass_on(self):
+        self.link.cut()
+        self.link.resume()
+
+    def delay(self):
+        self.link.rtt = 2.0
+
+    def hasten(self):
+        self.link.rtt = 0.0
+
+    def other_key(self):
+        self.server.kill()
+        self.old_key = self.server.host_key
+        path = os.path.join(self.server.folder, "another_key")
+        self.server.host_key = path if os.path.exists(path) else make_key(path)
+        self.server.start()
+
+    def old_key_again(self):
+        self.server.kill()
+        self.server.host_key = self.old_key
+        self.server.start()
+
+    def nothing(self):
+        pass
+
+
+# what happens: (how, how it ends, what a reader gets meanwhile)
+STATES = {
+    "stopped": (Scene.stop, Scene.thaw, "ETIMEDOUT"),
+    "session-stopped": (Scene.stop_session, Scene.thaw_session, "ok"),
+    "killed": (Scene.kill, Scene.restart, "ECONNREFUSED ECONNRESET"),
+    "closed": (Scene.hang_up, Scene.nothing, "ok"),
+    "reset": (Scene.reset, Scene.nothing, "ok"),
+    "refused": (Scene.refuse, Scene.accept, "ECONNRESET"),
+    "half-open": (Scene.swallow, Scene.pass_on, "ETIMEDOUT"),
+    "delayed": (Scene.delay, Scene.hasten, "ok"),
+    "another-key": (Scene.other_key, Scene.old_key_again, "EKEYREJECTED"),
+}
+
+
+@pytest.fixture
+def scenes(sshd, proxy):
+    made = []
+
+    def make(*names):
+        made.extend(Scene(sshd, proxy, name) for name in names)
+        return made[-len(names):]
+
+    yield make
+    for scene in made:
+        if scene.server.process:
+            scene.server.thaw()
+
+
+def ini(sshd, scenes, **settings):
+    text = sshd.ini(*[scene.server for scene in scenes],
+                    ports={scene.name: scene.link.port for scene in scenes}, **settings)
+    for scene in scenes:  # where waiting is the point
+        if scene.name == "delayed":
+            text = text.replace("[host delayed]\n", "[host delayed]\nrequest_timeout = 20s\n")
+    return text
+
+
+@pytest.mark.seconds(120)
+def test_a_reader_in_every_state(sshd, mount, scenes):
+    """All of them at once, each on a host of its own, beside one that is well."""
+    hosts = scenes(*STATES)
+    well, = scenes("well")
+    m = mount(ini(sshd, [*hosts, well], **HURRY))
+
+    def check_well():
+        assert sha256(read(m.host("well", "f"))) == sha256(DATA)
+        assert os.listdir(m.host("well", "d")) == ["x"]
+
+    files = {}
+    for scene in hosts:
+        files[scene.name] = os.open(m.host(scene.name, "f"), os.O_RDONLY)
+        assert os.pread(files[scene.name], 4096, 0) == DATA[:4096]
+    check_well()
+    for scene in hosts:
+        STATES[scene.name][0](scene)
+
+    def step(scene):
+        """On the handle that was open, a name, and a listing."""
+        def pread():
+            assert os.pread(files[scene.name], 4096, 3 * MIB) == DATA[3 * MIB:3 * MIB + 4096]
+        return together([lambda: error(pread), lambda: error(os.lstat, m.host(scene.name, "f")),
+                         lambda: error(os.listdir, m.host(scene.name, "d"))])
+
+    asked = Background([lambda scene=scene: timed(step, scene) for scene in hosts])
+    check_well()
+    told = dict(zip(STATES, asked.results(40 * SLOWER)))
+    check_well()
+    wrong = {name: words for name, (words, _) in told.items()
+             if not set(words) <= set(STATES[name][2].split())}
+    assert not wrong
+    assert "no session became free" not in m.log(), "sessions were not what was lacking"
+    assert max(seconds for _, seconds in told.values()) < 20 * SLOWER
+    for scene in hosts:
+        STATES[scene.name][1](scene)
+    for scene in hosts:
+        wait_for(lambda: step(scene) == ["ok"] * 3, 40 * SLOWER, f"the return of {scene.name}")
+        rest = b"".join(os.pread(files[scene.name], MIB, at) for at in range(0, 4 * MIB, MIB))
+        assert sha256(rest) == sha256(DATA)
+        os.close(files[scene.name])
+
+
+@pytest.mark.parametrize("by", ["fusermount3", signal.SIGTERM])
+@pytest.mark.parametrize("state", STATES)
+def test_an_end_in_every_state(sshd, mount, scenes, state, by):
+    """Readers are waiting, or not as it may be; nothing is left in bounded time."""
+    scene, = scenes(state)
+    m = mount(ini(sshd, [scene], **PATIENT))
+    fd = os.open(m.host(state, "f"), os.O_RDONLY)
+    os.close(fd)
+    STATES[state][0](scene)
+    # each its own name: the kernel has all but the first wait who look for the same one
+    readers = [subprocess.Popen([*what.split(), m.host(state, name)], stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
+               for what, name in [("cat", "f"), ("ls -l", "d"), ("stat", "a"), ("cat", "b")]]
+    try:
+        wait_for(lambda: m.metric("scoutfs_requests_in_flight") > 4
+                 or all(reader.poll() is not None for reader in readers), 20, "readers")
+        if by == "fusermount3":
+            # whoever waits keeps the mount busy, which is told at once
+            subprocess.run([tool("fusermount3"), "-u", m.point], timeout=20, check=False,
+                           capture_output=True)
+            for reader in readers:
+                reader.terminate()
+                reader.wait(5 * SLOWER)
+        m.unmount(by)
+        for reader in readers:
+            reader.wait(10)
+    finally:
+        for reader in readers:
+            end(reader)
+        STATES[state][1](scene)
