@@ -172,6 +172,13 @@ static void hosts_fsync(void *self, void *handle, struct scout_req *req)
 	scout_file_fsync(handle, req);
 }
 
+static void hosts_copy(void *self, void *from, uint64_t from_offset, void *to, uint64_t to_offset,
+		       uint64_t length, struct scout_req *req)
+{
+	(void)self;
+	scout_file_copy(from, from_offset, to, to_offset, length, req);
+}
+
 static void hosts_release(void *self, void *handle)
 {
 	(void)self;
@@ -308,6 +315,7 @@ static const struct scout_backend_ops hosts_ops = {
     .write = hosts_write,
     .flush = hosts_flush,
     .fsync = hosts_fsync,
+    .copy = hosts_copy,
     .release = hosts_release,
     .opendir = hosts_opendir,
     .readdir = hosts_readdir,

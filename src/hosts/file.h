@@ -134,6 +134,11 @@ static inline bool scout_file_nameless(const struct scout_file *f)
 	return atomic_load(&f->node->gone);
 }
 
+/* copy.c */
+/* As the backend's copy; both files are open until req is done. */
+void scout_file_copy(struct scout_file *from, uint64_t from_offset, struct scout_file *to,
+		     uint64_t to_offset, uint64_t length, struct scout_req *req);
+
 /* write.c */
 void scout_file_write(struct scout_file *f, uint64_t offset, const void *data, size_t size,
 		      struct scout_req *req);

@@ -1,0 +1,144 @@
+"""copy_file_range on one host is done by the host: the bytes do not travel."""
+
+import os
+import subprocess
+
+import pytest
+
+from tools import MIB, content, error, read, write
+
+
+def copy(source, target, length, source_at=0, target_at=0):
+    """copy_file_range(2) until length bytes are copied or the source ends; how many they are."""
+    done = 0
+    while done < length:
+        n = os.copy_file_range(source, target, length - done, source_at + done, target_at + done)
+        if n == 0:
+            break
+        done += n
+    return done
+
+
+class Files:
+    """Opened as open(2) would, and closed at the end."""
+
+    def __init__(self):
+        self.open = []
+
+    def __call__(self, path, flags=os.O_RDONLY):
+        self.open.append(os.open(path, flags, 0o644))
+        return self.open[-1]
+
+    def close(self):
+        for fd in self.open:
+            os.close(fd)
+
+
+@pytest.fixture
+def files():
+    opened = Files()
+    yield opened
+    opened.close()
+
+
+def test_cp_moves_no_bytes_over_the_link(sshd, mount, proxy):
+    web1 = sshd("web1")
+    data = content(40 * MIB)  # more than one piece
+    write(os.path.join(web1.files, "f"), data)
+    link = proxy(web1.port)
+    m = mount(sshd.ini(web1, ports={"web1": link.port}))
+    before = link.bytes_up + link.bytes_down
+    subprocess.run(["cp", m.host("web1", "f"), m.host("web1", "g")], check=True, timeout=60)
+    assert link.bytes_up + link.bytes_down - before < MIB
+    assert read(os.path.join(web1.files, "g")) == data
+    assert read(m.host("web1", "g")) == data
+
+
+def test_a_range_goes_where_it_shall(sshd, mount, files):
+    web1 = sshd("web1")
+    write(os.path.join(web1.files, "f"), content(MIB))
+    write(os.path.join(web1.files, "g"), b"g" * MIB)
+    m = mount(sshd.ini(web1))
+    source, target = files(m.host("web1", "f")), files(m.host("web1", "g"), os.O_RDWR)
+    assert os.pread(target, 10, 5000) == b"g" * 10  # the kernel has pages of it
+    assert copy(source, target, 100_000, 7, 4099) == 100_000
+    want = b"g" * 4099 + content(MIB)[7:100_007] + b"g" * (MIB - 4099 - 100_000)
+    assert os.pread(target, MIB, 0) == want
+    assert read(os.path.join(web1.files, "g")) == want
+    # no further than the source's end, also when the destination grows by it
+    assert copy(source, target, MIB, MIB - 1000, MIB) == 1000
+    assert os.fstat(target).st_size == MIB + 1000
+    assert os.pread(target, 2000, MIB) == content(MIB)[-1000:]
+    assert copy(source, target, 10, MIB) == 0
+
+
+def test_what_was_just_written_is_copied(sshd, mount, files):
+    web1 = sshd("web1")
+    m = mount(sshd.ini(web1))
+    source = files(m.host("web1", "f"), os.O_RDWR | os.O_CREAT)
+    target = files(m.host("web1", "g"), os.O_RDWR | os.O_CREAT)
+    for turn in range(5):
+        data = content(3 * MIB, turn)
+        os.pwrite(source, data, 0)
+        os.pwrite(target, b"x" * 3 * MIB, 0)
+        assert copy(source, target, 3 * MIB) == 3 * MIB
+        os.pwrite(target, b"behind", 100)
+        data = data[:100] + b"behind" + data[106:]
+        assert os.pread(target, 3 * MIB, 0) == data
+    os.fsync(target)
+    assert read(os.path.join(web1.files, "g")) == data
+
+
+def test_files_of_two_hosts_and_of_one_file(sshd, mount, files):
+    web1, web2 = sshd("web1"), sshd("web2")
+    write(os.path.join(web1.files, "f"), content(MIB))
+    m = mount(sshd.ini(web1, web2))
+    source = files(m.host("web1", "f"), os.O_RDWR)
+    other = files(m.host("web2", "g"), os.O_RDWR | os.O_CREAT)
+    assert copy(source, other, MIB) == MIB
+    os.fsync(other)
+    assert read(os.path.join(web2.files, "g")) == content(MIB)
+    assert copy(source, source, 1000, 0, 500_000) == 1000
+    os.fsync(source)
+    want = content(MIB)
+    assert read(os.path.join(web1.files, "f")) == want[:500_000] + want[:1000] + want[501_000:]
+
+
+def test_handles_of_different_sessions(sshd, mount, files):
+    """Busy sessions make the pool open more; a copy between files on two of them is done, too."""
+    web1 = sshd("web1", count_sftp=True)
+    for name in "abcdefgh":
+        write(os.path.join(web1.files, name), content(2 * MIB, ord(name)))
+    m = mount(sshd.ini(web1))
+    readers = [subprocess.Popen(["cat", m.host("web1", name)], stdout=subprocess.DEVNULL)
+               for name in "abcdefgh"]
+    sources = [files(m.host("web1", name)) for name in "abcdefgh"]
+    targets = [files(m.host("web1", name + "2"), os.O_RDWR | os.O_CREAT) for name in "abcdefgh"]
+    for reader in readers:
+        assert reader.wait(timeout=60) == 0
+    for i, name in enumerate("abcdefgh"):
+        assert copy(sources[i], targets[7 - i], 2 * MIB) == 2 * MIB
+        os.fsync(targets[7 - i])
+    for i, name in enumerate("abcdefgh"):
+        assert read(os.path.join(web1.files, "hgfedcba"[i] + "2")) == content(2 * MIB, ord(name))
+    assert web1.sftp_requests("copy-data") >= 8
+
+
+def test_a_server_without_it_copies_all_the_same(sshd, mount, files):
+    web1 = sshd("web1", sftp="internal-sftp -P copy-data")
+    write(os.path.join(web1.files, "f"), content(5 * MIB))
+    m = mount(sshd.ini(web1))
+    source, target = files(m.host("web1", "f")), files(m.host("web1", "g"), os.O_RDWR | os.O_CREAT)
+    assert copy(source, target, 5 * MIB) == 5 * MIB
+    os.fsync(target)
+    assert read(os.path.join(web1.files, "g")) == content(5 * MIB)
+
+
+def test_a_read_only_destination(sshd, mount, files):
+    web1 = sshd("web1")
+    write(os.path.join(web1.files, "f"), content(MIB))
+    write(os.path.join(web1.files, "g"), b"")
+    m = mount(sshd.ini(web1))
+    source, target = files(m.host("web1", "f")), files(m.host("web1", "g"))
+    assert error(copy, source, target, MIB) == "EBADF"
+    assert read(os.path.join(web1.files, "g")) == b""
