@@ -1,10 +1,12 @@
 """copy_file_range on one host is done by the host: the bytes do not travel."""
 
 import os
+import re
 import subprocess
 
 import pytest
 
+from procs import wait_for
 from tools import MIB, content, error, read, write
 
 
@@ -104,24 +106,40 @@ def test_files_of_two_hosts_and_of_one_file(sshd, mount, files):
     assert read(os.path.join(web1.files, "f")) == want[:500_000] + want[:1000] + want[501_000:]
 
 
-def test_handles_of_different_sessions(sshd, mount, files):
-    """Busy sessions make the pool open more; a copy between files on two of them is done, too."""
+def opened(host, name):
+    """How often the host was asked to open the file."""
+    with open(host.sftp_log, encoding="utf-8", errors="replace") as f:
+        return len(re.findall(rf'open "{re.escape(os.path.join(host.files, name))}" flags', f.read()))
+
+
+def test_handles_of_different_sessions(sshd, mount, proxy, files):
+    """While others read, the destination is opened on another session than the source was."""
     web1 = sshd("web1", count_sftp=True)
-    for name in "abcdefgh":
+    names = "abcdef"
+    for name in names:
         write(os.path.join(web1.files, name), content(2 * MIB, ord(name)))
-    m = mount(sshd.ini(web1))
+    for name in "xy":
+        write(os.path.join(web1.files, name), content(40 * MIB, ord(name)))
+    link = proxy(web1.port)
+    m = mount(sshd.ini(web1, ports={"web1": link.port}))
+    sources = [files(m.host("web1", name)) for name in names]
+    link.bytes_per_s = 16 * MIB
     readers = [subprocess.Popen(["cat", m.host("web1", name)], stdout=subprocess.DEVNULL)
-               for name in "abcdefgh"]
-    sources = [files(m.host("web1", name)) for name in "abcdefgh"]
-    targets = [files(m.host("web1", name + "2"), os.O_RDWR | os.O_CREAT) for name in "abcdefgh"]
-    for reader in readers:
-        assert reader.wait(timeout=60) == 0
-    for i, name in enumerate("abcdefgh"):
-        assert copy(sources[i], targets[7 - i], 2 * MIB) == 2 * MIB
-        os.fsync(targets[7 - i])
-    for i, name in enumerate("abcdefgh"):
-        assert read(os.path.join(web1.files, "hgfedcba"[i] + "2")) == content(2 * MIB, ord(name))
-    assert web1.sftp_requests("copy-data") >= 8
+               for name in "xy"]
+    try:
+        wait_for(lambda: web1.logins() > 1, 20, "a second session")
+        targets = [files(m.host("web1", name + "2"), os.O_RDWR | os.O_CREAT) for name in names]
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
+    link.bytes_per_s = 0
+    for i, name in enumerate(names):
+        assert copy(sources[i], targets[i], 2 * MIB) == 2 * MIB
+        os.fsync(targets[i])
+        assert read(os.path.join(web1.files, name + "2")) == content(2 * MIB, ord(name))
+    assert web1.sftp_requests("copy-data") >= len(names)
+    assert any(opened(web1, name) > 1 for name in names), "all were of one session"
 
 
 def test_a_server_without_it_copies_all_the_same(sshd, mount, files):

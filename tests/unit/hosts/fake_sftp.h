@@ -232,6 +232,7 @@ struct ask {
 	uint64_t was;
 	bool known;
 	struct statvfs space;
+	uint64_t copied;
 	enum {
 		ASK_ATTR,
 		ASK_OPEN,
@@ -241,6 +242,7 @@ struct ask {
 		ASK_CHANGED,
 		ASK_SPACE,
 		ASK_SYNCED,
+		ASK_COPY,
 		ASK_NONE
 	} kind;
 };
@@ -263,6 +265,8 @@ static inline void ask_done(struct scout_req *req, int err, const struct scout_r
 		a->attr = res->synced.attr;
 	} else if (!err && a->kind == ASK_SPACE) {
 		a->space = res->space;
+	} else if (!err && a->kind == ASK_COPY) {
+		a->copied = res->copied;
 	} else if (!err && a->kind == ASK_LINK) {
 		(void)snprintf(a->target, sizeof a->target, "%s", res->target);
 	} else if (!err && a->kind == ASK_DIR) {

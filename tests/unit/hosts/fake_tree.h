@@ -87,8 +87,8 @@ static inline void fake_reset(void)
 	fake.read_bytes = 261120;
 	fake.server = (struct scout_sftp_server){
 	    .write_bytes = 261120,
-	    .extensions =
-		SCOUT_SFTP_EXT(SCOUT_SFTP_POSIX_RENAME) | SCOUT_SFTP_EXT(SCOUT_SFTP_FSYNC),
+	    .extensions = SCOUT_SFTP_EXT(SCOUT_SFTP_POSIX_RENAME) |
+			  SCOUT_SFTP_EXT(SCOUT_SFTP_FSYNC) | SCOUT_SFTP_EXT(SCOUT_SFTP_COPY_DATA),
 	};
 	fake.now = 1000000;
 	fake.space = (struct statvfs){.f_bsize = 4096,
@@ -293,6 +293,23 @@ static inline int fake_write_locked(struct scout_sftp *s, struct scout_sftp_call
 	return 0;
 }
 
+/* As OpenSSH does: a source that ends early is no error. */
+static inline int fake_copy_locked(struct scout_sftp *s, struct scout_sftp_call *c)
+{
+	struct scout_sftp_call to = {.handle = c->handle2};
+	struct fake_node *n = fake_node_of(s, c), *target = fake_node_of(s, &to);
+	size_t left = n->size > c->offset ? n->size - c->offset : 0;
+	size_t length = c->length64 && c->length64 < left ? c->length64 : left;
+
+	if (n == target)
+		return fake_failure(c);
+	if (c->offset2 + length > target->size && length)
+		fake_resize_locked(target, c->offset2 + length);
+	memcpy(target->data + c->offset2, n->data + c->offset, length);
+	target->mtime = fake.now;
+	return 0;
+}
+
 static inline int fake_rename_locked(struct scout_sftp_call *c)
 {
 	struct fake_node *n = fake_find_locked(c->path), *old = fake_find_locked(c->path2);
@@ -377,6 +394,8 @@ static inline int fake_modify_locked(struct scout_sftp *s, struct scout_sftp_cal
 	case SCOUT_SFTP_STATVFS:
 		c->space = fake.space;
 		return 0;
+	case SCOUT_SFTP_COPY_DATA:
+		return fake_copy_locked(s, c);
 	case SCOUT_SFTP_FSYNC:
 		(void)fake_node_of(s, c);
 		return 0;
