@@ -54,6 +54,16 @@ void scout_change_narrow(struct scout_change *c, const struct scout_rpc *failed,
 /* Ends it: the answer, and c is gone. res may be NULL for what answers nothing. */
 void scout_change_done(struct scout_change *c, int err, const struct scout_result *res);
 
+/* setattr.c */
+/* 0, or -EINVAL for a time that SFTP cannot say. */
+int scout_setattr_check(const struct scout_setattr *a);
+/* SFTP sets both ids or none, and both times: whether the others have to be asked for. */
+bool scout_setattr_is_half(const struct scout_setattr *a);
+/* What SETSTAT is told, in three steps at most; what a step does not set it has not. seen: the
+ * attributes before, for what is half. */
+void scout_setattr_sets(struct scout_host *host, const struct scout_setattr *a,
+			const struct scout_sftp_attrs *seen, struct scout_sftp_attrs sets[3]);
+
 static inline struct scout_change *scout_change_of(struct scout_rpc *rpc)
 {
 	return SCOUT_CONTAINER(rpc, struct scout_change, calls[0]);

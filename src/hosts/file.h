@@ -147,6 +147,10 @@ void scout_file_write(struct scout_file *f, uint64_t offset, const void *data, s
 void scout_file_flush(struct scout_file *f, struct scout_req *req);
 void scout_file_fsync(struct scout_file *f, struct scout_req *req);
 void scout_file_getattr(struct scout_file *f, struct scout_req *req);
+/* Adds t, which has ops, to what goes out for f; its end completes a request. No lock held. */
+void scout_file_turn(struct scout_file *f, struct scout_turn *t);
+
+/* fsetstat.c */
 void scout_file_setattr(struct scout_file *f, const struct scout_setattr *change,
 			struct scout_req *req);
 

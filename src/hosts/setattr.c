@@ -11,14 +11,15 @@
 
 #include "hosts/attr.h"
 #include "hosts/change.h"
+#include "hosts/file.h"
 
 #define OWNER (SCOUT_SET_UID | SCOUT_SET_GID)
 #define TIMES (SCOUT_SET_ATIME | SCOUT_SET_MTIME)
+#define CONTENTS (SCOUT_SET_SIZE | SCOUT_SET_MTIME) /* by these a reader tells another file */
 
 static void send_changes(struct scout_change *c);
 
-/* SFTP sets both ids or none, and both times. */
-static bool is_half(const struct scout_setattr *a)
+bool scout_setattr_is_half(const struct scout_setattr *a)
 {
 	unsigned owner = a->set & OWNER, times = a->set & TIMES;
 
@@ -30,24 +31,40 @@ static bool fits(const struct timespec *t)
 	return t->tv_sec >= 0 && t->tv_sec <= UINT32_MAX;
 }
 
-static void set_owner(struct scout_change *c, struct scout_sftp_attrs *set)
+int scout_setattr_check(const struct scout_setattr *a)
 {
-	set->has |= SCOUT_SFTP_HAS_OWNER;
-	set->uid = c->seen.uid;
-	set->gid = c->seen.gid;
-	if (c->setattr.set & SCOUT_SET_UID)
-		set->uid = scout_host_uid(c->place.host, c->setattr.uid);
-	if (c->setattr.set & SCOUT_SET_GID)
-		set->gid = scout_host_gid(c->place.host, c->setattr.gid);
+	if ((a->set & SCOUT_SET_ATIME && !fits(&a->atime)) ||
+	    (a->set & SCOUT_SET_MTIME && !fits(&a->mtime)))
+		return -EINVAL;
+	return 0;
 }
 
-static void set_times(const struct scout_change *c, struct scout_sftp_attrs *set)
+void scout_setattr_sets(struct scout_host *host, const struct scout_setattr *a,
+			const struct scout_sftp_attrs *seen, struct scout_sftp_attrs sets[3])
 {
-	const struct scout_setattr *a = &c->setattr;
+	struct scout_sftp_attrs *owner = &sets[0], *kind = &sets[1], *times = &sets[2];
 
-	set->has |= SCOUT_SFTP_HAS_TIMES;
-	set->atime = a->set & SCOUT_SET_ATIME ? (uint32_t)a->atime.tv_sec : c->seen.atime;
-	set->mtime = a->set & SCOUT_SET_MTIME ? (uint32_t)a->mtime.tv_sec : c->seen.mtime;
+	memset(sets, 0, 3 * sizeof *sets);
+	if (a->set & SCOUT_SET_SIZE) {
+		kind->has |= SCOUT_SFTP_HAS_SIZE;
+		kind->size = a->size;
+	}
+	if (a->set & SCOUT_SET_MODE) {
+		kind->has |= SCOUT_SFTP_HAS_MODE;
+		kind->mode = a->mode & 07777;
+	}
+	if (a->set & OWNER) {
+		owner->has |= SCOUT_SFTP_HAS_OWNER;
+		owner->uid = a->set & SCOUT_SET_UID ? scout_host_uid(host, a->uid) : seen->uid;
+		owner->gid = a->set & SCOUT_SET_GID ? scout_host_gid(host, a->gid) : seen->gid;
+	}
+	if (!(a->set & TIMES))
+		return;
+	if (!kind->has && owner->has)
+		times = owner;
+	times->has |= SCOUT_SFTP_HAS_TIMES;
+	times->atime = a->set & SCOUT_SET_ATIME ? (uint32_t)a->atime.tv_sec : seen->atime;
+	times->mtime = a->set & SCOUT_SET_MTIME ? (uint32_t)a->mtime.tv_sec : seen->mtime;
 }
 
 static void add(struct scout_change *c, enum scout_sftp_op op, const struct scout_sftp_attrs *set)
@@ -87,7 +104,7 @@ static void changed(struct scout_rpc *rpc, int err)
 	struct scout_result res = {.ttl_ms = scout_host_ttl_ms(rpc->host)};
 	struct scout_attr before;
 
-	if (c->setattr.set & SCOUT_SET_SIZE)
+	if (c->setattr.set & CONTENTS)
 		scout_node_changed(rpc->host, c->place.remote);
 	if (err == -EOPNOTSUPP && !c->links_unsupported && unsupported(c)) {
 		go_without(c);
@@ -105,28 +122,13 @@ static void changed(struct scout_rpc *rpc, int err)
 
 static void send_changes(struct scout_change *c)
 {
-	const struct scout_setattr *a = &c->setattr;
-	struct scout_sftp_attrs *owner = &c->set[0], *kind = &c->set[1], *times = &c->set[2];
-
-	memset(c->set, 0, sizeof c->set);
-	if (a->set & SCOUT_SET_SIZE) {
-		kind->has |= SCOUT_SFTP_HAS_SIZE;
-		kind->size = a->size;
-	}
-	if (a->set & SCOUT_SET_MODE) {
-		kind->has |= SCOUT_SFTP_HAS_MODE;
-		kind->mode = a->mode & 07777;
-	}
-	if (a->set & OWNER)
-		set_owner(c, owner);
-	if (a->set & TIMES)
-		set_times(c, kind->has || !owner->has ? times : owner);
+	scout_setattr_sets(c->place.host, &c->setattr, &c->seen, c->set);
 	scout_change_first(c, SCOUT_SFTP_LSTAT, c->place.remote);
-	add(c, SCOUT_SFTP_LSETSTAT, owner);
-	add(c, SCOUT_SFTP_SETSTAT, kind);
-	add(c, SCOUT_SFTP_LSETSTAT, times);
+	add(c, SCOUT_SFTP_LSETSTAT, &c->set[0]);
+	add(c, SCOUT_SFTP_SETSTAT, &c->set[1]);
+	add(c, SCOUT_SFTP_LSETSTAT, &c->set[2]);
 	scout_change_then(c, SCOUT_SFTP_LSTAT, c->place.remote);
-	if (a->set & SCOUT_SET_SIZE)
+	if (c->setattr.set & CONTENTS)
 		scout_node_changed(c->place.host, c->place.remote);
 	scout_change_send(c, changed);
 }
@@ -147,7 +149,7 @@ static void settled(struct scout_settle *w)
 {
 	struct scout_change *c = SCOUT_CONTAINER(w, struct scout_change, settle);
 
-	if (!is_half(&c->setattr)) {
+	if (!scout_setattr_is_half(&c->setattr)) {
 		send_changes(c);
 		return;
 	}
@@ -159,11 +161,15 @@ void scout_hosts_setattr(void *self, const char *path, void *handle,
 			 const struct scout_setattr *change, struct scout_req *req)
 {
 	struct scout_change *c;
+	int err = scout_setattr_check(change);
 
-	(void)handle;
-	if ((change->set & SCOUT_SET_ATIME && !fits(&change->atime)) ||
-	    (change->set & SCOUT_SET_MTIME && !fits(&change->mtime))) {
-		scout_req_done(req, -EINVAL, NULL);
+	if (err) {
+		scout_req_done(req, err, NULL);
+		return;
+	}
+	/* Cutting a file goes in the order of its writes; and one without a name has but its handle. */
+	if (handle && (!path || scout_file_nameless(handle) || change->set & SCOUT_SET_SIZE)) {
+		scout_file_setattr(handle, change, req);
 		return;
 	}
 	c = scout_change_new(self, "setattr", path, NULL, -EPERM, req);

@@ -26,6 +26,17 @@ static struct sync *sync_of(struct scout_turn *t)
 	return SCOUT_CONTAINER(t, struct sync, turn);
 }
 
+void scout_file_turn(struct scout_file *f, struct scout_turn *t)
+{
+	/* the request's end may close the file */
+	scout_file_ref(f);
+	scout_lock(&f->node->lock);
+	scout_turn_add_locked(f, t);
+	scout_unlock(&f->node->lock);
+	scout_node_run(f->node);
+	scout_file_unref(f);
+}
+
 static void start(struct scout_file *f, const struct scout_turn_ops *ops, unsigned calls,
 		  struct scout_req *req)
 {
@@ -38,14 +49,7 @@ static void start(struct scout_file *f, const struct scout_turn_ops *ops, unsign
 	y->req = req;
 	y->look = calls - 1;
 	y->turn.ops = ops;
-	scout_lock(&f->node->lock);
-	f->wrote = false;
-	scout_turn_add_locked(f, &y->turn);
-	scout_unlock(&f->node->lock);
-	/* the file stays open until req is done, and the node with the turn */
-	scout_file_ref(f);
-	scout_node_run(f->node);
-	scout_file_unref(f);
+	scout_file_turn(f, &y->turn);
 }
 
 static const struct scout_rpc *look_of(const struct sync *y)
@@ -146,6 +150,7 @@ void scout_file_flush(struct scout_file *f, struct scout_req *req)
 
 	scout_lock(&f->node->lock);
 	clean = !f->wrote && !f->write_err && !f->turns;
+	f->wrote = false;
 	scout_unlock(&f->node->lock);
 	if (clean)
 		scout_req_done(req, 0, &res);
@@ -220,6 +225,9 @@ static const struct scout_turn_ops fsync_ops = {
 
 void scout_file_fsync(struct scout_file *f, struct scout_req *req)
 {
+	scout_lock(&f->node->lock);
+	f->wrote = false;
+	scout_unlock(&f->node->lock);
 	start(f, &fsync_ops, 2, req);
 }
 

@@ -41,8 +41,8 @@ uint32_t scout_window_chunk_bytes(uint32_t part_bytes)
 	return whole >= least ? whole : buf;
 }
 
-enum scout_change scout_window_change(uint64_t size, uint64_t mtime, uint64_t new_size,
-				      uint64_t new_mtime)
+enum scout_window_change scout_window_change(uint64_t size, uint64_t mtime, uint64_t new_size,
+					     uint64_t new_mtime)
 {
 	if (new_size == size && new_mtime == mtime)
 		return SCOUT_CHANGE_NONE;

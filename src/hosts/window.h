@@ -32,8 +32,8 @@ uint32_t scout_window_chunk_bytes(uint32_t part_bytes);
 uint32_t scout_window_write_bytes(uint32_t limit);
 
 /* What an FSTAT says of a file that was known with size and mtime. */
-enum scout_change { SCOUT_CHANGE_NONE, SCOUT_CHANGE_GROWN, SCOUT_CHANGE_OTHER };
-enum scout_change scout_window_change(uint64_t size, uint64_t mtime, uint64_t new_size,
-				      uint64_t new_mtime);
+enum scout_window_change { SCOUT_CHANGE_NONE, SCOUT_CHANGE_GROWN, SCOUT_CHANGE_OTHER };
+enum scout_window_change scout_window_change(uint64_t size, uint64_t mtime, uint64_t new_size,
+					     uint64_t new_mtime);
 
 #endif

@@ -544,6 +544,54 @@ static void renamed_and_unlinked_files_go_on(void **state)
 	tear_down();
 }
 
+static int set_size(const struct ask *f, const char *path, uint64_t size)
+{
+	struct scout_setattr change = {.set = SCOUT_SET_SIZE, .size = size};
+
+	ask_start(&a, ASK_CHANGED);
+	rig.backend.ops->setattr(rig.backend.self, path, f->handle, &change, &a.req);
+	return ask_wait(&a);
+}
+
+static void a_file_is_cut_in_the_order_of_its_writes(void **state)
+{
+	struct scout_setattr change = {.set = SCOUT_SET_MTIME, .mtime.tv_sec = 77};
+
+	(void)state;
+	set_up(MEMORY);
+	assert_int_equal(open_as(&file, "h0/f", O_CREAT | O_RDWR), 0);
+	assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
+	for (unsigned k = 1; k < 20; k++) {
+		assert_int_equal(write_at(&file, 0, 100 * KIB, k), 0);
+		assert_int_equal(set_size(&file, "h0/f", 1000 * k), 0);
+		assert_int_equal(a.attr.size, 1000 * k);
+		assert_int_not_equal(a.was, 0);
+		read_back(&other, 0, 1000 * k, k);
+		assert_int_equal(write_at(&file, 1000 * k, 500, k), 0);
+		read_back(&other, 0, 1000 * k + 500, k);
+		holds("/f", 1000 * k + 500, k);
+	}
+	/* what is half is completed by what is there, without a name as well */
+	ask_start(&a, ASK_NONE);
+	rig.backend.ops->unlink(rig.backend.self, "h0/f", &a.req);
+	assert_int_equal(ask_wait(&a), 0);
+	ask_start(&a, ASK_CHANGED);
+	rig.backend.ops->setattr(rig.backend.self, NULL, file.handle, &change, &a.req);
+	assert_int_equal(ask_wait(&a), 0);
+	assert_int_equal(a.attr.mtime.tv_sec, 77);
+	assert_int_equal(set_size(&file, NULL, 10), 0);
+	assert_int_equal(a.attr.size, 10);
+	/* lost after it may have been done, it is not done again */
+	FAKE_LOCKED(fake.sends_at_once = true, fake.hold_answers = true);
+	ask_start(&many[0], ASK_CHANGED);
+	change = (struct scout_setattr){.set = SCOUT_SET_SIZE, .size = 5};
+	rig.backend.ops->setattr(rig.backend.self, NULL, file.handle, &change, &many[0].req);
+	FAKE_LOCKED(fake.sessions[0]->kill = -ECONNRESET);
+	assert_int_equal(ask_wait(&many[0]), -EIO);
+	FAKE_LOCKED(fake.hold_answers = false);
+	tear_down();
+}
+
 static void fsync_without_a_word_for_it(void **state)
 {
 	(void)state;
@@ -634,6 +682,7 @@ int main(void)
 	    cmocka_unit_test(a_released_file_is_written_to_its_end),
 	    cmocka_unit_test(stop_ends_waiting_writes),
 	    cmocka_unit_test(renamed_and_unlinked_files_go_on),
+	    cmocka_unit_test(a_file_is_cut_in_the_order_of_its_writes),
 	    cmocka_unit_test(fsync_without_a_word_for_it),
 	    cmocka_unit_test(many_writers_at_once),
 	};

@@ -1,0 +1,140 @@
+/* Changing attributes by handle, in the order of the file's writes: what was written before is on the
+ * server, what is written later waits. A look before and one behind tell what became of the file.
+ *
+ * Locks: node->lock for what the turn says of the file; the request is completed with none. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "hosts/attr.h"
+#include "hosts/change.h"
+#include "hosts/file.h"
+
+#define CALLS 5 /* FSTAT, three FSETSTATs, FSTAT */
+
+struct fsetstat {
+	struct scout_req *req;
+	struct scout_setattr change;
+	struct scout_sftp_attrs sets[3];
+	struct scout_rpc *last; /* the look behind, once it is sent */
+	struct scout_view view;
+	struct scout_turn turn;
+};
+
+static struct fsetstat *fsetstat_of(struct scout_turn *t)
+{
+	return SCOUT_CONTAINER(t, struct fsetstat, turn);
+}
+
+/* The changes, and the look behind them. */
+static void add_changes(struct fsetstat *y)
+{
+	struct scout_turn *t = &y->turn;
+	unsigned n = 1;
+
+	scout_setattr_sets(t->file->host, &y->change, &t->calls[0].call.attrs, y->sets);
+	for (unsigned i = 0; i < 3; i++)
+		if (y->sets[i].has)
+			scout_turn_call(t, n++, SCOUT_SFTP_FSETSTAT)->set = &y->sets[i];
+	(void)scout_turn_call(t, n, SCOUT_SFTP_FSTAT);
+	y->last = &t->calls[n];
+}
+
+static void prepare(struct scout_turn *t)
+{
+	struct fsetstat *y = fsetstat_of(t);
+
+	scout_node_cut_locked(t->file->node);
+	(void)scout_turn_call(t, 0, SCOUT_SFTP_FSTAT);
+	y->last = NULL;
+	if (!scout_setattr_is_half(&y->change))
+		add_changes(y);
+}
+
+static void changed(struct scout_rpc *rpc, int err)
+{
+	struct scout_turn *t = SCOUT_CONTAINER(rpc, struct scout_turn, calls[1]);
+
+	if (err == -ECONNRESET)
+		scout_file_lost(t->file, t->handle);
+	t->err = err == -ECONNRESET ? -EIO : err;
+	scout_turn_answered(t);
+}
+
+/* What is half needed the first look's answer. */
+static bool more(struct scout_turn *t)
+{
+	struct fsetstat *y = fsetstat_of(t);
+
+	for (const struct scout_rpc *rpc = t->calls; rpc && !t->err; rpc = rpc->then)
+		t->err = rpc->err;
+	if (t->err || y->last)
+		return false;
+	add_changes(y);
+	t->calls[0].then = NULL;
+	t->calls[1].done = changed;
+	scout_rpc_send_on(t->handle->session, &t->calls[1]);
+	return true;
+}
+
+static bool lost_locked(struct scout_turn *t, bool left)
+{
+	left &= fsetstat_of(t)->last && t->calls[1].call.sent_ns;
+	if (!left && t->attempts < SCOUT_RPC_ATTEMPTS)
+		return true;
+	t->err = -EIO;
+	return false;
+}
+
+static void ended_locked(struct scout_turn *t)
+{
+	struct scout_node *n = t->file->node;
+
+	scout_node_cut_locked(n);
+	fsetstat_of(t)->view = scout_node_view(n);
+}
+
+static void over(struct scout_turn *t)
+{
+	struct fsetstat *y = fsetstat_of(t);
+	struct scout_file *f = t->file;
+	struct scout_result res = {.ttl_ms = scout_host_ttl_ms(f->host)};
+	struct scout_attr before;
+
+	if (t->err) {
+		scout_file_log(f, "setattr", NULL, t->err);
+		scout_req_done(y->req, t->err, NULL);
+		free(y);
+		return;
+	}
+	scout_attr_map(&t->calls[0].call.attrs, &before);
+	scout_host_attr(f->host, &y->last->call.attrs, &res.changed.attr);
+	res.changed.was = before.version;
+	scout_file_saw(f, &y->last->call.attrs, &y->view);
+	scout_req_done(y->req, 0, &res);
+	free(y);
+}
+
+static const struct scout_turn_ops ops = {
+    .modifies = true,
+    .alone = true,
+    .prepare = prepare,
+    .more = more,
+    .lost_locked = lost_locked,
+    .ended_locked = ended_locked,
+    .over = over,
+};
+
+void scout_file_setattr(struct scout_file *f, const struct scout_setattr *change,
+			struct scout_req *req)
+{
+	struct fsetstat *y = calloc(1, sizeof *y + CALLS * sizeof y->turn.calls[0]);
+
+	if (!y) {
+		scout_req_done(req, -ENOMEM, NULL);
+		return;
+	}
+	y->req = req;
+	y->change = *change;
+	y->turn.ops = &ops;
+	scout_file_turn(f, &y->turn);
+}
