@@ -159,20 +159,28 @@ static void access_done(struct scout_rpc *rpc, int err)
 }
 
 /* Who may do what is the server's to say, when it is done. Here only what would be a surprise: a
- * program that nobody can run, and a host that the config guards. */
+ * program that nobody can run, and what the config guards. */
 void scout_hosts_access(void *self, const char *path, int mask, struct scout_req *req)
 {
-	struct ask *a = ask_new(self, path, mask & W_OK ? -EACCES : 0, req);
 	struct scout_result res = {0};
-	int err;
+	struct scout_place place;
+	bool look = false;
+	struct ask *a;
+	int err = scout_place_of(self, path, &place);
 
-	if (!a)
-		return;
-	err = mask & W_OK ? scout_host_writable(a->place.host) : 0;
-	if (!err && mask & X_OK) {
-		ask_send(a, SCOUT_SFTP_LSTAT, access_done);
+	if (!err) {
+		if (!place.host)
+			err = *path ? -ENOENT : mask & W_OK ? -EACCES : 0;
+		else if (mask & W_OK)
+			err = scout_host_writable(place.host);
+		look = scout_place_is_remote(&place) && mask & X_OK;
+		scout_place_drop(&place);
+	}
+	if (err || !look) {
+		scout_req_done(req, err, err ? NULL : &res);
 		return;
 	}
-	scout_req_done(req, err, err ? NULL : &res);
-	ask_free(a);
+	a = ask_new(self, path, 0, req);
+	if (a)
+		ask_send(a, SCOUT_SFTP_LSTAT, access_done);
 }

@@ -12,7 +12,7 @@ import pytest
 
 from mount import SLOWER
 from procs import wait_for
-from tools import Background, error, read, timed, write
+from tools import Background, content, error, read, timed, write
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 NOREPLACE, EXCHANGE = 1, 2
@@ -225,6 +225,49 @@ def test_own_changes_show_at_once(sshd, mount):
     os.unlink(here + "renamed/moved")
     os.rmdir(here + "renamed")
     assert os.listdir(here) == [] == os.listdir(web1.files)
+
+
+def test_paths_show_what_was_written(sshd, mount):
+    """Nothing waits for a flush: whoever looks at the path looks behind the writes."""
+    web1 = sshd("web1")
+    m = mount(sshd.ini(web1, attr_timeout="0"))
+    here, part = m.host("web1", ""), content(1 << 20)
+    with open(here + "a", "wb", buffering=0) as f:
+        for n in range(1, 5):
+            f.write(part)
+            assert os.stat(here + "a").st_size == n << 20
+        f.write(part)
+        os.link(here + "a", here + "kept")
+        assert os.stat(here + "kept").st_size == 5 << 20
+        f.write(part)
+        os.rename(here + "a", here + "b")
+        assert os.stat(here + "b").st_size == 6 << 20
+        f.write(part)
+        os.truncate(here + "b", (6 << 20) + 1)
+        assert os.fstat(f.fileno()).st_size == (6 << 20) + 1
+        os.mkdir(here + "folder")
+        os.rename(here + "b", here + "folder/c")
+        os.rename(here + "folder", here + "renamed")
+        f.write(part)
+        assert os.stat(here + "renamed/c").st_size == 8 << 20
+        os.unlink(here + "renamed/c")
+        f.write(part)
+        assert os.fstat(f.fileno()).st_size == 9 << 20
+    want = part * 6 + part[:1] + bytes((1 << 20) - 1) + part * 2
+    assert read(web1.files + "/kept") == want == read(here + "kept")
+
+
+def test_a_replaced_file_stays_with_its_readers(sshd, mount):
+    web1 = sshd("web1")
+    write(web1.files + "/old", content(300_000, 1))
+    write(web1.files + "/new", content(300_000, 2))
+    m = mount(sshd.ini(web1))
+    here = m.host("web1", "")
+    with open(here + "old", "rb", buffering=0) as f:
+        assert f.read(4096) == content(300_000, 1)[:4096]
+        os.rename(here + "new", here + "old")
+        assert read(here + "old") == content(300_000, 2)
+        assert f.read(4096) == content(300_000, 1)[4096:8192]
 
 
 def test_names_of_the_config(sshd, mount):

@@ -222,6 +222,7 @@ static void read_only_refuses_first(void **state)
 	assert_int_equal(DO(ops->setattr(self, "h0/a", NULL, &mode, r)), -EROFS);
 	assert_int_equal(DO(ops->access(self, "h0/a", W_OK, r)), -EROFS);
 	assert_int_equal(DO(ops->access(self, "h0/a", R_OK, r)), 0);
+	assert_int_equal(DO(ops->access(self, "h0", W_OK, r)), -EROFS);
 	assert_int_equal(fake.starts, 0);
 	rig_stop();
 }
@@ -469,6 +470,10 @@ static void what_is_made(void **state)
 	assert_int_equal(DO(ops->access(self, "h0/n", X_OK, r)), -EACCES);
 	assert_int_equal(DO(ops->access(self, "h0/d", X_OK, r)), 0);
 	assert_int_equal(DO(ops->access(self, "h0/n", R_OK | W_OK, r)), 0);
+	assert_int_equal(DO(ops->access(self, "h0", R_OK | W_OK | X_OK, r)), 0);
+	assert_int_equal(DO(ops->access(self, "", R_OK | X_OK, r)), 0);
+	assert_int_equal(DO(ops->access(self, "", W_OK, r)), -EACCES);
+	assert_int_equal(DO(ops->access(self, "nobody", R_OK, r)), -ENOENT);
 	rig_stop();
 }
 
