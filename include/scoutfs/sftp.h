@@ -164,8 +164,9 @@ int scout_sftp_start(struct scout_sftp_engine *e, const struct scout_host_config
 
 /* Sends a call. Any thread, never blocks, at any time after start (before up it waits in the queue).
  * 0: done will be called, once. -ENOTCONN: the session is over and done will not be called.
- * A session on which calls wait and nothing at all arrived for host->request_timeout_ns, or whose
- * keepalive got no answer for that long, ends with -ETIMEDOUT. */
+ * A session on which calls wait, and from which for host->request_timeout_ns neither an answer, nor a good
+ * part of one, nor a sign came that it takes what is written, ends with -ETIMEDOUT; so does one whose
+ * keepalive got no answer. */
 int scout_sftp_submit(struct scout_sftp *s, struct scout_sftp_call *call);
 
 /* Calls submitted and not yet done. Any thread. */

@@ -234,18 +234,6 @@ static uint64_t hosts_timeout_ns(void *self, const char *path)
 	return scout_table_timeout_ns(self, path, strcspn(path, "/")) + GRACE_NS;
 }
 
-static void hosts_statfs(void *self, const char *path, struct scout_req *req)
-{
-	/* No space at all has df leave us out of its list. */
-	struct scout_result res = {
-	    .space = {.f_bsize = 128 * 1024, .f_frsize = 4096, .f_namemax = 255}};
-
-	(void)self;
-	(void)path;
-	scout_req_done(req, 0, &res);
-}
-
-/* Once at every start and reload, however many hosts it is. */
 static void warn_of_unchecked_keys(const struct scout_config *config)
 {
 	const char *first = NULL;
@@ -320,7 +308,7 @@ static const struct scout_backend_ops hosts_ops = {
     .opendir = hosts_opendir,
     .readdir = hosts_readdir,
     .releasedir = hosts_releasedir,
-    .statfs = hosts_statfs,
+    .statfs = scout_hosts_statfs,
     .access = scout_hosts_access,
     .setattr = scout_hosts_setattr,
     .mkdir = scout_hosts_mkdir,

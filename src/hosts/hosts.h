@@ -120,7 +120,8 @@ struct scout_host {
 	bool named;                      /* the names were asked for */
 	char login[64], group[64];       /* "" when not known */
 	TAILQ_HEAD(scout_file_list, scout_file) files;
-	struct scout_node *nodes; /* files open just now, by path: node.h */
+	TAILQ_HEAD(, scout_space) spaces; /* questions that wait: space.c */
+	struct scout_node *nodes;         /* files open just now, by path: node.h */
 };
 
 struct scout_pool {

@@ -44,4 +44,7 @@ void scout_hosts_rmdir(void *self, const char *path, struct scout_req *req);
 void scout_hosts_rename(void *self, const char *path, const char *newpath, unsigned flags,
 			struct scout_req *req);
 
+/* space.c */
+void scout_hosts_statfs(void *self, const char *path, struct scout_req *req);
+
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "hosts/hosts.h"
+#include "hosts/space.h"
 #include "scoutfs/log.h"
 
 static void kick_locked(struct scout_pool *pool)
@@ -394,6 +395,7 @@ static void sweep(struct scout_hosts *all, uint64_t now, uint64_t *next)
 			all->pool.ending += closed;
 			scout_unlock(&all->pool.lock);
 		}
+		scout_space_expire(host, now, next);
 		tell_late(host, &late);
 		scout_rpc_fail_all(&late, err);
 	}

@@ -9,6 +9,8 @@
 
 #include "scoutfs/config.h"
 #include "scoutfs/text.h"
+#include "sftp/answer.h"
+#include "sftp/proxy.h"
 #include "sftp/session.h"
 
 #define CHILD_GRACE_MS 200
@@ -84,16 +86,14 @@ static const char *defaults(struct scout_sftp *s)
 	return known;
 }
 
-static int ask_ssh(struct scout_sftp *s, struct scout_text *answer)
+/* Asks ssh, which args is of, and gives what it printed; frees args. */
+static int ask_ssh(struct scout_sftp *s, struct scout_args *args, struct scout_text *answer)
 {
-	struct scout_args args = {0};
 	char complaint[160] = "";
 	int err;
 
-	scout_settings_query(s->host, &args);
-	err =
-	    scout_sftp_run(s, &args, scout_settings_shell(s->host), ANSWER_MAX, answer, complaint);
-	scout_args_free(&args);
+	err = scout_sftp_run(s, args, scout_settings_shell(s->host), ANSWER_MAX, answer, complaint);
+	scout_args_free(args);
 	if (err == -ETIMEDOUT || err == -ECANCELED)
 		return scout_sftp_fail(s, err, "reading %s took too long", s->host->ssh_config);
 	if (err || !answer->str)
@@ -102,17 +102,24 @@ static int ask_ssh(struct scout_sftp *s, struct scout_text *answer)
 	return 0;
 }
 
+static bool has_ssh_config(const struct scout_sftp *s)
+{
+	return s->host->ssh_config && !access(s->host->ssh_config, F_OK);
+}
+
 int scout_sftp_load_settings(struct scout_sftp *s)
 {
 	struct scout_text answer = {0};
+	struct scout_args args = {0};
 	const char *usual = NULL;
 	int err = 0;
 
-	if (s->host->name[0] == '-')
+	if (s->host->name[0] == '-' || (s->host->alias && s->host->alias[0] == '-'))
 		return scout_sftp_fail(s, -EHOSTUNREACH, "a host's name cannot begin with '-'");
-	if (s->host->ssh_config && !access(s->host->ssh_config, F_OK)) {
+	if (has_ssh_config(s)) {
 		usual = defaults(s);
-		err = ask_ssh(s, &answer);
+		scout_settings_query(s->host, &args);
+		err = ask_ssh(s, &args, &answer);
 	}
 	if (!err) {
 		err = scout_settings_load(s->host, answer.str, usual, &s->settings);
@@ -121,5 +128,74 @@ int scout_sftp_load_settings(struct scout_sftp *s)
 					"its host name, user or port is not usable");
 	}
 	scout_text_free(&answer);
+	return err;
+}
+
+/* What ssh_config says of the hop; whether that leads through others is told by *before. */
+static int ask_hop(struct scout_sftp *s, struct scout_hop *hop, char **before)
+{
+	struct scout_answer *a = calloc(1, sizeof(*a));
+	struct scout_text answer = {0};
+	struct scout_args args = {0};
+	const char *jump = NULL;
+	int err = -ENOMEM;
+
+	scout_hop_query(s->host, hop, &args);
+	if (a)
+		err = ask_ssh(s, &args, &answer);
+	scout_args_free(&args);
+	if (!err)
+		err = scout_answer_parse(a, answer.str, defaults(s));
+	if (!err) {
+		jump = scout_answer_said(a, "proxyjump");
+		hop->answer = scout_text_take(&answer);
+		*before = jump ? strdup(jump) : NULL;
+		err = !hop->answer || (jump && !*before) ? -ENOMEM : 0;
+		scout_answer_free(a);
+	}
+	scout_text_free(&answer);
+	free(a);
+	return err;
+}
+
+/* Settles what is known of each hop; the first may lead through others, in front of which there may be
+ * more. */
+static int ask_hops(struct scout_sftp *s, struct scout_hops *hops)
+{
+	char *before = NULL;
+	int err = 0;
+
+	for (size_t i = hops->count; i-- > 0 && !err;) {
+		free(before);
+		before = NULL;
+		err = ask_hop(s, &hops->hop[i], &before);
+		if (!err && i == 0 && before) {
+			size_t known = hops->count;
+
+			err = scout_hops_prepend(hops, before);
+			i = err ? 0 : hops->count - known;
+		}
+	}
+	free(before);
+	return err;
+}
+
+int scout_sftp_proxy(struct scout_sftp *s, unsigned seconds, struct scout_args *args)
+{
+	struct scout_hops hops = {0};
+	int err = 0;
+
+	if (s->settings.proxy_jump)
+		err = scout_hops_prepend(&hops, s->settings.proxy_jump);
+	if (!err && has_ssh_config(s))
+		err = ask_hops(s, &hops);
+	if (!err)
+		err = scout_settings_proxy(s->host, &s->settings, &hops,
+					   has_ssh_config(s) ? defaults(s) : NULL, seconds, args);
+	scout_hops_free(&hops);
+	if (err)
+		scout_sftp_fail(
+		    s, err == -ENOMEM ? err : -EHOSTUNREACH,
+		    "proxy_jump is not a list of [user@]host[:port], or too long a way");
 	return err;
 }

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define SCOUT_ARGS_MAX 64
+#define SCOUT_ARGS_MAX 96
 
 /* An argument list that owns its strings and ends with NULL. Zeroed is empty. */
 struct scout_args {

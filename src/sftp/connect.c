@@ -39,13 +39,10 @@ static int open_socket(struct scout_sftp *s, int *fd)
 	struct scout_args args = {0};
 	int err;
 
-	err = scout_settings_proxy(s->host, &s->settings, 1 + (unsigned)(left_ns / SCOUT_NS_PER_S),
-				   &args);
-	if (err)
-		scout_sftp_fail(s, -EHOSTUNREACH, "proxy_jump is not a list of [user@]host[:port]");
-	else if (args.count)
+	err = scout_sftp_proxy(s, 1 + (unsigned)(left_ns / SCOUT_NS_PER_S), &args);
+	if (!err && args.count)
 		err = start_proxy(s, &args, fd);
-	else
+	else if (!err)
 		err = scout_sftp_dial(s, s->settings.hostname, s->settings.port, fd);
 	scout_args_free(&args);
 	if (err)

@@ -203,15 +203,16 @@ static int flush(struct scout_sftp *s)
 	return 0;
 }
 
-/* A server that opens its window has taken some of what we write: on a slow link that may be all
- * that is to be heard of it for long. */
+/* A server that opens its window has taken what we wrote: on a slow link that may be all that is to
+ * be heard of it for long. What it opens beyond that says nothing. */
 static void note_window(struct scout_sftp *s)
 {
-	uint64_t granted = s->written + ssh_channel_window_size(s->channel);
+	uint64_t taken = s->written + ssh_channel_window_size(s->channel) - s->first_window;
 
-	if (granted > s->granted)
-		s->last_in_ns = scout_now_ns();
-	s->granted = granted;
+	if (taken > s->written || taken < s->taken + PART_BYTES)
+		return;
+	s->taken = taken;
+	note_progress(s);
 }
 
 /* A read that asks for more than is open makes libssh raise the channel's window to it. It copies
@@ -348,6 +349,7 @@ static int prepare(struct scout_sftp *s)
 	    ssh_event_add_fd(s->event, s->wake_fd, POLLIN, on_wake, s) != SSH_OK)
 		return scout_sftp_fail(s, -ENOMEM, "out of memory");
 	s->last_in_ns = scout_now_ns();
+	s->first_window = ssh_channel_window_size(s->channel);
 	return open_window(s);
 }
 

@@ -1,31 +1,30 @@
-/* The command line of a connection that goes through another host (ProxyJump, by OpenSSH's ssh -W)
- * or through a command (ProxyCommand). Pure. A jump host's words that begin with '-' are refused:
- * ssh would take them for options. */
+/* The command line of a connection that goes through other hosts (ProxyJump, by OpenSSH's ssh -W) or
+ * through a command (ProxyCommand). What ssh_config says of a jump host was asked for as for any host,
+ * and is handed on in options: an ssh that reads ssh_config itself would run its "Match exec". Pure. A
+ * jump host's words that begin with '-' are refused: ssh would take them for options. */
+#include "sftp/proxy.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "scoutfs/text.h"
-#include "sftp/settings.h"
-
-#define HOPS_MAX 4
-
-/* One of [user@]host[:port], cut in place. */
-struct hop {
-	char *user, *host, *port; /* user and port may be NULL */
-};
+#include "sftp/answer.h"
 
 static bool word_ok(const char *word)
 {
 	return word && *word && *word != '-' && !strpbrk(word, " \t\r\n\"'\\`$;&|<>(){}");
 }
 
-static bool cut_hop(char *str, struct hop *ret)
+/* One of [user@]host[:port], cut in place; what it gives is part of str. */
+static bool cut_hop(char *str, struct scout_hop *ret)
 {
 	char *at, *colon;
 
 	memset(ret, 0, sizeof(*ret));
+	ret->text = str;
 	while (*str == ' ')
 		str++;
 	if (!strncmp(str, "ssh://", 6))
@@ -60,23 +59,75 @@ static bool cut_hop(char *str, struct hop *ret)
 	return word_ok(ret->host) && (!ret->user || word_ok(ret->user));
 }
 
-/* A path as the value of an ssh option: in quotes, its % not taken for a token. */
-static void add_path_option(struct scout_args *args, const char *key, const char *path)
+void scout_hops_free(struct scout_hops *h)
 {
-	struct scout_text value = {0};
-
-	for (; *path; path++) {
-		if (*path == '%')
-			scout_text_append(&value, "%", 1);
-		else if (*path == '"' || *path == '\\')
-			scout_text_append(&value, "\\", 1);
-		scout_text_append(&value, path, 1);
+	for (size_t i = 0; i < h->count; i++) {
+		free(h->hop[i].text);
+		free(h->hop[i].answer);
 	}
-	if (value.failed || !value.str)
-		args->err = value.failed ? -ENOMEM : args->err;
-	else
-		scout_args_add(args, "-o%s=\"%s\"", key, value.str);
-	scout_text_free(&value);
+	h->count = 0;
+}
+
+int scout_hops_prepend(struct scout_hops *h, const char *list)
+{
+	char *copy = strdup(list), *each, *save = NULL;
+	struct scout_hops first = {0};
+	int err = copy ? 0 : -ENOMEM;
+
+	for (each = copy ? strtok_r(copy, ",", &save) : NULL; each && !err;
+	     each = strtok_r(NULL, ",", &save)) {
+		char *text = first.count + h->count < SCOUT_HOPS_MAX ? strdup(each) : NULL;
+
+		if (!text)
+			err = -EINVAL; /* too many */
+		else if (!cut_hop(text, &first.hop[first.count++]))
+			err = -EINVAL;
+	}
+	free(copy);
+	if (!err && !first.count)
+		err = -EINVAL;
+	if (err) {
+		scout_hops_free(&first);
+		return err;
+	}
+	memmove(&h->hop[first.count], &h->hop[0], h->count * sizeof(h->hop[0]));
+	memcpy(&h->hop[0], &first.hop[0], first.count * sizeof(h->hop[0]));
+	h->count += first.count;
+	return 0;
+}
+
+void scout_hop_query(const struct scout_host_config *host, const struct scout_hop *hop,
+		     struct scout_args *args)
+{
+	scout_args_add(args, "ssh");
+	scout_args_add(args, "-GT");
+	scout_args_add(args, "-F");
+	scout_args_add(args, "%s", host->ssh_config);
+	if (hop->user)
+		scout_args_add(args, "-oUser=%s", hop->user);
+	if (hop->port)
+		scout_args_add(args, "-oPort=%s", hop->port);
+	scout_args_add(args, "--");
+	scout_args_add(args, "%s", hop->host);
+}
+
+/* An option of ssh whose value holds no tokens, in quotes where it is a path. */
+static void add_option(struct scout_args *args, const char *key, const char *value, bool path)
+{
+	struct scout_text text = {0};
+
+	for (; *value; value++) {
+		if (*value == '%')
+			scout_text_append(&text, "%", 1);
+		else if (path && (*value == '"' || *value == '\\'))
+			scout_text_append(&text, "\\", 1);
+		scout_text_append(&text, value, 1);
+	}
+	if (text.failed)
+		args->err = -ENOMEM;
+	else if (text.str)
+		scout_args_add(args, path ? "-o%s=\"%s\"" : "-o%s=%s", key, text.str);
+	scout_text_free(&text);
 }
 
 static const char *strictness(enum scout_host_key_check check)
@@ -86,22 +137,91 @@ static const char *strictness(enum scout_host_key_check check)
 	return check == SCOUT_KEYS_ACCEPT_NEW ? "accept-new" : "yes";
 }
 
+/* What the ini says for every hop: before what ssh_config says, since ssh takes the first. */
 static void add_common(const struct scout_host_config *host, unsigned seconds,
 		       struct scout_args *args)
 {
 	scout_args_add(args, "ssh");
 	scout_args_add(args, "-F");
-	scout_args_add(args, "%s", host->ssh_config ? host->ssh_config : "none");
+	scout_args_add(args, "none");
 	scout_args_add(args, "-oBatchMode=yes");
-	scout_args_add(args, "-oControlMaster=no");
 	if (!host->ssh_config || host->said & SCOUT_SAID_HOST_KEY_CHECK)
 		scout_args_add(args, "-oStrictHostKeyChecking=%s",
 			       strictness(host->host_key_check));
 	scout_args_add(args, "-oConnectTimeout=%u", seconds);
 	if (host->known_hosts && (!host->ssh_config || host->said & SCOUT_SAID_KNOWN_HOSTS))
-		add_path_option(args, "UserKnownHostsFile", host->known_hosts);
+		add_option(args, "UserKnownHostsFile", host->known_hosts, true);
 	if (host->identity_file)
-		add_path_option(args, "IdentityFile", host->identity_file);
+		add_option(args, "IdentityFile", host->identity_file, true);
+}
+
+/* Of what ssh_config says of a hop, what has to do with its connection; ssh reads it as it printed it. */
+static bool is_handed_on(const char *key, bool first)
+{
+	static const char *const keys[] = {
+	    "addressfamily",
+	    "bindaddress",
+	    "bindinterface",
+	    "casignaturealgorithms",
+	    "certificatefile",
+	    "checkhostip",
+	    "ciphers",
+	    "compression",
+	    "globalknownhostsfile",
+	    "gssapiauthentication",
+	    "hashknownhosts",
+	    "hostkeyalgorithms",
+	    "hostkeyalias",
+	    "identitiesonly",
+	    "identityagent",
+	    "identityfile",
+	    "kexalgorithms",
+	    "macs",
+	    "nohostauthenticationforlocalhost",
+	    "pkcs11provider",
+	    "port",
+	    "preferredauthentications",
+	    "pubkeyacceptedalgorithms",
+	    "pubkeyauthentication",
+	    "rekeylimit",
+	    "requiredrsasize",
+	    "revokedhostkeys",
+	    "securitykeyprovider",
+	    "serveralivecountmax",
+	    "serveraliveinterval",
+	    "stricthostkeychecking",
+	    "tcpkeepalive",
+	    "user",
+	    "userknownhostsfile",
+	    "verifyhostkeydns",
+	};
+
+	if (!strcmp(key, "proxycommand"))
+		return first; /* the others are reached through the one before */
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (!strcmp(key, keys[i]))
+			return true;
+	return false;
+}
+
+static int add_said(const struct scout_hop *hop, bool first, const char *defaults,
+		    struct scout_args *args)
+{
+	struct scout_answer *a = calloc(1, sizeof(*a));
+	const char *hostname;
+	int err = a ? scout_answer_parse(a, hop->answer, defaults) : -ENOMEM;
+
+	if (!err) {
+		hostname = scout_answer_value(a, "hostname");
+		if (hostname)
+			add_option(args, "HostName", hostname, false);
+		for (size_t i = 0; i < a->count; i++)
+			if (!a->lines[i].usual && is_handed_on(a->lines[i].key, first))
+				scout_args_add(args, "-o%s=%s", a->lines[i].key, a->lines[i].value);
+		scout_answer_free(a);
+	}
+	free(a);
+	return err;
 }
 
 /* The arguments as one line for a shell, to be the ProxyCommand of the next ssh: quoted, and its % not
@@ -129,19 +249,19 @@ static char *as_proxy_command(const struct scout_args *args)
 	return scout_text_take(&line);
 }
 
-/* The ssh that connects to the last of hops by way of those before it, each by an ssh of its own with
- * the same policy (ssh -J would not hand it on), and goes on to target. */
-static int jump(const struct scout_host_config *host, struct hop *hops, size_t count,
-		const char *target, unsigned seconds, struct scout_args *args)
+/* The ssh that connects to the last of count hops by way of those before it, each by an ssh of its own
+ * (ssh -J would not hand the ini's words on), and goes on to target. */
+static int jump(const struct scout_host_config *host, const struct scout_hops *hops, size_t count,
+		const char *target, const char *defaults, unsigned seconds, struct scout_args *args)
 {
+	const struct scout_hop *hop = &hops->hop[count - 1];
 	struct scout_args before = {0};
-	struct hop *hop = &hops[count - 1];
 	char *command = NULL;
 	int err = 0;
 
 	add_common(host, seconds, args);
 	if (count > 1) {
-		err = jump(host, hops, count - 1, "", seconds, &before);
+		err = jump(host, hops, count - 1, "", defaults, seconds, &before);
 		if (!err)
 			command = as_proxy_command(&before);
 		scout_args_free(&before);
@@ -154,40 +274,28 @@ static int jump(const struct scout_host_config *host, struct hop *hops, size_t c
 		scout_args_add(args, "-l%s", hop->user);
 	if (hop->port)
 		scout_args_add(args, "-p%s", hop->port);
+	if (hop->answer)
+		err = add_said(hop, count == 1, defaults, args);
 	scout_args_add(args, "-W%s", target);
 	scout_args_add(args, "--");
 	scout_args_add(args, "%s", hop->host);
-	return args->err;
-}
-
-static int jump_all(const struct scout_host_config *host, const struct scout_settings *t,
-		    unsigned seconds, struct scout_args *args)
-{
-	char *list = strdup(t->proxy_jump), *target = NULL, *each, *save = NULL;
-	struct hop hops[HOPS_MAX];
-	size_t count = 0;
-	int err = -EINVAL;
-
-	if (!list || asprintf(&target, "[%s]:%u", t->hostname, t->port) < 0) {
-		free(list);
-		return -ENOMEM;
-	}
-	for (each = strtok_r(list, ",", &save); each; each = strtok_r(NULL, ",", &save))
-		if (count == HOPS_MAX || !cut_hop(each, &hops[count++]))
-			goto out;
-	if (count)
-		err = jump(host, hops, count, target, seconds, args);
-out:
-	free(target);
-	free(list);
-	return err;
+	return err ? err : args->err;
 }
 
 int scout_settings_proxy(const struct scout_host_config *host, const struct scout_settings *t,
-			 unsigned seconds, struct scout_args *args)
+			 const struct scout_hops *hops, const char *defaults, unsigned seconds,
+			 struct scout_args *args)
 {
-	if (t->proxy_jump)
-		return jump_all(host, t, seconds, args);
+	char *target;
+	int err;
+
+	if (hops->count) {
+		if (asprintf(&target, "[%s]:%u", t->hostname, t->port) < 0)
+			return -ENOMEM;
+		err = jump(host, hops, hops->count, target, defaults, seconds, args);
+		free(target);
+		return err;
+	}
 	if (t->proxy_command) {
 		scout_args_add(args, "/bin/sh");
 		scout_args_add(args, "-c");

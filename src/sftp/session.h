@@ -59,7 +59,8 @@ struct scout_sftp {
 	size_t window;       /* the channel's receive window */
 	size_t window_used;  /* since it was last topped up */
 	uint64_t written;    /* to the channel, in all */
-	uint64_t granted;    /* what the server's windows have let us write, in all */
+	uint64_t taken;      /* of that, as far as its window showed that the server took it */
+	size_t first_window; /* the server's, before anything was written */
 	uint64_t last_in_ns; /* when an answer, a good part of one, or more window last came */
 	size_t part_bytes;   /* since an answer or a good part of one */
 	/* since when calls are answered that were sent after the oldest; 0: they are not */
@@ -86,8 +87,10 @@ int scout_sftp_run(struct scout_sftp *s, struct scout_args *args, const char *sh
 		   struct scout_text *out, char complaint[160]); /* ask.c */
 
 /* The steps of a connect. Each returns 0, or -errno after scout_sftp_fail. */
-int scout_sftp_connect(struct scout_sftp *s);                                        /* connect.c */
-int scout_sftp_load_settings(struct scout_sftp *s);                                  /* ask.c */
+int scout_sftp_connect(struct scout_sftp *s);       /* connect.c */
+int scout_sftp_load_settings(struct scout_sftp *s); /* ask.c */
+/* The arguments of the proxy's command; none: no proxy. ask.c */
+int scout_sftp_proxy(struct scout_sftp *s, unsigned seconds, struct scout_args *args);
 int scout_sftp_set_options(struct scout_sftp *s);                                    /* options.c */
 int scout_sftp_dial(struct scout_sftp *s, const char *host, unsigned port, int *fd); /* dial.c */
 int scout_sftp_offer_host_keys(struct scout_sftp *s);                                /* hostkey.c */

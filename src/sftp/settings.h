@@ -69,9 +69,4 @@ const char *scout_settings_shell(const struct scout_host_config *host);
 int scout_settings_load(const struct scout_host_config *host, const char *answer,
 			const char *defaults, struct scout_settings *t);
 
-/* The arguments of the ssh or shell that carries the connection, when a proxy is asked for (else
- * args stays empty). seconds: for its own connect. 0, -ENOMEM, -E2BIG, -EINVAL (not a jump host). */
-int scout_settings_proxy(const struct scout_host_config *host, const struct scout_settings *t,
-			 unsigned seconds, struct scout_args *args);
-
 #endif

@@ -165,7 +165,10 @@ class Proxy:
         try:
             free_at = 0.0
             while True:
-                data = await self._loop.sock_recv(source, BLOCK)
+                # a slow link brings its bytes one by one, not all of a block at its end
+                most = min(BLOCK, max(1024, int(self.bytes_per_s / 10))) if self.bytes_per_s \
+                    else BLOCK
+                data = await self._loop.sock_recv(source, most)
                 now = self._loop.time()
                 if self.bytes_per_s:
                     free_at = max(free_at, now) + len(data) / self.bytes_per_s

@@ -548,6 +548,51 @@ static void names_of_the_login(void **state)
 	rig_stop();
 }
 
+static void space_is_asked_for_with_a_deadline(void **state)
+{
+	struct ask a = {0};
+
+	(void)state;
+	rig_config(1);
+	fake.server.extensions = ALL_EXTENSIONS;
+	rig.hosts[0].request_timeout_ns = 50 * SCOUT_NS_PER_MS;
+	rig_start(32 << 20);
+	ops = rig.backend.ops;
+	self = rig.backend.self;
+	/* nobody is asked for the root and the host's own directory */
+	assert_int_equal(ASK(&a, ASK_SPACE, ops->statfs(self, "", r)), 0);
+	assert_int_equal(ASK(&a, ASK_SPACE, ops->statfs(self, "h0", r)), 0);
+	assert_int_equal(a.space.f_blocks, 0);
+	assert_int_equal(DO(ops->statfs(self, "nobody", r)), -ENOENT);
+	assert_int_equal(fake.starts, 0);
+	assert_int_equal(ASK(&a, ASK_SPACE, ops->statfs(self, "h0/d", r)), 0);
+	assert_int_equal(a.space.f_bavail, 50);
+	/* what no filesystem can say */
+	FAKE_LOCKED(fake.space = (struct statvfs){.f_blocks = 5, .f_bavail = 7});
+	assert_int_equal(ASK(&a, ASK_SPACE, ops->statfs(self, "h0/d", r)), 0);
+	assert_true(a.space.f_frsize && a.space.f_bsize);
+	assert_int_equal(a.space.f_namemax, 255);
+	assert_int_equal(a.space.f_bavail, 5);
+	/* sent, and never answered */
+	FAKE_LOCKED(fake.hold_answers = true);
+	assert_int_equal(ASK(&a, ASK_SPACE, ops->statfs(self, "h0/d", r)), -ETIMEDOUT);
+	FAKE_LOCKED(fake.hold_answers = false);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_STATVFS] == 3);
+	assert_int_equal(a.times, 1);
+	rig_stop();
+}
+
+static void a_server_without_statvfs_has_no_space(void **state)
+{
+	struct ask a = {0};
+
+	(void)state;
+	start(0);
+	assert_int_equal(ASK(&a, ASK_SPACE, ops->statfs(self, "h0/d", r)), 0);
+	assert_int_equal(a.space.f_blocks, 0);
+	rig_stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -566,6 +611,8 @@ int main(void)
 	    cmocka_unit_test(what_was_replaced_comes_back),
 	    cmocka_unit_test(a_link_counts_on_its_extension),
 	    cmocka_unit_test(what_is_made),
+	    cmocka_unit_test(space_is_asked_for_with_a_deadline),
+	    cmocka_unit_test(a_server_without_statvfs_has_no_space),
 	    cmocka_unit_test(owners_are_mapped),
 	    cmocka_unit_test(names_of_the_login),
 	};

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "sftp/settings.h"
+#include "sftp/proxy.h"
 
 static const char answer[] =
     "host web\n"
@@ -167,14 +167,23 @@ static void options_are_no_names(void **state)
 	assert_int_equal(scout_settings_load(&host, "", usual, &t), -EINVAL);
 }
 
+/* What ssh -G says of each jump host, or NULL. */
+static const char *hop_answer;
+
 /* The command line as words with a bar between them. */
 static char *proxy_line(const struct scout_host_config *host, struct scout_settings *t)
 {
+	struct scout_hops hops = {0};
 	struct scout_args args = {0};
 	char *line = calloc(1, 8192);
 
 	assert_non_null(line);
-	assert_int_equal(scout_settings_proxy(host, t, 7, &args), 0);
+	if (t->proxy_jump)
+		assert_int_equal(scout_hops_prepend(&hops, t->proxy_jump), 0);
+	for (size_t i = 0; i < hops.count && hop_answer; i++)
+		hops.hop[i].answer = strdup(hop_answer);
+	assert_int_equal(scout_settings_proxy(host, t, &hops, usual, 7, &args), 0);
+	scout_hops_free(&hops);
 	for (size_t i = 0; i < args.count; i++) {
 		assert_true(strlen(line) + strlen(args.argv[i]) + 2 < 8192);
 		if (i)
@@ -196,14 +205,14 @@ static void jumps_by_ssh(void **state)
 	host.identity_file = "/k/50%";
 	host.host_key_check = SCOUT_KEYS_ACCEPT_NEW;
 	line = proxy_line(&host, &t);
-	assert_string_equal(line, "ssh|-F|none|-oBatchMode=yes|-oControlMaster=no|"
+	assert_string_equal(line, "ssh|-F|none|-oBatchMode=yes|"
 				  "-oStrictHostKeyChecking=accept-new|-oConnectTimeout=7|"
 				  "-oUserKnownHostsFile=\"/home/u/.ssh/known_hosts\"|"
 				  "-oIdentityFile=\"/k/50%%\"|-lme|-p23|-W[::1]:22|--|fe80::1");
 	free(line);
 }
 
-/* Each hop before the last is the ProxyCommand of the one after it. */
+/* Each hop before the last is the ProxyCommand of the one after it, and none of them reads ssh_config. */
 static void jumps_in_a_chain(void **state)
 {
 	struct scout_host_config host = host_config();
@@ -211,18 +220,41 @@ static void jumps_in_a_chain(void **state)
 	char *line;
 
 	(void)state;
-	host.ssh_config = "/it's 100%/config";
-	host.known_hosts = "/k";
+	host.ssh_config = "/config";
+	host.known_hosts = "/it's 100%";
 	host.said = SCOUT_SAID_KNOWN_HOSTS | SCOUT_SAID_HOST_KEY_CHECK;
+	hop_answer = "hostname fe80::1%lo\nport 22\nuser x y\nidentityfile ~/.ssh/id_rsa\n"
+		     "localcommand evil\nproxycommand nc %h\nmacs hmac-sha2-256\n"
+		     "connecttimeout 9\nuserknownhostsfile /a /b\n";
 	line = proxy_line(&host, &t);
+	hop_answer = NULL;
 	assert_string_equal(
-	    line, "ssh|-F|/it's 100%/config|-oBatchMode=yes|-oControlMaster=no|"
-		  "-oStrictHostKeyChecking=yes|-oConnectTimeout=7|-oUserKnownHostsFile=\"/k\"|"
-		  "-oProxyCommand='ssh' '-F' '/it'\\''s 100%%/config' '-oBatchMode=yes' "
-		  "'-oControlMaster=no' '-oStrictHostKeyChecking=yes' '-oConnectTimeout=7' "
-		  "'-oUserKnownHostsFile=\"/k\"' '-p1' '-W[%h]:%p' '--' 'a'|"
-		  "-lb|-W[web]:22|--|b");
+	    line,
+	    "ssh|-F|none|-oBatchMode=yes|-oStrictHostKeyChecking=yes|-oConnectTimeout=7|"
+	    "-oUserKnownHostsFile=\"/it's 100%%\"|"
+	    "-oProxyCommand='ssh' '-F' 'none' '-oBatchMode=yes' '-oStrictHostKeyChecking=yes' "
+	    "'-oConnectTimeout=7' '-oUserKnownHostsFile=\"/it'\\''s 100%%%%\"' '-p1' "
+	    "'-oHostName=fe80::1%%%%lo' '-ouser=x y' '-oproxycommand=nc %%h' "
+	    "'-ouserknownhostsfile=/a /b' '-W[%h]:%p' '--' 'a'|"
+	    "-lb|-oHostName=fe80::1%%lo|-ouser=x y|-ouserknownhostsfile=/a /b|-W[web]:22|--|b");
 	free(line);
+}
+
+static void ways_before_ways(void **state)
+{
+	struct scout_hops hops = {0};
+
+	(void)state;
+	assert_int_equal(scout_hops_prepend(&hops, "c@d:5"), 0);
+	assert_int_equal(scout_hops_prepend(&hops, "a,[::1]:7"), 0);
+	assert_int_equal(hops.count, 3);
+	assert_string_equal(hops.hop[0].host, "a");
+	assert_string_equal(hops.hop[1].host, "::1");
+	assert_string_equal(hops.hop[1].port, "7");
+	assert_string_equal(hops.hop[2].user, "c");
+	assert_int_equal(scout_hops_prepend(&hops, "1,2,3,4,5,6"), -EINVAL);
+	assert_int_equal(hops.count, 3);
+	scout_hops_free(&hops);
 }
 
 static void commands_by_the_shell(void **state)
@@ -254,18 +286,14 @@ static void odd_jump_hosts_are_refused(void **state)
 					  "[a]b",
 					  "a b",
 					  "$(x)",
-					  "a,b,c,d,e",
+					  "a,b,c,d,e,f,g,h,i",
 					  "a;b"};
-	struct scout_host_config host = host_config();
-	struct scout_settings t = {.hostname = "web", .port = 22};
+	struct scout_hops hops = {0};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
-		struct scout_args args = {0};
-
-		t.proxy_jump = (char *)(uintptr_t)odd[i];
-		assert_int_equal(scout_settings_proxy(&host, &t, 7, &args), -EINVAL);
-		scout_args_free(&args);
+		assert_int_equal(scout_hops_prepend(&hops, odd[i]), -EINVAL);
+		assert_int_equal(hops.count, 0);
 	}
 }
 
@@ -298,6 +326,7 @@ int main(void)
 	    cmocka_unit_test(options_are_no_names),
 	    cmocka_unit_test(jumps_by_ssh),
 	    cmocka_unit_test(jumps_in_a_chain),
+	    cmocka_unit_test(ways_before_ways),
 	    cmocka_unit_test(commands_by_the_shell),
 	    cmocka_unit_test(odd_jump_hosts_are_refused),
 	    cmocka_unit_test(ssh_is_asked_about_the_host),
