@@ -402,11 +402,11 @@ class TestFewSessions:
 
     def test_a_server_with_narrow_limits(self, sshd, mount):
         web1 = sshd("web1", options="MaxSessions 1\nMaxStartups 3:50:10")
-        for number in range(32):
+        for number in range(50):
             aged(os.path.join(web1.files, f"f{number}"), content(2 * MIB, number))
         m = mount(sshd.ini(web1))
-        got = together(lambda n=n: read(m.host("web1", f"f{n}")) for n in range(32))
-        assert got == [content(2 * MIB, number) for number in range(32)]
+        got = together(lambda n=n: read(m.host("web1", f"f{n}")) for n in range(50))
+        assert got == [content(2 * MIB, number) for number in range(50)]
 
 
 class TestManyCallers:
