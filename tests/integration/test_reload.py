@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from mount import SLOWER, command, mounted
-from procs import end, tool, wait_for
+from procs import end, free_port, tool, wait_for
 from tools import MIB, content, error, read, write
 
 
@@ -79,6 +79,7 @@ def test_open_files_work_on(sshd, three, mount, reload):
         assert re.search(r"\bweb2\b.*\bretired\b", m.status())
         f.seek(2 * MIB)
         assert f.read() == content(3 * MIB)[2 * MIB:]
+        assert os.fstat(f.fileno()).st_size == 3 * MIB
         assert web2.sessions() >= 1
     assert sorted([first, *(e.name for e in entries)]) == ["big", "f"]
     entries.close()
@@ -277,3 +278,33 @@ def test_gone_hosts_do_not_keep_the_mount(sshd, three, mount, reload):
     finally:
         with contextlib.suppress(OSError):
             os.close(fd)
+
+
+@pytest.mark.basic
+def test_touch_ends_the_back_off(sshd, three, mount):
+    web1 = three[0]
+    port = free_port()
+    m = mount(sshd.ini(web1, ports={"web1": port}))
+    attempts = 0
+    while attempts < 3:  # the next back-off is some seconds
+        with contextlib.suppress(OSError):
+            os.stat(m.host("web1", "f"))
+        attempts = m.metric("scoutfs_hosts_connects_total", result="ECONNREFUSED")
+    detail = m.path(".scoutfs", "hosts", "web1")
+    text = read(detail).decode()
+    assert "state: down" in text and "touch this file to try again at once" in text
+    subprocess.run(["touch", detail], check=True, timeout=10)
+    assert "next try with the next request" in m.status()
+    assert error(os.stat, m.host("web1", "f")) == "ECONNREFUSED"
+    assert m.metric("scoutfs_hosts_connects_total", result="ECONNREFUSED") == attempts + 1
+
+
+def test_nothing_else_of_it_changes(sshd, three, mount):
+    m = mount(sshd.ini(three[0]))
+    detail = m.path(".scoutfs", "hosts", "web1")
+    assert error(os.chmod, detail, 0o600) == "EROFS"
+    assert error(os.truncate, detail, 0) == "EROFS"
+    assert error(os.utime, m.path(".scoutfs", "status")) == "EROFS"
+    assert error(os.unlink, detail) == "EROFS"
+    assert error(open, detail, "w") == "EROFS"
+    assert error(os.utime, m.path(".scoutfs", "hosts", "nobody")) == "ENOENT"
