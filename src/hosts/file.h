@@ -129,9 +129,10 @@ void scout_file_check(struct scout_file *f);
 /* One line; cause NULL: what err means. */
 void scout_file_log(struct scout_file *f, const char *what, const char *cause, int err);
 
+/* Its path leads nowhere any more, or to another: it was unlinked, or its host was retired. */
 static inline bool scout_file_nameless(const struct scout_file *f)
 {
-	return atomic_load(&f->node->gone);
+	return atomic_load(&f->node->gone) || atomic_load(&f->host->retired);
 }
 
 /* copy.c */

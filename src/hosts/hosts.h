@@ -82,6 +82,7 @@ struct scout_host {
 	struct scout_share *share;
 	atomic_bool told_fsync; /* that there is no fsync */
 	bool dynamic;           /* not in the list: it was asked for */
+	atomic_bool retired;    /* out of the table: its sessions end when nothing is open */
 
 	/* whom we log in as: uid << 32 | gid there, or UINT64_MAX */
 	_Atomic uint64_t self;
@@ -104,7 +105,6 @@ struct scout_host {
 	struct scout_rpc_list queue;
 	unsigned queued;
 	bool grow;    /* one session more was asked for */
-	bool retired; /* out of the table: its sessions end when nothing is open */
 	bool reached; /* was up, at least once */
 	int down_err;
 	uint64_t down_until_ns, grow_after_ns, next_start_ns;

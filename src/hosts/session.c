@@ -52,9 +52,7 @@ void scout_host_free(struct scout_host *host)
 
 void scout_host_retire(struct scout_host *host)
 {
-	scout_lock(&host->lock);
-	host->retired = true;
-	scout_unlock(&host->lock);
+	atomic_store(&host->retired, true);
 }
 
 void scout_host_retry(struct scout_host *host)
