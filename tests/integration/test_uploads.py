@@ -1,0 +1,57 @@
+"""Writing to a host over links that are slow, and to one that has stopped: slow is not dead."""
+
+import os
+
+from mount import SLOWER
+from procs import wait_for
+from tools import content, error, python, read, write
+
+# Writes a file piece by piece, says how far it came, and how it ended.
+WRITER = """
+import errno, os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+said = "ok"
+try:
+    for i in range(int(sys.argv[2])):
+        os.write(fd, b"w" * (1 << 20))
+        print(i + 1, flush=True)
+    os.fsync(fd)
+except OSError as e:
+    said = errno.errorcode[e.errno]
+try:
+    os.close(fd)
+except OSError:
+    pass
+print(said, flush=True)
+"""
+
+
+def test_a_slow_upload_is_no_silence(sshd, mount, proxy):
+    """A WRITE takes longer than request_timeout; the server shows meanwhile that it takes it."""
+    web1 = sshd("web1")
+    write(os.path.join(web1.files, "here"), b"x")
+    link = proxy(web1.port)
+    m = mount(sshd.ini(web1, ports={"web1": link.port}, request_timeout="2s", keepalive="0"))
+    assert read(m.host("web1", "here")) == b"x"
+    link.bytes_per_s = 100_000
+    with open(m.host("web1", "f"), "wb", buffering=0) as f:
+        f.write(content(600_000))
+        os.fsync(f.fileno())
+    assert read(os.path.join(web1.files, "f")) == content(600_000)
+    assert web1.logins() == 1 and "session lost" not in m.log()
+
+
+def test_a_server_that_stops_in_the_midst_of_an_upload(sshd, mount):
+    web1 = sshd("web1")
+    m = mount(sshd.ini(web1, request_timeout="2s", connect_timeout="2s"))
+    writer = python(WRITER, m.host("web1", "f"), "4000")
+    for _ in range(40):
+        assert writer.stdout.readline().strip().isdigit()
+    web1.freeze()
+    try:
+        lines = writer.communicate(timeout=20 * SLOWER)[0].split()
+        assert lines[-1] in ("ETIMEDOUT", "EIO"), lines[-1]
+        assert int(lines[-2]) < 4000
+    finally:
+        web1.thaw()
+    wait_for(lambda: error(os.stat, m.host("web1", "f")) == "ok", 60, "the host to be back")
