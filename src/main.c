@@ -305,6 +305,7 @@ int main(int argc, char **argv)
 		status = EXIT_USAGE;
 	} else if (p.options.command == SCOUT_CHECK) {
 		scout_config_print(p.config, stdout);
+		scout_hosts_check(p.config, stdout);
 	} else {
 		raise_file_limit();
 		status = run(&p) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -214,6 +215,8 @@ struct scout_env {
 /* The backends there are. Each returns 0 and fills *ret, or -errno after one log line; -ENOENT says
  * that the config asks for none. They start threads, so they are called after daemonising. */
 int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret);
+/* Comment lines for --check of what the hosts' ssh_config asks for in vain; connects nowhere. */
+void scout_hosts_check(const struct scout_config *config, FILE *out);
 int scout_models_new(const struct scout_env *env, struct scout_backend *ret);
 int scout_control_new(const struct scout_env *env, struct scout_backend *ret);
 

@@ -87,8 +87,9 @@ struct scout_config {
 
 	unsigned max_sessions;
 	unsigned max_connecting;
-	bool dynamic;                      /* hosts that are not in the list may be asked for */
-	char *allow, *block;               /* globs over ssh_config's names, comma-separated */
+	bool dynamic;        /* hosts that are not in the list may be asked for */
+	char *allow, *block; /* globs over ssh_config's names, comma-separated */
+	char *match_exec_at; /* "FILE:LINE" of the first "Match exec" that may not run, or NULL */
 	struct scout_host_config defaults; /* what [hosts] says; its name is NULL */
 	struct scout_host_config *hosts;   /* sorted by name (strcmp), no two alike */
 	size_t nhosts;

@@ -11,9 +11,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/queue.h>
 #include <sys/statvfs.h>
 
+struct scout_config;
 struct scout_host_config;
 struct scout_sftp;
 struct scout_sftp_call;
@@ -176,6 +178,10 @@ unsigned scout_sftp_in_flight(struct scout_sftp *s);
 void scout_sftp_stop(struct scout_sftp *s);
 /* Waits for the thread (at most seconds after stop) and frees. Not from the session's own thread. */
 void scout_sftp_join(struct scout_sftp *s);
+
+/* Comment lines for --check: what ssh_config asks for and is not done, each with a host for an example.
+ * Runs ssh -G for at most 200 hosts and 10 s; connects nowhere. */
+void scout_sftp_check_config(const struct scout_config *config, FILE *out);
 
 /* Totals over all sessions, for metrics. */
 struct scout_sftp_stats {

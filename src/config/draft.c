@@ -55,6 +55,7 @@ void scout_config_free(struct scout_config *c)
 	for (size_t i = 0; i < c->nhosts; i++)
 		scout_host_config_clear(&c->hosts[i]);
 	free(c->hosts);
+	free(c->match_exec_at);
 	scout_id_map_unref(c->defaults.uids);
 	scout_id_map_unref(c->defaults.gids);
 	for (size_t i = 0; i < scout_key_count; i++)

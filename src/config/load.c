@@ -98,6 +98,32 @@ static int import_names(struct scout_draft *d, struct scout_ssh_names *names)
 	return scout_ssh_names_filter(names, c->allow, c->block);
 }
 
+/* Notes where commands stand that may not run: in the file whose names are taken, and in those that hosts
+ * have for themselves. 0 or -ENOMEM; what else is wrong with these is told when the host is used. */
+static int note_exec(struct scout_draft *d, struct scout_ssh_names *names)
+{
+	struct scout_config *c = d->config;
+	int err = 0;
+
+	if (!c->defaults.match_exec) {
+		c->match_exec_at = names->exec_at;
+		names->exec_at = NULL;
+	}
+	for (size_t i = 0; i < c->nhosts && !c->match_exec_at && err != -ENOMEM; i++) {
+		const struct scout_host_config *h = &c->hosts[i];
+		struct scout_ssh_names own = {0};
+
+		if (!h->ssh_config || h->match_exec ||
+		    (c->defaults.ssh_config && !strcmp(h->ssh_config, c->defaults.ssh_config)))
+			continue;
+		err = scout_ssh_names_load(&own, h->ssh_config);
+		c->match_exec_at = own.exec_at;
+		own.exec_at = NULL;
+		scout_ssh_names_free(&own);
+	}
+	return err == -ENOMEM ? err : 0;
+}
+
 /* Everything behind opening; in may be NULL. */
 static int load(struct scout_draft *d, FILE *in, const char *const *overrides, size_t noverrides)
 {
@@ -119,6 +145,8 @@ static int load(struct scout_draft *d, FILE *in, const char *const *overrides, s
 		err = -EINVAL;
 	if (!err)
 		err = scout_draft_finish(d, names.names, names.count);
+	if (!err)
+		err = note_exec(d, &names);
 	scout_ssh_names_free(&names);
 	return err;
 }

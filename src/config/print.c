@@ -42,6 +42,9 @@ void scout_config_print(const struct scout_config *c, FILE *out)
 		print_section(c, SCOUT_SECTION_MODELS, out);
 	else
 		fprintf(out, "# no bucket in [models], so no /models\n\n");
+	if (c->match_exec_at)
+		fprintf(out, "# not run: Match exec (%s), without match_exec = yes\n",
+			c->match_exec_at);
 	fprintf(out, "# hosts: %zu\n", c->nhosts);
 	for (size_t i = 0; i < c->nhosts; i++)
 		print_host(c, &c->hosts[i], out);

@@ -1,7 +1,7 @@
 /* Which hosts an ssh_config knows: libssh answers for one alias and cannot list them. Only names are
  * read here, as ssh_config(5) writes them; what they mean stays libssh's. Names with a pattern in them
- * and those that cannot be a folder are left out, and Match blocks are passed over with what they
- * include. The file is the user's own, and still everything is bounded: an Include may name itself. */
+ * and those that cannot be a folder are left out, and so are those that Match blocks include. The file
+ * is the user's own, and still everything is bounded: an Include may name itself. */
 #include "config/ssh_names.h"
 
 #include <ctype.h>
@@ -26,11 +26,14 @@
 
 struct scope {
 	const char *folder; /* or NULL */
+	const char *path;   /* or NULL */
+	unsigned line;
 	unsigned depth;
+	bool hidden;   /* included by a Match block: its names do not count */
 	bool skipping; /* in a Match block */
 };
 
-static int read_stream(struct scout_ssh_names *n, FILE *in, const char *folder, unsigned depth);
+static int read_stream(struct scout_ssh_names *n, FILE *in, const struct scope *start);
 
 static int add(struct scout_ssh_names *n, const char *name)
 {
@@ -131,19 +134,18 @@ static FILE *open_file(const char *path)
 	return NULL;
 }
 
-static int read_file(struct scout_ssh_names *n, const char *path, const char *folder,
-		     unsigned depth)
+static int read_file(struct scout_ssh_names *n, const struct scope *start)
 {
 	FILE *in;
 	int err;
 
-	if (depth > DEPTH_MAX || n->files == FILES_MAX)
+	if (start->depth > DEPTH_MAX || n->files == FILES_MAX)
 		return -E2BIG;
-	in = open_file(path);
+	in = open_file(start->path);
 	if (!in)
 		return -errno;
 	n->files++;
-	err = read_stream(n, in, folder, depth);
+	err = read_stream(n, in, start);
 	fclose(in);
 	return err;
 }
@@ -165,7 +167,12 @@ static int include_glob(struct scout_ssh_names *n, const struct scope *scope, co
 		return 0;
 	}
 	for (size_t i = 0; i < found.gl_pathc && !err; i++) {
-		err = read_file(n, found.gl_pathv[i], scope->folder, scope->depth + 1);
+		const struct scope inner = {.folder = scope->folder,
+					    .path = found.gl_pathv[i],
+					    .depth = scope->depth + 1,
+					    .hidden = scope->hidden || scope->skipping};
+
+		err = read_file(n, &inner);
 		if (err != -E2BIG && err != -ENOMEM)
 			err = 0;
 	}
@@ -190,29 +197,46 @@ static int include(struct scout_ssh_names *n, const struct scope *scope, char *a
 	return err;
 }
 
+/* Begins a Match block, and notes the first with "exec" among its criteria: all of these but three have
+ * an argument. */
+static int read_match(struct scout_ssh_names *n, struct scope *scope, char *at)
+{
+	char *word = next_word(&at);
+	size_t len;
+
+	scope->skipping = !word || strcasecmp(word, "all") != 0;
+	for (; word && !n->exec_at; word = next_word(&at)) {
+		word += *word == '!';
+		len = strcspn(word, "=");
+		if (len == 4 && strncasecmp(word, "exec", 4) == 0 &&
+		    asprintf(&n->exec_at, "%s:%u", scope->path ? scope->path : "", scope->line) < 0)
+			return -ENOMEM;
+		if (!word[len] && strcasecmp(word, "all") && strcasecmp(word, "final") &&
+		    strcasecmp(word, "canonical"))
+			(void)next_word(&at);
+	}
+	return 0;
+}
+
 static int read_line(struct scout_ssh_names *n, struct scope *scope, char *line)
 {
 	char *at = line;
 	char *keyword = take_keyword(&at);
-	char *word;
 
 	if (strcasecmp(keyword, "host") == 0) {
 		scope->skipping = false;
-		return add_hosts(n, at);
+		return scope->hidden ? 0 : add_hosts(n, at);
 	}
-	if (strcasecmp(keyword, "match") == 0) {
-		word = next_word(&at);
-		scope->skipping = !word || strcasecmp(word, "all") != 0;
-		return 0;
-	}
-	if (strcasecmp(keyword, "include") == 0 && scope->folder && !scope->skipping)
+	if (strcasecmp(keyword, "match") == 0)
+		return read_match(n, scope, at);
+	if (strcasecmp(keyword, "include") == 0 && scope->folder)
 		return include(n, scope, at);
 	return 0;
 }
 
-static int read_stream(struct scout_ssh_names *n, FILE *in, const char *folder, unsigned depth)
+static int read_stream(struct scout_ssh_names *n, FILE *in, const struct scope *start)
 {
-	struct scope scope = {.folder = folder, .depth = depth};
+	struct scope scope = *start;
 	struct scout_text line = {0};
 	int err = 0;
 	int c;
@@ -228,6 +252,7 @@ static int read_stream(struct scout_ssh_names *n, FILE *in, const char *folder, 
 				scout_text_append(&line, &byte, 1);
 			continue;
 		}
+		scope.line++;
 		if (line.failed)
 			err = -ENOMEM;
 		/* a line with a NUL in it is no text, and no Host line */
@@ -243,7 +268,9 @@ static int read_stream(struct scout_ssh_names *n, FILE *in, const char *folder, 
 
 int scout_ssh_names_read(struct scout_ssh_names *n, FILE *in, const char *folder)
 {
-	return read_stream(n, in, folder, 0);
+	const struct scope start = {.folder = folder};
+
+	return read_stream(n, in, &start);
 }
 
 int scout_ssh_names_load(struct scout_ssh_names *n, const char *path)
@@ -255,7 +282,7 @@ int scout_ssh_names_load(struct scout_ssh_names *n, const char *path)
 
 	if (!folder)
 		return -ENOMEM;
-	err = read_file(n, path, folder, 0);
+	err = read_file(n, &(struct scope){.folder = folder, .path = path});
 	free(folder);
 	return err;
 }
@@ -336,5 +363,6 @@ void scout_ssh_names_free(struct scout_ssh_names *n)
 	for (size_t i = 0; i < n->count; i++)
 		free(n->names[i]);
 	free(n->names);
+	free(n->exec_at);
 	memset(n, 0, sizeof(*n));
 }

@@ -8,6 +8,7 @@
 struct scout_ssh_names {
 	char **names;
 	size_t count, cap;
+	char *exec_at; /* "FILE:LINE" of the first "Match exec", or NULL */
 	/* what has been read so far, over all files */
 	size_t files, bytes;
 };

@@ -251,6 +251,14 @@ static void warn_of_unchecked_keys(const struct scout_config *config)
 			   count, count == 1 ? "" : "s", first, count == 1 ? "" : ", ...");
 }
 
+static void warn_of_refused_commands(const struct scout_config *config)
+{
+	if (config->match_exec_at)
+		scout_warn("%s: the command of Match exec is not run and counts as failed; "
+			   "match_exec = yes allows it",
+			   config->match_exec_at);
+}
+
 static int hosts_retry(void *self, const char *entry)
 {
 	struct scout_hosts *all = self;
@@ -271,6 +279,7 @@ static void hosts_reload(void *self, const struct scout_config *config)
 	scout_table_reload(all, config);
 	scout_pool_limit(&all->pool, config->max_sessions, config->max_connecting);
 	warn_of_unchecked_keys(config);
+	warn_of_refused_commands(config);
 }
 
 static void hosts_stop(void *self)
@@ -352,7 +361,13 @@ int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret)
 	}
 	scout_pool_limit(&all->pool, env->config->max_sessions, env->config->max_connecting);
 	warn_of_unchecked_keys(env->config);
+	warn_of_refused_commands(env->config);
 	ret->ops = &hosts_ops;
 	ret->self = all;
 	return 0;
+}
+
+void scout_hosts_check(const struct scout_config *config, FILE *out)
+{
+	scout_sftp_check_config(config, out);
 }

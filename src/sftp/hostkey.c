@@ -179,6 +179,20 @@ static int unknown(struct scout_sftp *s, const struct scout_known_keys *known, c
 			       t->known_hosts.count ? t->known_hosts.path[0] : "known_hosts", text);
 }
 
+/* A list that cannot be read refuses every host, as ssh does it. */
+static int read_revoked(struct scout_sftp *s, struct scout_known_keys *known)
+{
+	const char *path = s->settings.revoked_host_keys;
+	int err = scout_known_keys_read_revoked(known, path);
+
+	if (!err)
+		return 0;
+	return scout_sftp_fail(s, -EKEYREJECTED, "RevokedHostKeys %s: %s", path,
+			       err == -EINVAL
+				   ? "a KRL, which cannot be read here; a list of keys can"
+				   : strerror(-err));
+}
+
 static int judge(struct scout_sftp *s, ssh_key key)
 {
 	struct scout_known_keys known = {0};
@@ -189,6 +203,12 @@ static int judge(struct scout_sftp *s, ssh_key key)
 
 	describe_key(key, text, sizeof(text));
 	read_known(s, &known);
+	if (s->settings.revoked_host_keys)
+		err = read_revoked(s, &known);
+	if (err) {
+		scout_known_keys_free(&known);
+		return err;
+	}
 	switch (scout_known_keys_look(&known, key, &where)) {
 	case SCOUT_KNOWN_SAME:
 		break;

@@ -3,9 +3,12 @@
  * names for a host's. Trusts the files. No lock. */
 #include "sftp/knownhosts.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "scoutfs/text.h"
 
 static void add(struct scout_known_keys *k, ssh_key key, const struct scout_known_key *where)
 {
@@ -70,6 +73,34 @@ void scout_known_keys_read(struct scout_known_keys *k, const char *path, const c
 	}
 	free(line);
 	fclose(f);
+}
+
+int scout_known_keys_read_revoked(struct scout_known_keys *k, const char *path)
+{
+	struct scout_known_key where = {.file = path};
+	struct scout_text marked = {0};
+	FILE *f = fopen(path, "re");
+	char *line = NULL;
+	size_t cap = 0;
+	int err = 0;
+
+	if (!f)
+		return -errno;
+	while (!err && getline(&line, &cap, f) > 0) {
+		where.line++;
+		marked.len = 0;
+		scout_text_printf(&marked, "@revoked * %s", line);
+		if (where.line == 1 && !strncmp(line, "SSHKRL", 6))
+			err = -EINVAL;
+		else if (marked.failed || k->count == SCOUT_KNOWN_KEYS_MAX)
+			err = -ENOMEM; /* what is not read could be the one */
+		else
+			read_line(k, marked.str, "host", &where);
+	}
+	scout_text_free(&marked);
+	free(line);
+	fclose(f);
+	return err;
 }
 
 void scout_known_keys_free(struct scout_known_keys *k)

@@ -31,6 +31,9 @@ enum scout_known {
 /* Adds those of the file at path (a missing one has none; lines that make no sense are passed over)
  * for host: "name", or "[name]:port" where the port is not 22. path is borrowed until the free. */
 void scout_known_keys_read(struct scout_known_keys *k, const char *path, const char *host);
+/* Adds the keys of a file of RevokedHostKeys (ssh_config(5)): public keys, one a line. 0, -errno of opening
+ * it, -EINVAL: it is a key revocation list in OpenSSH's own format. */
+int scout_known_keys_read_revoked(struct scout_known_keys *k, const char *path);
 void scout_known_keys_free(struct scout_known_keys *k);
 
 /* What they say of key; *where is the one that says it (NULL for NONE). */

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from procs import wait_for
+from mount import BINARY
+from procs import run, wait_for
 from sshconf import SshConfig, script
 from tools import content, error, read, write
 
@@ -225,6 +226,15 @@ class TestMatchExec:
         assert conf.files(m, web) == ["f"], "and the block does not count"
         assert not os.path.exists(ran)
 
+    def test_it_is_told_once(self, conf, web, ran):
+        """At the start and by --check, with the file and the line."""
+        m = conf.mount(self.text(conf, ran, web))
+        conf.files(m, web)
+        assert m.log().count(f"{conf.path}:1: the command of Match exec") == 1
+        out = run(BINARY, "--check", m.ini_path, env=m.env).stdout
+        assert f"# not run: Match exec ({conf.path}:1)" in out
+        assert not os.path.exists(ran)
+
     def test_refused_for_jump_hosts(self, conf, web, sshd, ran):
         """A host's ssh_config may itself lead a jump host through another."""
         outer, middle = sshd("outer"), sshd("middle")
@@ -246,3 +256,21 @@ class TestMatchExec:
         assert error(os.listdir, m.host("web")) == "EACCES", "the block counts"
         assert "nobody-at-all" in m.status()
         assert os.path.exists(ran)
+
+
+def test_check_names_what_is_not_done(conf, web, folder):
+    """Each once, with a host for an example, and nothing of what is done or is ssh's default."""
+    both = ["GSSAPIAuthentication yes", "KexAlgorithms sntrup761x25519-sha512@openssh.com,"
+            "curve25519-sha256"]
+    text = conf.host(web, *both, "RemoteCommand ls", "Compression yes", "Ciphers aes256-ctr") + \
+        conf.host(web, *both, "PKCS11Provider /nothing.so", "ProxyCommand false", name="db")
+    m = conf.mount(text)
+    out = run(BINARY, "--check", m.ini_path, env=m.env).stdout
+    told = [line for line in out.splitlines() if line.startswith("# not done")]
+    assert sorted(told) == [
+        "# not done: GSSAPIAuthentication (db)",
+        "# not done: KexAlgorithms sntrup761x25519-sha512@openssh.com (db)",
+        "# not done: PKCS11Provider (db)",
+        "# not done: RemoteCommand (web)",
+    ]
+    assert web.connections() == 0

@@ -347,6 +347,18 @@ class TestKnownHosts:
             m.unmount()
         assert web.logins() == 0
 
+    def test_revoked_by_a_list(self, conf, web, folder):
+        """RevokedHostKeys: a list of keys, and one that cannot be read refuses all."""
+        revoked = os.path.join(folder, "revoked")
+        write(revoked, read(web.host_key + ".pub"))
+        m = conf.mount(conf.host(web, f"RevokedHostKeys {revoked}"))
+        assert opened(m, conf, web) == "EKEYREJECTED"
+        assert f"{revoked}:1" in m.status()
+        os.unlink(revoked)
+        other = conf.mount(conf.host(web, f"RevokedHostKeys {revoked}"))
+        assert opened(other, conf, web) == "EKEYREJECTED"
+        assert web.logins() == 0
+
     def test_an_authority_is_not_enough(self, conf, sshd, folder):
         """libssh checks no host certificates: the error says what to do."""
         authority = new_key(folder, "authority")

@@ -457,9 +457,55 @@ static void which_file(void **state)
 	assert_int_equal(unsetenv("XDG_CONFIG_HOME"), 0);
 }
 
+/* Which words ssh_config may overrule: only those that nobody said. */
+static void who_said_what(void **state)
+{
+	static const char *const options[] = {"hosts.host_key_check=strict", NULL};
+	struct loaded l;
+
+	(void)state;
+	write_text(".ssh/config", "Host web\n");
+	l = load_file(write_text("scoutfs.ini", "[hosts]\nconnect_timeout = 10s\n[host db]\n"
+						"keepalive = 1s\nknown_hosts = /k\n"),
+		      options);
+	assert_string_equal(l.errors, "");
+	assert_int_equal(scout_config_host(l.config, "web", 3)->said,
+			 SCOUT_SAID_CONNECT_TIMEOUT | SCOUT_SAID_HOST_KEY_CHECK);
+	assert_int_equal(l.config->defaults.said,
+			 SCOUT_SAID_CONNECT_TIMEOUT | SCOUT_SAID_HOST_KEY_CHECK);
+	assert_int_equal(scout_config_host(l.config, "db", 2)->said,
+			 SCOUT_SAID_CONNECT_TIMEOUT | SCOUT_SAID_HOST_KEY_CHECK |
+			     SCOUT_SAID_KEEPALIVE | SCOUT_SAID_KNOWN_HOSTS);
+	unload(&l);
+}
+
+static void commands_are_noted(void **state)
+{
+	struct scout_config *c;
+	char wanted[128];
+
+	(void)state;
+	write_text(".ssh/config", "Match exec true\n");
+	snprintf(wanted, sizeof(wanted), "%s/.ssh/config:1", home);
+	c = good("");
+	assert_string_equal(c->match_exec_at, wanted);
+	scout_config_free(c);
+	c = good("[hosts]\nmatch_exec = yes\n");
+	assert_null(c->match_exec_at);
+	assert_true(c->defaults.match_exec);
+	scout_config_free(c);
+	/* in a host's own file, too */
+	c = good("[hosts]\nssh_config =\n[host a]\nssh_config = ~/.ssh/config\n"
+		 "match_exec = yes\n[host b]\nssh_config = ~/.ssh/config\n");
+	assert_string_equal(c->match_exec_at, wanted);
+	scout_config_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    TEST(who_said_what),
+	    TEST(commands_are_noted),
 	    TEST(defaults),
 	    TEST(a_host_overlays_hosts),
 	    TEST(no_such_host),

@@ -279,9 +279,46 @@ static void many_hosts(void **state)
 	free(sections);
 }
 
+/* Where the first command of Match stands, in whatever file; NULL: nowhere. */
+static void finds_exec(const char *text, const char *wanted)
+{
+	struct scout_ssh_names n = {0};
+	char where[256];
+
+	snprintf(where, sizeof(where), "%s/%s", home, wanted ? wanted : "");
+	assert_int_equal(scout_ssh_names_load(&n, write_text(".ssh/config", text)), 0);
+	if (wanted)
+		assert_string_equal(n.exec_at, where);
+	else
+		assert_null(n.exec_at);
+	scout_ssh_names_free(&n);
+}
+
+static void commands_of_match(void **state)
+{
+	(void)state;
+	finds_exec("Host a\nMatch host a exec \"touch x\"\nMatch exec true\n", ".ssh/config:2");
+	finds_exec("\n\n match=final !EXEC true\n", ".ssh/config:3");
+	finds_exec("Match all exec x\n", ".ssh/config:1");
+	finds_exec("Match host exec user exec\nMatch all\n#Match exec x\nHost exec\n", NULL);
+	write_text(".ssh/more", "Host b\n\nMatch exec=x\n");
+	finds_exec("Match host x\n  Include more\nMatch exec y\n", ".ssh/more:3");
+	/* and what a Match block includes gives no names */
+	{
+		struct scout_ssh_names n = {0};
+
+		assert_int_equal(scout_ssh_names_load(&n, write_text(".ssh/config",
+								     "Match host x\nInclude more\n"
+								     "Host c\nInclude more\n")),
+				 0);
+		check_names(&n, "<c><b>");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    TEST(commands_of_match),
 	    cmocka_unit_test(host_lines),
 	    TEST(match_blocks_are_passed_over),
 	    TEST(includes),

@@ -1,4 +1,5 @@
 /* known_hosts files: which keys are a host's, what a key found there means, which types go first. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -120,6 +121,85 @@ static void revoked_keys(void **state)
 	assert_int_equal(look(revoked, "web", SSH_KEYTYPE_ED25519, ED_B), SCOUT_KNOWN_NONE);
 }
 
+/* The line that is named is the one to look at. */
+static void lines_are_named(void **state)
+{
+	struct scout_known_keys k =
+	    read_text("# x\nweb ssh-rsa " RSA "\n\nweb ssh-ed25519 " ED_B "\n"
+		      "@revoked web ssh-ed25519 " ED_B "\n",
+		      "web");
+	const struct scout_known_key *where;
+	ssh_key key = NULL;
+
+	(void)state;
+	assert_int_equal(ssh_pki_import_pubkey_base64(ED_A, SSH_KEYTYPE_ED25519, &key), SSH_OK);
+	assert_int_equal(scout_known_keys_look(&k, key, &where), SCOUT_KNOWN_OTHER);
+	assert_int_equal(where->line, 4); /* of its own type */
+	ssh_key_free(key);
+	assert_int_equal(ssh_pki_import_pubkey_base64(ED_B, SSH_KEYTYPE_ED25519, &key), SSH_OK);
+	assert_int_equal(scout_known_keys_look(&k, key, &where), SCOUT_KNOWN_REVOKED);
+	assert_int_equal(where->line, 5);
+	ssh_key_free(key);
+	scout_known_keys_free(&k);
+}
+
+static void authorities(void **state)
+{
+	struct scout_known_keys k = read_text("@cert-authority db ssh-ed25519 " ED_A "\n"
+					      "@cert-authority *.com,web ssh-ed25519 " ED_B "\n",
+					      "web");
+
+	(void)state;
+	assert_int_equal(k.count, 0);
+	assert_non_null(k.authority_file);
+	assert_int_equal(k.authority_line, 2);
+	scout_known_keys_free(&k);
+}
+
+static void lists_of_revoked_keys(void **state)
+{
+	struct scout_known_keys k = {0};
+	const struct scout_known_key *where;
+	char path[] = "/tmp/scoutfs-revoked-XXXXXX";
+	ssh_key key = NULL;
+	int fd = mkstemp(path);
+	FILE *f = fdopen(fd, "w");
+
+	(void)state;
+	assert_non_null(f);
+	fprintf(f, "# gone\nssh-rsa " RSA " a\nssh-ed25519 " ED_A "\n");
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(scout_known_keys_read_revoked(&k, path), 0);
+	assert_int_equal(ssh_pki_import_pubkey_base64(ED_A, SSH_KEYTYPE_ED25519, &key), SSH_OK);
+	assert_int_equal(scout_known_keys_look(&k, key, &where), SCOUT_KNOWN_REVOKED);
+	assert_int_equal(where->line, 3);
+	ssh_key_free(key);
+	scout_known_keys_free(&k);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f, "SSHKRL\n");
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(scout_known_keys_read_revoked(&k, path), -EINVAL);
+	unlink(path);
+	assert_int_equal(scout_known_keys_read_revoked(&k, path), -ENOENT);
+	scout_known_keys_free(&k);
+}
+
+/* Those that ssh_config asks for, in its order; what is known of the host still goes first. */
+static void asked_for_algorithms(void **state)
+{
+	struct scout_known_keys k = read_text("web ssh-rsa " RSA "\n", "web");
+	char buf[512];
+
+	(void)state;
+	assert_string_equal(
+	    scout_known_keys_algorithms(
+		&k, "ssh-ed25519-cert-v01@openssh.com,ssh-ed25519,x,rsa-sha2-256", buf),
+	    "rsa-sha2-256,ssh-ed25519");
+	assert_string_equal(scout_known_keys_algorithms(&k, "ssh-dss", buf), "");
+	scout_known_keys_free(&k);
+}
+
 static void check_first(const char *text, const char *algorithm)
 {
 	struct scout_known_keys k = read_text(text, "web");
@@ -176,6 +256,10 @@ int main(void)
 	    cmocka_unit_test(other_keys),
 	    cmocka_unit_test(odd_lines),
 	    cmocka_unit_test(revoked_keys),
+	    cmocka_unit_test(lines_are_named),
+	    cmocka_unit_test(authorities),
+	    cmocka_unit_test(lists_of_revoked_keys),
+	    cmocka_unit_test(asked_for_algorithms),
 	    cmocka_unit_test(known_types_go_first),
 	    cmocka_unit_test(the_number_of_keys_is_bounded),
 	    cmocka_unit_test(a_missing_file_has_none),

@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
+#include "scoutfs/clock.h"
 #include "sftp/proxy.h"
 
 static const char answer[] =
@@ -167,6 +169,105 @@ static void options_are_no_names(void **state)
 	assert_int_equal(scout_settings_load(&host, "", usual, &t), -EINVAL);
 }
 
+/* What differs from ssh's defaults counts, unless the ini says it. */
+static void what_ssh_config_says(void **state)
+{
+	static const char told[] =
+	    "user u\nhostname x\nport 22\naddressfamily inet6\ncompression yes\n"
+	    "hashknownhosts yes\nidentitiesonly yes\nstricthostkeychecking accept-new\n"
+	    "serveralivecountmax 2\nserveraliveinterval 4\nmacs hmac-sha2-512\n"
+	    "kexalgorithms a,b\nhostkeyalgorithms c\npubkeyacceptedalgorithms d\n"
+	    "identityfile ~/.ssh/id_ed25519\ncertificatefile ~/%n-cert.pub\n"
+	    "userknownhostsfile ~/a /b\nglobalknownhostsfile none\nrevokedhostkeys /r\n"
+	    "connecttimeout 3\nrekeylimit 1048576 3600\nbindaddress 127.0.0.2\n"
+	    "bindinterface lo\n";
+	struct scout_host_config host = host_config();
+	struct scout_settings t;
+
+	(void)state;
+	host.connect_timeout_ns = 10 * SCOUT_NS_PER_S;
+	host.request_timeout_ns = 30 * SCOUT_NS_PER_S;
+	host.keepalive_ns = 15 * SCOUT_NS_PER_S;
+	assert_int_equal(scout_settings_load(&host, told, usual, &t), 0);
+	assert_int_equal(t.family, AF_INET6);
+	assert_true(t.compression && t.hash_known_hosts && t.identities_only);
+	assert_int_equal(t.host_key_check, SCOUT_KEYS_ACCEPT_NEW);
+	assert_int_equal(t.keepalive_ns, 4 * SCOUT_NS_PER_S);
+	assert_int_equal(t.silence_ns, 8 * SCOUT_NS_PER_S);
+	assert_int_equal(t.connect_timeout_ns, 3 * SCOUT_NS_PER_S);
+	assert_string_equal(t.macs, "hmac-sha2-512");
+	assert_string_equal(t.kex, "a,b");
+	assert_string_equal(t.host_key_algorithms, "c");
+	assert_string_equal(t.key_algorithms, "d");
+	assert_null(t.ciphers);
+	assert_true(t.identities_named); /* one default key alone is named */
+	assert_int_equal(t.identities.count, 1);
+	assert_string_equal(t.certificates.path[0], "/home/u/web-cert.pub");
+	assert_int_equal(t.known_hosts.count, 2);
+	assert_int_equal(t.user_known_hosts, 2);
+	assert_string_equal(t.known_hosts.path[0], "/home/u/a");
+	assert_string_equal(t.revoked_host_keys, "/r");
+	assert_int_equal(t.rekey_bytes, 1048576);
+	assert_int_equal(t.rekey_seconds, 3600);
+	assert_string_equal(t.bind_address, "127.0.0.2");
+	assert_string_equal(t.bind_interface, "lo");
+	scout_settings_free(&t);
+
+	host.said = SCOUT_SAID_CONNECT_TIMEOUT | SCOUT_SAID_KEEPALIVE | SCOUT_SAID_KNOWN_HOSTS |
+		    SCOUT_SAID_HOST_KEY_CHECK;
+	assert_int_equal(scout_settings_load(&host, told, usual, &t), 0);
+	assert_int_equal(t.host_key_check, SCOUT_KEYS_STRICT);
+	assert_int_equal(t.keepalive_ns, host.keepalive_ns);
+	assert_int_equal(t.silence_ns, host.request_timeout_ns);
+	assert_int_equal(t.connect_timeout_ns, host.connect_timeout_ns);
+	assert_int_equal(t.known_hosts.count, 1);
+	assert_string_equal(t.known_hosts.path[0], "/home/u/.ssh/known_hosts");
+	scout_settings_free(&t);
+}
+
+static void what_ssh_does_anyway(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_settings t;
+
+	(void)state;
+	host.connect_timeout_ns = 10 * SCOUT_NS_PER_S;
+	assert_int_equal(scout_settings_load(&host, usual, usual, &t), 0);
+	assert_false(t.identities_named || t.identities_only || t.compression);
+	assert_null(t.ciphers);
+	assert_null(t.bind_address);
+	assert_int_equal(t.family, AF_UNSPEC);
+	assert_int_equal(t.connect_timeout_ns, host.connect_timeout_ns);
+	assert_int_equal(t.known_hosts.count, 3);
+	assert_string_equal(t.known_hosts.path[2], "/etc/ssh/ssh_known_hosts2");
+	scout_settings_free(&t);
+	assert_int_equal(scout_settings_load(&host,
+					     "hostname x\nuserknownhostsfile none\n"
+					     "stricthostkeychecking false\n",
+					     usual, &t),
+			 0);
+	assert_int_equal(t.user_known_hosts, 0);
+	assert_int_equal(t.host_key_check, SCOUT_KEYS_OFF);
+	scout_settings_free(&t);
+}
+
+/* A link-local address has its interface behind a '%', which is no token. */
+static void addresses_are_no_patterns(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_args args = {0};
+
+	(void)state;
+	host.ssh_config = "/c";
+	host.hostname = "fe80::1%eth0";
+	scout_settings_query(&host, &args);
+	assert_string_equal(args.argv[4], "-oHostName=fe80::1%%eth0");
+	scout_args_free(&args);
+	assert_string_equal(scout_settings_shell(&host), "/bin/false");
+	host.match_exec = true;
+	assert_null(scout_settings_shell(&host));
+}
+
 /* What ssh -G says of each jump host, or NULL. */
 static const char *hop_answer;
 
@@ -322,6 +423,9 @@ int main(void)
 	    cmocka_unit_test(defaults_without_ssh_config),
 	    cmocka_unit_test(ssh_config_is_taken),
 	    cmocka_unit_test(the_ini_wins),
+	    cmocka_unit_test(what_ssh_config_says),
+	    cmocka_unit_test(what_ssh_does_anyway),
+	    cmocka_unit_test(addresses_are_no_patterns),
 	    cmocka_unit_test(no_agent_where_none_is_wanted),
 	    cmocka_unit_test(options_are_no_names),
 	    cmocka_unit_test(jumps_by_ssh),
