@@ -78,6 +78,7 @@ struct scout_fh *scout_fh_new(struct scout_fhs *fhs, struct scout_inode *inode,
 	if (!f)
 		return NULL;
 	f->writer = (flags & O_ACCMODE) != O_RDONLY;
+	f->appends = flags & O_APPEND;
 	scout_lock(&inode->tree->lock);
 	TAILQ_INSERT_TAIL(&inode->files, f, open);
 	inode->writers += f->writer;

@@ -9,6 +9,13 @@ static bool writes(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
+/* What the backend is asked for. Only who cannot map the file leaves it to the remote where its end is:
+ * pages of a mapping are written where they are, also through a descriptor that appends. */
+static int backend_flags(int flags)
+{
+	return (flags & O_ACCMODE) == O_RDWR ? flags & ~O_APPEND : flags;
+}
+
 /* The open file of what the backend opened; NULL: replied, and the handle is released. */
 static struct scout_fh *keep(struct scout_request *r, struct scout_inode *inode,
 			     const struct scout_result *res, struct fuse_file_info *fi)
@@ -88,7 +95,7 @@ void scout_fs_open(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
 	r = scout_fs_begin(fuse, SCOUT_OP_OPEN, inode, NULL, path, open_done);
 	if (!r)
 		return;
-	r->flags = fi->flags;
+	r->flags = backend_flags(fi->flags);
 	scout_request_start(r);
 	r->backend->ops->open(r->backend->self, path, r->flags, &r->base);
 }
@@ -153,7 +160,7 @@ void scout_fs_create(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_
 	r = scout_fs_begin(fuse, SCOUT_OP_CREATE, inode, name, path, create_done);
 	if (!r)
 		return;
-	r->flags = fi->flags;
+	r->flags = backend_flags(fi->flags);
 	scout_request_start(r);
 	r->backend->ops->create(r->backend->self, path, mode & 07777, r->flags, &r->base);
 }

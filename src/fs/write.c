@@ -1,6 +1,7 @@
 /* What is written to open files. The backend takes the bytes during the call, and tells at the next write,
  * flush or fsync what became of them. */
 #include <errno.h>
+#include <fcntl.h>
 
 #include "fs/fs.h"
 #include "scoutfs/budget.h"
@@ -30,6 +31,10 @@ void scout_fs_write(fuse_req_t fuse, fuse_ino_t ino, const char *bytes, size_t s
 	(void)ino; /* the file knows it */
 	if (!f->backend->ops->write || size > SCOUT_WRITE_MAX) {
 		fuse_reply_err(fuse, f->backend->ops->write ? EINVAL : EROFS);
+		return;
+	}
+	if (f->appends && !(fi->flags & O_APPEND)) { /* F_SETFL took it away; the remote cannot */
+		fuse_reply_err(fuse, EOPNOTSUPP);
 		return;
 	}
 	r = scout_fs_begin_file(fuse, SCOUT_OP_WRITE, f, write_done);

@@ -131,6 +131,36 @@ def test_permission_denied(sshd, mount):
 
 
 @pytest.mark.basic
+def test_a_read_only_host_says_erofs(sshd, mount):
+    web1 = sshd("web1")
+    write(os.path.join(web1.files, "f"), b"untouched")
+    os.mkdir(os.path.join(web1.files, "d"))
+    m = mount(sshd.ini(web1, read_only="yes"))
+    f, d, new = (m.host("web1", name) for name in ("f", "d", "new"))
+    calls = {
+        "write": lambda: os.open(f, os.O_WRONLY),
+        "read and write": lambda: os.open(f, os.O_RDWR),
+        "append": lambda: os.open(f, os.O_WRONLY | os.O_APPEND),
+        "open and truncate": lambda: os.open(f, os.O_WRONLY | os.O_TRUNC),
+        "create": lambda: os.open(new, os.O_WRONLY | os.O_CREAT),
+        "truncate": lambda: os.truncate(f, 1),
+        "unlink": lambda: os.unlink(f),
+        "mkdir": lambda: os.mkdir(new),
+        "rmdir": lambda: os.rmdir(d),
+        "rename": lambda: os.rename(f, new),
+        "symlink": lambda: os.symlink("f", new),
+        "link": lambda: os.link(f, new),
+        "mknod": lambda: os.mknod(new, stat.S_IFREG | 0o600),
+        "chmod": lambda: os.chmod(f, 0o777),
+        "chown": lambda: os.chown(f, os.getuid(), os.getgid()),
+        "utime": lambda: os.utime(f, (1, 1)),
+    }
+    assert {name: error(call) for name, call in calls.items()} == dict.fromkeys(calls, "EROFS")
+    assert read(os.path.join(web1.files, "f")) == b"untouched"
+    assert sorted(os.listdir(web1.files)) == ["d", "f"]
+
+
+@pytest.mark.basic
 def test_the_mounts_own_directories_say_erofs(sshd, mount):
     m = mount(sshd.ini(sshd("web1")))
     calls = {

@@ -76,8 +76,8 @@ class Background:
         return [f.result(timeout) for f in self.futures]
 
 
-def python(source, *args):
+def python(source, *args, **more):
     """A Python process of its own, for what must not hang or be interrupted in this one."""
     return subprocess.Popen([sys.executable, "-c", source, *map(str, args)],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)
+                            stderr=subprocess.PIPE, text=True, **more)
