@@ -21,6 +21,8 @@
 #define OUT_MAX ((size_t)512 * 1024)
 /* fewer bytes of an answer than these do not show that it will ever be whole */
 #define PART_BYTES 4096
+/* a session at rest keeps no larger buffer for what it sends */
+#define OUT_KEPT ((size_t)64 * 1024)
 
 static void note_progress(struct scout_sftp *s)
 {
@@ -309,6 +311,8 @@ static int turn(struct scout_sftp *s)
 		err = flush(s);
 	if (err)
 		return err;
+	if (!s->stream.count && !s->out.len && s->out.cap > OUT_KEPT)
+		scout_sftp_buf_free(&s->out);
 	busy = s->stream.phase != phase || anything_to_do(s);
 	polled = ssh_event_dopoll(s->event, busy ? 0 : sleep_ms(s));
 	note_window(s);
