@@ -146,6 +146,16 @@ void scout_change_failed(struct scout_change *c, int err)
 		narrowed(&c->narrow, err);
 }
 
+/* Some servers look through links even then; but we know what was made. */
+static void insist_on_link(struct scout_sftp_attrs *attrs, const char *target)
+{
+	if (attrs->has & SCOUT_SFTP_HAS_MODE && S_ISLNK(attrs->mode))
+		return;
+	attrs->has |= SCOUT_SFTP_HAS_MODE | SCOUT_SFTP_HAS_SIZE;
+	attrs->mode = S_IFLNK | 0777;
+	attrs->size = strlen(target);
+}
+
 /* The last call looked at what there is now. */
 static void made(struct scout_rpc *rpc, int err)
 {
@@ -158,6 +168,8 @@ static void made(struct scout_rpc *rpc, int err)
 		scout_change_failed(c, err);
 		return;
 	}
+	if (rpc->call.op == SCOUT_SFTP_SYMLINK)
+		insist_on_link(&c->calls[1].call.attrs, c->text);
 	scout_host_attr(rpc->host, &c->calls[c->ncalls - 1].call.attrs, &res.attr);
 	scout_change_done(c, 0, &res);
 }

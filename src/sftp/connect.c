@@ -80,6 +80,14 @@ static int handshake(struct scout_sftp *s, int fd)
 	return rc == SSH_OK ? 0 : scout_sftp_fail_ssh(s, "key exchange");
 }
 
+/* Most servers take it from OpenSSH's clients how SYMLINK is meant; this one from everybody's name. */
+static bool takes_draft_order(ssh_session ssh)
+{
+	const char *banner = ssh_get_serverbanner(ssh);
+
+	return banner && strstr(banner, "AsyncSSH");
+}
+
 /* sshd writes several packets in a row before it turns Nagle's algorithm off: each waits for our
  * acknowledgement of the one before, which the kernel likes to delay by 40 ms. */
 static void acknowledge_at_once(ssh_session ssh)
@@ -160,6 +168,7 @@ int scout_sftp_connect(struct scout_sftp *s)
 	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK))
 		return scout_sftp_fail(s, -errno, "%s", strerror(errno));
 	ssh_set_blocking(s->ssh, 0);
+	s->symlinks_as_drafted = takes_draft_order(s->ssh);
 	return open_channel(s);
 }
 

@@ -136,6 +136,19 @@ static struct scout_sftp_call *next_call(struct scout_sftp *s)
 	return call;
 }
 
+/* Nearly all servers take SYMLINK's paths as OpenSSH does, the wrong way round (PROTOCOL, 4.1). */
+static int encode(struct scout_sftp *s, const struct scout_sftp_call *call)
+{
+	struct scout_sftp_call turned;
+
+	if (call->op != SCOUT_SFTP_SYMLINK || !s->symlinks_as_drafted)
+		return scout_sftp_encode_call(&s->out, call);
+	turned = *call;
+	turned.path = call->path2;
+	turned.path2 = call->path;
+	return scout_sftp_encode_call(&s->out, &turned);
+}
+
 static void send_call(struct scout_sftp *s, struct scout_sftp_call *call, uint64_t now)
 {
 	int err;
@@ -149,7 +162,7 @@ static void send_call(struct scout_sftp *s, struct scout_sftp_call *call, uint64
 		call_done(s, call, -EAGAIN); /* only the keepalive, and then it is not needed */
 		return;
 	}
-	err = scout_sftp_encode_call(&s->out, call);
+	err = encode(s, call);
 	if (err) {
 		scout_sftp_stream_remove(&s->stream, call);
 		call_done(s, call, err);

@@ -49,6 +49,7 @@ struct scout_sftp {
 	bool socket_taken; /* libssh owns the socket */
 
 	/* connected */
+	bool symlinks_as_drafted; /* the server takes SYMLINK's paths in the draft's order */
 	ssh_channel channel;
 	struct ssh_channel_callbacks_struct channel_callbacks;
 	ssh_event event;

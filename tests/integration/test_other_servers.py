@@ -38,6 +38,52 @@ def m(server, sshd, mount):
     return mount(sshd.ini(server, attr_timeout="0"))
 
 
+class TestChanging:
+    def test_names(self, server, m):
+        """Made, moved over another, and removed, as on a local disk."""
+        here, there = m.host(server.name, ""), server.files + "/"
+        os.mkdir(here + "d", 0o751)
+        assert stat.S_IMODE(os.stat(there + "d").st_mode) == 0o751
+        assert error(os.mkdir, here + "d") == "EEXIST"
+        os.mknod(here + "new", 0o640 | stat.S_IFREG)
+        write(there + "old", b"old")
+        write(there + "d/inside", b"inside")
+        assert error(os.rmdir, here + "d") == "ENOTEMPTY"
+        os.rename(here + "new", here + "old")
+        assert os.stat(there + "old").st_size == 0
+        assert sorted(os.listdir(there)) == ["d", "old"]
+        os.mkdir(here + "e")
+        assert error(os.rename, here + "e", here + "d") == "ENOTEMPTY"
+        os.rename(here + "d", here + "e")
+        assert read(there + "e/inside") == b"inside" == read(here + "e/inside")
+        os.unlink(here + "e/inside")
+        os.unlink(here + "old")
+        os.rmdir(here + "e")
+        assert error(os.unlink, here + "old") == "ENOENT"
+        assert os.listdir(there) == [] == os.listdir(here)
+
+    def test_links(self, server, m):
+        here, there = m.host(server.name, ""), server.files + "/"
+        write(there + "file", b"a file")
+        os.symlink("./file", here + "link")
+        assert os.readlink(there + "link") == "./file" and read(here + "link") == b"a file"
+        assert error(os.symlink, "x", here + "link") == "EEXIST"
+        if error(os.link, here + "file", here + "hard") == "ok":
+            assert os.path.samefile(there + "file", there + "hard")
+        assert sorted(set(os.listdir(there)) - {"hard"}) == ["file", "link"]
+
+    def test_attributes(self, server, m):
+        path = write(os.path.join(server.files, "f"), content(12345))
+        here = m.host(server.name, "f")
+        os.chmod(here, 0o604)
+        os.truncate(here, 100)
+        os.utime(here, (1_000_000_000, 1_234_567_890))
+        os.chown(here, -1, os.getgid())
+        st = os.stat(path)
+        assert (stat.S_IMODE(st.st_mode), st.st_size, st.st_mtime) == (0o604, 100, 1_234_567_890)
+        assert os.stat(here).st_size == 100 and read(here) == content(12345)[:100]
+
+
 class TestReading:
     def test_attributes(self, server, m):
         path = write(os.path.join(server.files, "f"), content(12345))
