@@ -658,6 +658,76 @@ static void many_writers_at_once(void **state)
 	tear_down();
 }
 
+/* Writes its part of one file again and again while sessions die: what a flush or fsync said is there
+ * is there, what is not was told, and nothing but the loss is. */
+static void *write_on_ice(void *arg)
+{
+	unsigned id = *(unsigned *)arg;
+	struct ask f = {0}, r = {0};
+	uint64_t at = (uint64_t)id * 100000;
+	static _Thread_local uint8_t data[20000];
+
+	ask_start(&f, ASK_OPEN);
+	rig.backend.ops->open(rig.backend.self, "h0/f", O_RDWR, &f.req);
+	assert_int_equal(ask_wait(&f), 0);
+	for (unsigned round = 0; round < 60; round++) {
+		unsigned seed = id * 64 + round;
+		bool lost = false;
+
+		for (size_t k = 0; k < sizeof data; k++)
+			data[k] = fake_byte(at + k, seed);
+		for (size_t k = 0; k < sizeof data; k += 1000) {
+			ask_start(&r, ASK_NONE);
+			rig.backend.ops->write(rig.backend.self, f.handle, at + k, data + k, 1000,
+					       &r.req);
+			if (ask_wait(&r)) {
+				assert_int_equal(r.err, -EIO);
+				lost = true;
+			}
+		}
+		ask_start(&r, ASK_SYNCED);
+		if (round % 2)
+			rig.backend.ops->fsync(rig.backend.self, f.handle, &r.req);
+		else
+			rig.backend.ops->flush(rig.backend.self, f.handle, &r.req);
+		if (ask_wait(&r))
+			assert_int_equal(r.err, -EIO);
+		if (r.err || lost)
+			continue;
+		pthread_mutex_lock(&fake.lock);
+		assert_memory_equal(fake_find_locked("/f")->data + at, data, sizeof data);
+		pthread_mutex_unlock(&fake.lock);
+	}
+	file_release(&f);
+	free(r.data);
+	return NULL;
+}
+
+static void dying_sessions_lose_nothing_untold(void **state)
+{
+	pthread_t threads[6];
+	unsigned ids[6];
+
+	(void)state;
+	set_up(MEMORY);
+	FAKE_LOCKED(fake_add_locked("/f", 600000, 100, 1), fake.sends_at_once = true);
+	for (unsigned i = 0; i < 6; i++) {
+		ids[i] = i;
+		assert_int_equal(pthread_create(&threads[i], NULL, write_on_ice, &ids[i]), 0);
+	}
+	for (unsigned i = 1; i < 6; i++) {
+		FAKE_WAIT(fake.count[SCOUT_SFTP_WRITE] > i * 60);
+		FAKE_LOCKED(for (unsigned k = 0; k < fake.starts; k++) if (fake.sessions[k])
+				fake.sessions[k]
+				    ->kill = -ECONNRESET);
+		FAKE_WAIT(fake.live == 0);
+		FAKE_WAIT(fake.live > 0);
+	}
+	for (unsigned i = 0; i < 6; i++)
+		pthread_join(threads[i], NULL);
+	tear_down();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -685,6 +755,7 @@ int main(void)
 	    cmocka_unit_test(a_file_is_cut_in_the_order_of_its_writes),
 	    cmocka_unit_test(fsync_without_a_word_for_it),
 	    cmocka_unit_test(many_writers_at_once),
+	    cmocka_unit_test(dying_sessions_lose_nothing_untold),
 	};
 
 	return cmocka_run_group_tests_name("hosts/write", tests, NULL, NULL);
