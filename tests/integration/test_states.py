@@ -170,6 +170,54 @@ def test_a_reader_in_every_state(sshd, mount, scenes):
         os.close(files[scene.name])
 
 
+@pytest.mark.seconds(120)
+def test_a_writer_in_every_state(sshd, mount, scenes):
+    """What fsync said is there, is there; what it did not, was an error; and nobody hangs."""
+    hosts = scenes(*STATES)
+    well, = scenes("well")
+    m = mount(ini(sshd, [*hosts, well], **HURRY))
+    first, second = content(300_000, 1), content(300_000, 2)
+    files = {}
+    for scene in hosts:
+        files[scene.name] = os.open(m.host(scene.name, "new"), os.O_WRONLY | os.O_CREAT, 0o644)
+        os.write(files[scene.name], first)
+        os.fsync(files[scene.name])
+    for scene in hosts:
+        STATES[scene.name][0](scene)
+
+    def write_on(scene):
+        """What the write, fsync and close of what follows come to."""
+        fd = files.pop(scene.name)
+        words = [error(os.write, fd, second), error(os.fsync, fd)]
+        return [*words, error(os.close, fd)]
+
+    asked = Background([lambda scene=scene: write_on(scene) for scene in hosts])
+    write(m.host("well", "new"), DATA)
+    told = dict(zip(STATES, asked.results(40 * SLOWER)))
+    assert read(os.path.join(well.server.files, "new")) == DATA
+    for scene in hosts:
+        STATES[scene.name][1](scene)
+        there = read(os.path.join(scene.server.files, "new"))
+        assert there[:len(first)] == first, "acknowledged by fsync, and lost"
+        if set(told[scene.name]) == {"ok"}:
+            assert there[len(first):] == second, "acknowledged by fsync, and lost"
+    promised = {"stopped": "ETIMEDOUT EIO", "killed": "ECONNREFUSED ECONNRESET EIO",
+                "refused": "ECONNRESET EIO", "half-open": "ETIMEDOUT EIO",
+                "another-key": "EKEYREJECTED EIO", "delayed": "ok"}
+    for name, words in promised.items():
+        assert words == "ok" or told[name] != ["ok"] * 3, (name, told)
+    wrong = {name: words for name, words in told.items()
+             if not set(words) <= {"ok", *promised.get(name, "EIO").split()}}
+    assert not wrong
+
+    def again(scene):
+        write(m.host(scene.name, "new"), DATA)
+        assert read(os.path.join(scene.server.files, "new")) == DATA
+
+    for scene in hosts:
+        wait_for(lambda: error(again, scene) == "ok", 40 * SLOWER, f"the return of {scene.name}")
+
+
 @pytest.mark.parametrize("by", ["fusermount3", signal.SIGTERM])
 @pytest.mark.parametrize("state", STATES)
 def test_an_end_in_every_state(sshd, mount, scenes, state, by):
