@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include "fs/fs.h"
+#include "scoutfs/clock.h"
+
+#define GAVE_UP_NS SCOUT_NS_PER_S
 
 void scout_fs_stat(const struct scout_fs *fs, uint64_t ino, const struct scout_attr *attr,
 		   struct stat *ret)
@@ -108,10 +111,16 @@ struct scout_request *scout_fs_begin_file(fuse_req_t fuse, enum scout_op op, str
 					  scout_fs_done *done)
 {
 	struct scout_fs *fs = fuse_req_userdata(fuse);
-	struct scout_request *r =
-	    scout_request_new(fs->requests, fuse, op, f->inode, f->backend, f->inode->backend_index,
-			      f, f->timeout_ns, done);
+	uint64_t timeout_ns = f->timeout_ns;
+	struct scout_request *r;
 
+	/* The flush behind an interrupted call may be that of a process that ends, to which the kernel
+	 * lets no further signal through. */
+	if (atomic_exchange(&f->interrupted, false) && op == SCOUT_OP_FLUSH &&
+	    timeout_ns > GAVE_UP_NS)
+		timeout_ns = GAVE_UP_NS;
+	r = scout_request_new(fs->requests, fuse, op, f->inode, f->backend, f->inode->backend_index,
+			      f, timeout_ns, done);
 	if (!r)
 		fuse_reply_err(fuse, ENOMEM);
 	return r;

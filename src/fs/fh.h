@@ -23,6 +23,7 @@ struct scout_fh {
 	uint64_t opened_ns;                  /* immutable: when the backend was asked for it */
 	uint64_t timeout_ns;                 /* immutable: for requests on it */
 	uint64_t version;                    /* immutable: at open */
+	atomic_bool interrupted;             /* the last call on it was */
 	atomic_int refs;
 	TAILQ_ENTRY(scout_fh) link; /* under fhs->lock */
 	TAILQ_ENTRY(scout_fh) open; /* under inode->tree->lock, until the kernel releases it */

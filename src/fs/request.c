@@ -109,8 +109,11 @@ static void reply_instead(struct scout_request *r, int err)
 	fuse_req_t fuse = r->fuse;
 
 	atomic_store_explicit(&r->base.unwanted, true, memory_order_relaxed);
-	if (err == -EINTR)
+	if (err == -EINTR) {
 		scout_count(&metrics->interrupted, 1);
+		if (r->file)
+			atomic_store(&r->file->interrupted, true);
+	}
 	if (err == -ETIMEDOUT) {
 		scout_count(&metrics->timed_out, 1);
 		tell_late(r);
