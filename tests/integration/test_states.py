@@ -4,6 +4,7 @@ right errno in bounded time, no other host that notices, and right bytes once it
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -248,3 +249,82 @@ def test_an_end_in_every_state(sshd, mount, scenes, state, by):
         for reader in readers:
             end(reader)
         STATES[state][1](scene)
+
+
+# Prepares, says so, waits to be told to go, and blocks until it is interrupted.
+MODIFY = """
+import os, sys
+what, path = sys.argv[1:]
+fd = os.open(path, os.O_RDWR | os.O_CREAT)
+print("ready", flush=True)
+sys.stdin.readline()
+print("going", flush=True)
+def fill():
+    while True:
+        os.write(fd, bytes(1 << 20))
+def write_and(then):
+    os.write(fd, b"some")
+    then(fd)
+try:
+    {"mkdir": lambda: os.mkdir(path + "d"), "create": lambda: os.open(path + "n", os.O_CREAT),
+     "unlink": lambda: os.unlink(path), "rename": lambda: os.rename(path, path + "r"),
+     "symlink": lambda: os.symlink("x", path + "s"), "link": lambda: os.link(path, path + "l"),
+     "chmod": lambda: os.chmod(path, 0o600), "truncate": lambda: os.truncate(path, 1),
+     "ftruncate": lambda: os.ftruncate(fd, 1), "utime": lambda: os.utime(path),
+     "write": fill, "fsync": lambda: write_and(os.fsync), "close": lambda: write_and(os.close)}[what]()
+    print("done", flush=True)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def interrupted(m, scene, argv, last_words):
+    """Starts argv, which waits for its host to stop if it has words to tell; interrupts it when it is
+    blocked."""
+    if not last_words:
+        scene.server.freeze()
+    caller = subprocess.Popen(argv, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL)
+    try:
+        if last_words:
+            assert caller.stdout.readline() == "ready\n"
+            scene.server.freeze()
+            caller.stdin.write("\n")
+            caller.stdin.flush()
+            assert caller.stdout.readline() == "going\n"
+        # the request that asks for the metrics is one itself
+        wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 2, 20, "a blocked call")
+        caller.send_signal(signal.SIGINT)
+        # its end flushes what it has open, and cannot be interrupted
+        return caller.wait(5 * SLOWER), caller.stdout.read()
+    finally:
+        scene.server.thaw()
+        end(caller)
+
+
+@pytest.mark.parametrize("what", ["mkdir", "create", "unlink", "rename", "symlink", "link", "chmod",
+                                  "truncate", "ftruncate", "utime", "write", "fsync", "close"])
+def test_ctrl_c_on_what_modifies(sshd, mount, scenes, what):
+    scene, = scenes("web1")
+    m = mount(ini(sshd, [scene], **PATIENT), settings="memory = 16M")
+    argv = [sys.executable, "-c", MODIFY, what, m.host("web1", "new")]
+    assert interrupted(m, scene, argv, True) == (0, "interrupted\n")
+    assert error(write, m.host("web1", "next"), b"next") == "ok"
+    assert read(os.path.join(scene.server.files, "next")) == b"next"
+
+
+@pytest.mark.parametrize("argv", [["ls", "-l", "d"], ["cat", "f"], ["cp", "f", "copy"],
+                                  ["mkdir", "-p", "d/e/g"], ["rm", "-r", "d"], ["stat", "-f", "d"],
+                                  ["dd", "if=/dev/zero", "of=zeros", "bs=1M"],
+                                  ["mv", "f", "d/f"], ["touch", "new"]],
+                         ids=lambda argv: argv[0])
+def test_ctrl_c_on_every_command(sshd, mount, scenes, argv):
+    scene, = scenes("web1")
+    m = mount(ini(sshd, [scene], **PATIENT), settings="memory = 16M")
+    os.listdir(m.host("web1"))
+    words = [argv[0]] + [word.replace("of=", "of=" + m.host("web1/")) if "=" in word
+                         else word if word[0] == "-" else m.host("web1", word)
+                         for word in argv[1:]]
+    ended, _ = interrupted(m, scene, words, False)
+    assert ended in (-signal.SIGINT, 1), "1: it heard EINTR first"
+    assert error(write, m.host("web1", "next"), b"next") == "ok"
