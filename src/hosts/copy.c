@@ -2,9 +2,9 @@
  * 4.10), so that the bytes do not travel. A copy is a turn of the file that is written.
  *
  * Both handles must be of one session: where they are not, the source is opened once more, on the
- * session of the destination, and has to show the same file. The server does not say how far it came:
- * the source's size right before and behind the copy does. What is in doubt is left to the kernel
- * (-EOPNOTSUPP), which then reads and writes, and finds the error if there is one.
+ * session of the destination, and has to show the same file. The server does not say how far it came;
+ * the sizes of both files do. What is in doubt is left to the kernel (-EOPNOTSUPP), which then reads
+ * and writes, and finds the error if there is one.
  *
  * Locks: node->lock and file->lock of one file at a time; calls and completions run with none. */
 #include <errno.h>
@@ -18,7 +18,7 @@
 #define COPY_MAX ((uint64_t)32 << 20)
 #define COPY_PER_S ((uint64_t)4 << 20) /* what any server does */
 
-enum { BEFORE, COPY, AFTER, CALLS };
+enum { BEFORE, COPY, AFTER, WRITTEN, CALLS };
 
 struct copying {
 	struct scout_req *req;
@@ -78,15 +78,21 @@ static void prepare(struct scout_turn *t)
 	call->handle2 = &t->handle->remote;
 	call->offset2 = c->to_offset;
 	scout_turn_call(t, AFTER, SCOUT_SFTP_FSTAT)->handle = &c->source->remote;
+	(void)scout_turn_call(t, WRITTEN, SCOUT_SFTP_FSTAT);
 }
 
-static uint64_t bytes_there(const struct copying *c, const struct scout_rpc *look)
+static uint64_t size_at(const struct copying *c, unsigned look)
 {
 	struct scout_attr attr;
-	uint64_t left;
 
-	scout_attr_map(&look->call.attrs, &attr);
-	left = attr.size > c->from_offset ? attr.size - c->from_offset : 0;
+	scout_attr_map(&c->turn.calls[look].call.attrs, &attr);
+	return attr.size;
+}
+
+static uint64_t bytes_there(const struct copying *c, unsigned look)
+{
+	uint64_t size = size_at(c, look), left = size > c->from_offset ? size - c->from_offset : 0;
+
 	return left < c->length ? left : c->length;
 }
 
@@ -95,18 +101,16 @@ static bool more(struct scout_turn *t)
 	struct copying *c = copying_of(t);
 	uint64_t before, after;
 
-	if (t->err)
-		return false;
-	for (unsigned i = 0; i < CALLS; i++)
+	for (unsigned i = 0; !t->err && i < CALLS; i++)
 		if (t->calls[i].err)
 			t->err = -EOPNOTSUPP;
 	if (t->err)
 		return false;
-	before = bytes_there(c, &t->calls[BEFORE]);
-	after = bytes_there(c, &t->calls[AFTER]);
+	before = bytes_there(c, BEFORE);
+	after = bytes_there(c, AFTER);
 	c->copied = before < after ? before : after;
-	/* A file that shows no size may have bytes all the same. */
-	if (!c->copied && !t->calls[AFTER].call.attrs.size)
+	/* A file that shows no size may have bytes all the same, and one that shows some have none. */
+	if (!size_at(c, AFTER) || (c->copied && size_at(c, WRITTEN) < c->to_offset + c->copied))
 		t->err = -EOPNOTSUPP;
 	return false;
 }
@@ -286,7 +290,7 @@ void scout_file_copy(struct scout_file *from, uint64_t from_offset, struct scout
 		err = -EXDEV;
 	else if (!to->writes)
 		err = -EBADF;
-	else if (from->node == to->node || to->appends || from->direct || !offered(to->host))
+	else if (from->node == to->node || to->appends || !offered(to->host))
 		err = -EOPNOTSUPP;
 	if (!err && length) {
 		c = calloc(1, sizeof *c + CALLS * sizeof c->turn.calls[0]);

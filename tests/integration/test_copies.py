@@ -75,7 +75,7 @@ def test_a_range_goes_where_it_shall(sshd, mount, files):
 
 
 def test_what_was_just_written_is_copied(sshd, mount, files):
-    web1 = sshd("web1")
+    web1 = sshd("web1", count_sftp=True)
     m = mount(sshd.ini(web1))
     source = files(m.host("web1", "f"), os.O_RDWR | os.O_CREAT)
     target = files(m.host("web1", "g"), os.O_RDWR | os.O_CREAT)
@@ -89,6 +89,7 @@ def test_what_was_just_written_is_copied(sshd, mount, files):
         assert os.pread(target, 3 * MIB, 0) == data
     os.fsync(target)
     assert read(os.path.join(web1.files, "g")) == data
+    assert web1.sftp_requests("copy-data") >= 5
 
 
 def test_files_of_two_hosts_and_of_one_file(sshd, mount, files):

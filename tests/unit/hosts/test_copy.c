@@ -156,6 +156,28 @@ static void a_source_that_shrinks(void **state)
 	close_both();
 }
 
+static void copy_less(struct scout_sftp *s, struct scout_sftp_call *c)
+{
+	(void)s;
+	if (c->op == SCOUT_SFTP_COPY_DATA)
+		c->length64 = 50;
+}
+
+/* The server says that all is well, and the destination that it is not. */
+static void a_short_copy_is_seen(void **state)
+{
+	(void)state;
+	open_both();
+	FAKE_LOCKED(fake.before = copy_less);
+	copy(0, 0, 1000);
+	assert_int_equal(ask_wait(&a), -EOPNOTSUPP);
+	FAKE_LOCKED(fake.before = NULL);
+	FAKE_LOCKED(fake_resize_locked(fake_find_locked("/f"), 0));
+	copy(0, 0, 1000); /* no size is not no bytes */
+	assert_int_equal(ask_wait(&a), -EOPNOTSUPP);
+	close_both();
+}
+
 static void what_was_written_is_copied(void **state)
 {
 	static uint8_t bytes[SIZE];
@@ -242,6 +264,7 @@ int main(void)
 	    cmocka_unit_test(the_source_is_opened_on_the_other_session),
 	    cmocka_unit_test(a_source_that_was_replaced_is_not_copied),
 	    cmocka_unit_test(a_source_that_shrinks),
+	    cmocka_unit_test(a_short_copy_is_seen),
 	    cmocka_unit_test(what_was_written_is_copied),
 	    cmocka_unit_test(what_is_left_to_the_kernel),
 	    cmocka_unit_test(a_lost_session_is_an_error),
