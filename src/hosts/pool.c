@@ -317,8 +317,8 @@ static void serve_line(struct scout_hosts *all, uint64_t now, uint64_t *next)
 	atomic_store(&pool->starved, starved);
 	scout_unlock(&pool->lock);
 	/* One that falls idle kicks; patience has an end, and one that comes to rest is looked for. */
-	if (starved && *next > now + SCOUT_POOL_PATIENCE_S * SCOUT_NS_PER_S)
-		*next = now + SCOUT_POOL_PATIENCE_S * SCOUT_NS_PER_S;
+	if (starved && *next > now + SCOUT_POOL_REST_MS * SCOUT_NS_PER_MS)
+		*next = now + SCOUT_POOL_REST_MS * SCOUT_NS_PER_MS;
 }
 
 /* One line for those who waited in vain: elsewhere nobody knows why. */

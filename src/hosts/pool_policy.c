@@ -86,7 +86,7 @@ bool scout_policy_idle(const struct scout_load *load)
 bool scout_policy_rests(const struct scout_load *load, uint64_t now_ns)
 {
 	return load->state == SCOUT_SESSION_UP && !load->calls && !load->pinned &&
-	       now_ns >= load->last_used_ns + SCOUT_POOL_REST_S * SCOUT_NS_PER_S;
+	       now_ns >= load->last_used_ns + SCOUT_POOL_REST_MS * SCOUT_NS_PER_MS;
 }
 
 bool scout_policy_may_drain(const struct scout_load *load, unsigned others)

@@ -13,7 +13,7 @@
 #define SCOUT_POOL_PACE_MS 100     /* between two connects to one host */
 #define SCOUT_POOL_PATIENCE_S 1    /* so long at the limit, and a busy session takes no more */
 #define SCOUT_POOL_CUT_TRIES 5     /* connects that are cut, as by a server at its MaxStartups */
-#define SCOUT_POOL_REST_S 2        /* so long unused, a session with open files makes room */
+#define SCOUT_POOL_REST_MS 250     /* so long unused, a session with open files makes room */
 #define SCOUT_POOL_BACKOFF_MIN_S 1 /* after a failed connect, doubling */
 #define SCOUT_POOL_BACKOFF_MAX_S 30
 

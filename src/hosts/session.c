@@ -4,6 +4,26 @@
  *
  * Locks: host->lock; events come from the sessions' threads with none, and calls are completed and
  * lines logged after it is given back. */
+/* A host's states, and the ways between them:
+ *
+ *             a request                 a session is up
+ *     idle -------------> connecting ---------------------> up --.  another session comes,
+ *      ^                  ^  ^  | ^                       ^ | |  |  is lost or is refused
+ *      |                  |  |  | |                       '-|-|--'
+ *      |     cut, up to 4 '--'  | '-------------------------' |
+ *      |     times in a row     |   the last one is lost,     |
+ *      |                        |   and requests wait         |
+ *      |   refused, timed out,  |  ^                          |
+ *      |   no key, cut again    |  | a request, when the      |
+ *      |                        |  | back-off is over or the  |
+ *      |                        v  | host was touched         |
+ *      |                        down <------------------------|  lost before any answer,
+ *      |                    requests fail                     |  twice in a row
+ *      '------------------------------------------------------'
+ *            idle_timeout; its place is needed; lost, and nobody waits
+ *
+ * A retired host goes the same ways, but from up to idle as soon as nothing is open. Stopped, it ends in
+ * whatever state it is. tests/unit/hosts/test_states.c goes each way. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -325,9 +345,9 @@ static void session_down(void *arg, int err, const char *reason)
 	scout_lock(&host->lock);
 	asked = s->load.state == SCOUT_SESSION_CLOSING;
 	want = ended_locked(s, err, reason, &failed);
-	down = host->down_err && !host->nsessions;
 	further = host->nsessions > 0;
 	until = host->down_until_ns > now ? host->down_until_ns - now : 0;
+	down = host->down_err && !further && until;
 	scout_unlock(&host->lock);
 
 	if (err && connecting)

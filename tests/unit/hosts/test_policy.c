@@ -184,7 +184,7 @@ static void idle_means_nothing_in_flight_and_nothing_open(void **state)
 
 static void only_files_let_a_session_rest(void **state)
 {
-	const uint64_t rest = SCOUT_POOL_REST_S * 1000000000ull;
+	const uint64_t rest = SCOUT_POOL_REST_MS * 1000000ull;
 	struct scout_load load = {.state = UP, .handles = 2, .last_used_ns = 5};
 
 	(void)state;

@@ -105,6 +105,8 @@ static void attempts_end(void **state)
 	/* one session that never answers is bad luck, but a call is sent three times at most */
 	assert_int_equal(ask_wait(&asks[0]), -EIO);
 	assert_int_equal(fake.starts, 3);
+	FAKE_WAIT(fake.joins == 3);
+	assert_int_equal(state_of("h0"), SCOUT_HOST_DOWN);
 	rig_stop();
 }
 
