@@ -1,10 +1,10 @@
 /* Changing the attributes of a path: a look, the changes and another look in one round trip, so that
  * the kernel learns what the file was right before and became right behind.
  *
- * SETSTAT follows symlinks, and a link may lead out of the host's tree: owner and times, which links
- * have too, are set by lsetstat@, or where a server has none by SETSTAT after a look at the type. Mode
- * and size are asked for only of what is no link. The owner goes first, since changing it takes
- * set-id bits away, and the times last, since the size changes them. */
+ * SETSTAT follows symlinks, and a link may lead out of the host's tree: so lsetstat@ sets all but the
+ * size, which only regular files have, or where a server cannot SETSTAT does, behind a look at the
+ * type. The owner goes first, since changing it takes set-id bits away, and the times last, since the
+ * size changes them. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -75,27 +75,50 @@ static void add(struct scout_change *c, enum scout_sftp_op op, const struct scou
 		scout_change_then(c, op, c->place.remote)->call.set = set;
 }
 
-/* The first of the calls that the server has no word for, or NULL. */
-static bool unsupported(const struct scout_change *c)
+/* Whether SETSTAT can do what lsetstat@ could not: the server has no such word, or no way to set a mode
+ * by it (OpenSSH's where there is no /proc). */
+static bool is_worth_another(const struct scout_rpc *rpc)
 {
-	for (unsigned i = 0; i < c->ncalls; i++)
-		if (c->calls[i].call.op == SCOUT_SFTP_LSETSTAT && c->calls[i].err == -EOPNOTSUPP)
-			return true;
-	return false;
+	if (rpc->call.op != SCOUT_SFTP_LSETSTAT)
+		return false;
+	return rpc->err == -EOPNOTSUPP ||
+	       (rpc->err == -EIO && rpc->call.set->has & SCOUT_SFTP_HAS_MODE &&
+		rpc->call.status == SCOUT_SFTP_STATUS_FAILURE);
 }
 
-/* Without lsetstat@: what of it is still to be done, unless it is a link. */
-static void go_without(struct scout_change *c)
+static unsigned what_is_set(const struct scout_sftp_attrs *set)
 {
-	if (c->setattr.set & SCOUT_SET_SIZE || c->setattr.set & SCOUT_SET_MODE)
-		c->partly = true;
-	c->setattr.set &= OWNER | TIMES;
+	return (set->has & SCOUT_SFTP_HAS_SIZE ? SCOUT_SET_SIZE : 0) |
+	       (set->has & SCOUT_SFTP_HAS_MODE ? SCOUT_SET_MODE : 0) |
+	       (set->has & SCOUT_SFTP_HAS_OWNER ? OWNER : 0) |
+	       (set->has & SCOUT_SFTP_HAS_TIMES ? TIMES : 0);
+}
+
+/* Once more without lsetstat@, what is not done yet, unless it is a link: true. */
+static bool go_without(struct scout_change *c, int err)
+{
+	bool another = false;
+
+	if (c->links_unsupported || c->calls[0].err)
+		return false;
+	for (unsigned i = 1; i < c->ncalls - 1; i++)
+		another |= c->calls[i].err == err && is_worth_another(&c->calls[i]);
+	if (!another)
+		return false;
 	c->seen = c->calls[0].call.attrs;
 	c->links_unsupported = true;
-	if (c->seen.has & SCOUT_SFTP_HAS_MODE && S_ISLNK(c->seen.mode))
+	if (c->seen.has & SCOUT_SFTP_HAS_MODE && S_ISLNK(c->seen.mode)) {
 		scout_change_done(c, -EOPNOTSUPP, NULL);
-	else
-		send_changes(c);
+		return true;
+	}
+	for (unsigned i = 1; i < c->ncalls - 1; i++) {
+		if (c->calls[i].err)
+			continue;
+		c->setattr.set &= ~what_is_set(c->calls[i].call.set);
+		c->partly = true;
+	}
+	send_changes(c);
+	return true;
 }
 
 static void changed(struct scout_rpc *rpc, int err)
@@ -106,10 +129,8 @@ static void changed(struct scout_rpc *rpc, int err)
 
 	if (c->setattr.set & CONTENTS)
 		scout_node_changed(rpc->host, c->place.remote);
-	if (err == -EOPNOTSUPP && !c->links_unsupported && unsupported(c)) {
-		go_without(c);
+	if (err && go_without(c, err))
 		return;
-	}
 	if (err) {
 		scout_change_failed(c, err);
 		return;
@@ -125,7 +146,8 @@ static void send_changes(struct scout_change *c)
 	scout_setattr_sets(c->place.host, &c->setattr, &c->seen, c->set);
 	scout_change_first(c, SCOUT_SFTP_LSTAT, c->place.remote);
 	add(c, SCOUT_SFTP_LSETSTAT, &c->set[0]);
-	add(c, SCOUT_SFTP_SETSTAT, &c->set[1]);
+	add(c, c->setattr.set & SCOUT_SET_SIZE ? SCOUT_SFTP_SETSTAT : SCOUT_SFTP_LSETSTAT,
+	    &c->set[1]);
 	add(c, SCOUT_SFTP_LSETSTAT, &c->set[2]);
 	scout_change_then(c, SCOUT_SFTP_LSTAT, c->place.remote);
 	if (c->setattr.set & CONTENTS)

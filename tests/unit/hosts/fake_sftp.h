@@ -60,7 +60,8 @@ static inline void *fake_session(void *arg)
 				fake.before(s, c);
 			if (s->kill)
 				break;
-			answer = fake_answer_locked(s, c, names, text);
+			answer =
+			    fake.refuse ? fake_failure(c) : fake_answer_locked(s, c, names, text);
 		}
 		TAILQ_REMOVE(&s->queue, c, link);
 

@@ -67,6 +67,7 @@ static struct {
 	unsigned count[FAKE_OPS];
 	/* runs before the answer, with the lock held */
 	void (*before)(struct scout_sftp *s, struct scout_sftp_call *call);
+	bool refuse; /* the call that before was told of: SSH_FX_FAILURE */
 	struct fake_node nodes[FAKE_NODES];
 	unsigned nnodes;
 	struct scout_sftp *sessions[FAKE_SESSIONS];
@@ -102,6 +103,7 @@ static inline void fake_reset(void)
 	fake.short_reads = 0;
 	fake.starts = fake.ups = fake.joins = fake.max_live = fake.live = 0;
 	fake.before = NULL;
+	fake.refuse = false;
 }
 
 #define FAKE_LOCKED(...)                               \

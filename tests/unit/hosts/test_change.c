@@ -354,8 +354,9 @@ static void links_need_the_extension(void **state)
 {
 	struct scout_setattr times = {.set = SCOUT_SET_ATIME | SCOUT_SET_MTIME,
 				      .mtime = {.tv_sec = 60}};
-	struct scout_setattr owner_and_mode = {.set =
-						   SCOUT_SET_UID | SCOUT_SET_GID | SCOUT_SET_MODE,
+	struct scout_setattr owner_and_mode = {.set = SCOUT_SET_UID | SCOUT_SET_GID |
+						      SCOUT_SET_MODE | SCOUT_SET_SIZE,
+					       .size = 4,
 					       .uid = 3,
 					       .gid = 4,
 					       .mode = 0600};
@@ -374,7 +375,37 @@ static void links_need_the_extension(void **state)
 			 0);
 	assert_int_equal(a.attr.mode, S_IFREG | 0600);
 	assert_int_equal(a.attr.uid, 3);
+	assert_int_equal(a.attr.size, 4);
 	assert_true(a.was == 0); /* it was done in two rounds */
+	rig_stop();
+}
+
+/* OpenSSH's server cannot set a mode by lsetstat@ where there is no /proc. */
+static void refuse_modes(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	(void)s;
+	fake.refuse = call->op == SCOUT_SFTP_LSETSTAT && call->set->has & SCOUT_SFTP_HAS_MODE;
+}
+
+static void modes_are_set_by_another_word(void **state)
+{
+	struct scout_setattr change = {.set = SCOUT_SET_MODE | SCOUT_SET_UID | SCOUT_SET_GID,
+				       .uid = 3,
+				       .gid = 4,
+				       .mode = 0600};
+	struct ask a = {0};
+
+	(void)state;
+	start(ALL_EXTENSIONS);
+	FAKE_LOCKED(fake_add_locked("/f", 9, 31, 1), fake_add_locked("/l", 1, 31, 1),
+		    fake_find_locked("/l")->mode = S_IFLNK | 0777, fake.before = refuse_modes);
+	assert_int_equal(ASK(&a, ASK_CHANGED, ops->setattr(self, "h0/f", NULL, &change, r)), 0);
+	assert_int_equal(a.attr.mode, S_IFREG | 0600);
+	assert_int_equal(a.attr.uid, 3);
+	assert_int_equal(fake.count[SCOUT_SFTP_SETSTAT], 1);
+	change.set = SCOUT_SET_MODE;
+	assert_int_equal(DO(ops->setattr(self, "h0/l", NULL, &change, r)), -EOPNOTSUPP);
+	assert_int_equal(fake.count[SCOUT_SFTP_SETSTAT], 1);
 	rig_stop();
 }
 
@@ -607,6 +638,7 @@ int main(void)
 	    cmocka_unit_test(half_a_change_keeps_the_other_half),
 	    cmocka_unit_test(times_that_sftp_has_not),
 	    cmocka_unit_test(links_need_the_extension),
+	    cmocka_unit_test(modes_are_set_by_another_word),
 	    cmocka_unit_test(plain_renames_replace),
 	    cmocka_unit_test(what_was_replaced_comes_back),
 	    cmocka_unit_test(a_link_counts_on_its_extension),
