@@ -112,15 +112,15 @@ void scout_inode_synced(struct scout_inode *inode, uint64_t version)
 
 bool scout_inode_set(struct scout_inode *inode, uint64_t was, uint64_t version)
 {
-	bool sure;
+	bool ours, sure;
 
 	scout_lock(&inode->tree->lock);
-	sure =
-	    !inode->bound || (!inode->mixed && (inode->writers > 0 || was == inode->bound_version));
-	if (sure) {
+	ours = !inode->bound || inode->writers > 0 || was == inode->bound_version;
+	sure = !inode->bound || (ours && !inode->mixed);
+	if (ours)
 		inode->bound_version = version;
+	if (sure)
 		(void)scout_inode_saw_locked(inode, version);
-	}
 	scout_unlock(&inode->tree->lock);
 	scout_inode_changed(inode);
 	return sure;
