@@ -33,6 +33,8 @@ struct scout_agent {
 	struct scout_mutex lock;
 	const struct scout_offer *offers; /* under lock */
 	size_t offers_count;              /* under lock */
+	size_t asked;                     /* under lock: of the offers, up to the one to sign for */
+	bool refused;                     /* under lock: that was not signed */
 };
 
 /* A message: what is read of it, or written. */
@@ -160,10 +162,19 @@ static bool name_signer(struct scout_agent *a, const struct message *request, st
 		return false;
 	scout_lock(&a->lock);
 	for (size_t i = 0; i < a->offers_count && !found; i++)
-		if (scout_blob_equal(a->offers[i].shown, &shown))
+		if (scout_blob_equal(a->offers[i].shown, &shown)) {
 			found = put(out, &sign, 1) && put_blob(out, a->offers[i].signs);
+			a->asked = i + 1;
+		}
 	scout_unlock(&a->lock);
 	return found && put(out, request->bytes + at, request->len - at);
+}
+
+static void note_refusal(struct scout_agent *a, bool refused)
+{
+	scout_lock(&a->lock);
+	a->refused = refused;
+	scout_unlock(&a->lock);
 }
 
 /* One question of libssh's and its answer, in two buffers. */
@@ -178,6 +189,7 @@ static bool relay(struct scout_agent *a, struct message *in, struct message *out
 	} else if (in->bytes[0] == SIGN && name_signer(a, in, out)) {
 		if (!send_message(a->fd, out) || !receive_message(a->fd, out))
 			out->len = 0;
+		note_refusal(a, !out->len || out->bytes[0] == FAILURE);
 	} else {
 		out->len = 0;
 	}
@@ -344,7 +356,19 @@ void scout_agent_offer(struct scout_agent *a, const struct scout_offer *offers, 
 	scout_lock(&a->lock);
 	a->offers = offers;
 	a->offers_count = count;
+	a->asked = 0;
+	a->refused = false;
 	scout_unlock(&a->lock);
+}
+
+size_t scout_agent_refused(struct scout_agent *a)
+{
+	size_t count;
+
+	scout_lock(&a->lock);
+	count = a->refused ? a->asked : 0;
+	scout_unlock(&a->lock);
+	return count;
 }
 
 void scout_agent_close(struct scout_sftp *s, struct scout_agent *a)

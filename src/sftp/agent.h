@@ -35,6 +35,9 @@ size_t scout_agent_count(const struct scout_agent *a);
 const struct scout_blob *scout_agent_key(const struct scout_agent *a, size_t i);
 /* What ssh_userauth_agent() finds from now on; offers and blobs are borrowed until the next. */
 void scout_agent_offer(struct scout_agent *a, const struct scout_offer *offers, size_t count);
+/* How many of the offers are done with because the agent did not want to sign for the last of them: it
+ * asked a person, or the key is not plugged in. 0: it signed all it was asked for. */
+size_t scout_agent_refused(struct scout_agent *a);
 void scout_agent_close(struct scout_sftp *s, struct scout_agent *a); /* NULL is fine */
 
 #endif

@@ -1,7 +1,7 @@
 /* Who we are: certificates, keys and the user's authentication agent, never a question to a person but
  * for the passphrase of a key (keys.c). Each attempt is counted by the server (OpenSSH allows six), so
- * the keys that were asked for by name go first, each by the agent if it has it; then the agent's others,
- * then the files that ssh tries by default, then what a passphrase opens. */
+ * the keys that were asked for by name go first, by their files or by the agent, if it has them; then the
+ * agent's others, then the files that ssh tries by default, then what a passphrase opens. */
 #include <errno.h>
 #include <libssh/callbacks.h>
 #include <openssl/evp.h>
@@ -17,7 +17,7 @@
 #include "sftp/session.h"
 
 #define CERTIFICATES_MAX ((size_t)2 * SCOUT_IDENTITIES_MAX)
-#define LINE_MAX_BYTES 65536
+#define OFFERS_MAX ((size_t)2 * SCOUT_AGENT_KEYS_MAX)
 
 /* An IdentityFile. */
 struct identity {
@@ -39,7 +39,9 @@ struct attempts {
 	struct certificate certificates[CERTIFICATES_MAX];
 	size_t certificates_count;
 	struct scout_agent *agent;
-	bool agent_tried[SCOUT_AGENT_KEYS_MAX];
+	bool offered[SCOUT_AGENT_KEYS_MAX];
+	struct scout_offer offers[OFFERS_MAX];
+	size_t offers_count;
 	char tried[192];
 	bool partial; /* the server took a key and wants more */
 };
@@ -183,40 +185,83 @@ static bool is_certified(const struct attempts *a, const struct scout_blob *key)
 	return false;
 }
 
-/* One of the agent's keys, its certificates in front. */
-static int try_agent_key(struct scout_sftp *s, struct attempts *a, size_t k)
+/* Whether libssh knows what to do with it: at one that it does not know it would stop. */
+static bool is_known(const struct scout_blob *key)
 {
-	const struct scout_blob *key = scout_agent_key(a->agent, k);
-	struct scout_offer offers[CERTIFICATES_MAX + 1];
-	size_t count = 0;
-	int rc;
+	char *base64 = malloc(key->len / 3 * 4 + 5), type[64] = "";
+	enum ssh_keytypes_e kind;
+	ssh_key imported = NULL;
 
-	if (a->agent_tried[k])
-		return 0;
-	a->agent_tried[k] = true;
-	for (size_t i = 0; i < a->certificates_count; i++)
-		if (scout_blob_certifies(&a->certificates[i].blob, key))
-			offers[count++] =
-			    (struct scout_offer){.shown = &a->certificates[i].blob, .signs = key};
-	offers[count++] = (struct scout_offer){.shown = key, .signs = key};
-	scout_agent_offer(a->agent, offers, count);
-	rc = ssh_userauth_agent(s->ssh, NULL);
-	scout_agent_offer(a->agent, NULL, 0);
-	return outcome(s, a, rc);
+	if (base64 && key->len > 4 && key->bytes[3] < sizeof(type) &&
+	    key->bytes[3] < key->len - 4) {
+		memcpy(type, key->bytes + 4,
+		       key->bytes[3]); /* short, so that one byte is its length */
+		(void)EVP_EncodeBlock((unsigned char *)base64, key->bytes, (int)key->len);
+	}
+	kind = ssh_key_type_from_name(type);
+	if (type[0] && strstr(type, "-cert-v01@"))
+		(void)ssh_pki_import_cert_base64(base64, kind, &imported); /* then it is NULL */
+	else if (type[0] && kind != SSH_KEYTYPE_UNKNOWN)
+		(void)ssh_pki_import_pubkey_base64(base64, kind, &imported); /* likewise */
+	free(base64);
+	ssh_key_free(imported);
+	return imported;
 }
 
-/* By the agent, which has the key of id, or a certificate of it. */
-static int try_in_agent(struct scout_sftp *s, struct attempts *a, const struct identity *id)
+/* One of the agent's keys, its certificates in front. */
+static void offer_key(struct attempts *a, size_t k)
 {
-	int got = 0;
+	const struct scout_blob *key = scout_agent_key(a->agent, k);
 
-	for (size_t k = 0; a->agent && k < scout_agent_count(a->agent) && !got; k++) {
-		const struct scout_blob *key = scout_agent_key(a->agent, k);
+	if (a->offered[k] || !is_known(key))
+		return;
+	a->offered[k] = true;
+	for (size_t i = 0; i < a->certificates_count; i++)
+		if (scout_blob_certifies(&a->certificates[i].blob, key) &&
+		    a->offers_count < OFFERS_MAX)
+			a->offers[a->offers_count++] =
+			    (struct scout_offer){.shown = &a->certificates[i].blob, .signs = key};
+	if (a->offers_count < OFFERS_MAX)
+		a->offers[a->offers_count++] = (struct scout_offer){.shown = key, .signs = key};
+}
 
-		if (id->public.bytes &&
-		    (scout_blob_equal(key, &id->public) || scout_blob_certifies(key, &id->public)))
-			got = try_agent_key(s, a, k);
+/* Those that were asked for by name, in that order; then, if they may be used, the others. */
+static void choose_offers(const struct scout_settings *t, struct attempts *a)
+{
+	size_t keys = scout_agent_count(a->agent);
+
+	for (size_t i = 0; i < a->identities_count; i++) {
+		const struct scout_blob *wanted = &a->identities[i].public;
+
+		for (size_t k = 0; k < keys && wanted->bytes; k++)
+			if (scout_blob_equal(scout_agent_key(a->agent, k), wanted) ||
+			    scout_blob_certifies(scout_agent_key(a->agent, k), wanted))
+				offer_key(a, k);
 	}
+	for (size_t k = 0; k < keys; k++)
+		if (!t->identities_only || is_certified(a, scout_agent_key(a->agent, k)))
+			offer_key(a, k);
+}
+
+/* All by one call where that is possible: libssh 0.10 loses the list of the call before. */
+static int try_agent(struct scout_sftp *s, struct attempts *a)
+{
+	size_t done = 0, refused = 0;
+	int rc, got = 0;
+
+	if (!a->agent)
+		return 0;
+	choose_offers(&s->settings, a);
+	do {
+		done += refused;
+		if (done == a->offers_count)
+			break;
+		scout_agent_offer(a->agent, a->offers + done, a->offers_count - done);
+		rc = ssh_userauth_agent(s->ssh, NULL);
+		refused = scout_agent_refused(a->agent);
+		got = outcome(s, a, rc);
+	} while (!got && refused);
+	note(a, "agent", done ? " (which refused to sign)" : "");
 	return got;
 }
 
@@ -273,23 +318,24 @@ static int try_file(struct scout_sftp *s, struct attempts *a, struct identity *i
 	return got;
 }
 
-static int try_all(struct scout_sftp *s, struct attempts *a)
+static int try_files(struct scout_sftp *s, struct attempts *a)
 {
-	bool named = s->settings.identities_named, only = s->settings.identities_only;
 	int got = 0;
 
-	for (size_t i = 0; i < a->identities_count && !got && (named || only); i++) {
-		got = try_in_agent(s, a, &a->identities[i]);
-		if (!got && named)
-			got = try_file(s, a, &a->identities[i], false);
-	}
-	for (size_t k = 0; a->agent && k < scout_agent_count(a->agent) && !got; k++)
-		if (!only || is_certified(a, scout_agent_key(a->agent, k)))
-			got = try_agent_key(s, a, k);
-	if (a->agent)
-		note(a, "agent", "");
-	for (size_t i = 0; i < a->identities_count && !got && !named; i++)
+	for (size_t i = 0; i < a->identities_count && !got; i++)
 		got = try_file(s, a, &a->identities[i], false);
+	return got;
+}
+
+static int try_all(struct scout_sftp *s, struct attempts *a)
+{
+	bool named = s->settings.identities_named;
+	int got = named ? try_files(s, a) : 0;
+
+	if (!got)
+		got = try_agent(s, a);
+	if (!got && !named)
+		got = try_files(s, a);
 	for (size_t i = 0; i < a->identities_count && !got; i++)
 		if (a->identities[i].locked)
 			got = try_file(s, a, &a->identities[i], true);

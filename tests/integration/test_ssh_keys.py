@@ -143,6 +143,20 @@ class TestAgent:
         assert os.path.exists(asked)
 
 
+    def test_one_that_refuses_a_key(self, conf, web, folder, agent):
+        """The person says no to the first, and the second is tried."""
+        first, second = new_key(folder, "first"), new_key(folder, "second")
+        accept(web, public(first), public(second))
+        no = script(os.path.join(folder, "no"), "exit 1")
+        one = agent(env={"SSH_ASKPASS": no, "SSH_ASKPASS_REQUIRE": "force"})
+        run("ssh-add", "-q", "-c", first, env=dict(os.environ, **one.env))
+        one.add(second)
+        m = conf.mount(conf.host(web, key=False), env=one.env)
+        assert opened(m, conf, web) == "ok"
+        assert run("ssh-keygen", "-lf", second + ".pub").stdout.split()[1] in \
+            re.search(r"Accepted publickey.*", web.read_log())[0]
+
+
 class TestCertificates:
     @pytest.fixture
     def authority(self, folder):
