@@ -125,7 +125,8 @@ def test_connect_timeout(conf, web, proxy):
 def test_server_alive(conf, web):
     """A session that is asked every second and does not answer ends after ServerAliveCountMax."""
     m = conf.mount(conf.host(web, "ServerAliveInterval 1", "ServerAliveCountMax 2"))
-    assert conf.files(m, web) == ["f"]
+    # answered when it is done: nothing is under way, as the close of a listing could be
+    assert os.lstat(m.host("web") + web.files + "/f").st_size == 4
     web.freeze()
     try:
         # the ini's own would be 15 s of silence and 30 s of patience
