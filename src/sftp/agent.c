@@ -63,7 +63,7 @@ static bool take(const struct message *m, size_t *at, struct scout_blob *ret)
 
 bool scout_blob_equal(const struct scout_blob *a, const struct scout_blob *b)
 {
-	return a->len == b->len && !memcmp(a->bytes, b->bytes, a->len);
+	return a->len && a->len == b->len && !memcmp(a->bytes, b->bytes, a->len);
 }
 
 bool scout_blob_certifies(const struct scout_blob *cert, const struct scout_blob *key)
