@@ -24,16 +24,19 @@ static void getattr_done(struct scout_req *req, int err, const struct scout_resu
 {
 	struct scout_request *r = scout_request_of(req);
 	struct stat st;
+	double ttl;
 
 	err = attr_error(r, err, res ? &res->attr : NULL);
 	if (scout_request_claim(r)) {
 		if (err) {
 			scout_fs_reply_err(r, err);
 		} else {
-			scout_inode_told(r->inode, res->attr.version);
+			ttl = res->ttl_ms / 1000.0;
 			scout_fs_stat(fuse_req_userdata(r->fuse), r->inode->ino, &res->attr, &st);
+			if (scout_inode_told(r->inode, res->attr.version))
+				scout_fs_make_ask(&st, &ttl);
 			scout_request_settle(r, 0);
-			fuse_reply_attr(r->fuse, &st, res->ttl_ms / 1000.0);
+			fuse_reply_attr(r->fuse, &st, ttl);
 		}
 	}
 	scout_request_put(r);
@@ -67,12 +70,8 @@ static void reply_set(struct scout_request *r, const struct scout_result *res)
 	struct stat st;
 
 	scout_fs_stat(fuse_req_userdata(r->fuse), r->inode->ino, attr, &st);
-	if (!scout_inode_set(r->inode, res->changed.was, attr->version)) {
-		/* The kernel takes this mtime and keeps its pages. When it asks next, which it does
-		 * before anybody sees this one, it finds another and drops them. */
-		st.st_mtim.tv_nsec ^= 1;
-		ttl = 0;
-	}
+	if (!scout_inode_set(r->inode, res->changed.was, attr->version))
+		scout_fs_make_ask(&st, &ttl);
 	scout_request_settle(r, 0);
 	fuse_reply_attr(r->fuse, &st, ttl);
 }

@@ -28,6 +28,12 @@ void scout_fs_stat(const struct scout_fs *fs, uint64_t ino, const struct scout_a
 	ret->st_ctim = attr->mtime;
 }
 
+void scout_fs_make_ask(struct stat *st, double *ttl)
+{
+	st->st_mtim.tv_nsec ^= 1;
+	*ttl = 0;
+}
+
 void scout_fs_root_stat(const struct scout_fs *fs, struct stat *ret)
 {
 	struct scout_attr attr = {
@@ -157,12 +163,13 @@ void *scout_fs_handle(const struct scout_request *r)
 void scout_fs_entry(const struct scout_fs *fs, struct scout_inode *inode,
 		    const struct scout_attr *attr, uint32_t ttl_ms, struct fuse_entry_param *ret)
 {
-	/* the entry brings the kernel up to date */
-	scout_inode_told(inode, attr->version);
 	memset(ret, 0, sizeof(*ret));
 	scout_fs_stat(fs, inode->ino, attr, &ret->attr);
 	ret->ino = (fuse_ino_t)inode;
 	ret->attr_timeout = ret->entry_timeout = ttl_ms / 1000.0;
+	/* the entry brings the kernel up to date */
+	if (scout_inode_told(inode, attr->version))
+		scout_fs_make_ask(&ret->attr, &ret->attr_timeout);
 }
 
 void scout_fs_reply_entry(struct scout_request *r, struct scout_inode *inode,

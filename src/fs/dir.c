@@ -131,7 +131,7 @@ static bool add_entry(struct listing *l, const struct scout_dirent *d, uint32_t 
 	    add(r->fuse, l->buf, l->size, &l->len, l->plus, d->name, &e, next)) {
 		if (inode) {
 			/* the entry tells the kernel; one that found no room has not */
-			scout_inode_told(inode, d->attr.version);
+			(void)scout_inode_told(inode, d->attr.version);
 			l->known[l->known_count++] = inode;
 		}
 		return true;

@@ -116,6 +116,9 @@ void *scout_fs_handle(const struct scout_request *r);
 /* attr as the kernel sees it, with the mount's uid, gid and umask. */
 void scout_fs_stat(const struct scout_fs *fs, uint64_t ino, const struct scout_attr *attr,
 		   struct stat *ret);
+/* Makes of it attributes with an mtime that is not the file's: the kernel takes it and asks again before
+ * anybody sees it; and drops its pages when it finds another, which it does not on SETATTR. */
+void scout_fs_make_ask(struct stat *st, double *ttl);
 /* The root's own. */
 void scout_fs_root_stat(const struct scout_fs *fs, struct stat *ret);
 /* inode, which has one more lookup for it, as an entry of a directory. */

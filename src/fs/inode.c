@@ -473,7 +473,8 @@ bool scout_inode_outdates(struct scout_inode *parent, const char *name, uint64_t
 
 	scout_lock(&parent->subtree->lock);
 	inode = find_locked(parent, name);
-	outdates = changed_since(inode ? inode : parent, asked_ns) || (inode && inode->writers > 0);
+	outdates = changed_since(inode ? inode : parent, asked_ns) ||
+		   (inode && (inode->writers > 0 || inode->lost));
 	scout_unlock(&parent->subtree->lock);
 	return outdates;
 }

@@ -63,6 +63,8 @@ struct scout_inode {
 	/* The kernel may hold pages that are older than our own writes, and will drop them when it is
 	 * told another mtime: unless it is by a SETATTR. */
 	bool mixed;
+	/* It holds pages of writes that failed after they were answered. */
+	bool lost;
 	/* In tree->inodes: of parent and name; parent is the inode itself, once it has lost its name. */
 	struct scout_inode_key *key;
 	size_t key_len;
@@ -112,8 +114,9 @@ bool scout_inode_outdates(struct scout_inode *parent, const char *name, uint64_t
 
 /* version.c: what the kernel believes of a file, and what it may keep of it. */
 
-/* Notes the version of attributes that go to the kernel, before they go. */
-void scout_inode_told(struct scout_inode *inode, uint64_t version);
+/* Notes the version of attributes that go to the kernel, before they go. True when it must drop its pages:
+ * so it is not to be told the true mtime, and to ask again. */
+bool scout_inode_told(struct scout_inode *inode, uint64_t version);
 /* Likewise of those that do not go there; true when they differ from the ones before. */
 bool scout_inode_saw(struct scout_inode *inode, uint64_t version);
 bool scout_inode_saw_locked(struct scout_inode *inode, uint64_t version);
@@ -137,6 +140,8 @@ enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, in
 void scout_inode_bind_new(struct scout_inode *inode, uint64_t version);
 /* A writer's flush or fsync found version behind the last write. */
 void scout_inode_synced(struct scout_inode *inode, uint64_t version);
+/* Writes failed that the kernel may have in its pages. */
+void scout_inode_lost(struct scout_inode *inode);
 /* We changed the attributes from those of version `was` (0: not known). SETATTR's answer makes the kernel
  * believe what it says and keep its pages: false when they may be of another version, so that it must
  * not be told the true mtime by it. */

@@ -33,12 +33,24 @@ bool scout_inode_saw(struct scout_inode *inode, uint64_t version)
 	return changed;
 }
 
-void scout_inode_told(struct scout_inode *inode, uint64_t version)
+bool scout_inode_told(struct scout_inode *inode, uint64_t version)
 {
+	bool lost;
+
 	scout_lock(&inode->tree->lock);
 	/* while it is written to, the kernel may pass over attributes that are older than a write */
 	if (scout_inode_saw_locked(inode, version) && inode->writers == 0)
 		inode->mixed = false;
+	lost = inode->lost;
+	inode->lost = false;
+	scout_unlock(&inode->tree->lock);
+	return lost;
+}
+
+void scout_inode_lost(struct scout_inode *inode)
+{
+	scout_lock(&inode->tree->lock);
+	inode->lost = true;
 	scout_unlock(&inode->tree->lock);
 }
 

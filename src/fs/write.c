@@ -6,14 +6,26 @@
 #include "fs/fs.h"
 #include "scoutfs/budget.h"
 
+/* Replies err to r, which is claimed. The kernel answered reads from its pages with what was taken and then
+ * lost, and would go on with it: it is to ask what the file is now. */
+static void reply_lost(struct scout_request *r, int err)
+{
+	struct scout_fs *fs = fuse_req_userdata(r->fuse);
+
+	(void)fuse_lowlevel_notify_inval_inode(fs->session, (fuse_ino_t)r->inode, -1, 0);
+	scout_fs_reply_err(r, err);
+}
+
 static void write_done(struct scout_req *req, int err, const struct scout_result *res)
 {
 	struct scout_request *r = scout_request_of(req);
 
 	(void)res;
+	if (err)
+		scout_inode_lost(r->inode);
 	if (scout_request_claim(r)) {
 		if (err) {
-			scout_fs_reply_err(r, err);
+			reply_lost(r, err);
 		} else {
 			scout_request_settle(r, 0);
 			fuse_reply_write(r->fuse, r->size);
@@ -50,10 +62,16 @@ static void sync_done(struct scout_req *req, int err, const struct scout_result 
 {
 	struct scout_request *r = scout_request_of(req);
 
-	if (!err && res && res->synced.known)
+	if (err)
+		scout_inode_lost(r->inode);
+	else if (res && res->synced.known)
 		scout_inode_synced(r->inode, res->synced.attr.version);
-	if (scout_request_claim(r))
-		scout_fs_reply_err(r, err);
+	if (scout_request_claim(r)) {
+		if (err)
+			reply_lost(r, err);
+		else
+			scout_fs_reply_err(r, 0);
+	}
 	scout_request_put(r);
 }
 

@@ -4,11 +4,13 @@ import errno
 import fcntl
 import mmap
 import os
+import signal
 import stat
 import subprocess
 
 import pytest
 
+from procs import family, signal_all
 from tools import MIB, content, error, python, read, write
 
 OLD = (1_400_000_000, 1_400_000_000)
@@ -283,6 +285,21 @@ class TestPages:
             assert os.fstat(f.fileno()).st_mtime == 1_500_000_000
             assert os.pread(f.fileno(), 6, 50_000) == b"theirs"
             assert os.pread(f.fileno(), 4, 0) == b"ours"
+
+    def test_what_was_lost_is_not_read(self, web1, long):
+        """The kernel has in its pages what was never written, and the file is as old as before."""
+        path, real = long.host("web1", "f"), os.path.join(web1.files, "f")
+        write(real, content(MIB))
+        os.utime(real, OLD)
+        with opened(path) as f:
+            assert f.readall() == content(MIB)
+            sessions = family(web1.process.pid)[1:]
+            signal_all(sessions, signal.SIGSTOP)
+            os.pwrite(f.fileno(), bytes(MIB), 0)
+            signal_all(sessions, signal.SIGKILL)
+            assert error(os.fsync, f.fileno()) == "EIO"
+            assert os.pread(f.fileno(), MIB, 0) == read(real) == content(MIB)
+            assert os.fstat(f.fileno()).st_mtime == OLD[1]
 
     def test_requests_of_writes_and_of_reads(self, long):
         """Writes come in pieces that a buffer holds; reads in four times that."""

@@ -56,7 +56,7 @@ static struct scout_inode *file(struct scout_inode *parent, const char *name, ui
 {
 	struct scout_inode *inode = look_at(parent, name, S_IFREG, version, NOW);
 
-	scout_inode_told(inode, version);
+	(void)scout_inode_told(inode, version);
 	return inode;
 }
 
@@ -67,7 +67,7 @@ static struct scout_inode *make(struct scout_inode *parent, const char *name, ui
 
 	assert_non_null(inode);
 	scout_inode_bind_new(inode, version);
-	scout_inode_told(inode, version);
+	(void)scout_inode_told(inode, version);
 	return inode;
 }
 
@@ -360,7 +360,7 @@ static void pages_from_before_our_writes_are_not_vouched_for(void **state)
 	(void)scout_inode_saw(f, 5);
 	assert_false(scout_inode_set(f, 5, 6));
 	/* told of another mtime, it dropped them */
-	scout_inode_told(f, 6);
+	(void)scout_inode_told(f, 6);
 	scout_inode_synced(f, 6);
 	assert_true(scout_inode_set(f, 6, 7));
 	scout_fh_close(r);
@@ -370,6 +370,19 @@ static void pages_from_before_our_writes_are_not_vouched_for(void **state)
 	w = opened(t, f, 1, O_RDONLY);
 	assert_true(scout_inode_set(f, 1, 2));
 	scout_fh_close(w);
+	scout_inode_forget(f, 1);
+}
+
+static void what_was_lost_is_told_once(void **state)
+{
+	struct table *t = *state;
+	uint64_t listed = scout_now_ns();
+	struct scout_inode *f = file(t->host, "f", 1);
+
+	scout_inode_lost(f);
+	assert_true(scout_inode_outdates(t->host, "f", listed));
+	assert_true(scout_inode_told(f, 1));
+	assert_false(scout_inode_told(f, 1));
 	scout_inode_forget(f, 1);
 }
 
@@ -485,6 +498,7 @@ int main(void)
 	    TEST(a_truncating_open_begins_anew),
 	    TEST(a_change_of_attributes_is_followed),
 	    TEST(pages_from_before_our_writes_are_not_vouched_for),
+	    TEST(what_was_lost_is_told_once),
 	    TEST(an_answer_from_before_our_change_replaces_nothing),
 	    TEST(a_listing_from_before_our_change_is_not_believed),
 	    TEST(many_threads_move_and_use),
