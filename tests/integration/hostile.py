@@ -17,7 +17,8 @@ KINDS = {1: "init", 3: "open", 4: "close", 5: "read", 6: "write", 7: "lstat", 8:
          9: "setstat", 10: "fsetstat", 11: "opendir", 12: "readdir", 13: "remove", 14: "mkdir",
          15: "rmdir", 16: "realpath", 17: "stat", 18: "rename", 19: "readlink", 20: "symlink",
          200: "extended"}
-BY_HANDLE = ("close", "read", "write", "fstat", "fsetstat", "readdir")
+BY_HANDLE = ("close", "read", "write", "fstat", "fsetstat", "readdir", "fsync@openssh.com")
+EXTENSIONS = {"statvfs@openssh.com": "2"}  # and 1 for all others
 CREAT, TRUNC = 8, 16
 
 
@@ -63,7 +64,9 @@ class Request:
         self.id = struct.unpack(">I", body[:4])[0]
         self.path = self.handle = None
         self.rest = body[4:]
-        if self.kind not in ("init", "unknown"):
+        if self.kind == "extended":
+            self.kind = self.take().decode()
+        if self.kind not in ("init", "unknown", "limits@openssh.com"):
             first = self.take()
             if self.kind in BY_HANDLE:
                 self.handle = first
@@ -91,11 +94,12 @@ class Hostile(AsyncSsh):
     class Stderr(bytes):
         """Sent beside the SFTP stream."""
 
-    def __init__(self, folder, name, client_key, tree=None, lie=None):
+    def __init__(self, folder, name, client_key, tree=None, lie=None, extensions=()):
         super().__init__(folder, name, client_key)
         self.files = "/"
         self.tree = {"/": None, **(tree or {})}
         self.lie = lie or (lambda request, answer: None)
+        self.extensions = extensions  # what it offers
         self.requests = []  # (kind, path), as they came
         self.sessions = 0   # so many were ever started
 
@@ -168,16 +172,19 @@ class Session(asyncssh.SSHServerSession):
     def answer(self, r):
         """The honest one, whose effect takes place also when a lie is told."""
         if r.kind == "init":
-            return packet(VERSION, u32(3))
+            return packet(VERSION, u32(3) + b"".join(
+                string(name) + string(EXTENSIONS.get(name, "1")) for name in self.host.extensions))
+        if r.kind == "limits@openssh.com":
+            return packet(EXTENDED_REPLY, u32(r.id) + u64(0) * 4)
         path = r.path if r.path is None or r.path == "/" else r.path.rstrip("/")
         if path is None:
             return status(r.id, FAILURE)
-        if r.kind in ("extended", "unknown"):
-            return status(r.id, OP_UNSUPPORTED)
-        there = path in self.host.tree
-        if not there and not (r.kind == "open" and r.take(">I") & CREAT) and r.kind != "mkdir":
+        if r.kind == "open" and r.take(">I") & CREAT:
+            self.host.tree.setdefault(path, b"")
+        if path not in self.host.tree and r.kind not in ("mkdir", "symlink"):
             return status(r.id, NO_SUCH_FILE)
-        return getattr(self, "do_" + r.kind, lambda *_: status(r.id, OP_UNSUPPORTED))(r, path)
+        name = "do_" + r.kind.partition("@")[0].replace("-", "_")
+        return getattr(self, name, lambda *_: status(r.id, OP_UNSUPPORTED))(r, path)
 
     def attrs(self, path):
         held = self.host.tree[path]
@@ -199,7 +206,6 @@ class Session(asyncssh.SSHServerSession):
     do_stat = do_fstat = do_lstat
 
     def do_open(self, r, path):
-        self.host.tree.setdefault(path, b"")
         return self.new_handle(r, path)
 
     def do_opendir(self, r, path):
@@ -254,6 +260,26 @@ class Session(asyncssh.SSHServerSession):
             return status(r.id, FAILURE)
         self.host.tree[target] = self.host.tree.pop(path)
         return status(r.id, OK)
+
+    def do_posix_rename(self, r, path):
+        self.host.tree[r.take().decode()] = self.host.tree.pop(path)
+        return status(r.id, OK)
+
+    def do_hardlink(self, r, path):
+        self.host.tree[r.take().decode()] = self.host.tree[path]
+        return status(r.id, OK)
+
+    def do_symlink(self, r, path):
+        """In OpenSSH's order: first what it leads to."""
+        self.host.tree[r.take().decode()] = path
+        return status(r.id, OK)
+
+    def do_fsync(self, r, path):
+        return status(r.id, OK)
+
+    def do_statvfs(self, r, path):
+        return packet(EXTENDED_REPLY, u32(r.id) + b"".join(
+            u64(n) for n in (4096, 4096, 1000, 500, 500, 1000, 500, 500, 1, 0, 255)))
 
     def do_readlink(self, r, path):
         return names(r.id, [(self.host.tree[path], u32(0))])

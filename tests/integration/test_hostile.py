@@ -17,7 +17,7 @@ from tools import MIB, Background, content, error, read
 PATIENT = {"connect_timeout": "20s", "request_timeout": "20s", "keepalive": "0",
            "attr_timeout": "0"}
 HURRY = {**PATIENT, "connect_timeout": f"{SLOWER}s", "request_timeout": f"{SLOWER}s"}
-FILES = {"/warm": b"warm", "/f": content(100_000), "/d": None, "/l": "target",
+FILES = {"/warm": b"warm", "/f": content(100_000), "/d": None, "/l": "target", "/x": b"x", "/e": None,
          **{f"/d/n{number}": b"" for number in range(10)}}
 REG = stat.S_IFREG | 0o644
 
@@ -26,17 +26,20 @@ def drip(answer):
     return [part for n in range(len(answer)) for part in (answer[n:n + 1], 0.2)]
 
 
-def limits(answer):
-    """Offers limits@openssh.com and answers the question for them."""
-    return lambda r, a: [packet(VERSION, u32(3) + string("limits@openssh.com") + string("1"))] \
-        if r.kind == "init" else [answer(r)] if r.path == "limits@openssh.com" else None
-
-
 def named(*wanted):
     return lambda r, a: [names(r.id, [(name, attrs(0, REG)) for name in wanted])]
 
 
 LATE = "ETIMEDOUT|EIO"  # EIO: after three attempts, each of which took request_timeout
+# to what is answered by a status only
+NO_STATUS = {
+    "garbage": (lambda r, a: [b"\xde\xad\xbe\xef" * 500], "EIO", "impossible length"),
+    "attributes": (lambda r, a: [packet(ATTRS, u32(r.id) + attrs(1, REG))], "EIO", "another kind"),
+    "a handle": (lambda r, a: [packet(HANDLE, u32(r.id) + string("h"))], "EIO", "another kind"),
+    "no such status": (lambda r, a: [status(r.id, 4_000_000_000)], "EIO", "[a-z]+ /"),
+    "closed": (lambda r, a: [Hostile.HANG_UP], "EIO", "closed|lost"),
+    "never": (lambda r, a: [], LATE, "no answer for"),
+}
 # what is asked for: {the lie: (what is sent, the errno, what the log says of it)}
 LIES = {
     "init": {
@@ -54,12 +57,12 @@ LIES = {
         "closed": (lambda r, a: [Hostile.HANG_UP], "EIO|ECONNRESET", "closed|lost"),
         "never": (lambda r, a: [], LATE, "did not answer in time|ETIMEDOUT"),
     },
-    "limits": {
-        "of a wrong shape": (limits(lambda r: packet(EXTENDED_REPLY, u32(r.id) + u32(1))), "EIO",
+    "limits@openssh.com": {
+        "of a wrong shape": (lambda r, a: [packet(EXTENDED_REPLY, u32(r.id) + u32(1))], "EIO",
                              "malformed limits"),
-        "of another request": (limits(lambda r: packet(EXTENDED_REPLY, u32(7) + u64(0) * 4)),
-                               "EIO", "unknown request"),
-        "names": (limits(lambda r: names(r.id, [])), "EIO", "unknown type"),
+        "of another request": (lambda r, a: [packet(EXTENDED_REPLY, u32(7) + u64(0) * 4)], "EIO",
+                               "unknown request"),
+        "names": (lambda r, a: [names(r.id, [])], "EIO", "unknown type"),
     },
     "lstat": {
         "garbage": (lambda r, a: [b"\xde\xad\xbe\xef" * 500], "EIO", "impossible length"),
@@ -142,17 +145,57 @@ LIES = {
         "a NUL": (named("a\0b"), "EIO", "malformed names"),
         "a long one": (named("x" * 30_000), "EIO|ENAMETOOLONG", "readlink"),
     },
+    "write": {
+        **NO_STATUS,
+        "short": (lambda r, a: [packet(STATUS, u32(r.id))], "EIO", "impossible length|truncated"),
+        "an unknown id": (lambda r, a: [status(r.id ^ 0x100, OK)], "EIO", "unknown request"),
+        "refused": (lambda r, a: [status(r.id, FAILURE)], "EIO", "write"),
+        "the end": (lambda r, a: [status(r.id, 1)], "EIO", "write"),
+    },
+    **{kind: NO_STATUS for kind in ("mkdir", "remove", "rmdir", "rename", "setstat", "symlink")},
+    "hardlink@openssh.com": NO_STATUS,
+    "fsync@openssh.com": NO_STATUS,
+    "posix-rename@openssh.com": NO_STATUS,
+    "statvfs@openssh.com": {
+        "success": (lambda r, a: [status(r.id, OK)], "EIO", "success without"),
+        "half of it": (lambda r, a: [packet(EXTENDED_REPLY, u32(r.id) + u64(1) * 5)], "EIO",
+                       "malformed space"),
+        "never": (lambda r, a: [], LATE, "no answer"),
+    },
 }
 ASK = {
     "init": lambda path: os.lstat(path + "/f"),
-    "limits": lambda path: os.lstat(path + "/f"),
+    "limits@openssh.com": lambda path: os.lstat(path + "/f"),
     "lstat": lambda path: os.lstat(path + "/f"),
     "open": lambda path: read(path + "/f"),
     "read": lambda path: read(path + "/f"),
     "opendir": lambda path: os.listdir(path + "/d"),
     "readdir": lambda path: os.listdir(path + "/d"),
     "readlink": lambda path: os.readlink(path + "/l"),
+    "write": lambda path: put(path + "/new"),
+    "mkdir": lambda path: os.mkdir(path + "/new"),
+    "remove": lambda path: os.unlink(path + "/x"),
+    "rmdir": lambda path: os.rmdir(path + "/e"),
+    "rename": lambda path: os.rename(path + "/x", path + "/y"),
+    "setstat": lambda path: os.chmod(path + "/x", 0o600),
+    "symlink": lambda path: os.symlink("target", path + "/new"),
+    "hardlink@openssh.com": lambda path: os.link(path + "/x", path + "/y"),
+    "fsync@openssh.com": lambda path: put(path + "/new", os.fsync),
+    "posix-rename@openssh.com": lambda path: os.rename(path + "/x", path + "/y"),
+    "statvfs@openssh.com": lambda path: os.statvfs(path + "/d"),
 }
+ONCE = ("write", "mkdir", "remove", "rmdir", "rename", "setstat", "symlink",
+        "hardlink@openssh.com", "posix-rename@openssh.com")
+
+
+def put(path, then=lambda fd: None):
+    """Its error may come at any of the three."""
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
+    try:
+        os.write(fd, b"some")
+        then(fd)
+    finally:
+        os.close(fd)
 
 
 @pytest.fixture
@@ -161,7 +204,7 @@ def good(hostile):
 
 
 def telling(kind, lie):
-    return lambda r, answer: lie(r, answer) if r.kind == kind or kind == "limits" else None
+    return lambda r, answer: lie(r, answer) if r.kind == kind else None
 
 
 def honest(r, answer):
@@ -175,12 +218,13 @@ def check(m, host):
 
 def check_lies(sshd, hostile, good, mount, lies, **timeouts):
     """Each lie is told by a host of its own, all in one mount. lies: [(kind, name)…]"""
-    hosts = [hostile(re.sub("[^a-z0-9]+", "-", f"{kind} {name}".lower()), tree=FILES)
+    hosts = [hostile(re.sub("[^a-z0-9]+", "-", f"{kind} {name}".lower()), tree=FILES,
+                     extensions=(kind,) if "@" in kind else ())
              for kind, name in lies]
     m = mount(sshd.ini(good, *hosts, **timeouts))
     check(m, "good")
     for host, (kind, name) in zip(hosts, lies):
-        if kind not in ("init", "limits"):
+        if kind not in ("init", "limits@openssh.com"):
             assert read(m.host(host.name, "warm")) == b"warm"
             os.lstat(m.host(host.name, "l"))
         host.lie = telling(kind, LIES[kind][name][0])
@@ -196,16 +240,28 @@ def check_lies(sshd, hostile, good, mount, lies, **timeouts):
         lines = wait_for(lambda: re.findall(rf"warn +{host.name}: .*(?:{cause})", m.log()), 10,
                          f"a line about {kind} {name}")
         assert len(lines) <= 12, (kind, name, len(lines))
+        assert [asked for asked, _ in host.requests].count(kind) <= 1 or kind not in ONCE
         host.lie = honest
     for host in hosts:  # their pauses end together
         wait_for(lambda: error(check, m, host.name) == "ok", 10 * SLOWER, f"belief in {host.name}")
     assert m.peak_memory() < 400 * MIB * SLOWER
 
 
-@pytest.mark.parametrize("kind", LIES)
-def test_lies(sshd, hostile, good, mount, kind):
+TOGETHER = [["init", "limits@openssh.com"], ["lstat"], ["open", "read"],
+            ["opendir", "readdir", "readlink", "statvfs@openssh.com"],
+            ["write", "fsync@openssh.com", "setstat"], ["mkdir", "rmdir", "symlink"],
+            ["remove", "rename", "posix-rename@openssh.com", "hardlink@openssh.com"]]
+
+
+@pytest.mark.parametrize("kinds", TOGETHER, ids=" ".join)
+def test_lies(sshd, hostile, good, mount, kinds):
     check_lies(sshd, hostile, good, mount,
-               [(kind, name) for name in LIES[kind] if LIES[kind][name][1] != LATE], **PATIENT)
+               [(kind, name) for kind in kinds for name in LIES[kind]
+                if LIES[kind][name][1] != LATE], **PATIENT)
+
+
+def test_none_is_forgotten():
+    assert sorted(LIES) == sorted(kind for kinds in TOGETHER for kind in kinds) == sorted(ASK)
 
 
 def test_silence(sshd, hostile, good, mount):
@@ -250,9 +306,10 @@ class TestStrange:
 
     @pytest.mark.parametrize("told", ["refused", 0, 1, 2**64 - 1])
     def test_limits(self, sshd, mount, odd, told):
-        m = self.mounted(sshd, mount, odd, limits(
-            lambda r: status(r.id, FAILURE) if told == "refused" else
-            packet(EXTENDED_REPLY, u32(r.id) + u64(told) * 4)))
+        odd.extensions = ("limits@openssh.com",)
+        m = self.mounted(sshd, mount, odd, telling("limits@openssh.com", lambda r, a: [
+            status(r.id, FAILURE) if told == "refused" else
+            packet(EXTENDED_REPLY, u32(r.id) + u64(told) * 4)]))
         check(m, "odd")
         assert odd.sessions == 1
 
