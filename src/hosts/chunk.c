@@ -238,6 +238,7 @@ static void checked(struct scout_rpc *rpc, int err)
 {
 	struct scout_batch *b = SCOUT_CONTAINER(rpc, struct scout_batch, check);
 	struct scout_file *f = b->file;
+	bool seen = false;
 
 	scout_lock(&f->lock);
 	if (!err) {
@@ -247,10 +248,14 @@ static void checked(struct scout_rpc *rpc, int err)
 		/* A server that answers out of order has to be asked again. */
 		b->proven = b->reads == 0;
 		err = known ? 0 : b->err;
+		seen = f->writes;
 	} else if (err != -ECONNRESET) {
 		b->err = err;
 	}
 	scout_unlock(&f->lock);
+	/* What others made of it does not have it taken for another file when it is opened anew. */
+	if (seen)
+		scout_node_saw(f->node, &rpc->call.attrs, &b->view);
 	if (err != -ECONNRESET)
 		scout_file_log(f, "read", NULL, err);
 	call_over(b, err);

@@ -24,7 +24,7 @@ static struct scout_node *node_new(struct scout_host *host, const char *path)
 	}
 	n->host = host;
 	n->refs = 1;
-	n->limit = SCOUT_WRITE_BEHIND_MAX;
+	n->limit = SCOUT_WRITE_BEHIND_START;
 	atomic_init(&n->epoch, 1);
 	scout_mutex_init(&n->lock, SCOUT_LOCK_NODE);
 	TAILQ_INIT(&n->turns);

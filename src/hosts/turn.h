@@ -14,6 +14,7 @@
 
 #define SCOUT_WRITE_BEHIND_MAX ((size_t)16 << 20) /* of one file */
 #define SCOUT_WRITE_BEHIND_MIN ((size_t)512 << 10)
+#define SCOUT_WRITE_BEHIND_START ((size_t)1 << 20) /* until it is known how fast the link is */
 
 struct scout_file;
 struct scout_turn;

@@ -26,7 +26,7 @@ static void a_small_file_costs_four_requests(void **state)
 
 static void a_stream_is_repacked(void **state)
 {
-	const size_t size = 10 * MIB + 777;
+	const size_t size = MIB - 777;
 
 	(void)state;
 	set_up(MEMORY);
