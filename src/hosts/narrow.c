@@ -27,6 +27,11 @@ static bool renames(enum scout_sftp_op op)
 	return op == SCOUT_SFTP_RENAME || op == SCOUT_SFTP_POSIX_RENAME;
 }
 
+static bool takes_a_name(enum scout_sftp_op op)
+{
+	return op == SCOUT_SFTP_REMOVE || op == SCOUT_SFTP_RMDIR || renames(op);
+}
+
 /* OpenSSH says "no such file" for ENOTDIR as well. */
 static int missing(enum scout_sftp_op op, const struct scout_scene *s)
 {
@@ -47,8 +52,7 @@ static int denied(enum scout_sftp_op op, const struct scout_scene *s)
 	if (op == SCOUT_SFTP_REMOVE && S_ISDIR(s->at))
 		return -EISDIR;
 	/* a folder in which only owners may take names away, open to all else */
-	if ((op == SCOUT_SFTP_REMOVE || op == SCOUT_SFTP_RMDIR || renames(op)) &&
-	    (s->parent & (S_ISVTX | S_IWOTH)) == (S_ISVTX | S_IWOTH))
+	if (takes_a_name(op) && (s->parent & (S_ISVTX | S_IWOTH)) == (S_ISVTX | S_IWOTH))
 		return -EPERM;
 	return -EACCES;
 }
@@ -95,7 +99,11 @@ static int failed(enum scout_sftp_op op, const char *path, const char *path2,
 	case SCOUT_SFTP_SETSTAT:
 	case SCOUT_SFTP_LSETSTAT:
 		return 0;
-	default: /* MKDIR, SYMLINK, OPEN that makes it */
+	case SCOUT_SFTP_OPEN:
+		if (s->at && s->any)
+			return s->read_only ? -EROFS : -EIO;
+		return s->at ? -EEXIST : 0;
+	default: /* MKDIR, SYMLINK */
 		return s->at ? -EEXIST : 0;
 	}
 }
@@ -153,6 +161,7 @@ static void look_into(const struct scout_narrow *n, struct scout_scene *s)
 	const struct statvfs *space = &last->call.space, *space1 = &n->looks[SPACE].call.space;
 
 	memset(s, 0, sizeof *s);
+	s->any = n->op == SCOUT_SFTP_OPEN && !(n->flags & SCOUT_SFTP_FLAG_EXCL);
 	s->at = mode_of(&n->looks[AT], 0);
 	s->parent = mode_of(&n->looks[PARENT], S_IFDIR);
 	s->long_name = long_name(n->path2 ? n->path2 : n->path, last);
@@ -212,18 +221,31 @@ static void add(struct scout_narrow *n, unsigned i, enum scout_sftp_op op, const
 		n->looks[i - 1].then = rpc;
 }
 
+/* Whether a look can tell more than the server did. */
+static bool helps(const struct scout_narrow *n)
+{
+	switch (n->err) {
+	case -ENOENT:
+	case -EINVAL:
+		return true;
+	case -EIO:
+		return n->status == SCOUT_SFTP_STATUS_FAILURE;
+	case -EACCES:
+		return takes_a_name(n->op) || n->op == SCOUT_SFTP_HARDLINK;
+	default:
+		return false;
+	}
+}
+
 void scout_narrow(struct scout_narrow *n, const struct scout_rpc *rpc)
 {
-	bool helps;
-
 	n->op = rpc->call.op;
+	n->flags = rpc->call.flags;
 	n->err = rpc->err;
 	n->status = rpc->call.status;
 	n->parent = parent_of(n->path);
 	n->parent2 = n->path2 ? parent_of(n->path2) : NULL;
-	helps = rpc->settled && (n->err == -ENOENT || n->err == -EACCES || n->err == -EINVAL ||
-				 (n->err == -EIO && n->status == SCOUT_SFTP_STATUS_FAILURE));
-	if (!helps || !n->parent || (n->path2 && !n->parent2)) {
+	if (!rpc->settled || !helps(n) || !n->parent || (n->path2 && !n->parent2)) {
 		finish(n, n->err);
 		return;
 	}

@@ -16,6 +16,7 @@ struct scout_narrow {
 	void (*done)(struct scout_narrow *n, int err);
 
 	enum scout_sftp_op op;
+	uint32_t flags; /* OPEN's */
 	int err;
 	uint32_t status;
 	char *parent, *parent2;
@@ -31,6 +32,7 @@ struct scout_scene {
 	mode_t at, parent, at2, parent2;
 	bool full, read_only, across; /* across: path2 is on another filesystem */
 	bool long_name;               /* for that filesystem */
+	bool any;                     /* OPEN would have taken what is there */
 };
 /* The errno for it: pure. */
 int scout_narrow_err(enum scout_sftp_op op, int err, const char *path, const char *path2,

@@ -9,6 +9,7 @@
 
 #include "hosts/attr.h"
 #include "hosts/file.h"
+#include "hosts/narrow.h"
 #include "hosts/node.h"
 #include "scoutfs/log.h"
 
@@ -23,6 +24,7 @@ struct opening {
 	struct scout_view view;
 	struct scout_sftp_attrs set;
 	struct scout_rpc open, look, again;
+	struct scout_narrow narrow;
 };
 
 static void opening_free(struct opening *o)
@@ -123,6 +125,29 @@ static void enter_node(struct opening *o, const struct scout_attr *attr)
 	scout_unlock(&n->lock);
 }
 
+static void opening_narrowed(struct scout_narrow *n, int err)
+{
+	struct opening *o = SCOUT_CONTAINER(n, struct opening, narrow);
+
+	scout_rpc_log(o->open.err ? &o->open : &o->look, "open", o->path, err);
+	scout_req_done(o->req, err, NULL);
+	opening_free(o);
+}
+
+/* Who only reads need not know more of why. */
+static void opening_failed(struct opening *o, int err)
+{
+	bool changes = o->file->writes || o->flags & (O_CREAT | O_TRUNC);
+
+	o->narrow.host = o->file->host;
+	o->narrow.path = o->path;
+	o->narrow.done = opening_narrowed;
+	if (changes && err == o->open.err)
+		scout_narrow(&o->narrow, &o->open);
+	else
+		opening_narrowed(&o->narrow, err);
+}
+
 static void opening_done(struct opening *o)
 {
 	struct scout_file *f = o->file;
@@ -131,9 +156,7 @@ static void opening_done(struct opening *o)
 	int err = opening_result(o, &res.open.attr);
 
 	if (err) {
-		scout_rpc_log(o->open.err ? &o->open : &o->look, "open", o->path, err);
-		scout_req_done(o->req, err, NULL);
-		opening_free(o);
+		opening_failed(o, err);
 		return;
 	}
 	f->handle = o->handle;

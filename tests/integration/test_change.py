@@ -58,8 +58,17 @@ def calls():
     def one(function, a, *more, **options):
         return lambda top: function(os.path.join(top, a), *more, **options)
 
+    def opened(name, flags):
+        def call(top):
+            os.close(os.open(os.path.join(top, name), flags, 0o604))
+        return call
+
     found = {}
     for name in ("new", "file", "empty", "full", "link", "dangling", "missing/x", "file/x", LONG):
+        found["create " + name] = opened(name, os.O_CREAT | os.O_WRONLY)
+        found["create excl " + name] = opened(name, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+        found["open to cut " + name] = opened(name, os.O_TRUNC | os.O_WRONLY)
+        found["open to append " + name] = opened(name, os.O_APPEND | os.O_WRONLY)
         found["mkdir " + name] = one(os.mkdir, name, 0o751)
         found["symlink " + name] = lambda top, n=name: os.symlink("target", os.path.join(top, n))
         found["mknod " + name] = one(os.mknod, name, 0o640 | stat.S_IFREG)
@@ -296,6 +305,9 @@ def test_read_only(sshd, mount, where):
     here = m.host("web1", "")
     assert error(os.mkdir, here + "new") == "EROFS"
     assert error(os.mknod, here + "new") == "EROFS"
+    assert error(write, here + "new", b"x") == "EROFS"
+    assert error(os.open, here + "file", os.O_RDWR) == "EROFS"
+    assert error(os.open, here + "file", os.O_TRUNC) == "EROFS"
     assert error(os.symlink, "x", here + "new") == "EROFS"
     assert error(os.link, here + "file", here + "new") == "EROFS"
     assert error(os.unlink, here + "file") == "EROFS"
@@ -483,11 +495,13 @@ def test_disk_full(sshd, mount, folder):
         assert error(os.mkdir, here + "more") == "ENOSPC"
         assert error(os.symlink, "x", here + "more") == "ENOSPC"
         assert error(os.mknod, here + "more") == "ENOSPC"
+        assert error(write, here + "more", b"x") == "ENOSPC"
         # and across filesystems of the server
         assert error(os.rename, here + "1", m.host("web1", "1")) == "EXDEV"
         subprocess.run(["mount", "-o", "remount,ro", small], check=True)
         assert error(os.rmdir, here + "1") == "EROFS"
         assert error(os.mkdir, here + "more") == "EROFS"
         assert error(os.chmod, here + "1", 0o700) == "EROFS"
+        assert error(write, here + "more", b"x") == "EROFS"
     finally:
         subprocess.run(["umount", "-l", small], check=True)
