@@ -105,6 +105,30 @@ def test_a_changed_host_is_another(ini, three, mount, reload):
     assert names(m) == ["web1", "web2"]
 
 
+def test_writers_work_on(ini, three, mount, reload):
+    """What is written through a handle goes where it was opened, whoever has the name by now."""
+    web1, web2, _ = three
+    for host in (web1, web2):
+        write(os.path.join(host.files, "log"), b"old")
+    under_its_name = ini(web2).replace("[host web2]", "[host web1]")
+    m = mount(ini(web1))
+    fd = os.open(m.host("web1", "log"), os.O_RDWR)
+    try:
+        os.pwrite(fd, b"before", 0)
+        reload(m, under_its_name)
+        assert "1 changed" in m.log()
+        wait_for(lambda: read(m.host("web1", "f")) == content(20_000, 2), 5, "the other host")
+        os.pwrite(fd, b" and after", 6)
+        os.fsync(fd)
+        assert read(os.path.join(web1.files, "log")) == b"before and after"
+        os.ftruncate(fd, 6)
+        assert read(os.path.join(web1.files, "log")) == b"before"
+    finally:
+        os.close(fd)
+    assert read(os.path.join(web2.files, "log")) == b"old"
+    wait_for(lambda: web1.sessions() == 0, 5, "the end of its session")
+
+
 def test_a_bad_config_changes_nothing(sshd, three, mount, reload):
     web1, web2, _ = three
     m = mount(sshd.ini(web1))
