@@ -343,11 +343,12 @@ static bool is_below_locked(const struct scout_inode *at, const struct scout_ino
 void scout_inode_rename(struct scout_inode *inode, struct scout_inode *newparent, const char *name)
 {
 	struct scout_tree *tree = inode->tree;
-	struct scout_inode *replaced, *oldparent = NULL;
+	struct scout_inode *replaced, *released = newparent;
 	size_t key_len = 0;
 	struct scout_inode_key *key = key_new(newparent, name, &key_len);
 
 	assert(newparent->subtree == tree);
+	scout_inode_pin(newparent); /* it may be of another tree: a host's own directory */
 	scout_lock(&tree->lock);
 	replaced = find_locked(newparent, name);
 	if (replaced && replaced != inode)
@@ -362,17 +363,14 @@ void scout_inode_rename(struct scout_inode *inode, struct scout_inode *newparent
 		inode->key_len = key_len;
 		add_key_locked(inode);
 		key = old;
-		oldparent = inode->parent;
+		released = inode->parent;
 		inode->parent = newparent;
-		newparent->pins++;
 	}
 	scout_unlock(&tree->lock);
 	free(key);
 	scout_inode_changed(inode);
-	if (oldparent) {
-		scout_inode_changed(oldparent);
-		scout_inode_unpin(oldparent);
-	}
+	scout_inode_changed(released);
+	scout_inode_unpin(released);
 }
 
 /* Gives back lookups and pins; frees what nobody holds, and then its parents likewise. */
