@@ -201,6 +201,56 @@ static void only_files_let_a_session_rest(void **state)
 	assert_false(scout_policy_rests(&load, 5 + rest));
 }
 
+static void suspects_leave_room(void **state)
+{
+	struct scout_start_query q = {.waiting = true,
+				      .suspect = true,
+				      .max = 4,
+				      .all_max = 10,
+				      .connecting = 1,
+				      .max_connecting = 4};
+
+	(void)state;
+	assert_int_equal(scout_policy_start(&q), SCOUT_START_NOW);
+	q.connecting = 2;
+	assert_int_equal(scout_policy_start(&q), SCOUT_START_SLOT);
+	q.suspect = false;
+	assert_int_equal(scout_policy_start(&q), SCOUT_START_NOW);
+	q.suspect = true;
+	q.max_connecting = 1; /* there is no half of it */
+	q.connecting = 0;
+	assert_int_equal(scout_policy_start(&q), SCOUT_START_NOW);
+}
+
+static void a_draining_session_takes_nothing_new(void **state)
+{
+	struct scout_route_query q = query(2);
+
+	(void)state;
+	set(0, UP, 0, 0);
+	set(1, UP, 9, 0);
+	loads[0].draining = true;
+	assert_int_equal(scout_policy_route(&q).index, 1);
+	loads[1].draining = true;
+	assert_int_equal(scout_policy_route(&q).kind, SCOUT_ROUTE_QUEUE);
+	assert_true(scout_policy_route(&q).want);
+}
+
+static void what_holds_open_files_drains_only_beside_others(void **state)
+{
+	struct scout_load load = {.state = UP, .calls = 3};
+
+	(void)state;
+	assert_true(scout_policy_may_drain(&load, 0));
+	load.handles = 1;
+	assert_false(scout_policy_may_drain(&load, 0));
+	assert_true(scout_policy_may_drain(&load, 1));
+	load.draining = true;
+	assert_false(scout_policy_may_drain(&load, 1));
+	load = (struct scout_load){.state = CONNECTING};
+	assert_false(scout_policy_may_drain(&load, 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +264,9 @@ int main(void)
 	    cmocka_unit_test(start_obeys_each_limit),
 	    cmocka_unit_test(idle_means_nothing_in_flight_and_nothing_open),
 	    cmocka_unit_test(only_files_let_a_session_rest),
+	    cmocka_unit_test(suspects_leave_room),
+	    cmocka_unit_test(a_draining_session_takes_nothing_new),
+	    cmocka_unit_test(what_holds_open_files_drains_only_beside_others),
 	};
 
 	return cmocka_run_group_tests_name("hosts/policy", tests, NULL, NULL);
