@@ -103,7 +103,7 @@ region = eu-west-1
     ("[scoutfs]\nlog_level = loud", "log_level"),
     ("[host a/b]\nhostname = x", "a/b"),
     ("[host ..]\nhostname = x", "\\.\\."),
-    ("[hosts]\nread_only = no", "read_only"),
+    ("[hosts]\nread_only = perhaps", "read_only"),
     ("[models]\nbucket = x-y-z\nendpoint = ftp://x", "endpoint"),
     ("[models]\nbucket = x-y-z\nread_only = yes", "read_only"),
     ("no section = here", ":1:"),
