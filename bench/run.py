@@ -74,6 +74,8 @@ class Bench:
         self.rgw = Rgw(self.make_folder("rgw"))
         self.far = Proxy(self.sshd.port)
         self.far.rtt = 0.05
+        self.archive = os.path.join(folder, "500.tar")
+        self.few = os.path.join(folder, "50.tar")
 
     def make_folder(self, name):
         return tempfile.mkdtemp(prefix=name + "-", dir=self.folder)
@@ -106,11 +108,25 @@ class Bench:
             for i in range(count):
                 with open(os.path.join(files, folder, f"f{i:05}"), "wb") as f:
                     f.write(b"x" * (4096 if folder == "small" else 0))
+        tree = os.path.join(self.folder, "tree")
+        for i in range(500):
+            path = os.path.join(tree, f"d{i % 20:02}", f"f{i:03}")
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as f:
+                f.write(b"x" * 4096)
+        run("tar", "-C", tree, "-cf", self.archive, ".")
+        run("tar", "-C", tree, "-cf", self.few, "d00", "d01")
         self.rgw.make_bucket(BUCKET)
         self.rgw.put(BUCKET, MODEL, os.urandom(MODEL_BYTES))
         local = os.path.join(self.folder, "model.zip")
         with open(local, "wb") as f:
             f.write(os.urandom(MODEL_BYTES))
+
+    def clear(self):
+        """What a work has written is gone before the next one starts."""
+        new = os.path.join(self.sshd.files, "new")
+        shutil.rmtree(new, ignore_errors=True)
+        os.mkdir(new)
 
     # contestants
 
@@ -177,6 +193,23 @@ def read_file(name):
     return work
 
 
+def write_file(mib):
+    def work(root):
+        run("dd", "if=/dev/zero", f"of={root}/new/file", "bs=1M", f"count={mib}", "conv=fsync",
+            timeout=300)
+    return work
+
+
+def copy_file(root):
+    run("cp", f"{root}/1g", f"{root}/new/1g", timeout=300)
+
+
+def unpack(archive):
+    def work(root):
+        run("tar", "-C", f"{root}/new", "-xf", archive, timeout=300)
+    return work
+
+
 def list_many(root):
     subprocess.run(["ls", "-l", f"{root}/many"], stdout=subprocess.DEVNULL, check=True, timeout=300)
 
@@ -233,6 +266,11 @@ def cases(b):
     return [
         ("host: read 1 GiB", hosts, read_file("1g")),
         ("host: read 25 MiB, rtt 50", away, read_file("25m")),
+        ("host: write 512 MiB, fsync", hosts, write_file(512)),
+        ("host: write 25 MiB, fsync, rtt 50", away, write_file(25)),
+        ("host: cp of 1 GiB beside itself", hosts, copy_file),
+        ("host: tar x of 500 files", hosts, unpack(b.archive)),
+        ("host: tar x of 50 files, rtt 50", away, unpack(b.few)),
         ("host: ls -l of 20,000", hosts, list_many),
         ("host: 20,000 lstat, 16 processes", hosts, lstat_many),
         ("host: 2,000 small files in turn", hosts, cat_small),
@@ -241,7 +279,8 @@ def cases(b):
     ]
 
 
-def measure(contestant, work):
+def measure(b, contestant, work):
+    b.clear()
     mount = contestant()
     try:
         find_first(mount.root)
@@ -270,7 +309,7 @@ def main():
                 times = {who: [] for who in contestants}
                 for _ in range(args.rounds):
                     for who, contestant in contestants.items():
-                        times[who].append(measure(contestant, work))
+                        times[who].append(measure(b, contestant, work))
                 results[name] = times
                 show(name, times)
     finally:
