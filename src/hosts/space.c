@@ -1,6 +1,6 @@
 /* How full the filesystem at a path is: asked of the server where it has a word for that, with a
- * deadline of its own, as df shall not wait for a host that hangs. The root, the hosts' directories and
- * servers without statvfs@ show no space at all, which has df leave them out of its list.
+ * deadline of its own, as df shall not wait for a host that hangs. The root and servers without statvfs@
+ * show no space at all, which has df leave them out of its list.
  *
  * A question may be answered before the server does, so it belongs to the host's list, under
  * host->lock, as long as its request waits, and to its call until that is over. */
@@ -130,15 +130,14 @@ void scout_hosts_statfs(void *self, const char *path, struct scout_req *req)
 	struct scout_place place;
 	int err = scout_place_of(self, path, &place);
 
-	if (!err && scout_place_is_remote(&place)) {
+	if (!err && place.host) {
 		ask(&place, req);
 		return;
 	}
-	if (!err) {
-		if (*path && !place.host)
-			err = -ENOENT;
+	if (!err && *path)
+		err = -ENOENT;
+	if (!err)
 		scout_place_drop(&place);
-	}
 	no_space(&res.space);
 	scout_req_done(req, err, err ? NULL : &res);
 }
