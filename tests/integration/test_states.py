@@ -2,6 +2,7 @@
 right errno in bounded time, no other host that notices, and right bytes once it is over."""
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -222,11 +223,10 @@ def test_a_writer_in_every_state(sshd, mount, scenes):
 @pytest.mark.parametrize("by", ["fusermount3", signal.SIGTERM])
 @pytest.mark.parametrize("state", STATES)
 def test_an_end_in_every_state(sshd, mount, scenes, state, by):
-    """Readers are waiting, or not as it may be; nothing is left in bounded time."""
+    """Somebody is waiting, or not, as it may be; nothing is left in bounded time."""
     scene, = scenes(state)
-    m = mount(ini(sshd, [scene], **PATIENT))
-    fd = os.open(m.host(state, "f"), os.O_RDONLY)
-    os.close(fd)
+    m = mount(ini(sshd, [scene], **PATIENT), settings="memory = 16M")
+    os.listdir(m.host(state, "d"))
     STATES[state][0](scene)
     # each its own name: the kernel has all but the first wait who look for the same one
     readers = [subprocess.Popen([*what.split(), m.host(state, name)], stdout=subprocess.DEVNULL,
@@ -237,11 +237,12 @@ def test_an_end_in_every_state(sshd, mount, scenes, state, by):
                  or all(reader.poll() is not None for reader in readers), 20, "readers")
         if by == "fusermount3":
             # whoever waits keeps the mount busy, which is told at once
-            subprocess.run([tool("fusermount3"), "-u", m.point], timeout=20, check=False,
-                           capture_output=True)
+            done = subprocess.run([tool("fusermount3"), "-u", m.point], timeout=20, check=False,
+                                  capture_output=True)
             for reader in readers:
                 reader.terminate()
                 reader.wait(5 * SLOWER)
+            assert done.returncode or m.ended_within(10)
         m.unmount(by)
         for reader in readers:
             reader.wait(10)
@@ -249,6 +250,119 @@ def test_an_end_in_every_state(sshd, mount, scenes, state, by):
         for reader in readers:
             end(reader)
         STATES[state][1](scene)
+
+
+
+@pytest.mark.parametrize("by", ["fusermount3", signal.SIGTERM])
+def test_an_end_under_a_writer(sshd, mount, scenes, by):
+    """It has bytes on their way when the host stops; its file is what keeps the mount busy."""
+    scene, = scenes("web1")
+    m = mount(ini(sshd, [scene], **PATIENT), settings="memory = 16M")
+    writer = subprocess.Popen(["dd", "if=/dev/zero", "bs=1M", "of=" + m.host("web1", "new")],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: os.path.exists(scene.server.files + "/new")
+                 and os.path.getsize(scene.server.files + "/new") > MIB, 20, "the writer at work")
+        scene.server.freeze()
+        wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 2, 20, "a blocked writer")
+        if by == "fusermount3":
+            done = subprocess.run([tool("fusermount3"), "-u", m.point], timeout=20, check=False,
+                                  capture_output=True, text=True)
+            assert done.returncode == 1 and "busy" in done.stderr
+            writer.send_signal(signal.SIGINT)
+            assert writer.wait(5 * SLOWER) != 0
+        m.unmount(by)
+        assert writer.wait(10) != 0
+    finally:
+        scene.server.thaw()
+        end(writer)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the server is to work for somebody without rights")
+def test_permission_lost(sshd, mount):
+    """What is open stays open, as on a local disk, until the session is lost; then it is refused."""
+    web1 = sshd("web1", run=False)
+    web1.user = "nobody"
+    web1.start()
+    uid = pwd.getpwnam("nobody").pw_uid
+    os.chown(web1.files, uid, -1)
+    f, d = write(web1.files + "/f", DATA), web1.files + "/d"
+    write(d + "/x", b"x")
+    m = mount(sshd.ini(web1, attr_timeout="0"))
+    with open(m.host("web1", "f"), "rb", buffering=0) as reader, \
+            open(m.host("web1", "new"), "wb", buffering=0) as writer:
+        assert reader.read(4096) == DATA[:4096]
+        writer.write(b"first")
+        os.fsync(writer.fileno())
+        os.chmod(f, 0)  # and it is root's
+        os.chmod(web1.files + "/new", 0)
+        os.chown(web1.files + "/new", 0, 0)
+        os.chmod(d, 0)
+        assert os.pread(reader.fileno(), 4096, 2 * MIB) == DATA[2 * MIB:2 * MIB + 4096]
+        writer.write(b" second")
+        os.fsync(writer.fileno())
+        assert error(read, m.host("web1", "f")) == "EACCES"
+        assert error(os.open, m.host("web1", "new"), os.O_WRONLY) == "EACCES"
+        assert error(os.listdir, m.host("web1", "d")) == "EACCES"
+        assert error(os.stat, m.host("web1", "d", "x")) == "EACCES"
+        assert error(os.mkdir, m.host("web1", "d", "y")) == "EACCES"
+        assert error(os.chmod, m.host("web1", "new"), 0o666) in ("EPERM", "EACCES")
+        web1.kill()
+        web1.start()
+        wait_for(lambda: error(os.pread, reader.fileno(), 4096, 3 * MIB) == "EACCES", 20, "refusal")
+        writer.write(b" third")
+        assert error(os.fsync, writer.fileno()) == "EACCES"
+    assert read(web1.files + "/new") == b"first second"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small filesystem takes root")
+def test_disk_full_under_a_writer(sshd, mount):
+    """The error comes no later than fsync or close, and the bytes before it are there."""
+    web1 = sshd("web1")
+    small = web1.files + "/small"
+    os.mkdir(small)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", small], check=True)
+    try:
+        m = mount(sshd.ini(web1))
+
+        def fill(path, then):
+            fd = os.open(path, os.O_CREAT | os.O_WRONLY)
+            words = [error(os.write, fd, DATA[at:at + 65536]) for at in range(0, 4 * MIB, 65536)]
+            return {*words, error(then, fd), error(os.close, fd) if then != os.close else "ok"}
+
+        for then in (os.fsync, os.close):
+            assert fill(m.host("web1", "small", "f"), then) == {"ok", "ENOSPC"}
+            there = read(small + "/f")
+            assert MIB < len(there) < 2 * MIB + 1 and there == DATA[:len(there)]
+            os.unlink(m.host("web1", "small", "f"))
+        write(m.host("web1", "small", "f"), DATA[:MIB])
+        assert read(small + "/f") == DATA[:MIB]
+        done = subprocess.run(["cp", web1.files + "/../sshd_config", m.host("web1", "small", "g")],
+                              check=False, capture_output=True)
+        assert done.returncode == 0
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
+def test_truncated_and_removed_under_a_writer(sshd, mount):
+    """Somebody else's change of a file that is being written to: what is written arrives where it
+    belongs, and what has no name any more is no error of others."""
+    web1 = sshd("web1")
+    m = mount(sshd.ini(web1, attr_timeout="0"))
+    with open(m.host("web1", "f"), "wb", buffering=0) as f:
+        f.write(DATA[:MIB])
+        os.fsync(f.fileno())
+        os.truncate(web1.files + "/f", 1000)
+        f.write(b"behind it")
+        os.fsync(f.fileno())
+        there = read(web1.files + "/f")
+        assert there == DATA[:1000] + bytes(MIB - 1000) + b"behind it"
+        os.unlink(web1.files + "/f")
+        f.write(b"into nowhere")
+        assert error(os.fsync, f.fileno()) in ("ok", "ESTALE")
+    assert os.listdir(web1.files) == []
+    write(m.host("web1", "f"), b"anew")
+    assert read(web1.files + "/f") == b"anew"
 
 
 # Prepares, says so, waits to be told to go, and blocks until it is interrupted.
