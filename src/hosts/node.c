@@ -152,7 +152,7 @@ struct scout_view scout_node_view(struct scout_node *n)
 {
 	struct scout_view view = {.cut = atomic_load(&n->cut), .epoch = atomic_load(&n->epoch)};
 
-	view.quiet = !atomic_load(&n->unanswered);
+	view.quiet = !atomic_load(&n->unanswered) && scout_now_ns() >= atomic_load(&n->doubt_ns);
 	return view;
 }
 

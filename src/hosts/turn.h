@@ -34,6 +34,9 @@ struct scout_node {
 	atomic_uint unanswered; /* writes and changes in turns */
 	atomic_bool gone;       /* its path is another file's, or nobody's */
 
+	/* Until then a write whose session was lost may still arrive: 0, or when that was and more. */
+	_Atomic uint64_t doubt_ns;
+
 	struct scout_mutex lock;
 	/* under lock, all of it */
 	struct scout_turns turns;
@@ -90,7 +93,7 @@ struct scout_turn {
 /* What was known of our own changes when a look at the file went out. */
 struct scout_view {
 	uint64_t epoch, cut;
-	bool quiet; /* none was under way */
+	bool quiet; /* none was under way, nor may one be that was lost */
 };
 
 /* node.c */

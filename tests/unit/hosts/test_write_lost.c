@@ -24,6 +24,25 @@ static void a_write_that_may_have_left_is_lost(void **state)
 	tear_down();
 }
 
+/* The server does it when we have long looked again: that is no other's change. */
+static void a_lost_write_may_come_late(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/f", 2 * MIB, 100, 1);
+	rig_start(MEMORY);
+	assert_int_equal(open_as(&file, "h0/f", O_RDWR), 0);
+	FAKE_LOCKED(fake.sends_at_once = true, fake.before = kill_at_write);
+	assert_int_equal(write_at(&file, 0, 100, 1), 0);
+	assert_int_equal(flush_of(&file), -EIO);
+	FAKE_LOCKED(fake.before = NULL);
+	assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
+	read_back(&other, 0, 4096, 1);
+	FAKE_LOCKED(fake_find_locked("/f")->mtime++);
+	read_back(&other, MIB, 4096, 1);
+	tear_down();
+}
+
 static void a_write_that_never_left_is_sent_again(void **state)
 {
 	(void)state;
@@ -290,6 +309,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_write_that_may_have_left_is_lost),
+	    cmocka_unit_test(a_lost_write_may_come_late),
 	    cmocka_unit_test(a_write_that_never_left_is_sent_again),
 	    cmocka_unit_test(what_was_not_synced_may_be_lost),
 	    cmocka_unit_test(another_file_is_not_written_into),
