@@ -27,11 +27,22 @@ RENAME_NOREPLACE = 1
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
 MTIME_APART = 5      # seconds between the same operation on one tree and on the other
+PART = 3000          # operations
 SHRINK_SECONDS = 40
 
 
 def data(size, seed):
     return random.Random(size * 1000 + seed).randbytes(size)
+
+
+def whole(size, read):
+    """What is read in pieces of any length, up to size or the end."""
+    found = b""
+    while True:
+        piece = read(len(found))
+        found += piece
+        if not piece or len(found) >= size:
+            return found
 
 
 def checked(result):
@@ -84,7 +95,7 @@ class Side:
 
     def __init__(self, top):
         self.top = os.fsencode(top)
-        self.fds = {}
+        self.fds, self.unmapped = {}, set()
 
     def at(self, path):
         return self.top + b"/" + path
@@ -107,26 +118,25 @@ class Side:
 
     # of open files: slot is the number that both trees know one by
 
-    def file(self, slot):
-        """What is not the same for a directory on every file system is not done to one."""
-        if stat.S_ISDIR(os.fstat(self.fds[slot]).st_mode):
-            raise OSError(errno.EISDIR, "a directory")
-        return self.fds[slot]
-
     def do_open(self, slot, path, flags, mode):
         fd = os.open(self.at(path), flags, mode)
-        if slot in self.fds:
-            os.close(self.fds[slot])
+        st = os.fstat(fd)
+        if stat.S_ISDIR(st.st_mode):  # once it is removed, there is no more to ask
+            os.close(fd)
+            return "a directory"
         self.fds[slot] = fd
+        if st.st_size == 0 and flags & os.O_ACCMODE == os.O_RDONLY:
+            self.unmapped.add(slot)  # as files of /proc are: read without the kernel's pages
+        return None
 
     def do_close(self, slot):
         os.close(self.fds.pop(slot))
 
     def do_read(self, slot, size):
-        return os.read(self.fds[slot], size)
+        return whole(size, lambda got: os.read(self.fds[slot], size - got))
 
     def do_pread(self, slot, size, offset):
-        return os.pread(self.fds[slot], size, offset)
+        return whole(size, lambda got: os.pread(self.fds[slot], size - got, offset + got))
 
     def do_write(self, slot, size, seed):
         fd = self.fds[slot]
@@ -136,16 +146,16 @@ class Side:
         return os.pwrite(self.fds[slot], data(size, seed), offset)
 
     def do_lseek(self, slot, offset, whence):
-        return os.lseek(self.file(slot), offset, whence)
+        return os.lseek(self.fds[slot], offset, whence)
 
     def do_ftruncate(self, slot, size):
         os.ftruncate(self.fds[slot], size)
 
     def do_fsync(self, slot):
-        os.fsync(self.file(slot))
+        os.fsync(self.fds[slot])
 
     def do_fdatasync(self, slot):
-        os.fdatasync(self.file(slot))
+        os.fdatasync(self.fds[slot])
 
     def do_fstat(self, slot):
         return attributes(os.fstat(self.fds[slot]))
@@ -176,8 +186,8 @@ class Side:
     def mapped(self, slot, page, size, flags, prot, use):
         fd, offset = self.fds[slot], page * mmap.ALLOCATIONGRANULARITY
         size = min(size, os.fstat(fd).st_size - offset)
-        if size <= 0:
-            return "past the end"
+        if size <= 0 or slot in self.unmapped:
+            return "not to be mapped"
         with mmap.mmap(fd, size, flags, prot, offset=offset) as m:
             return use(m)
 
@@ -329,6 +339,25 @@ def compare(op, results):
         raise Difference(difference(op, *results))
 
 
+def related(ops):
+    """Those that name a file of the last one, or what that was called before."""
+    opened = {op[1]: op[2] for _, op in ops if op[0] == "open"}
+
+    def named(op):
+        slots = op[1:3] if op[0] in ("copy_file_range", "sendfile") else op[1:2]
+        return {arg for arg in op[1:] if isinstance(arg, bytes)} | {
+            opened[slot] for slot in slots if isinstance(slot, int)}
+
+    paths, kept = named(ops[-1][1]), []
+    for actor, op in reversed(ops):
+        names = named(op)
+        if any(one == path or path.startswith(one + b"/") for one in names for path in paths):
+            kept.append((actor, op))
+            if op[0].startswith("rename"):
+                paths |= names
+    return kept[::-1]
+
+
 class Run:
     """A sequence of operations on a pair of folders of its own."""
 
@@ -359,20 +388,29 @@ class Twin:
         self.tops = (tree, truth)
         self.seed, self.actors, self.without = seed, actors, without
         self.server = server  # where the server has what the tree shows
-        self.ops = []
+        self.ops, self.turn = [], 0
 
     def run(self, seconds):
-        run = Run(self.tops, self.actors, "run")
+        """Some thousand at a time, so that a difference is not far from its cause; each from a seed of
+        its own, the first from the one given."""
+        until = time.monotonic() + seconds
+        following = random.Random(self.seed)
+        done = 0
+        while time.monotonic() < until:
+            done += self.part(until)
+            self.seed = following.randrange(10 ** 6)
+        return done
+
+    def part(self, until):
+        self.turn += 1
+        run = Run(self.tops, self.actors, f"run{self.turn}")
         generator = Generator(self.seed, run.tops[1], self.actors, self.without)
         self.ops = []
-        until = time.monotonic() + seconds
         try:
-            while time.monotonic() < until:
+            while time.monotonic() < until and len(self.ops) < PART:
                 actor, op = generator.next()
                 self.ops.append((actor, op))
                 generator.learn(actor, op, run.do(actor, op))
-                if len(self.ops) % 1000 == 0:
-                    run.compare()
             run.compare()
         except Difference as e:
             raise Difference(self.report(e)) from None
@@ -381,7 +419,7 @@ class Twin:
         try:
             run.compare()
             if self.server:
-                compare_trees(os.path.join(self.server, "run"), run.tops[1])
+                compare_trees(os.path.join(self.server, f"run{self.turn}"), run.tops[1])
         except Difference as e:
             raise Difference(f"seed {self.seed}, at the end of {len(self.ops)}: {e}") from None
         return len(self.ops)
@@ -400,27 +438,25 @@ class Twin:
     def shrink(self):
         """The shortest sequence found in a while that still differs, and how; None: none did."""
         until = time.monotonic() + SHRINK_SECONDS
-        best, found, size, turn = None, None, len(self.ops), 0
-        candidate = self.ops
-        while time.monotonic() < until:
-            failure = self.again(candidate, turn)
+        turn = 0
+        for candidate in (related(self.ops), self.ops):
             turn += 1
-            if failure:
-                end, found = failure
-                best = candidate[:end]
-                at = 0
-                size = max(1, min(size, len(best) // 2))
-            elif best is None:
-                return None, None
+            if failure := self.again(candidate, turn):
+                break
+        else:
+            return None, None
+        best, found = candidate[:failure[0]], failure[1]
+        size, at = len(best) // 2, 0  # so many, at so many before the last, which is the failure
+        while size > 0 and time.monotonic() < until:
+            high = len(best) - 1 - at
+            candidate = best[:max(0, high - size)] + best[high:]
+            turn += 1
+            if failure := self.again(candidate, turn):
+                best, found = candidate[:failure[0]], failure[1]
             else:
                 at += size
-            if at >= len(best):
-                if size == 1:
-                    break
-                at, size = 0, max(1, size // 2)
-            # from the end: what comes last is likeliest to matter, the failure itself stays
-            high = len(best) - 1 - at
-            candidate = best[:max(0, high - size)] + best[max(0, high):]
+            if at >= len(best) - 1:
+                size, at = min(size, len(best)) // 2, 0
         return best, found
 
     def again(self, ops, turn):
