@@ -112,7 +112,8 @@ static void enter_node(struct opening *o, const struct scout_attr *attr)
 	if (o->flags & O_TRUNC)
 		scout_node_cut_locked(n);
 	f->epoch = calm ? atomic_load(&n->epoch) : 0;
-	f->cut = atomic_load(&n->cut);
+	/* the look knows nothing of what we cut or appended since: the first read looks again */
+	f->cut = calm ? atomic_load(&n->cut) : o->view.cut;
 	f->direct = attr->size == 0 && !f->writes && !o->look_last && !n->writers;
 	f->entered = true;
 	n->writers += f->writes;

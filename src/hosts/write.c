@@ -330,6 +330,8 @@ static int prepare_locked(struct scout_node *n, struct scout_waiting *w, unsigne
 	w->need = (unsigned)((w->size + w->file->piece_bytes - 1) / w->file->piece_bytes);
 	w->obtaining = true;
 	scout_unlock(&n->lock);
+	/* who waits for a ticket holds nothing that those who have one may wait for */
+	spare_free(w->file->host, &w->spare);
 	obtain(w);
 	scout_lock(&n->lock);
 	return 0;
@@ -533,6 +535,7 @@ static void ended_locked(struct scout_turn *t)
 	struct piece *p = piece_of(t);
 	struct scout_file *f = t->file;
 	struct scout_node *n = f->node;
+	uint64_t end;
 
 	n->bytes -= p->length;
 	if (p->path)
@@ -545,10 +548,16 @@ static void ended_locked(struct scout_turn *t)
 	}
 	f->unsynced = true;
 	adapt_locked(n, p);
-	if (f->appends)
+	if (f->appends) {
 		n->size_min += p->length;
-	else if (p->offset + p->length > n->size_min)
-		n->size_min = p->offset + p->length;
+		return;
+	}
+	end = p->offset + p->length;
+	if (end > n->size_min)
+		n->size_min = end;
+	/* a cut that it waited behind took back what was said when it was taken */
+	if (end > n->end)
+		n->end = end;
 }
 
 static void over(struct scout_turn *t)

@@ -331,6 +331,46 @@ static void a_file_is_cut_in_the_order_of_its_writes(void **state)
 	tear_down();
 }
 
+/* The look of an open may be older than what is written meanwhile. */
+static void a_file_opened_while_others_append(void **state)
+{
+	(void)state;
+	set_up(MEMORY);
+	assert_int_equal(open_as(&other, "h0/f", O_CREAT | O_WRONLY | O_APPEND), 0);
+	FAKE_LOCKED(fake.hold_answers = true);
+	ask_start(&file, ASK_OPEN);
+	rig.backend.ops->open(rig.backend.self, "h0/f", O_RDWR, &file.req);
+	FAKE_WAIT(fake.sessions[0]->in_flight == 2);
+	write_start(&many[0], &other, 0, 1000, 1);
+	FAKE_LOCKED(fake.hold_answers = false);
+	assert_int_equal(ask_wait(&file), 0);
+	assert_int_equal(ask_wait(&many[0]), 0);
+	read_back(&file, 0, 1000, 1);
+	tear_down();
+}
+
+/* Whoever cuts a file need not wait for the answer. */
+static void writes_behind_a_cut_are_behind_it(void **state)
+{
+	struct scout_setattr change = {.set = SCOUT_SET_SIZE, .size = 10};
+
+	(void)state;
+	set_up(MEMORY);
+	assert_int_equal(open_as(&file, "h0/f", O_CREAT | O_RDWR), 0);
+	assert_int_equal(write_at(&file, 0, 100, 1), 0);
+	assert_int_equal(flush_of(&file), 0);
+	FAKE_LOCKED(fake.hold_answers = true);
+	ask_start(&many[0], ASK_CHANGED);
+	rig.backend.ops->setattr(rig.backend.self, "h0/f", file.handle, &change, &many[0].req);
+	write_start(&many[1], &file, 0, 50, 2);
+	FAKE_LOCKED(fake.hold_answers = false);
+	assert_int_equal(ask_wait(&many[0]), 0);
+	assert_int_equal(ask_wait(&many[1]), 0);
+	read_back(&file, 0, 50, 2);
+	holds("/f", 50, 2);
+	tear_down();
+}
+
 static void fsync_without_a_word_for_it(void **state)
 {
 	(void)state;
@@ -364,6 +404,8 @@ int main(void)
 	    cmocka_unit_test(appends_go_to_the_end),
 	    cmocka_unit_test(renamed_and_unlinked_files_go_on),
 	    cmocka_unit_test(a_file_is_cut_in_the_order_of_its_writes),
+	    cmocka_unit_test(a_file_opened_while_others_append),
+	    cmocka_unit_test(writes_behind_a_cut_are_behind_it),
 	    cmocka_unit_test(fsync_without_a_word_for_it),
 	};
 

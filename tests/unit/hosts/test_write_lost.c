@@ -1,6 +1,8 @@
 /* Writes over a fake engine: what a lost session costs, limits, and many writers at once. */
 #include "write_rig.h"
 
+static struct ask reader;
+
 static void kill_at_write(struct scout_sftp *s, struct scout_sftp_call *call)
 {
 	if (call->op == SCOUT_SFTP_WRITE)
@@ -147,6 +149,35 @@ static void little_memory_is_enough(void **state)
 	holds("/g", 6000 * KIB, 1);
 	for (size_t at = 0; at < 6000 * KIB; at += 500 * KIB)
 		read_back(&file, at, 500 * KIB, 1);
+	tear_down();
+}
+
+/* Else all memory may be with those who wait for a ticket. */
+static void who_waits_for_a_ticket_holds_no_memory(void **state)
+{
+	struct scout_budget_stats stats;
+
+	(void)state;
+	set_up(4 * SCOUT_READ_BUFS * SCOUT_BUF_BYTES); /* a ticket for the host, and a quarter */
+	FAKE_LOCKED(fake_add_locked("/r", 3 * MIB, fake.now, 1));
+	assert_int_equal(open_as(&reader, "h0/r", O_RDONLY), 0);
+	assert_int_equal(open_as(&other, "h0/g", O_CREAT | O_RDWR), 0);
+	assert_int_equal(open_as(&file, "h0/f", O_CREAT | O_RDWR), 0);
+	FAKE_LOCKED(fake.hold_answers = true);
+	ask_read(&many[0], &reader, 2 * MIB, 4096);
+	for (unsigned k = 0; k < 4; k++)
+		write_start(&many[1], &other, (uint64_t)k * PIECE, PIECE, 1);
+	write_start(&many[2], &file, 0, SCOUT_WRITE_MAX, 2);
+	assert_false(many[2].done);
+	scout_budget_stats(rig.budget, &stats);
+	assert_int_equal(stats.tickets, 1);
+	assert_int_equal(stats.used_bytes, 5 * SCOUT_BUF_BYTES);
+	FAKE_LOCKED(fake.hold_answers = false);
+	assert_int_equal(ask_wait(&many[0]), 0);
+	assert_int_equal(ask_wait(&many[2]), 0);
+	assert_int_equal(flush_of(&file), 0);
+	holds("/f", SCOUT_WRITE_MAX, 2);
+	file_release(&reader);
 	tear_down();
 }
 
@@ -315,6 +346,7 @@ int main(void)
 	    cmocka_unit_test(another_file_is_not_written_into),
 	    cmocka_unit_test(no_more_than_the_limit_is_under_way),
 	    cmocka_unit_test(little_memory_is_enough),
+	    cmocka_unit_test(who_waits_for_a_ticket_holds_no_memory),
 	    cmocka_unit_test(a_released_file_is_written_to_its_end),
 	    cmocka_unit_test(stop_ends_waiting_writes),
 	    cmocka_unit_test(many_writers_at_once),
