@@ -12,6 +12,8 @@
 #include "hosts/file.h"
 #include "scoutfs/log.h"
 
+#define SIZE_IN_DOUBT (64 * 1024)
+
 struct scout_batch {
 	struct scout_file *file;
 	struct scout_handle *handle; /* it is sent on */
@@ -160,6 +162,16 @@ static bool needs_proof_locked(const struct scout_batch *b)
 	return b->reads == 0 && !b->calls && filled_locked(c) != f->size;
 }
 
+/* Whether the server told the end of the file before the size that it told right before and right after.
+ * Small files are believed: those of sysfs say a page and hold less. */
+static bool ends_early_locked(const struct scout_batch *b, const struct scout_chunk *c)
+{
+	const struct scout_file *f = b->file;
+
+	return b->proven && !f->direct && c->size == f->size && c->size > SIZE_IN_DOUBT &&
+	       c->filled < c->length && c->offset + c->filled < c->size;
+}
+
 /* Everything was answered: the chunks are ready or failed, and whoever waits for them is served. */
 static void batch_finish(struct scout_batch *b)
 {
@@ -167,7 +179,7 @@ static void batch_finish(struct scout_batch *b)
 	struct scout_chunk_list garbage = TAILQ_HEAD_INITIALIZER(garbage);
 	struct scout_readers done = TAILQ_HEAD_INITIALIZER(done);
 	struct scout_chunk *c;
-	bool spare = false;
+	bool spare = false, early = false;
 
 	scout_lock(&f->lock);
 	while ((c = TAILQ_FIRST(&b->chunks))) {
@@ -175,6 +187,11 @@ static void batch_finish(struct scout_batch *b)
 		if (!c->err)
 			c->err = b->err ? b->err : f->dead;
 		c->filled = c->err ? 0 : filled_locked(c);
+		if (!c->err && ends_early_locked(b, c)) {
+			c->err = -EIO;
+			c->filled = 0;
+			early = true;
+		}
 		c->state = c->err ? SCOUT_CHUNK_FAILED : SCOUT_CHUNK_READY;
 		if (f->closed || c->err || !c->shared)
 			scout_chunk_drop_locked(f, c, &garbage);
@@ -184,6 +201,8 @@ static void batch_finish(struct scout_batch *b)
 	scout_reader_collect_locked(f, &done);
 	scout_unlock(&f->lock);
 
+	if (early)
+		scout_file_log(f, "read", "the server ends it before its size", -EIO);
 	scout_handle_unref(b->handle);
 	free(b);
 	scout_chunk_free_all(f->host, &garbage);
