@@ -220,8 +220,8 @@ class Session(asyncssh.SSHServerSession):
         return names(r.id, now) if now else status(r.id, EOF)
 
     def do_read(self, r, path):
-        offset, length = r.take(">Q"), r.take(">I")
-        some = self.host.tree[path][offset:offset + min(length, 256 * 1024)]
+        r.offset, length = r.take(">Q"), r.take(">I")
+        some = self.host.tree[path][r.offset:r.offset + min(length, 256 * 1024)]
         return data(r.id, some) if some else status(r.id, EOF)
 
     def do_write(self, r, path):
