@@ -241,6 +241,7 @@ def test_a_slow_link_bounds_what_is_buffered(sshd, mount, proxy):
     fd = os.open(m.host("web1", "f"), os.O_WRONLY)
     for _ in range(40):  # so that it is known to be fast
         os.write(fd, bytes(MIB))
+    os.fsync(fd)  # or the new process would wait for it, closing its copies
     slow.stall()
     writer = subprocess.Popen(["dd", "if=/dev/zero", "bs=1M", "count=100", "status=none"],
                               stdout=fd)
