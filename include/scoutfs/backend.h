@@ -161,7 +161,7 @@ struct scout_backend_ops {
 		       struct scout_req *req);
 	/* Takes all of data, which is the caller's again when this returns; size <= SCOUT_WRITE_MAX.
 	 * Done says that it was taken, in the order of the calls, not that the remote has it: what
-	 * fails later is the error of the next write, flush or fsync of handle. */
+	 * fails later is the error of the next write, and of the next flush or fsync, of handle. */
 	void (*write)(void *self, void *handle, uint64_t offset, const void *data, size_t size,
 		      struct scout_req *req);
 	/* close(2) of one descriptor: all writes of handle have been answered. */

@@ -77,6 +77,9 @@ struct scout_file {
 	bool unsynced;      /* answered, and not yet known to be on the server's disk */
 	bool unsynced_lost; /* with the session, or another's with its */
 	int write_err;      /* not yet told */
+	/* Told by a write alone: of a later part of a write(2) the kernel makes a short one, and keeps
+	 * the error to itself. So it is told again. */
+	int whispered_err;
 
 	struct scout_mutex lock;
 	/* under lock, all of it */

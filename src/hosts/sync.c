@@ -84,10 +84,10 @@ static void learn(struct sync *y)
 /* The error that the handle has to tell, under node->lock; it is told once. */
 static int take_error_locked(struct scout_file *f, struct scout_req *req)
 {
-	int err = f->write_err;
+	int err = f->write_err ? f->write_err : f->whispered_err;
 
 	if (!scout_req_unwanted(req))
-		f->write_err = 0;
+		f->write_err = f->whispered_err = 0;
 	return err;
 }
 
@@ -149,7 +149,7 @@ void scout_file_flush(struct scout_file *f, struct scout_req *req)
 	bool clean;
 
 	scout_lock(&f->node->lock);
-	clean = !f->wrote && !f->write_err && !f->turns;
+	clean = !f->wrote && !f->write_err && !f->whispered_err && !f->turns;
 	f->wrote = false;
 	scout_unlock(&f->node->lock);
 	if (clean)

@@ -5,7 +5,8 @@
  * that has waited takes spare buffers as they come back from earlier ones; when there are no earlier
  * ones it takes a ticket, as a reader does, and keeps it until its bytes are answered.
  *
- * What the server answers with an error is kept for the next write, flush or fsync of the handle.
+ * What the server answers with an error is kept for the next write, and the next flush or fsync, of the
+ * handle.
  * Locks: node->lock; buffers, tickets and completions are given and taken without it. */
 #include <errno.h>
 #include <stdlib.h>
@@ -204,6 +205,8 @@ static int refusal_locked(struct scout_file *f, struct scout_req *req)
 		return -ESHUTDOWN;
 	err = f->write_err;
 	f->write_err = 0;
+	if (err)
+		f->whispered_err = err;
 	return err;
 }
 
