@@ -64,7 +64,7 @@ uint64_t scout_inode_belief(struct scout_inode *inode, uint64_t otherwise)
 	return belief;
 }
 
-/* Whether this open was refused a moment ago; if not, it is now. */
+/* Whether task's open of ino was refused a moment ago: then it is forgotten. */
 static bool was_refused_locked(struct scout_tree *tree, uint64_t ino, pid_t task)
 {
 	uint64_t now = scout_now_ns();
@@ -76,20 +76,25 @@ static bool was_refused_locked(struct scout_tree *tree, uint64_t ino, pid_t task
 			return true;
 		}
 	}
+	return false;
+}
+
+static void refuse_locked(struct scout_tree *tree, uint64_t ino, pid_t task)
+{
 	tree->refused[tree->next_refused].task = task;
 	tree->refused[tree->next_refused].ino = ino;
-	tree->refused[tree->next_refused].until_ns = now + REFUSED_NS;
+	tree->refused[tree->next_refused].until_ns = scout_now_ns() + REFUSED_NS;
 	tree->next_refused = (tree->next_refused + 1) % SCOUT_REFUSED_MAX;
-	return false;
 }
 
 enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, int flags, pid_t task)
 {
 	struct scout_tree *tree = inode->tree;
 	enum scout_bind bind = SCOUT_BIND_SAME;
-	bool truncates = flags & O_TRUNC;
+	bool truncates = flags & O_TRUNC, refused;
 
 	scout_lock(&tree->lock);
+	refused = was_refused_locked(tree, inode->ino, task);
 	if (truncates)
 		inode->mixed = false; /* the kernel drops all its pages */
 	else if (inode->bound && (flags & O_ACCMODE) != O_RDONLY)
@@ -99,8 +104,9 @@ enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, in
 		inode->bound_version = version;
 		inode->bound = true;
 	} else if (!inode->bound || inode->bound_version != version) {
-		bind = was_refused_locked(tree, inode->ino, task) ? SCOUT_BIND_PASSING
-								  : SCOUT_BIND_OTHER;
+		bind = refused ? SCOUT_BIND_PASSING : SCOUT_BIND_OTHER;
+		if (!refused)
+			refuse_locked(tree, inode->ino, task);
 	}
 	scout_unlock(&tree->lock);
 	return bind;
