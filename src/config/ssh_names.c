@@ -6,17 +6,15 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <fnmatch.h>
 #include <glob.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "config/value.h"
+#include "scoutfs/file.h"
 #include "scoutfs/text.h"
 
 #define DEPTH_MAX 16
@@ -114,26 +112,6 @@ static int add_hosts(struct scout_ssh_names *n, char *at)
 	return err;
 }
 
-/* Opens path if it is not a pipe or the like, which could keep us for ever. */
-static FILE *open_file(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct stat st;
-	FILE *in;
-	int err;
-
-	if (fd < 0)
-		return NULL;
-	if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
-		errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-	else if ((in = fdopen(fd, "r")))
-		return in;
-	err = errno;
-	close(fd);
-	errno = err;
-	return NULL;
-}
-
 static int read_file(struct scout_ssh_names *n, const struct scope *start)
 {
 	FILE *in;
@@ -141,7 +119,7 @@ static int read_file(struct scout_ssh_names *n, const struct scope *start)
 
 	if (start->depth > DEPTH_MAX || n->files == FILES_MAX)
 		return -E2BIG;
-	in = open_file(start->path);
+	in = scout_open_file(start->path);
 	if (!in)
 		return -errno;
 	n->files++;

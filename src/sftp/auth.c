@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "scoutfs/config.h"
+#include "scoutfs/file.h"
 #include "scoutfs/text.h"
 #include "sftp/agent.h"
 #include "sftp/keys.h"
@@ -96,16 +97,21 @@ static bool blob_of(ssh_key key, struct scout_blob *ret)
 	return ok;
 }
 
+static bool import_public(const char *path, ssh_key *ret)
+{
+	return scout_is_plain_file(path) && ssh_pki_import_pubkey_file(path, ret) == SSH_OK;
+}
+
 /* A private key's public half, from its own file or the .pub beside it. */
 static void find_public(struct identity *id)
 {
 	struct scout_text beside = {0};
 	ssh_key key = NULL;
 
-	if (ssh_pki_import_pubkey_file(id->path, &key) != SSH_OK) {
+	if (!import_public(id->path, &key)) {
 		scout_text_printf(&beside, "%s.pub", id->path);
 		if (!beside.failed)
-			(void)ssh_pki_import_pubkey_file(beside.str, &key); /* then it is NULL */
+			(void)import_public(beside.str, &key); /* then it is NULL */
 	}
 	if (key)
 		(void)blob_of(key, &id->public); /* then it is not known */
@@ -117,7 +123,7 @@ static void add_certificate(struct attempts *a, const char *path)
 {
 	struct certificate *c = &a->certificates[a->certificates_count];
 
-	if (a->certificates_count == CERTIFICATES_MAX ||
+	if (a->certificates_count == CERTIFICATES_MAX || !scout_is_plain_file(path) ||
 	    ssh_pki_import_cert_file(path, &c->key) != SSH_OK)
 		return;
 	if (blob_of(c->key, &c->blob)) {

@@ -1,6 +1,6 @@
 /* Is the server the one we know? Decides by known_hosts (the config's file and the system's) and
- * the host's policy. A changed or revoked key is refused by every policy but off. Trusts those
- * files. */
+ * the host's policy. A changed or revoked key is refused by every policy but off, which heeds
+ * RevokedHostKeys alone. Trusts those files. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -202,9 +202,14 @@ static int judge(struct scout_sftp *s, ssh_key key)
 	int err = 0;
 
 	describe_key(key, text, sizeof(text));
-	read_known(s, &known);
+	if (s->settings.host_key_check != SCOUT_KEYS_OFF)
+		read_known(s, &known);
 	if (s->settings.revoked_host_keys)
 		err = read_revoked(s, &known);
+	if (!err && known.lost_revoked)
+		err = scout_sftp_fail(s, -EKEYREJECTED,
+				      "more revoked keys are listed for %s than can be looked at",
+				      name);
 	if (err) {
 		scout_known_keys_free(&known);
 		return err;
@@ -215,7 +220,7 @@ static int judge(struct scout_sftp *s, ssh_key key)
 	case SCOUT_KNOWN_NONE:
 		if (s->settings.host_key_check == SCOUT_KEYS_ACCEPT_NEW)
 			remember_key(s, key, text);
-		else
+		else if (s->settings.host_key_check == SCOUT_KEYS_STRICT)
 			err = unknown(s, &known, text);
 		break;
 	case SCOUT_KNOWN_REVOKED:
@@ -239,7 +244,7 @@ int scout_sftp_check_host_key(struct scout_sftp *s)
 	ssh_key key = NULL;
 	int err;
 
-	if (s->settings.host_key_check == SCOUT_KEYS_OFF)
+	if (s->settings.host_key_check == SCOUT_KEYS_OFF && !s->settings.revoked_host_keys)
 		return 0;
 	if (ssh_get_server_publickey(s->ssh, &key) != SSH_OK)
 		return scout_sftp_fail(s, -EIO, "the server showed no host key");

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "scoutfs/config.h"
+#include "scoutfs/file.h"
 #include "scoutfs/log.h"
 #include "scoutfs/text.h"
 #include "sftp/session.h"
@@ -211,6 +212,8 @@ int scout_key_load(struct scout_sftp *s, const char *path, bool may_ask, ssh_key
 {
 	bool encrypted = false;
 
+	if (!scout_is_plain_file(path))
+		return -EINVAL;
 	if (ssh_pki_import_privkey_file(path, NULL, no_passphrase, &encrypted, ret) == SSH_OK)
 		return 0;
 	return encrypted ? unlock(s, path, may_ask, ret) : -EINVAL;

@@ -8,14 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scoutfs/file.h"
 #include "scoutfs/text.h"
 
 static void add(struct scout_known_keys *k, ssh_key key, const struct scout_known_key *where)
 {
 	ssh_key copy = k->count < SCOUT_KNOWN_KEYS_MAX ? ssh_key_dup(key) : NULL;
 
-	if (!copy)
-		return; /* fewer known keys: refused sooner, never accepted wrongly */
+	if (!copy) { /* fewer known keys: refused sooner, never accepted wrongly */
+		k->lost_revoked = k->lost_revoked || where->revoked;
+		return;
+	}
 	k->keys[k->count] = *where;
 	k->keys[k->count++].key = copy;
 }
@@ -32,11 +35,40 @@ static bool take_marker(char **line, const char *marker)
 	return true;
 }
 
+/* Whether one of the line's names is there to take host out (sshd(8)): libssh looks at each by itself,
+ * and takes a host that another one excludes. -ENOMEM: not known. */
+static int is_excluded(const char *line, const char *host)
+{
+	const char *key = line + strcspn(line, " ");
+	struct scout_text each = {0};
+	int found = 0;
+
+	for (const char *at = line; at < key && !found; at += *at == ',') {
+		size_t len = strcspn(at, ", ");
+
+		if (*at == '!') {
+			struct ssh_knownhosts_entry *entry = NULL;
+
+			each.len = 0;
+			scout_text_append(&each, at + 1, len - 1);
+			scout_text_append(&each, key, strlen(key));
+			found = each.failed
+				    ? -ENOMEM
+				    : ssh_known_hosts_parse_line(host, each.str, &entry) == SSH_OK;
+			ssh_knownhosts_entry_free(entry);
+		}
+		at += len;
+	}
+	scout_text_free(&each);
+	return found;
+}
+
 static void read_line(struct scout_known_keys *k, char *line, const char *host,
 		      struct scout_known_key *where)
 {
 	struct ssh_knownhosts_entry *entry = NULL;
 	bool authority;
+	int excluded;
 
 	for (char *c = line; *c; c++)
 		if (*c == '\t')
@@ -47,7 +79,9 @@ static void read_line(struct scout_known_keys *k, char *line, const char *host,
 	authority = take_marker(&line, "@cert-authority");
 	if (!*line || *line == '#' || *line == '@')
 		return;
-	if (ssh_known_hosts_parse_line(host, line, &entry) == SSH_OK) {
+	excluded = is_excluded(line, host);
+	k->lost_revoked = k->lost_revoked || (excluded < 0 && where->revoked);
+	if (!excluded && ssh_known_hosts_parse_line(host, line, &entry) == SSH_OK) {
 		if (!authority) {
 			add(k, entry->publickey, where);
 		} else if (!k->authority_file) {
@@ -61,7 +95,7 @@ static void read_line(struct scout_known_keys *k, char *line, const char *host,
 void scout_known_keys_read(struct scout_known_keys *k, const char *path, const char *host)
 {
 	struct scout_known_key where = {.file = path};
-	FILE *f = fopen(path, "re");
+	FILE *f = scout_open_file(path);
 	char *line = NULL;
 	size_t cap = 0;
 
@@ -79,7 +113,7 @@ int scout_known_keys_read_revoked(struct scout_known_keys *k, const char *path)
 {
 	struct scout_known_key where = {.file = path};
 	struct scout_text marked = {0};
-	FILE *f = fopen(path, "re");
+	FILE *f = scout_open_file(path);
 	char *line = NULL;
 	size_t cap = 0;
 	int err = 0;
@@ -92,11 +126,13 @@ int scout_known_keys_read_revoked(struct scout_known_keys *k, const char *path)
 		scout_text_printf(&marked, "@revoked * %s", line);
 		if (where.line == 1 && !strncmp(line, "SSHKRL", 6))
 			err = -EINVAL;
-		else if (marked.failed || k->count == SCOUT_KNOWN_KEYS_MAX)
+		else if (marked.failed)
 			err = -ENOMEM; /* what is not read could be the one */
 		else
 			read_line(k, marked.str, "host", &where);
 	}
+	if (!err && ferror(f))
+		err = -EIO;
 	scout_text_free(&marked);
 	free(line);
 	fclose(f);

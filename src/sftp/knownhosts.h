@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SCOUT_KNOWN_KEYS_MAX 64
+#define SCOUT_KNOWN_KEYS_MAX 256
 
 struct scout_known_keys {
 	struct scout_known_key {
@@ -16,6 +16,7 @@ struct scout_known_keys {
 		unsigned line;
 	} keys[SCOUT_KNOWN_KEYS_MAX];
 	size_t count;
+	bool lost_revoked; /* there was no room for one: no key can be believed */
 	/* the first line that would believe a certificate of this host, which libssh cannot check */
 	const char *authority_file; /* or NULL */
 	unsigned authority_line;

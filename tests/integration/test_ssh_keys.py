@@ -82,6 +82,23 @@ def test_default_keys_only_without_identity_file(conf, web, folder):
     assert opened(m, conf, web) == "EACCES"
 
 
+def test_pipes_for_files(conf, web, folder):
+    """What is no file keeps nobody waiting: neither a key, its halves, nor a list of hosts."""
+    pipe = os.path.join(folder, "pipe")
+    for end in ("", ".pub", "-cert.pub"):
+        os.mkfifo(pipe + end)
+    m = conf.mount(
+        conf.host(
+            web,
+            f"IdentityFile {pipe}",
+            f"IdentityFile {web.client_key}",
+            f"CertificateFile {pipe}",
+            f"UserKnownHostsFile {pipe} {conf.known}",
+        )
+    )
+    assert opened(m, conf, web) == "ok"
+
+
 class TestAgent:
     def test_a_named_key_goes_first(self, conf, web, folder, agent):
         """Five keys in the agent, three attempts at the server: the public half is enough."""
@@ -368,6 +385,8 @@ class TestKnownHosts:
         m = conf.mount(conf.host(web, f"RevokedHostKeys {revoked}"))
         assert opened(m, conf, web) == "EKEYREJECTED"
         assert f"{revoked}:1" in m.status()
+        off = conf.mount(conf.host(web, f"RevokedHostKeys {revoked}", "StrictHostKeyChecking no"))
+        assert opened(off, conf, web) == "EKEYREJECTED", "whatever is checked otherwise"
         os.unlink(revoked)
         other = conf.mount(conf.host(web, f"RevokedHostKeys {revoked}"))
         assert opened(other, conf, web) == "EKEYREJECTED"

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -81,6 +82,24 @@ static void names_and_ports(void **state)
 	assert_int_equal(look_a(HASHED " ssh-ed25519 " ED_A "\n", "web.example.com"),
 			 SCOUT_KNOWN_SAME);
 	assert_int_equal(look_a(HASHED " ssh-ed25519 " ED_A "\n", "web.example.org"),
+			 SCOUT_KNOWN_NONE);
+}
+
+/* sshd(8): a name behind a '!' takes the host out of the line, wherever it stands. */
+static void names_that_exclude(void **state)
+{
+	const char line[] = "!bad.example.com,*.example.com ssh-ed25519 " ED_A "\n";
+	const char last[] = "*.example.com,!bad* ssh-ed25519 " ED_A "\n";
+	const char port[] = "*,![bad.example.com]:2222 ssh-ed25519 " ED_A "\n";
+
+	(void)state;
+	assert_int_equal(look_a(line, "good.example.com"), SCOUT_KNOWN_SAME);
+	assert_int_equal(look_a(line, "bad.example.com"), SCOUT_KNOWN_NONE);
+	assert_int_equal(look_a(last, "good.example.com"), SCOUT_KNOWN_SAME);
+	assert_int_equal(look_a(last, "bad.example.com"), SCOUT_KNOWN_NONE);
+	assert_int_equal(look_a(port, "bad.example.com"), SCOUT_KNOWN_SAME);
+	assert_int_equal(look_a(port, "[bad.example.com]:2222"), SCOUT_KNOWN_NONE);
+	assert_int_equal(look_a("!bad.example.com ssh-ed25519 " ED_A "\n", "good.example.com"),
 			 SCOUT_KNOWN_NONE);
 }
 
@@ -182,6 +201,7 @@ static void lists_of_revoked_keys(void **state)
 	assert_int_equal(scout_known_keys_read_revoked(&k, path), -EINVAL);
 	unlink(path);
 	assert_int_equal(scout_known_keys_read_revoked(&k, path), -ENOENT);
+	assert_int_equal(scout_known_keys_read_revoked(&k, "/tmp"), -EISDIR);
 	scout_known_keys_free(&k);
 }
 
@@ -228,7 +248,7 @@ static void known_types_go_first(void **state)
 static void the_number_of_keys_is_bounded(void **state)
 {
 	struct scout_known_keys k = {0};
-	char text[16384] = "", line[] = "web ssh-ed25519 " ED_B "\n";
+	char text[65536] = "", line[] = "web ssh-ed25519 " ED_B "\n";
 
 	(void)state;
 	for (int i = 0; i < SCOUT_KNOWN_KEYS_MAX + 10; i++)
@@ -236,8 +256,44 @@ static void the_number_of_keys_is_bounded(void **state)
 	assert_true(strlen(text) < sizeof(text));
 	k = read_text(text, "web");
 	assert_int_equal(k.count, SCOUT_KNOWN_KEYS_MAX);
+	assert_false(k.lost_revoked);
 	scout_known_keys_free(&k);
 	assert_int_equal(k.count, 0);
+}
+
+/* A revoked key for which there is no room must not pass for one that is not. */
+static void a_revoked_key_is_never_lost_silently(void **state)
+{
+	struct scout_known_keys k = {0};
+	char text[65536] = "";
+
+	(void)state;
+	for (int i = 0; i < SCOUT_KNOWN_KEYS_MAX; i++)
+		strcat(text, "web ssh-ed25519 " ED_A "\n");
+	strcat(text, "@revoked web ssh-ed25519 " ED_A "\n");
+	assert_true(strlen(text) < sizeof(text));
+	k = read_text(text, "web");
+	assert_true(k.lost_revoked);
+	scout_known_keys_free(&k);
+}
+
+/* What is no regular file could keep the reader for ever. */
+static void a_pipe_has_none(void **state)
+{
+	struct scout_known_keys k = {0};
+	char folder[] = "/tmp/scoutfs-known-XXXXXX", path[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/pipe", folder);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(10);
+	scout_known_keys_read(&k, path, "web");
+	assert_int_equal(k.count, 0);
+	assert_int_equal(scout_known_keys_read_revoked(&k, path), -EINVAL);
+	alarm(0);
+	unlink(path);
+	rmdir(folder);
 }
 
 static void a_missing_file_has_none(void **state)
@@ -253,6 +309,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(names_and_ports),
+	    cmocka_unit_test(names_that_exclude),
 	    cmocka_unit_test(other_keys),
 	    cmocka_unit_test(odd_lines),
 	    cmocka_unit_test(revoked_keys),
@@ -262,7 +319,9 @@ int main(void)
 	    cmocka_unit_test(asked_for_algorithms),
 	    cmocka_unit_test(known_types_go_first),
 	    cmocka_unit_test(the_number_of_keys_is_bounded),
+	    cmocka_unit_test(a_revoked_key_is_never_lost_silently),
 	    cmocka_unit_test(a_missing_file_has_none),
+	    cmocka_unit_test(a_pipe_has_none),
 	};
 
 	return cmocka_run_group_tests_name("sftp/knownhosts", tests, NULL, NULL);
