@@ -33,9 +33,12 @@ static int read_all(struct scout_sftp *s, int fd, size_t most, struct scout_text
 		if (n < 0)
 			return -errno;
 		if (text->len + (size_t)n > most)
-			return -E2BIG;
-		scout_text_append(text, buf, (size_t)n);
+			err = -E2BIG;
+		else
+			scout_text_append(text, buf, (size_t)n);
 		explicit_bzero(buf, (size_t)n); /* it may be a passphrase */
+		if (err)
+			return err;
 	}
 }
 

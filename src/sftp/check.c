@@ -77,13 +77,14 @@ static char *output(struct check *c, struct scout_args *args, const char *shell)
 	struct scout_text text = {0};
 	struct pollfd p = {.events = POLLIN};
 	char buf[4096];
+	uint64_t now;
 	ssize_t n = -1;
 	bool well;
 
 	if (args->err || scout_child_start(&child, args->argv, shell, &p.fd))
 		return NULL;
-	while (scout_now_ns() < c->deadline_ns && text.len < ANSWER_MAX) {
-		uint64_t left_ms = (c->deadline_ns - scout_now_ns()) / SCOUT_NS_PER_MS;
+	while ((now = scout_now_ns()) < c->deadline_ns && text.len < ANSWER_MAX) {
+		uint64_t left_ms = (c->deadline_ns - now) / SCOUT_NS_PER_MS;
 
 		n = poll(&p, 1, (int)left_ms + 1) == 1 ? read(p.fd, buf, sizeof(buf)) : -1;
 		if (n <= 0)

@@ -146,6 +146,8 @@ int scout_sftp_connect(struct scout_sftp *s)
 	if (s->settings.connect_timeout_ns != s->host->connect_timeout_ns) {
 		s->deadline_ns = s->start_ns + s->settings.connect_timeout_ns;
 		scout_sftp_watch_set(s->engine, &s->watch, s->deadline_ns);
+		if (scout_sftp_stopping(s)) /* whose deadline this may have taken back */
+			return scout_sftp_fail(s, -ECANCELED, "stopped");
 	}
 	err = open_socket(s, &fd);
 	if (err)

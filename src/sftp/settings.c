@@ -266,13 +266,14 @@ static int load_identities(struct merge *m, const char *defaults)
 					    "~/.ssh/id_ed25519_sk", "~/.ssh/id_ecdsa_sk"};
 	struct scout_settings *t = m->t;
 	const char *value;
+	bool named = names_identities(&m->answer, defaults);
 	int err = 0;
 
 	if (m->host->identity_file)
 		err = add_path(&t->identities, strdup(m->host->identity_file));
-	if (!err && names_identities(&m->answer, defaults))
+	if (!err && named)
 		err = add_files(m, &t->identities, "identityfile", true);
-	t->identities_named = t->identities.count > 0;
+	t->identities_named = named || t->identities.count > 0; /* "none" names no file */
 	for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]) && !t->identities_named && !err;
 	     i++)
 		err = add_path(&t->identities, expand(m, usual[i], true));

@@ -249,6 +249,10 @@ static void what_ssh_does_anyway(void **state)
 	assert_int_equal(t.user_known_hosts, 0);
 	assert_int_equal(t.host_key_check, SCOUT_KEYS_OFF);
 	scout_settings_free(&t);
+	assert_int_equal(scout_settings_load(&host, "hostname x\nidentityfile none\n", usual, &t),
+			 0);
+	assert_int_equal(t.identities.count, 0);
+	scout_settings_free(&t);
 }
 
 /* A link-local address has its interface behind a '%', which is no token. */
