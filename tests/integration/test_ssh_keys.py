@@ -94,7 +94,8 @@ def test_pipes_for_files(conf, web, folder):
             f"IdentityFile {web.client_key}",
             f"CertificateFile {pipe}",
             f"UserKnownHostsFile {pipe} {conf.known}",
-        )
+        ),
+        known=False,
     )
     assert opened(m, conf, web) == "ok"
 
