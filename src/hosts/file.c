@@ -289,14 +289,14 @@ static void reopen_over(struct scout_file *f, struct scout_reopen *r, int err)
 	scout_file_unref(f);
 }
 
-/* Whether f was renamed since. */
-static bool moved(struct scout_file *f, const char *path)
+/* Whether path is f's, as far as we know. */
+static bool has_path(struct scout_file *f, const char *path)
 {
 	char *now = scout_node_path(f->node);
-	bool differs = now && strcmp(now, path);
+	bool same = now && !strcmp(now, path);
 
 	free(now);
-	return differs;
+	return same;
 }
 
 static void reopened_stat(struct scout_rpc *rpc, int err)
@@ -323,16 +323,21 @@ static void reopened(struct scout_rpc *rpc, int err)
 	struct scout_reopen *r = SCOUT_CONTAINER(rpc, struct scout_reopen, open);
 	struct scout_file *f = r->file;
 
-	if (err == -ENOENT && moved(f, r->path) && ++r->attempts < SCOUT_RPC_ATTEMPTS) {
-		reopen_anew(r);
-		return;
+	if (!err)
+		scout_handle_opened(r->handle, rpc);
+	/* What was opened may be another that got the name after f had lost it. */
+	if ((!err || err == -ENOENT) && !has_path(f, r->path)) {
+		if (++r->attempts < SCOUT_RPC_ATTEMPTS) {
+			reopen_anew(r);
+			return;
+		}
+		err = -ESTALE;
 	}
 	if (err) {
 		scout_rpc_log(rpc, "open again", rpc->call.path, err);
 		reopen_over(f, r, err == -ENOENT ? -ESTALE : err);
 		return;
 	}
-	scout_handle_opened(r->handle, rpc);
 	r->view = scout_node_view(f->node);
 	r->stat.call.op = SCOUT_SFTP_FSTAT;
 	r->stat.call.handle = &r->handle->remote;
@@ -425,8 +430,7 @@ static bool check_disturbed(const struct check *c)
 	const struct scout_node *n = c->file->node;
 
 	return c->name && !c->retried &&
-	       (atomic_load(&n->cut) != c->view.cut || atomic_load(&n->gone) ||
-		moved(c->file, c->name));
+	       (atomic_load(&n->cut) != c->view.cut || !has_path(c->file, c->name));
 }
 
 static void checked(struct scout_rpc *rpc, int err)

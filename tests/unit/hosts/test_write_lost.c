@@ -1,4 +1,5 @@
 /* Writes over a fake engine: what a lost session costs, limits, and many writers at once. */
+#include "hosts/file.h"
 #include "write_rig.h"
 
 static struct ask reader;
@@ -92,6 +93,36 @@ static void another_file_is_not_written_into(void **state)
 	assert_int_equal(write_at(&file, 0, 10, 3), 0);
 	assert_int_equal(flush_of(&file), -ESTALE);
 	holds("/f", 3001, 9);
+	tear_down();
+}
+
+/* Another file comes by its name while it is on its way to be opened anew, by our own doing. */
+static void name_goes_to_another(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	const struct scout_file *f = file.handle;
+
+	(void)s;
+	if (call->op != SCOUT_SFTP_OPEN)
+		return;
+	fake.before = NULL;
+	fake_add_locked("/f", 3000, fake.now, 9);
+	pthread_mutex_unlock(&fake.lock);
+	scout_node_unlinked(f->host, "/f");
+	pthread_mutex_lock(&fake.lock);
+}
+
+static void what_came_by_its_name_is_not_written_into(void **state)
+{
+	(void)state;
+	set_up(MEMORY);
+	assert_int_equal(open_as(&file, "h0/f", O_CREAT | O_RDWR), 0);
+	assert_int_equal(write_at(&file, 0, 3000, 2), 0);
+	assert_int_equal(fsync_of(&file), 0);
+	lose_session(0, 1);
+	FAKE_LOCKED(fake.before = name_goes_to_another);
+	assert_int_equal(write_at(&file, 0, 10, 3), 0);
+	assert_int_equal(flush_of(&file), -ESTALE);
+	holds("/f", 3000, 9);
 	tear_down();
 }
 
@@ -344,6 +375,7 @@ int main(void)
 	    cmocka_unit_test(a_write_that_never_left_is_sent_again),
 	    cmocka_unit_test(what_was_not_synced_may_be_lost),
 	    cmocka_unit_test(another_file_is_not_written_into),
+	    cmocka_unit_test(what_came_by_its_name_is_not_written_into),
 	    cmocka_unit_test(no_more_than_the_limit_is_under_way),
 	    cmocka_unit_test(little_memory_is_enough),
 	    cmocka_unit_test(who_waits_for_a_ticket_holds_no_memory),
