@@ -3,27 +3,23 @@
  * its sessions and its last connect say.
  *
  * Locks: host->lock; events come from the sessions' threads with none, and calls are completed and
- * lines logged after it is given back. */
-/* A host's states, and the ways between them:
+ * lines logged after it is given back.
  *
- *             a request                 a session is up
- *     idle -------------> connecting ---------------------> up --.  another session comes,
- *      ^                  ^  ^  | ^                       ^ | |  |  is lost or is refused
- *      |                  |  |  | |                       '-|-|--'
- *      |     cut, up to 4 '--'  | '-------------------------' |
- *      |     times in a row     |   the last one is lost,     |
- *      |                        |   and requests wait         |
- *      |   refused, timed out,  |  ^                          |
- *      |   no key, cut again    |  | a request, when the      |
- *      |                        |  | back-off is over or the  |
- *      |                        v  | host was touched         |
- *      |                        down <------------------------|  lost before any answer,
- *      |                    requests fail                     |  twice in a row
- *      '------------------------------------------------------'
- *            idle_timeout; its place is needed; lost, and nobody waits
+ * The states:
+ *              1                   2
+ *    idle ──────────► connecting ──────────► up ──┐
+ *      ▲            ┌──┤  │   ▲               │▲ 4 │
+ *      │          3 └─►┘  │   └────── 5 ──────┤└───┘
+ *      │                6 │   ▲               │
+ *      │                  ▼   │ 7             │
+ *      │                  down ◄───── 8 ──────┤
+ *      └──────────────────────── 9 ───────────┘
  *
- * A retired host goes the same ways, but from up to idle as soon as nothing is open. Stopped, it ends in
- * whatever state it is. tests/unit/hosts/test_states.c goes each way. */
+ * 1 a request; 2 the first session is up; 3 cut while connecting, of a host that was well, up to 4 times in
+ * a row; 4 a further session comes, is lost or refused; 5 the last one is lost, and requests wait; 6 refused,
+ * timed out, no key, cut again; 7 a request after the back-off, or after a touch; 8 lost before any answer,
+ * twice in a row; 9 idle_timeout, its place is needed, or lost with nobody waiting. A retired host goes from
+ * up to idle as soon as nothing is open. tests/unit/hosts/test_states.c goes each way. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
