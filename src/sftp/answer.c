@@ -21,14 +21,19 @@ static bool has_line(const char *text, const char *line, size_t len)
 int scout_answer_parse(struct scout_answer *a, const char *text, const char *defaults)
 {
 	char *line, *value, *save = NULL;
+	size_t most = 1;
 	bool usual;
 
 	memset(a, 0, sizeof(*a));
 	a->text = strdup(text ? text : "");
-	if (!a->text)
+	for (const char *c = a->text; c && *c; c++)
+		most += *c == '\n';
+	a->lines = calloc(most, sizeof(*a->lines));
+	if (!a->text || !a->lines) {
+		scout_answer_free(a);
 		return -ENOMEM;
-	for (line = strtok_r(a->text, "\n", &save); line && a->count < SCOUT_ANSWER_LINES;
-	     line = strtok_r(NULL, "\n", &save)) {
+	}
+	for (line = strtok_r(a->text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		value = strchr(line, ' ');
 		if (!value)
 			continue;
@@ -43,8 +48,8 @@ int scout_answer_parse(struct scout_answer *a, const char *text, const char *def
 void scout_answer_free(struct scout_answer *a)
 {
 	free(a->text);
-	a->text = NULL;
-	a->count = 0;
+	free(a->lines);
+	memset(a, 0, sizeof(*a));
 }
 
 static const struct scout_answer_line *find(const struct scout_answer *a, const char *key)

@@ -5,19 +5,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SCOUT_ANSWER_LINES 256
+struct scout_answer_line {
+	const char *key, *value;
+	bool usual; /* ssh does so without any ssh_config */
+};
 
 struct scout_answer {
 	char *text; /* which the lines point into */
-	struct scout_answer_line {
-		const char *key, *value;
-		bool usual; /* ssh does so without any ssh_config */
-	} lines[SCOUT_ANSWER_LINES];
+	struct scout_answer_line *lines;
 	size_t count;
 };
 
-/* NULL is an empty answer. 0 or -ENOMEM; lines that are none, and those past the last that there is
- * room for, are passed over. */
+/* NULL is an empty answer. 0; -ENOMEM, then there is nothing to free. Lines that are none are passed over. */
 int scout_answer_parse(struct scout_answer *a, const char *text, const char *defaults);
 void scout_answer_free(struct scout_answer *a);
 

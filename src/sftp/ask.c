@@ -137,27 +137,24 @@ int scout_sftp_load_settings(struct scout_sftp *s)
 /* What ssh_config says of the hop; whether that leads through others is told by *before. */
 static int ask_hop(struct scout_sftp *s, struct scout_hop *hop, char **before)
 {
-	struct scout_answer *a = calloc(1, sizeof(*a));
 	struct scout_text answer = {0};
 	struct scout_args args = {0};
 	const char *jump = NULL;
-	int err = -ENOMEM;
+	struct scout_answer a;
+	int err;
 
 	scout_hop_query(s->host, hop, &args);
-	if (a)
-		err = ask_ssh(s, &args, &answer);
-	scout_args_free(&args);
+	err = ask_ssh(s, &args, &answer);
 	if (!err)
-		err = scout_answer_parse(a, answer.str, defaults(s));
+		err = scout_answer_parse(&a, answer.str, defaults(s));
 	if (!err) {
-		jump = scout_answer_said(a, "proxyjump");
+		jump = scout_answer_said(&a, "proxyjump");
 		hop->answer = scout_text_take(&answer);
 		*before = jump ? strdup(jump) : NULL;
 		err = !hop->answer || (jump && !*before) ? -ENOMEM : 0;
-		scout_answer_free(a);
+		scout_answer_free(&a);
 	}
 	scout_text_free(&answer);
-	free(a);
 	return err;
 }
 

@@ -161,20 +161,19 @@ static void look(struct check *c, const struct scout_host_config *config,
 
 static void check_host(struct check *c, const struct scout_host_config *host)
 {
-	struct scout_answer *a = calloc(1, sizeof(*a));
 	struct scout_args args = {0};
+	struct scout_answer a;
 	char *text;
 
 	scout_settings_query(host, &args);
 	text = output(c, &args, scout_settings_shell(host));
 	if (!text && scout_now_ns() < c->deadline_ns)
 		fprintf(c->out, "# ssh cannot read %s for %s\n", host->ssh_config, host->name);
-	if (text && a && !scout_answer_parse(a, text, c->defaults)) {
-		look(c, host, a);
-		scout_answer_free(a);
+	if (text && !scout_answer_parse(&a, text, c->defaults)) {
+		look(c, host, &a);
+		scout_answer_free(&a);
 	}
 	free(text);
-	free(a);
 	scout_args_free(&args);
 }
 

@@ -207,21 +207,20 @@ static bool is_handed_on(const char *key, bool first)
 static int add_said(const struct scout_hop *hop, bool first, const char *defaults,
 		    struct scout_args *args)
 {
-	struct scout_answer *a = calloc(1, sizeof(*a));
+	struct scout_answer a;
 	const char *hostname;
-	int err = a ? scout_answer_parse(a, hop->answer, defaults) : -ENOMEM;
+	int err = scout_answer_parse(&a, hop->answer, defaults);
 
-	if (!err) {
-		hostname = scout_answer_value(a, "hostname");
-		if (hostname)
-			add_option(args, "HostName", hostname, false);
-		for (size_t i = 0; i < a->count; i++)
-			if (!a->lines[i].usual && is_handed_on(a->lines[i].key, first))
-				scout_args_add(args, "-o%s=%s", a->lines[i].key, a->lines[i].value);
-		scout_answer_free(a);
-	}
-	free(a);
-	return err;
+	if (err)
+		return err;
+	hostname = scout_answer_value(&a, "hostname");
+	if (hostname)
+		add_option(args, "HostName", hostname, false);
+	for (size_t i = 0; i < a.count; i++)
+		if (!a.lines[i].usual && is_handed_on(a.lines[i].key, first))
+			scout_args_add(args, "-o%s=%s", a.lines[i].key, a.lines[i].value);
+	scout_answer_free(&a);
+	return 0;
 }
 
 /* The arguments as one line for a shell, to be the ProxyCommand of the next ssh: quoted, and its % not

@@ -255,6 +255,23 @@ static void what_ssh_does_anyway(void **state)
 	scout_settings_free(&t);
 }
 
+/* The way to a host comes last in what ssh prints, behind whatever is listed there. */
+static void long_answers(void **state)
+{
+	struct scout_host_config host = host_config();
+	struct scout_settings t;
+	char text[16384] = "hostname x\n";
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		strcat(text, "sendenv A\n");
+	strcat(text, "proxyjump a\n");
+	assert_true(strlen(text) < sizeof(text));
+	assert_int_equal(scout_settings_load(&host, text, usual, &t), 0);
+	assert_non_null(t.proxy_jump);
+	scout_settings_free(&t);
+}
+
 /* A link-local address has its interface behind a '%', which is no token. */
 static void addresses_are_no_patterns(void **state)
 {
@@ -429,6 +446,7 @@ int main(void)
 	    cmocka_unit_test(the_ini_wins),
 	    cmocka_unit_test(what_ssh_config_says),
 	    cmocka_unit_test(what_ssh_does_anyway),
+	    cmocka_unit_test(long_answers),
 	    cmocka_unit_test(addresses_are_no_patterns),
 	    cmocka_unit_test(no_agent_where_none_is_wanted),
 	    cmocka_unit_test(options_are_no_names),
