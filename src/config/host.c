@@ -172,7 +172,9 @@ static bool read_address(struct address *a, const char *name, size_t len)
 	if (at) {
 		*at = '\0';
 		a->user = a->text;
-		if (!made_of(a->user, "._-@+\\$"))
+		/* a shell that runs ssh_config's ProxyCommand shall find nothing to expand, nor an
+		 * end that takes the next word in */
+		if (!made_of(a->user, "._-@+\\") || at[-1] == '\\')
 			return false;
 	}
 	return read_host(a, at ? at + 1 : a->text);

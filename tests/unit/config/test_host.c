@@ -64,7 +64,7 @@ static void other_names_are_not(void **state)
 					    "web1.",      "[web1]",    "[::1",
 					    "[::1]x",     "[::1]:",    "::g",
 					    "::1%",       "::1%a/b",   "1:2:3",
-					    "\xc3\xa4"};
+					    "\xc3\xa4",   "$HOME@a",   "a\\@web1"};
 	struct scout_config *c = dynamic("");
 	struct scout_host_config *host;
 	char long_name[300];
