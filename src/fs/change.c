@@ -18,8 +18,9 @@ static void made_done(struct scout_req *req, int err, const struct scout_result 
 			scout_fs_reply_err(r, err);
 		else
 			scout_fs_reply_entry(r,
-					     scout_inode_create(r->inode, r->name, r->backend,
-								r->backend_index, &res->attr),
+					     scout_inode_link(r->inode, r->name, r->backend,
+							      r->backend_index, &res->attr,
+							      r->target),
 					     &res->attr, res->ttl_ms);
 	}
 	scout_request_put(r);

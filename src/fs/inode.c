@@ -144,6 +144,7 @@ static struct scout_inode *inode_new(struct scout_inode *parent, const char *nam
 	inode->parent = parent;
 	inode->tree = inode->subtree = parent->subtree;
 	inode->ino = scout_inode_number(parent, name);
+	inode->next_name = inode->prev_name = inode;
 	TAILQ_INIT(&inode->files);
 	inode->key = key_new(parent, name, &inode->key_len);
 	if (inode->key && starts_subtree(parent, backend))
@@ -179,11 +180,40 @@ static void add_locked(struct scout_inode *inode)
 	inode->numbered = true;
 }
 
+static bool shares_number_locked(const struct scout_inode *inode)
+{
+	return inode->next_name != inode;
+}
+
+/* The same, but with the number of another name of its file. */
+static void add_name_locked(struct scout_inode *inode, struct scout_inode *of)
+{
+	if (!of->numbered && !shares_number_locked(of)) {
+		add_locked(inode);
+		return;
+	}
+	inode->ino = of->ino;
+	inode->prev_name = of;
+	inode->next_name = of->next_name;
+	of->next_name->prev_name = inode;
+	of->next_name = inode;
+	add_key_locked(inode);
+}
+
 static void free_number_locked(struct scout_inode *inode)
 {
+	struct scout_inode *heir = inode->next_name;
+
 	if (inode->numbered)
 		HASH_DELETE(by_ino, inode->tree->numbers, inode);
+	if (inode->numbered && heir != inode) {
+		HASH_ADD(by_ino, inode->tree->numbers, ino, sizeof(heir->ino), heir);
+		heir->numbered = true;
+	}
 	inode->numbered = false;
+	heir->prev_name = inode->prev_name;
+	inode->prev_name->next_name = heir;
+	inode->next_name = inode->prev_name = inode;
 }
 
 static void drop_locked(struct scout_inode *inode)
@@ -229,6 +259,9 @@ static bool is_other_locked(const struct scout_inode *inode, const struct scout_
 		return true;
 	if (inode->writers > 0 || changed_since(inode, asked_ns))
 		return false;
+	/* one of the names may be another file's by now */
+	if (shares_number_locked(inode) && inode->has_version && inode->version != attr->version)
+		return true;
 	return inode->bound && inode->bound_version != attr->version;
 }
 
@@ -241,10 +274,10 @@ static void supersede_locked(struct scout_inode *inode, uint64_t version, bool k
 	(void)scout_inode_saw_locked(inode, version);
 }
 
-/* made: a new inode for this name, or NULL; left NULL when it was taken. */
+/* made: a new inode for this name, or NULL; left NULL when it was taken. of: see scout_inode_link, or NULL. */
 static struct scout_inode *take_locked(struct scout_inode *parent, const char *name,
 				       const struct scout_attr *attr, uint64_t asked_ns, bool fresh,
-				       struct scout_inode **made)
+				       struct scout_inode *of, struct scout_inode **made)
 {
 	struct scout_inode *inode = find_locked(parent, name);
 
@@ -260,7 +293,10 @@ static struct scout_inode *take_locked(struct scout_inode *parent, const char *n
 	if (!inode && *made) {
 		inode = *made;
 		*made = NULL;
-		add_locked(inode);
+		if (of)
+			add_name_locked(inode, of);
+		else
+			add_locked(inode);
 	}
 	if (!inode)
 		return NULL;
@@ -272,13 +308,14 @@ static struct scout_inode *take_locked(struct scout_inode *parent, const char *n
 
 static struct scout_inode *get(struct scout_inode *parent, const char *name,
 			       const struct scout_backend *backend, unsigned backend_index,
-			       const struct scout_attr *attr, uint64_t asked_ns, bool fresh)
+			       const struct scout_attr *attr, uint64_t asked_ns, bool fresh,
+			       struct scout_inode *of)
 {
 	struct scout_inode *inode, *made = NULL;
 
 	for (;;) {
 		scout_lock(&parent->subtree->lock);
-		inode = take_locked(parent, name, attr, asked_ns, fresh, &made);
+		inode = take_locked(parent, name, attr, asked_ns, fresh, of, &made);
 		scout_unlock(&parent->subtree->lock);
 		if (inode)
 			break;
@@ -299,19 +336,26 @@ struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *n
 				       const struct scout_backend *backend, unsigned backend_index,
 				       const struct scout_attr *attr, uint64_t asked_ns)
 {
-	return get(parent, name, backend, backend_index, attr, asked_ns, false);
+	return get(parent, name, backend, backend_index, attr, asked_ns, false, NULL);
+}
+
+struct scout_inode *scout_inode_link(struct scout_inode *parent, const char *name,
+				     const struct scout_backend *backend, unsigned backend_index,
+				     const struct scout_attr *attr, struct scout_inode *of)
+{
+	struct scout_inode *inode =
+	    get(parent, name, backend, backend_index, attr, UINT64_MAX, true, of);
+
+	if (inode)
+		scout_inode_changed(inode);
+	return inode;
 }
 
 struct scout_inode *scout_inode_create(struct scout_inode *parent, const char *name,
 				       const struct scout_backend *backend, unsigned backend_index,
 				       const struct scout_attr *attr)
 {
-	struct scout_inode *inode =
-	    get(parent, name, backend, backend_index, attr, UINT64_MAX, true);
-
-	if (inode)
-		scout_inode_changed(inode);
-	return inode;
+	return scout_inode_link(parent, name, backend, backend_index, attr, NULL);
 }
 
 struct scout_inode *scout_inode_find(struct scout_inode *parent, const char *name)

@@ -68,7 +68,10 @@ struct scout_inode {
 	/* In tree->inodes: of parent and name; parent is the inode itself, once it has lost its name. */
 	struct scout_inode_key *key;
 	size_t key_len;
-	bool numbered; /* it is in tree->numbers */
+	/* The names that link(2) gave one file share its number: a ring, of which one is in tree->numbers.
+	 * Those without a number any more are in neither, and alone in theirs. */
+	struct scout_inode *next_name, *prev_name;
+	bool numbered; /* it is the one in tree->numbers */
 	UT_hash_handle hh, by_ino;
 };
 
@@ -87,6 +90,11 @@ struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *n
 struct scout_inode *scout_inode_create(struct scout_inode *parent, const char *name,
 				       const struct scout_backend *backend, unsigned backend_index,
 				       const struct scout_attr *attr);
+/* Likewise, of another name that we just gave to what inode of stands for: they have one number, as long
+ * as nothing says that they are two files. Both of one tree, and of held by the caller. */
+struct scout_inode *scout_inode_link(struct scout_inode *parent, const char *name,
+				     const struct scout_backend *backend, unsigned backend_index,
+				     const struct scout_attr *attr, struct scout_inode *of);
 /* The child called name, pinned; NULL: it is not in the table. */
 struct scout_inode *scout_inode_find(struct scout_inode *parent, const char *name);
 /* We unlinked or replaced what inode stood for. */

@@ -218,9 +218,11 @@ def test_hard_links_where_the_server_makes_them(web1):
     os.link(f"{top}/f", f"{top}/g")
     assert os.path.samefile(f"{server.files}/f", f"{server.files}/g")
     assert read(f"{top}/g") == b"x"
-    # SFTP tells neither that they are one file nor how many names it has
+    # SFTP does not tell how many names a file has, nor of another's links that they are one file
     assert os.stat(f"{top}/f").st_nlink == os.stat(f"{top}/g").st_nlink == 1
-    assert not os.path.samefile(f"{top}/f", f"{top}/g")
+    assert os.path.samefile(f"{top}/f", f"{top}/g")
+    os.link(f"{server.files}/f", f"{server.files}/h")
+    assert not os.path.samefile(f"{top}/f", f"{top}/h")
     assert error(os.link, f"{top}/f", f"{top}/g") == "EEXIST"
 
 

@@ -138,6 +138,22 @@ class TestNames:
         subprocess.run(["mv", m.host("web1", "f"), m.host("web2", "f")], check=True)
         assert read(m.host("web2", "f")) == b"x"
 
+    def test_names_of_one_file_have_one_number(self, web1, long):
+        """git clone looks whether a link that it made is the file that it meant."""
+        a, b = long.host("web1", "a"), long.host("web1", "b")
+        write(a, b"x")
+        os.link(a, b)
+        assert os.stat(a).st_ino == os.stat(b).st_ino
+        os.unlink(a)
+        write(a, b"another")
+        assert os.stat(a).st_ino != os.stat(b).st_ino
+        assert read(b) == b"x"
+        for what in (("init", "-q", "from"), ("-C", "from", "-c", "user.name=n", "-c",
+                     "user.email=e", "commit", "-q", "--allow-empty", "-m", "one"),
+                     ("clone", "-q", "from", "to")):
+            subprocess.run(["git", *what], cwd=long.host("web1"), check=True,
+                           env={**os.environ, "HOME": web1.folder})
+
     def test_what_sftp_cannot_make(self, long):
         assert error(os.mkfifo, long.host("web1", "pipe")) == "EPERM"
         folder = os.open(long.host("web1"), os.O_RDONLY)

@@ -249,6 +249,52 @@ static void no_two_have_one_number(void **state)
 	scout_inode_forget(next, 1);
 }
 
+static struct scout_inode *link_of(struct scout_inode *of, const char *name, uint64_t version)
+{
+	struct scout_attr attr = {.mode = S_IFREG | 0644, .version = version};
+	struct scout_inode *inode = scout_inode_link(of->parent, name, &hosts, 0, &attr, of);
+
+	assert_non_null(inode);
+	(void)scout_inode_told(inode, version);
+	return inode;
+}
+
+static void names_of_one_file_have_one_number(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *a = file(t->host, "a", 1), *b = link_of(a, "b", 1);
+	struct scout_inode *c = link_of(b, "c", 1), *next;
+	uint64_t number = a->ino;
+
+	assert_ptr_not_equal(a, b);
+	assert_true(b->ino == number && c->ino == number);
+	scout_inode_remove(a);
+	scout_inode_forget(a, 1);
+	next = make(t->host, "a", 1); /* another file: the number is still that of b and c */
+	assert_true(next->ino != number);
+	assert_ptr_equal(file(t->host, "b", 1), b);
+	scout_inode_forget(b, 2);
+	scout_inode_forget(next, 1);
+	assert_ptr_equal(file(t->host, "c", 2), c); /* alone: nobody else's number */
+	scout_inode_forget(c, 2);
+	next = make(t->host, "a", 1);
+	assert_true(next->ino == number);
+	scout_inode_forget(next, 1);
+}
+
+static void a_name_that_changed_may_be_another_file(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *a = file(t->host, "a", 1), *b = link_of(a, "b", 1);
+	struct scout_inode *other = file(t->host, "b", 2);
+
+	assert_ptr_not_equal(other, b);
+	assert_true(other->ino != a->ino);
+	scout_inode_forget(a, 1);
+	scout_inode_forget(b, 1);
+	scout_inode_forget(other, 1);
+}
+
 static void what_we_make_is_new(void **state)
 {
 	struct table *t = *state;
@@ -491,6 +537,8 @@ int main(void)
 	    TEST(what_is_replaced_or_removed_has_no_path),
 	    TEST(a_removed_directory_leads_nowhere),
 	    TEST(no_two_have_one_number),
+	    TEST(names_of_one_file_have_one_number),
+	    TEST(a_name_that_changed_may_be_another_file),
 	    TEST(what_we_make_is_new),
 	    TEST(another_type_is_another_inode),
 	    TEST(an_open_file_is_found_by_its_inode),
