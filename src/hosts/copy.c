@@ -53,10 +53,12 @@ static struct copying *copying_of(struct scout_turn *t)
 	return SCOUT_CONTAINER(t, struct copying, turn);
 }
 
-/* When the destination was opened anew meanwhile, a look at it stands in for the copy. */
-static bool fits_locked(const struct copying *c)
+/* Why there is nothing to copy any more: the destination was opened anew meanwhile, or nobody waits. */
+static int refusal_locked(const struct copying *c)
 {
-	return c->source->session == c->turn.handle->session;
+	if (scout_req_unwanted(c->req))
+		return -EINTR;
+	return c->source->session == c->turn.handle->session ? 0 : -EOPNOTSUPP;
 }
 
 static void prepare(struct scout_turn *t)
@@ -64,9 +66,9 @@ static void prepare(struct scout_turn *t)
 	struct copying *c = copying_of(t);
 	struct scout_sftp_call *call;
 
-	if (!fits_locked(c)) {
-		(void)scout_turn_call(t, 0, SCOUT_SFTP_FSTAT);
-		t->err = -EOPNOTSUPP;
+	t->err = refusal_locked(c);
+	if (t->err) {
+		(void)scout_turn_call(t, 0, SCOUT_SFTP_FSTAT); /* a look stands in for it */
 		return;
 	}
 	scout_node_cut_locked(c->to->node);

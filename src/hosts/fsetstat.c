@@ -46,7 +46,10 @@ static void prepare(struct scout_turn *t)
 	scout_node_cut_locked(t->file->node);
 	(void)scout_turn_call(t, 0, SCOUT_SFTP_FSTAT);
 	y->last = NULL;
-	if (!scout_setattr_is_half(&y->change))
+	/* then the look is all */
+	if (scout_req_unwanted(y->req))
+		t->err = -EINTR;
+	else if (!scout_setattr_is_half(&y->change))
 		add_changes(y);
 }
 

@@ -107,6 +107,8 @@ static void send_rest(struct scout_rpc *rpc)
 	scout_lock(&host->lock);
 	if (atomic_load(&host->all->stopping))
 		err = -ESHUTDOWN;
+	else if (rpc->req && scout_req_unwanted(rpc->req))
+		err = -EINTR;
 	else
 		err = place_locked(host, rpc, &want);
 	if (want) {

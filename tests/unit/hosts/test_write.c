@@ -373,6 +373,34 @@ static void writes_behind_a_cut_are_behind_it(void **state)
 	tear_down();
 }
 
+/* Who was told that it was interrupted does not find it done later. */
+static void what_is_unwanted_is_not_done_behind_the_writes(void **state)
+{
+	struct scout_setattr change = {.set = SCOUT_SET_SIZE, .size = 10};
+
+	(void)state;
+	set_up(MEMORY);
+	assert_int_equal(open_as(&file, "h0/f", O_CREAT | O_RDWR), 0);
+	FAKE_LOCKED(fake.hold_answers = true);
+	write_start(&many[0], &file, 0, 1000, 1);
+	ask_start(&many[1], ASK_NONE);
+	rig.backend.ops->rename(rig.backend.self, "h0/f", "h0/g", 0, &many[1].req);
+	ask_start(&many[2], ASK_OPEN);
+	rig.backend.ops->open(rig.backend.self, "h0/f", O_WRONLY | O_TRUNC, &many[2].req);
+	ask_start(&many[3], ASK_CHANGED);
+	rig.backend.ops->setattr(rig.backend.self, "h0/f", NULL, &change, &many[3].req);
+	ask_start(&many[4], ASK_CHANGED);
+	rig.backend.ops->setattr(rig.backend.self, "h0/f", file.handle, &change, &many[4].req);
+	for (unsigned i = 1; i < 5; i++)
+		atomic_store(&many[i].req.unwanted, true);
+	FAKE_LOCKED(fake.hold_answers = false);
+	for (unsigned i = 1; i < 5; i++)
+		assert_int_equal(ask_wait(&many[i]), -EINTR);
+	assert_int_equal(flush_of(&file), 0);
+	holds("/f", 1000, 1);
+	tear_down();
+}
+
 static void fsync_without_a_word_for_it(void **state)
 {
 	(void)state;
@@ -408,6 +436,7 @@ int main(void)
 	    cmocka_unit_test(a_file_is_cut_in_the_order_of_its_writes),
 	    cmocka_unit_test(a_file_opened_while_others_append),
 	    cmocka_unit_test(writes_behind_a_cut_are_behind_it),
+	    cmocka_unit_test(what_is_unwanted_is_not_done_behind_the_writes),
 	    cmocka_unit_test(fsync_without_a_word_for_it),
 	};
 
