@@ -4,7 +4,7 @@
  * session was lost starts over elsewhere if nobody has seen any of it.
  *
  * The remote is not believed: names are checked, a listing has a limit. Locks: dir->lock; calls and
- * completions happen without it. A listing is shared by its directory, its calls in flight and the
+ * completions happen without it; host->lock for the list of open directories. A listing is shared by its directory, its calls in flight and the
  * readers being answered from it. */
 #include "hosts/dir.h"
 
@@ -30,6 +30,7 @@ struct batch {
 
 struct listing {
 	struct scout_dir *dir;
+	char *path; /* immutable: the directory's, then */
 	struct scout_rpc open, look;
 	int open_err; /* while the path is looked at */
 	/* under dir->lock */
@@ -49,9 +50,10 @@ struct listing {
 struct scout_dir {
 	enum scout_dir_kind kind;
 	struct scout_host *host;
-	char *path;
+	TAILQ_ENTRY(scout_dir) link; /* host->dirs, under host->lock */
 	struct scout_mutex lock;
 	/* under lock */
+	char *path;
 	struct listing *listing;
 	struct scout_req *opener; /* until opendir is answered */
 	TAILQ_HEAD(, reader) readers;
@@ -81,6 +83,14 @@ bool scout_dir_name_ok(const char *name)
 	       strcmp(name, "..") != 0;
 }
 
+static void dir_free(struct scout_dir *d)
+{
+	scout_mutex_destroy(&d->lock);
+	scout_host_unref(d->host);
+	free(d->path);
+	free(d);
+}
+
 static void dir_unref(struct scout_dir *d)
 {
 	bool last;
@@ -90,10 +100,10 @@ static void dir_unref(struct scout_dir *d)
 	scout_unlock(&d->lock);
 	if (!last)
 		return;
-	scout_mutex_destroy(&d->lock);
-	scout_host_unref(d->host);
-	free(d->path);
-	free(d);
+	scout_lock(&d->host->lock);
+	TAILQ_REMOVE(&d->host->dirs, d, link);
+	scout_unlock(&d->host->lock);
+	dir_free(d);
 }
 
 static void listing_unref(struct listing *l)
@@ -112,6 +122,7 @@ static void listing_unref(struct listing *l)
 		free(b);
 	}
 	scout_handle_unref(l->handle);
+	free(l->path);
 	free(l);
 	dir_unref(d);
 }
@@ -279,10 +290,10 @@ static void opened(struct scout_rpc *rpc, int err)
 		listing_unref(l);
 		return;
 	}
-	scout_rpc_log(rpc, "opendir", d->path, err);
+	scout_rpc_log(rpc, "opendir", l->path, err);
 	if ((err == -ENOENT || err == -EIO) && rpc->session) {
 		l->look.call.op = SCOUT_SFTP_LSTAT;
-		l->look.call.path = d->path;
+		l->look.call.path = l->path;
 		l->look.host = d->host;
 		l->look.done = looked;
 		l->open_err = err;
@@ -293,7 +304,7 @@ static void opened(struct scout_rpc *rpc, int err)
 	listing_unref(l);
 }
 
-/* With one reference, the call's. */
+/* With one reference, the call's; d->path does not change meanwhile. */
 static struct listing *listing_new(struct scout_dir *d)
 {
 	struct listing *l = calloc(1, sizeof *l);
@@ -301,7 +312,10 @@ static struct listing *listing_new(struct scout_dir *d)
 	if (!l)
 		return NULL;
 	l->handle = scout_handle_new(d->host);
-	if (!l->handle) {
+	l->path = strdup(d->path);
+	if (!l->handle || !l->path) {
+		scout_handle_unref(l->handle);
+		free(l->path);
 		free(l);
 		return NULL;
 	}
@@ -311,7 +325,7 @@ static struct listing *listing_new(struct scout_dir *d)
 	l->calls = CALLS_FIRST;
 	TAILQ_INIT(&l->batches);
 	l->open.call.op = SCOUT_SFTP_OPENDIR;
-	l->open.call.path = d->path;
+	l->open.call.path = l->path;
 	l->open.host = d->host;
 	l->open.done = opened;
 	return l;
@@ -387,7 +401,7 @@ static void answered(struct scout_rpc *rpc, int err)
 		take_served_locked(l, &served);
 	scout_unlock(&d->lock);
 
-	scout_rpc_log(rpc, "readdir", d->path, failed);
+	scout_rpc_log(rpc, "readdir", l->path, failed);
 	free(c);
 	answer_all(l, &served);
 	if (fresh) {
@@ -465,11 +479,14 @@ void scout_dir_open(struct scout_host *host, const char *path, struct scout_req 
 	d->path = strdup(path);
 	d->listing = d->path ? listing_new(d) : NULL;
 	if (!d->listing) {
-		dir_unref(d);
+		dir_free(d);
 		scout_req_done(req, -ENOMEM, NULL);
 		return;
 	}
 	d->refs++;
+	scout_lock(&host->lock);
+	TAILQ_INSERT_TAIL(&host->dirs, d, link);
+	scout_unlock(&host->lock);
 	d->listing->open.req = req;
 	scout_rpc_send(&d->listing->open);
 }
@@ -522,4 +539,33 @@ void scout_dir_release(struct scout_dir *d)
 	pump(l);
 	listing_unref(l);
 	dir_unref(d);
+}
+
+/* Without memory for that it is looked for where it was. */
+static void move(struct scout_dir *d, size_t path_len, const char *newpath)
+{
+	struct scout_text text = {0};
+
+	scout_text_printf(&text, "%s%s", newpath, d->path + path_len);
+	if (!text.failed) {
+		free(d->path);
+		d->path = scout_text_take(&text);
+	}
+	scout_text_free(&text);
+}
+
+void scout_dirs_renamed(struct scout_host *host, const char *path, const char *newpath)
+{
+	size_t len = strlen(path);
+	struct scout_dir *d;
+
+	scout_lock(&host->lock);
+	TAILQ_FOREACH (d, &host->dirs, link) {
+		scout_lock(&d->lock);
+		if (d->path && !strncmp(d->path, path, len) &&
+		    (!d->path[len] || d->path[len] == '/'))
+			move(d, len, newpath);
+		scout_unlock(&d->lock);
+	}
+	scout_unlock(&host->lock);
 }

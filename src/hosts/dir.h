@@ -13,6 +13,8 @@ struct scout_dir;
 void scout_dir_open(struct scout_host *host, const char *path, struct scout_req *req);
 void scout_dir_read(struct scout_dir *dir, uint64_t index, struct scout_req *req);
 void scout_dir_release(struct scout_dir *dir);
+/* After the server renamed path: what is open there, or below it, is listed from newpath on. */
+void scout_dirs_renamed(struct scout_host *host, const char *path, const char *newpath);
 
 /* A name a remote may give to an entry. */
 bool scout_dir_name_ok(const char *name);

@@ -34,6 +34,7 @@
 struct scout_hosts;
 struct scout_host;
 struct scout_file;
+struct scout_dir;
 
 struct scout_session {
 	struct scout_load load;           /* under host->lock */
@@ -120,6 +121,7 @@ struct scout_host {
 	bool named;                      /* the names were asked for */
 	char login[64], group[64];       /* "" when not known */
 	TAILQ_HEAD(scout_file_list, scout_file) files;
+	TAILQ_HEAD(, scout_dir) dirs;
 	TAILQ_HEAD(, scout_space) spaces; /* questions that wait: space.c */
 	struct scout_node *nodes;         /* files open just now, by path: node.h */
 };

@@ -14,11 +14,13 @@
 #include <sys/stat.h>
 
 #include "hosts/change.h"
+#include "hosts/dir.h"
 #include "scoutfs/log.h"
 
 static void finish(struct scout_change *c)
 {
 	scout_node_renamed(c->place.host, c->place.remote, c->place2.remote);
+	scout_dirs_renamed(c->place.host, c->place.remote, c->place2.remote);
 	scout_change_done(c, 0, NULL);
 }
 

@@ -47,6 +47,7 @@ struct scout_host *scout_host_new(struct scout_hosts *all, struct scout_host_con
 	scout_mutex_init(&host->lock, SCOUT_LOCK_HOST);
 	TAILQ_INIT(&host->queue);
 	TAILQ_INIT(&host->files);
+	TAILQ_INIT(&host->dirs);
 	TAILQ_INIT(&host->spaces);
 	scout_idmap_init(host);
 	host->sessions = calloc(config->max_sessions_per_host, sizeof *host->sessions);

@@ -138,6 +138,18 @@ class TestNames:
         subprocess.run(["mv", m.host("web1", "f"), m.host("web2", "f")], check=True)
         assert read(m.host("web2", "f")) == b"x"
 
+    def test_an_open_directory_is_listed_where_it_is(self, long):
+        os.makedirs(long.host("web1", "d/e"))
+        write(long.host("web1", "d/e/f"), b"x")
+        folder = os.open(long.host("web1", "d/e"), os.O_RDONLY)
+        assert os.listdir(folder) == ["f"]
+        os.rename(long.host("web1", "d"), long.host("web1", "moved"))
+        assert os.listdir(folder) == ["f"]
+        os.rename(long.host("web1", "moved/e"), long.host("web1", "e"))
+        write(long.host("web1", "e/g"), b"x")
+        assert sorted(os.listdir(folder)) == ["f", "g"]
+        os.close(folder)
+
     def test_names_of_one_file_have_one_number(self, web1, long):
         """git clone looks whether a link that it made is the file that it meant."""
         a, b = long.host("web1", "a"), long.host("web1", "b")

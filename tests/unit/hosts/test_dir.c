@@ -92,6 +92,20 @@ static void from_the_start_again_is_fresh(void **state)
 	tear_down();
 }
 
+static void a_renamed_directory_is_listed_where_it_is(void **state)
+{
+	(void)state;
+	set_up(10);
+	assert_int_equal(open_dir("h0/d"), 0);
+	assert_int_equal(read_all(0), 9);
+	ask_start(&a, ASK_NONE);
+	rig.backend.ops->rename(rig.backend.self, "h0/d", "h0/e", 0, &a.req);
+	assert_int_equal(ask_wait(&a), 0);
+	assert_int_equal(read_all(0), 9);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 2);
+	tear_down();
+}
+
 static void errors_are_narrowed(void **state)
 {
 	(void)state;
@@ -181,6 +195,7 @@ int main(void)
 	    cmocka_unit_test(every_entry_comes_once),
 	    cmocka_unit_test(the_middle_can_be_asked_for),
 	    cmocka_unit_test(from_the_start_again_is_fresh),
+	    cmocka_unit_test(a_renamed_directory_is_listed_where_it_is),
 	    cmocka_unit_test(errors_are_narrowed),
 	    cmocka_unit_test(a_lost_listing_starts_over),
 	    cmocka_unit_test(a_listing_lost_when_half_read_fails),
