@@ -34,25 +34,25 @@ static void describe_key(ssh_key key, char *buf, size_t cap)
 	ssh_clean_pubkey_hash(&hash);
 }
 
-/* What known_hosts calls the host. */
-static void known_name(const struct scout_settings *t, char *buf, size_t cap)
+/* What known_hosts calls the host at that port. */
+static void known_name(const struct scout_settings *t, unsigned port, char *buf, size_t cap)
 {
 	if (t->host_key_alias)
 		snprintf(buf, cap, "%s", t->host_key_alias);
-	else if (t->port == 22)
+	else if (port == 22)
 		snprintf(buf, cap, "%s", t->hostname);
 	else
-		snprintf(buf, cap, "[%s]:%u", t->hostname, t->port);
+		snprintf(buf, cap, "[%s]:%u", t->hostname, port);
 	for (char *c = buf; *c; c++)
 		*c = (char)tolower((unsigned char)*c);
 }
 
-static void read_known(struct scout_sftp *s, struct scout_known_keys *known)
+static void read_known(struct scout_sftp *s, unsigned port, struct scout_known_keys *known)
 {
 	const struct scout_paths *files = &s->settings.known_hosts;
 	char name[300];
 
-	known_name(&s->settings, name, sizeof(name));
+	known_name(&s->settings, port, name, sizeof(name));
 	for (size_t i = 0; i < files->count; i++)
 		scout_known_keys_read(known, files->path[i], name);
 }
@@ -63,7 +63,7 @@ int scout_sftp_offer_host_keys(struct scout_sftp *s)
 	char algorithms[512];
 	int rc;
 
-	read_known(s, &known);
+	read_known(s, s->settings.port, &known);
 	rc = ssh_options_set(
 	    s->ssh, SSH_OPTIONS_HOSTKEYS,
 	    scout_known_keys_algorithms(&known, s->settings.host_key_algorithms, algorithms));
@@ -126,7 +126,7 @@ static bool line_name(const struct scout_settings *t, char *buf, size_t cap)
 	unsigned char salt64[32], hash64[32];
 	unsigned len = sizeof(hash);
 
-	known_name(t, buf, cap);
+	known_name(t, t->port, buf, cap);
 	if (!t->hash_known_hosts)
 		return true;
 	if (RAND_bytes(salt, sizeof(salt)) != 1 ||
@@ -167,7 +167,7 @@ static int unknown(struct scout_sftp *s, const struct scout_known_keys *known, c
 	const struct scout_settings *t = &s->settings;
 	char name[300];
 
-	known_name(t, name, sizeof(name));
+	known_name(t, t->port, name, sizeof(name));
 	if (known->authority_file)
 		return scout_sftp_fail(
 		    s, -ENOKEY,
@@ -193,6 +193,22 @@ static int read_revoked(struct scout_sftp *s, struct scout_known_keys *known)
 				   : strerror(-err));
 }
 
+/* Where its port has no key, that of the name alone counts, as for ssh (sshconnect.c). */
+static bool is_known_without_port(struct scout_sftp *s, ssh_key key)
+{
+	struct scout_known_keys known = {0};
+	const struct scout_known_key *where;
+	bool same;
+
+	if (s->settings.port == 22 || s->settings.host_key_alias)
+		return false;
+	read_known(s, 22, &known);
+	same =
+	    !known.lost_revoked && scout_known_keys_look(&known, key, &where) == SCOUT_KNOWN_SAME;
+	scout_known_keys_free(&known);
+	return same;
+}
+
 static int judge(struct scout_sftp *s, ssh_key key)
 {
 	struct scout_known_keys known = {0};
@@ -203,7 +219,7 @@ static int judge(struct scout_sftp *s, ssh_key key)
 
 	describe_key(key, text, sizeof(text));
 	if (s->settings.host_key_check != SCOUT_KEYS_OFF)
-		read_known(s, &known);
+		read_known(s, s->settings.port, &known);
 	if (s->settings.revoked_host_keys)
 		err = read_revoked(s, &known);
 	if (!err && known.lost_revoked)
@@ -218,9 +234,11 @@ static int judge(struct scout_sftp *s, ssh_key key)
 	case SCOUT_KNOWN_SAME:
 		break;
 	case SCOUT_KNOWN_NONE:
+		if (s->settings.host_key_check == SCOUT_KEYS_OFF || is_known_without_port(s, key))
+			break;
 		if (s->settings.host_key_check == SCOUT_KEYS_ACCEPT_NEW)
 			remember_key(s, key, text);
-		else if (s->settings.host_key_check == SCOUT_KEYS_STRICT)
+		else
 			err = unknown(s, &known, text);
 		break;
 	case SCOUT_KNOWN_REVOKED:

@@ -337,6 +337,23 @@ class TestKnownHosts:
         assert b"|1|" in read(conf.known)
         assert opened(conf.mount(conf.host(web)), conf, web) == "ok"
 
+    def test_a_line_without_the_port(self, conf, web, folder):
+        """As ssh does it: the key of the name alone counts where the port has none of its own."""
+        plain = "127.0.0.1 " + web.known_hosts_line().split(" ", 1)[1]
+        conf.knows(plain)
+        m = conf.mount(conf.host(web), host_key_check="accept-new")
+        assert opened(m, conf, web) == "ok"
+        assert read(conf.known).decode() == plain, "nothing to add"
+        conf.knows(plain, self.other_line(web, folder))
+        m = conf.mount(conf.host(web))
+        assert opened(m, conf, web) == "EKEYREJECTED", "the port has one of its own"
+        conf.knows(plain, "@revoked " + plain)
+        m = conf.mount(conf.host(web))
+        assert opened(m, conf, web) == "ENOKEY", "it is no key of the name"
+        conf.knows("localhost " + plain.split(" ", 1)[1])
+        m = conf.mount(conf.host(web, "HostKeyAlias other"))
+        assert opened(m, conf, web) == "ENOKEY", "an alias has no port"
+
     def test_alias(self, conf, web):
         conf.knows(web.known_hosts_line().replace(f"[127.0.0.1]:{web.port}", "vault"))
         m = conf.mount(conf.host(web, "HostKeyAlias vault"))
