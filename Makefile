@@ -77,6 +77,8 @@ FUZZ_SECONDS ?= 60
 fuzz_links_ini := $(call below,config)
 fuzz_links_ssh_config := $(call below,config)
 fuzz_links_sftp := $(call below,sftp)
+fuzz_links_ssh_answer := $(call below,sftp)
+fuzz_links_known_hosts := $(call below,sftp)
 fuzz_links_list_xml := $(call below,s3)
 
 define FUZZ_RULE
