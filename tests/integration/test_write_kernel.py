@@ -18,7 +18,7 @@ OLD = (1_400_000_000, 1_400_000_000)
 
 @pytest.fixture
 def web1(sshd):
-    return sshd("web1", count_sftp=True)
+    return sshd("web1")
 
 
 @pytest.fixture
