@@ -30,8 +30,7 @@ struct scout_change {
 	unsigned flags;               /* rename's */
 	bool links_unsupported;       /* setattr: there is no lsetstat@ */
 	bool partly;                  /* setattr: some of it was done in an earlier round */
-	uint64_t was;
-	int err; /* rename: of the attempt that is being undone */
+	int err;                      /* rename: of the attempt that is being undone */
 };
 
 /* path2 may be NULL. own: the errno for a directory that the config names. NULL: req is done. */
