@@ -294,6 +294,7 @@ int main(int argc, char **argv)
 	hold_standard_files();
 	hold_reloads();
 	signal(SIGPIPE, SIG_IGN); /* whoever read our messages has gone: no reason to go, too */
+	signal(SIGCHLD, SIG_DFL); /* ignored, it would take the status of our own children */
 	if (scout_options_parse(argc, argv, stderr, &p.options) < 0) {
 		status = EXIT_USAGE;
 	} else if (p.options.command == SCOUT_HELP) {

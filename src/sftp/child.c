@@ -173,7 +173,7 @@ void scout_child_wait(const struct scout_child *c, unsigned ms)
 
 bool scout_child_end(struct scout_child *c, unsigned grace_ms, char *complaint, size_t cap)
 {
-	int status = 0;
+	int status = -1; /* not known is not 0 */
 
 	if (cap)
 		complaint[0] = '\0';

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 
 import pytest
@@ -271,6 +272,17 @@ class TestPassphrases:
         self.asker(folder, "echo open sesame")
         os.utime(locked)
         wait_for(lambda: opened(m, conf, web) == "ok", 20, "the key to be asked for again")
+
+    def test_refused_where_children_are_not_waited_for(self, conf, web, folder, locked):
+        """Who starts us may ignore SIGCHLD, and a child's status would be lost."""
+        env, _ = self.asker(folder, "echo open sesame", 1)
+        m = conf.mount(conf.host(web, f"IdentityFile {locked}", key=False), env=env, run=False)
+        before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        try:
+            m.start()
+        finally:
+            signal.signal(signal.SIGCHLD, before)
+        assert opened(m, conf, web) == "EACCES"
 
     def test_no_answer(self, conf, web, folder, locked):
         env, _ = self.asker(folder, "exec sleep 1000")
