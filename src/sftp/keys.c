@@ -198,7 +198,7 @@ static int unlock(struct scout_sftp *s, const char *path, bool may_ask, ssh_key 
 		case ASK:
 			err = ask(s, path, &key);
 			*ret = err ? NULL : ssh_key_dup(key);
-			answered(s->engine, k, key, err != -ECANCELED);
+			answered(s->engine, k, key, !err || err == -ENOKEY);
 			return !err && !*ret ? -ENOKEY : err;
 		case WAIT:
 			err = scout_sftp_wait(s, k->answered_fd, POLLIN, s->deadline_ns);

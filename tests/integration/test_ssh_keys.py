@@ -290,6 +290,9 @@ class TestPassphrases:
                        connect_timeout="1s")
         assert opened(m, conf, web) in ("ETIMEDOUT", "EACCES")
         assert "passphrase" in m.status()
+        # who was away for that long is asked again
+        self.asker(folder, "echo open sesame")
+        wait_for(lambda: opened(m, conf, web) == "ok", 20, "the question to be asked again")
 
     def test_nobody_to_ask(self, conf, web, folder, locked):
         """Neither REQUIRE nor a display: no question, and none on a terminal."""
