@@ -88,8 +88,8 @@ class Generator:
                 flags |= flag
         if flags & os.O_EXCL and not flags & os.O_CREAT:
             flags &= ~os.O_EXCL  # means something else
-        if flags & os.O_DIRECTORY:
-            flags &= ~os.O_CREAT  # differs from one kernel to the next
+        if flags & (os.O_DIRECTORY | os.O_NOFOLLOW):
+            flags &= ~os.O_CREAT  # differs from one kernel to the next, and by file system
         return flags
 
     def slot(self, actor):

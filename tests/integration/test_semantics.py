@@ -388,23 +388,23 @@ def test_a_write_that_failed_is_told(web1):
         assert (error(os.close, fd) == "ok") == (last == "fsync")
 
 
-def test_a_lost_connection_with_writes_unanswered_is_told(web1, sshd, proxy, mount):
+def test_a_lost_connection_with_writes_unanswered_is_told(sshd, proxy, mount):
     server = sshd("web1")
     link = proxy(server.port)
     m = mount(sshd.ini(server, ports={"web1": link.port}))
-    top = m.host("web1")
-    fd = os.open(f"{top}/f", os.O_RDWR | os.O_CREAT, 0o644)
-    os.pwrite(fd, b"kept", 0)
-    os.fsync(fd)
-    link.stall()
-    os.pwrite(fd, b"lost", 4)
-    link.cut()
-    link.resume()
-    assert error(os.fsync, fd) == "EIO"
-    assert os.pread(fd, 100, 0)[:4] == b"kept", "the file can be read on"
-    os.pwrite(fd, b"once more", 4)
-    os.fsync(fd)
-    os.close(fd)
+    with open(m.host("web1", "f"), "w+b", buffering=0) as f:
+        f.write(b"kept")
+        os.fsync(f)
+        sent = m.metric("scoutfs_sftp_requests_total")
+        link.stall()
+        f.write(b"lost")
+        wait_for(lambda: m.metric("scoutfs_sftp_requests_total") > sent, 10 * SLOWER, "the WRITE")
+        link.cut()
+        link.resume()
+        assert error(os.fsync, f) == "EIO"
+        assert os.pread(f.fileno(), 100, 0)[:4] == b"kept", "the file can be read on"
+        os.pwrite(f.fileno(), b"once more", 4)
+        os.fsync(f)
     assert read(f"{server.files}/f") == b"keptonce more"
 
 
