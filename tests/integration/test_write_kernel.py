@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from procs import family, signal_all
+from procs import family, signal_all, wait_for
 from tools import MIB, content, error, python, read, write
 
 OLD = (1_400_000_000, 1_400_000_000)
@@ -322,8 +322,10 @@ class TestPages:
         with opened(path) as f:
             assert f.readall() == content(MIB)
             sessions = family(web1.process.pid)[1:]
+            sent = long.metric("scoutfs_sftp_requests_total")
             signal_all(sessions, signal.SIGSTOP)
             os.pwrite(f.fileno(), bytes(MIB), 0)
+            wait_for(lambda: long.metric("scoutfs_sftp_requests_total") > sent, 20, "the WRITEs")
             signal_all(sessions, signal.SIGKILL)
             assert error(os.fsync, f.fileno()) == "EIO"
             assert os.pread(f.fileno(), MIB, 0) == read(real) == content(MIB)
