@@ -59,6 +59,10 @@ class Generator:
         last = rng.choice(NAMES + FOLDERS) if rng.random() < 0.97 else b"n" * 256
         return b"/".join([*parts, last])
 
+    def inside(self):
+        """Not the folder of the run itself, which a link may lead out of."""
+        return self.path() or NAMES[0]
+
     def size(self):
         rng = self.rng
         return rng.choice([0, 1, rng.randrange(100), rng.randrange(5000), rng.randrange(5000),
@@ -220,10 +224,10 @@ class Generator:
         return "mkdir", self.path(), self.mode() & 0o777
 
     def new_rename(self, _):
-        return "rename", self.path(), self.path()
+        return "rename", self.inside(), self.path()
 
     def new_rename_noreplace(self, _):
-        return "rename_noreplace", self.path(), self.path()
+        return "rename_noreplace", self.inside(), self.path()
 
     def new_symlink(self, _):
         target = self.path() or b"."
