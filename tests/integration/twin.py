@@ -269,13 +269,13 @@ class Side:
         os.chown(self.at(path), uid, gid, follow_symlinks=False)
 
     def do_utimens(self, path, atime, mtime, follow):
-        """Each of (seconds, nanoseconds); what comes of it in whole seconds, of both."""
+        """Each of (seconds, nanoseconds). What comes of mtime; atime is its readers', also those of a
+        listing or of a file read ahead."""
         times = (Timespec * 2)(Timespec(*atime), Timespec(*mtime))
         checked(LIBC.utimensat(AT_FDCWD, self.at(path), times, 0 if follow else
                                AT_SYMLINK_NOFOLLOW))
         st = os.stat(self.at(path), follow_symlinks=follow)
-        return [int(when) if spec[1] < UTIME_OMIT else None
-                for spec, when in ((atime, st.st_atime), (mtime, st.st_mtime))]
+        return int(st.st_mtime) if mtime[1] < UTIME_OMIT else None
 
 
 class Actor:
