@@ -1,6 +1,7 @@
 """Hosts as an ssh_config says them: the file, the ini that names it, an agent, certificates."""
 
 import os
+import socket
 import subprocess
 
 from procs import end, run, tool, wait_for
@@ -41,6 +42,12 @@ class SshConfig:
         return os.listdir(m.host(name or server.name) + server.files)
 
 
+def listens(path):
+    """An agent binds its socket before it listens there."""
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.connect_ex(path) == 0
+
+
 class Agent:
     """ssh-agent, in the foreground, with these keys."""
 
@@ -51,7 +58,7 @@ class Agent:
                                         env=dict(os.environ, **(env or {})))
         self.env = {"SSH_AUTH_SOCK": self.path}
         try:
-            wait_for(lambda: os.path.exists(self.path), 10, "ssh-agent")
+            wait_for(lambda: listens(self.path), 10, "ssh-agent")
             for key in keys:
                 self.add(key)
         except BaseException:

@@ -9,6 +9,7 @@ import pytest
 
 from mount import SLOWER
 from procs import tool, wait_for
+from sshconf import listens
 from sshd import make_key
 from tools import content, error, read, timed, together, write
 
@@ -139,7 +140,7 @@ def test_agent(sshd, mount, folder):
     agent = subprocess.Popen([tool("ssh-agent"), "-D", "-a", path], stdin=subprocess.DEVNULL,
                              stdout=subprocess.DEVNULL)
     try:
-        wait_for(lambda: os.path.exists(path), 10, "ssh-agent")
+        wait_for(lambda: listens(path), 10, "ssh-agent")
         subprocess.run(["ssh-add", "-q", web1.client_key], check=True, timeout=20,
                        env=dict(os.environ, SSH_AUTH_SOCK=path))
         m = mount(ini, env={"SSH_AUTH_SOCK": path})
