@@ -2,7 +2,6 @@
  * a name comes from whoever may look into /hosts, and becomes words for ssh_config and libssh: only what
  * a host, a user and a port can be made of gets through. No lock: pure functions. */
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,17 +98,6 @@ struct address {
 	unsigned port; /* 0: not said */
 };
 
-static bool made_of(const char *text, const char *others)
-{
-	if (*text == '\0' || *text == '-')
-		return false;
-	for (; *text; text++) {
-		if (!isalnum((unsigned char)*text) && !strchr(others, *text))
-			return false;
-	}
-	return true;
-}
-
 static bool is_ipv6(const char *text)
 {
 	char address[INET6_ADDRSTRLEN];
@@ -121,7 +109,7 @@ static bool is_ipv6(const char *text)
 	memcpy(address, text, len);
 	address[len] = '\0';
 	return inet_pton(AF_INET6, address, &in) == 1 &&
-	       (text[len] == '\0' || made_of(text + len + 1, "._-"));
+	       (text[len] == '\0' || scout_text_is_made_of(text + len + 1, "._-"));
 }
 
 static bool read_port(const char *text, unsigned *ret)
@@ -157,7 +145,8 @@ static bool read_host(struct address *a, char *text)
 		if (!read_port(end + 1, &a->port))
 			return false;
 	}
-	return made_of(text, "._-") && text[0] != '.' && text[strlen(text) - 1] != '.';
+	return scout_text_is_made_of(text, "._-") && text[0] != '.' &&
+	       text[strlen(text) - 1] != '.';
 }
 
 static bool read_address(struct address *a, const char *name, size_t len)
@@ -174,7 +163,7 @@ static bool read_address(struct address *a, const char *name, size_t len)
 		a->user = a->text;
 		/* a shell that runs ssh_config's ProxyCommand shall find nothing to expand, nor an
 		 * end that takes the next word in */
-		if (!made_of(a->user, "._-@+\\") || at[-1] == '\\')
+		if (!scout_text_is_made_of(a->user, "._-@+\\") || at[-1] == '\\')
 			return false;
 	}
 	return read_host(a, at ? at + 1 : a->text);

@@ -168,9 +168,7 @@ static int keep(const char *text, size_t len, char **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
-/* Letters, digits and what of others is listed; not empty, and no '-' in front, where it would read
- * as an option. */
-static bool made_of(const char *text, const char *others)
+bool scout_text_is_made_of(const char *text, const char *others)
 {
 	if (*text == '\0' || *text == '-')
 		return false;
@@ -252,7 +250,7 @@ static int read_list(const char *text, char **ret, const char **why)
 static int read_hostname(const char *text, char **ret, const char **why)
 {
 	(void)why;
-	if (!made_of(text, "._-:%") || strlen(text) > SCOUT_HOST_NAME_MAX)
+	if (!scout_text_is_made_of(text, "._-:%") || strlen(text) > SCOUT_HOST_NAME_MAX)
 		return -EINVAL;
 	return keep(text, strlen(text), ret);
 }
@@ -260,7 +258,7 @@ static int read_hostname(const char *text, char **ret, const char **why)
 static int read_user(const char *text, char **ret, const char **why)
 {
 	(void)why;
-	if (!made_of(text, "._-@+\\$"))
+	if (!scout_text_is_made_of(text, "._-@+\\$"))
 		return -EINVAL;
 	return keep(text, strlen(text), ret);
 }
@@ -269,8 +267,8 @@ static int read_user(const char *text, char **ret, const char **why)
 static int read_jump(const char *text, char **ret, const char **why)
 {
 	(void)why;
-	if (!made_of(text[0] == '[' ? text + 1 : text, "._-+:%@,[]") || strstr(text, ",-") ||
-	    strstr(text, "@-"))
+	if (!scout_text_is_made_of(text[0] == '[' ? text + 1 : text, "._-+:%@,[]") ||
+	    strstr(text, ",-") || strstr(text, "@-"))
 		return -EINVAL;
 	return keep(text, strlen(text), ret);
 }
@@ -336,7 +334,7 @@ static int read_endpoint(const char *text, char **ret, const char **why)
 static int read_region(const char *text, char **ret, const char **why)
 {
 	(void)why;
-	if (!made_of(text, "-_") || strlen(text) > 63)
+	if (!scout_text_is_made_of(text, "-_") || strlen(text) > 63)
 		return -EINVAL;
 	return keep(text, strlen(text), ret);
 }
@@ -346,7 +344,7 @@ static int read_bucket(const char *text, char **ret, const char **why)
 	size_t len = strlen(text);
 
 	(void)why;
-	if (!made_of(text, ".-_") || len < 3 || len > 255 || text[0] == '.')
+	if (!scout_text_is_made_of(text, ".-_") || len < 3 || len > 255 || text[0] == '.')
 		return -EINVAL;
 	return keep(text, len, ret);
 }

@@ -30,6 +30,10 @@ extern const struct scout_value_kind scout_kind_path, scout_kind_needed_path, sc
  * either end, and nothing that begins an inline comment. */
 bool scout_text_is_plain(const char *text);
 
+/* Letters, digits and what of others is listed; not empty, and no '-' in front, where it would read
+ * as an option. */
+bool scout_text_is_made_of(const char *text, const char *others);
+
 /* Whether name can be a directory under /hosts. */
 bool scout_host_name_is_valid(const char *name);
 
