@@ -176,14 +176,8 @@ static void statfs_done(struct scout_req *req, int err, const struct scout_resul
 {
 	struct scout_request *r = scout_request_of(req);
 
-	if (scout_request_claim(r)) {
-		if (err) {
-			scout_fs_reply_err(r, err);
-		} else {
-			scout_request_settle(r, 0);
-			fuse_reply_statfs(r->fuse, &res->space);
-		}
-	}
+	if (scout_fs_succeeded(r, err))
+		fuse_reply_statfs(r->fuse, &res->space);
 	scout_request_put(r);
 }
 

@@ -54,6 +54,17 @@ void scout_fs_reply_err(struct scout_request *r, int err)
 	fuse_reply_err(r->fuse, -err);
 }
 
+bool scout_fs_succeeded(struct scout_request *r, int err)
+{
+	if (!scout_request_claim(r))
+		return false;
+	if (err)
+		scout_fs_reply_err(r, err);
+	else
+		scout_request_settle(r, 0);
+	return !err;
+}
+
 int scout_fs_append_name(char path[PATH_MAX], const char *name)
 {
 	size_t len = strlen(path), name_len = strlen(name);

@@ -5,6 +5,17 @@
 
 #include "fs/fs.h"
 
+/* A request about name in the directory inode, where its backend takes such; NULL: replied. */
+static struct scout_request *begin(fuse_req_t fuse, enum scout_op op, struct scout_inode *inode,
+				   const char *name, bool takes, char path[PATH_MAX],
+				   scout_fs_done *done)
+{
+	if (takes)
+		return scout_fs_begin(fuse, op, inode, name, path, done);
+	fuse_reply_err(fuse, EROFS);
+	return NULL;
+}
+
 static void made_done(struct scout_req *req, int err, const struct scout_result *res)
 {
 	struct scout_request *r = scout_request_of(req);
@@ -29,14 +40,11 @@ static void made_done(struct scout_req *req, int err, const struct scout_result 
 void scout_fs_mkdir(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), parent);
+	bool takes = SCOUT_FS_TAKES(inode, mkdir);
 	char path[PATH_MAX];
 	struct scout_request *r;
 
-	if (!SCOUT_FS_TAKES(inode, mkdir)) {
-		fuse_reply_err(fuse, EROFS);
-		return;
-	}
-	r = scout_fs_begin(fuse, SCOUT_OP_MKDIR, inode, name, path, made_done);
+	r = begin(fuse, SCOUT_OP_MKDIR, inode, name, takes, path, made_done);
 	if (!r)
 		return;
 	scout_request_start(r);
@@ -46,14 +54,11 @@ void scout_fs_mkdir(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t
 void scout_fs_mknod(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), parent);
+	bool takes = SCOUT_FS_TAKES(inode, mknod);
 	char path[PATH_MAX];
 	struct scout_request *r;
 
-	if (!SCOUT_FS_TAKES(inode, mknod)) {
-		fuse_reply_err(fuse, EROFS);
-		return;
-	}
-	r = scout_fs_begin(fuse, SCOUT_OP_MKNOD, inode, name, path, made_done);
+	r = begin(fuse, SCOUT_OP_MKNOD, inode, name, takes, path, made_done);
 	if (!r)
 		return;
 	scout_request_start(r);
@@ -63,14 +68,11 @@ void scout_fs_mknod(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t
 void scout_fs_symlink(fuse_req_t fuse, const char *target, fuse_ino_t parent, const char *name)
 {
 	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), parent);
+	bool takes = SCOUT_FS_TAKES(inode, symlink);
 	char path[PATH_MAX];
 	struct scout_request *r;
 
-	if (!SCOUT_FS_TAKES(inode, symlink)) {
-		fuse_reply_err(fuse, EROFS);
-		return;
-	}
-	r = scout_fs_begin(fuse, SCOUT_OP_SYMLINK, inode, name, path, made_done);
+	r = begin(fuse, SCOUT_OP_SYMLINK, inode, name, takes, path, made_done);
 	if (!r)
 		return;
 	scout_request_start(r);
@@ -119,13 +121,13 @@ static void removed_done(struct scout_req *req, int err, const struct scout_resu
 	scout_request_put(r);
 }
 
-/* What name stands for now, not when the answer comes: it may be another's by then, if the kernel did not
+/* What name stands for is looked up now: when the answer comes it may be another's, if the kernel did not
  * wait for it. */
-static struct scout_request *begin_removal(fuse_req_t fuse, enum scout_op op, fuse_ino_t parent,
-					   const char *name, char path[PATH_MAX])
+static struct scout_request *begin_removal(fuse_req_t fuse, enum scout_op op,
+					   struct scout_inode *inode, const char *name, bool takes,
+					   char path[PATH_MAX])
 {
-	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), parent);
-	struct scout_request *r = scout_fs_begin(fuse, op, inode, name, path, removed_done);
+	struct scout_request *r = begin(fuse, op, inode, name, takes, path, removed_done);
 
 	if (r) {
 		r->target = scout_inode_find(inode, name);
@@ -136,28 +138,24 @@ static struct scout_request *begin_removal(fuse_req_t fuse, enum scout_op op, fu
 
 void scout_fs_unlink(fuse_req_t fuse, fuse_ino_t parent, const char *name)
 {
+	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), parent);
+	bool takes = SCOUT_FS_TAKES(inode, unlink);
 	char path[PATH_MAX];
 	struct scout_request *r;
 
-	if (!SCOUT_FS_TAKES(scout_fs_inode(fuse_req_userdata(fuse), parent), unlink)) {
-		fuse_reply_err(fuse, EROFS);
-		return;
-	}
-	r = begin_removal(fuse, SCOUT_OP_UNLINK, parent, name, path);
+	r = begin_removal(fuse, SCOUT_OP_UNLINK, inode, name, takes, path);
 	if (r)
 		r->backend->ops->unlink(r->backend->self, path, &r->base);
 }
 
 void scout_fs_rmdir(fuse_req_t fuse, fuse_ino_t parent, const char *name)
 {
+	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), parent);
+	bool takes = SCOUT_FS_TAKES(inode, rmdir);
 	char path[PATH_MAX];
 	struct scout_request *r;
 
-	if (!SCOUT_FS_TAKES(scout_fs_inode(fuse_req_userdata(fuse), parent), rmdir)) {
-		fuse_reply_err(fuse, EROFS);
-		return;
-	}
-	r = begin_removal(fuse, SCOUT_OP_RMDIR, parent, name, path);
+	r = begin_removal(fuse, SCOUT_OP_RMDIR, inode, name, takes, path);
 	if (r)
 		r->backend->ops->rmdir(r->backend->self, path, &r->base);
 }

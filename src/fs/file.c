@@ -194,14 +194,8 @@ static void read_done(struct scout_req *req, int err, const struct scout_result 
 		ask_for_bytes(r);
 		return;
 	}
-	if (scout_request_claim(r)) {
-		if (err) {
-			scout_fs_reply_err(r, err);
-		} else {
-			scout_request_settle(r, 0);
-			fuse_reply_iov(r->fuse, res->data.iov, res->data.count);
-		}
-	}
+	if (scout_fs_succeeded(r, err))
+		fuse_reply_iov(r->fuse, res->data.iov, res->data.count);
 	scout_request_put(r);
 }
 

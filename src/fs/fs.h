@@ -127,6 +127,9 @@ void scout_fs_entry(const struct scout_fs *fs, struct scout_inode *inode,
 /* Replies inode, with one more lookup for it, or ENOMEM if it is NULL. */
 void scout_fs_reply_entry(struct scout_request *r, struct scout_inode *inode,
 			  const struct scout_attr *attr, uint32_t ttl_ms);
+/* At completion, when all that the reply needs is in the answer: true when the caller is to reply success,
+ * by r->fuse, with the kernel's side of r ended; else an error was replied, or nobody waits any more. */
+bool scout_fs_succeeded(struct scout_request *r, int err);
 /* Replies the errno of err (negative) to r, which is claimed, and ends the kernel's side of it. */
 void scout_fs_reply_err(struct scout_request *r, int err);
 

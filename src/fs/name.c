@@ -67,14 +67,8 @@ static void readlink_done(struct scout_req *req, int err, const struct scout_res
 {
 	struct scout_request *r = scout_request_of(req);
 
-	if (scout_request_claim(r)) {
-		if (err) {
-			scout_fs_reply_err(r, err);
-		} else {
-			scout_request_settle(r, 0);
-			fuse_reply_readlink(r->fuse, res->target);
-		}
-	}
+	if (scout_fs_succeeded(r, err))
+		fuse_reply_readlink(r->fuse, res->target);
 	scout_request_put(r);
 }
 

@@ -113,14 +113,8 @@ static void copy_done(struct scout_req *req, int err, const struct scout_result 
 {
 	struct scout_request *r = scout_request_of(req);
 
-	if (scout_request_claim(r)) {
-		if (err) {
-			scout_fs_reply_err(r, err);
-		} else {
-			scout_request_settle(r, 0);
-			fuse_reply_write(r->fuse, (size_t)res->copied);
-		}
-	}
+	if (scout_fs_succeeded(r, err))
+		fuse_reply_write(r->fuse, (size_t)res->copied);
 	scout_request_put(r);
 }
 
