@@ -2,6 +2,16 @@
  * leaves while they are in one is in test_table.c). */
 #include "pool.h"
 
+/* A host with a file /x, which has answered once. */
+static void bring_one_up(void)
+{
+	rig_config(1);
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	ask_getattr(&asks[0], "h0/x");
+	assert_int_equal(ask_wait(&asks[0]), 0);
+}
+
 static void a_cold_host_gets_one_connect(void **state)
 {
 	(void)state;
@@ -71,11 +81,7 @@ static void a_host_that_came_back_is_found(void **state)
 static void a_lost_session_is_replaced_unnoticed(void **state)
 {
 	(void)state;
-	rig_config(1);
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
+	bring_one_up();
 	FAKE_LOCKED(fake.hold_answers = true);
 	start_getattrs(N, "h0/x");
 	FAKE_LOCKED(fake.sessions[0]->kill = -ETIMEDOUT, fake.hold_answers = false);
@@ -94,11 +100,7 @@ static void kill_each(struct scout_sftp *s, struct scout_sftp_call *call)
 static void attempts_end(void **state)
 {
 	(void)state;
-	rig_config(1);
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
+	bring_one_up();
 	FAKE_LOCKED(fake.before = kill_each, fake.hold_answers = true);
 	ask_getattr(&asks[0], "h0/x");
 	FAKE_LOCKED(fake.sessions[0]->kill = -ECONNRESET, fake.hold_answers = false);
@@ -211,11 +213,7 @@ static void stopped_in_any_state(void **state)
 static void a_refused_further_session_is_no_harm(void **state)
 {
 	(void)state;
-	rig_config(1);
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
+	bring_one_up();
 	FAKE_LOCKED(fake.connect_err = -ECONNRESET);
 	hold_answers_of_getattr(MANY);
 	wait_metric("scoutfs_hosts_connects_total{result=\"ECONNRESET\"} 1\n");
@@ -232,11 +230,7 @@ static void a_refused_further_session_is_no_harm(void **state)
 static void the_reason_of_a_dead_host_is_given(void **state)
 {
 	(void)state;
-	rig_config(1);
-	fake_add_locked("/x", 5, 1, 0);
-	rig_start(MEMORY);
-	ask_getattr(&asks[0], "h0/x");
-	assert_int_equal(ask_wait(&asks[0]), 0);
+	bring_one_up();
 	FAKE_LOCKED(fake.hold_answers = true, fake.connect_err = -EHOSTUNREACH);
 	start_getattrs(N, "h0/x");
 	FAKE_LOCKED(fake.sessions[0]->kill = -ETIMEDOUT);
