@@ -92,7 +92,6 @@ struct scout_host {
 	TAILQ_ENTRY(scout_host) link;
 	UT_hash_handle hh; /* until retired */
 	uint64_t looked_ns;
-	unsigned reload; /* the last that found it in the config */
 
 	/* under pool->lock, with a reference */
 	TAILQ_ENTRY(scout_host) line;
@@ -152,8 +151,7 @@ struct scout_table {
 	TAILQ_HEAD(, scout_host) hosts;    /* these, and retired ones while somebody holds them */
 	const struct scout_config *config; /* the one read last */
 	unsigned dynamic;                  /* of by_name, those that were asked for */
-	unsigned reload;
-	struct timespec changed; /* wall clock: when by_name did */
+	struct timespec changed;           /* wall clock: when by_name did */
 };
 
 struct scout_hosts_counters {

@@ -228,8 +228,6 @@ static int take_over(struct scout_hosts *all, const struct scout_host_config *co
 	scout_lock(&table->lock);
 	old = find_locked(table, config->name, strlen(config->name));
 	same = old && !old->dynamic && scout_host_config_equal(old->config, config);
-	if (old)
-		old->reload = table->reload;
 	scout_unlock(&table->lock);
 	if (same)
 		return 0;
@@ -239,7 +237,6 @@ static int take_over(struct scout_hosts *all, const struct scout_host_config *co
 	scout_lock(&table->lock);
 	/* one that is asked for on demand may have come or gone meanwhile */
 	old = find_locked(table, config->name, strlen(config->name));
-	fresh->reload = table->reload;
 	err = add_locked(table, fresh);
 	if (!err && old)
 		retire_locked(table, old);
@@ -278,14 +275,16 @@ static void retire_gone(struct scout_hosts *all, struct change *change)
 	struct scout_host *host = NULL;
 
 	while ((host = scout_table_next(all, host))) {
+		const char *name = host->config->name;
+		size_t len = strlen(name);
 		bool gone;
 
 		scout_lock(&table->lock);
-		gone = find_locked(table, host->config->name, strlen(host->config->name)) == host;
+		gone = find_locked(table, name, len) == host;
 		if (gone && host->dynamic)
 			gone = !still_dynamic(table->config, host);
 		else
-			gone = gone && host->reload != table->reload;
+			gone = gone && !scout_config_host(table->config, name, len);
 		if (gone)
 			retire_locked(table, host);
 		scout_unlock(&table->lock);
@@ -303,7 +302,6 @@ void scout_table_reload(struct scout_hosts *all, const struct scout_config *conf
 
 	scout_lock(&table->lock);
 	table->config = config;
-	table->reload++;
 	scout_unlock(&table->lock);
 	for (size_t i = 0; i < config->nhosts; i++)
 		failed += take_over(all, &config->hosts[i], &change) != 0;
