@@ -171,9 +171,6 @@ int scout_sftp_start(struct scout_sftp_engine *e, const struct scout_host_config
  * keepalive got no answer. */
 int scout_sftp_submit(struct scout_sftp *s, struct scout_sftp_call *call);
 
-/* Calls submitted and not yet done. Any thread. */
-unsigned scout_sftp_in_flight(struct scout_sftp *s);
-
 /* Asks the session to end soon; any thread (also in callbacks), never blocks, more than once is fine. */
 void scout_sftp_stop(struct scout_sftp *s);
 /* Waits for the thread (at most seconds after stop) and frees. Not from the session's own thread. */

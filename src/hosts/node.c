@@ -74,14 +74,6 @@ struct scout_node *scout_node_get(struct scout_host *host, const char *path)
 	return n;
 }
 
-struct scout_node *scout_node_ref(struct scout_node *n)
-{
-	scout_lock(&n->host->lock);
-	n->refs++;
-	scout_unlock(&n->host->lock);
-	return n;
-}
-
 void scout_node_put(struct scout_node *n)
 {
 	struct scout_host *host;

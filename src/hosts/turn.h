@@ -99,7 +99,6 @@ struct scout_view {
 /* node.c */
 /* The node of path, with a reference; NULL: no memory. */
 struct scout_node *scout_node_get(struct scout_host *host, const char *path);
-struct scout_node *scout_node_ref(struct scout_node *n);
 void scout_node_put(struct scout_node *n);
 /* Its path, which the caller frees; NULL when it has none any more, or no memory. */
 char *scout_node_path(struct scout_node *n);

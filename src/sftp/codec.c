@@ -32,13 +32,6 @@ static const uint8_t *take(struct scout_sftp_reader *r, size_t n)
 	return at;
 }
 
-uint8_t scout_sftp_get_u8(struct scout_sftp_reader *r)
-{
-	const uint8_t *at = take(r, 1);
-
-	return at ? *at : 0;
-}
-
 uint32_t scout_sftp_get_u32(struct scout_sftp_reader *r)
 {
 	const uint8_t *at = take(r, 4);

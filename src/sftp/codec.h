@@ -110,7 +110,6 @@ struct scout_sftp_reader {
 	bool bad;
 };
 
-uint8_t scout_sftp_get_u8(struct scout_sftp_reader *r);
 uint32_t scout_sftp_get_u32(struct scout_sftp_reader *r);
 uint64_t scout_sftp_get_u64(struct scout_sftp_reader *r);
 /* A string of the wire: its length goes to len. */

@@ -30,13 +30,6 @@ static void note_progress(struct scout_sftp *s)
 	s->part_bytes = 0;
 }
 
-static void call_done(struct scout_sftp *s, struct scout_sftp_call *call, int err)
-{
-	if (call != &s->keepalive)
-		atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_relaxed);
-	call->done(call, err);
-}
-
 static void answered(void *arg, struct scout_sftp_call *call, int err)
 {
 	struct scout_sftp *s = arg;
@@ -47,7 +40,7 @@ static void answered(void *arg, struct scout_sftp_call *call, int err)
 		s->overtaken_ns = 0;
 	else if (!s->overtaken_ns)
 		s->overtaken_ns = s->last_in_ns;
-	call_done(s, call, err);
+	call->done(call, err);
 }
 
 static void keepalive_done(struct scout_sftp_call *call, int err)
@@ -155,17 +148,17 @@ static void send_call(struct scout_sftp *s, struct scout_sftp_call *call, uint64
 
 	if (scout_sftp_is_extension(call->op) &&
 	    !(s->stream.server.extensions & SCOUT_SFTP_EXT(call->op))) {
-		call_done(s, call, -EOPNOTSUPP);
+		call->done(call, -EOPNOTSUPP);
 		return;
 	}
 	if (!scout_sftp_stream_add(&s->stream, call)) {
-		call_done(s, call, -EAGAIN); /* only the keepalive, and then it is not needed */
+		call->done(call, -EAGAIN); /* only the keepalive, and then it is not needed */
 		return;
 	}
 	err = encode(s, call);
 	if (err) {
 		scout_sftp_stream_remove(&s->stream, call);
-		call_done(s, call, err);
+		call->done(call, err);
 		return;
 	}
 	call->sent_ns = now; /* it may leave from now on */

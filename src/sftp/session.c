@@ -82,10 +82,8 @@ int scout_sftp_wait(struct scout_sftp *s, int fd, short events, uint64_t deadlin
 
 static void fail_call(struct scout_sftp *s, struct scout_sftp_call *call)
 {
-	if (call == &s->keepalive)
-		return;
-	atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_relaxed);
-	call->done(call, -ECONNRESET);
+	if (call != &s->keepalive)
+		call->done(call, -ECONNRESET);
 }
 
 /* Closes the queue and completes every call that is left, sent ones first. */
@@ -191,7 +189,6 @@ int scout_sftp_submit(struct scout_sftp *s, struct scout_sftp_call *call)
 	if (!over) {
 		TAILQ_INSERT_TAIL(&s->queue, call, link);
 		s->awake = s->awake || must_wake;
-		atomic_fetch_add_explicit(&s->in_flight, 1, memory_order_relaxed);
 	}
 	scout_unlock(&s->lock);
 	if (over)
@@ -199,11 +196,6 @@ int scout_sftp_submit(struct scout_sftp *s, struct scout_sftp_call *call)
 	if (must_wake)
 		wake(s);
 	return 0;
-}
-
-unsigned scout_sftp_in_flight(struct scout_sftp *s)
-{
-	return atomic_load_explicit(&s->in_flight, memory_order_relaxed);
 }
 
 void scout_sftp_stop(struct scout_sftp *s)

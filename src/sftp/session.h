@@ -6,7 +6,6 @@
 #include <libssh/callbacks.h>
 #include <libssh/libssh.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -33,7 +32,6 @@ struct scout_sftp {
 	bool stopping;                 /* under lock */
 	bool up;                       /* under lock: connected */
 	bool over;                     /* under lock: takes no more calls */
-	atomic_uint in_flight;         /* submitted and not done */
 	struct scout_watch watch;      /* under the engine's lock */
 
 	/* connecting */

@@ -140,12 +140,6 @@ int scout_sftp_submit(struct scout_sftp *s, struct scout_sftp_call *call)
 	return err;
 }
 
-unsigned scout_sftp_in_flight(struct scout_sftp *s)
-{
-	(void)s;
-	return 0;
-}
-
 void scout_sftp_stop(struct scout_sftp *s)
 {
 	FAKE_LOCKED(s->stop = true);
