@@ -28,6 +28,7 @@ struct scout_s3_call {
 	uint64_t offset;          /* GET: range [offset, offset + length) */
 	uint64_t length;          /* GET: more than 0 */
 	const char *if_match;     /* GET: the ETag to pin, quotes and all, or NULL */
+	const void *flow;         /* who asks, compared only: flows are served in turn; or NULL */
 	const char *prefix;       /* LIST */
 	const char *delimiter;    /* LIST: "/" or NULL */
 	const char *continuation; /* LIST: token of the page before, or NULL */

@@ -194,6 +194,7 @@ static struct scout_fetch *fetch_new_locked(struct scout_models *m, struct scout
 	    .offset = offset,
 	    .length = (end < o->cut.bytes ? end : o->cut.bytes) - offset,
 	    .if_match = o->etag[0] ? o->etag : NULL,
+	    .flow = o,
 	    .data = take_bytes,
 	    .done = fetch_done,
 	};
