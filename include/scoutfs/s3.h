@@ -3,7 +3,7 @@
  * hands over bytes as they come. At most max_connections requests are on their way; others wait in
  * its queue in the order they came.
  *
- * API: GetObject, HeadObject, ListObjectsV2 of the Amazon S3 API reference. */
+ * API: GetObject, HeadObject, ListObjectsV2, ListObjectVersions of the Amazon S3 API reference. */
 #ifndef SCOUTFS_S3_H
 #define SCOUTFS_S3_H
 
@@ -18,7 +18,12 @@ struct scout_s3;
 
 #define SCOUT_ETAG_MAX 128 /* with its quotes and NUL */
 
-enum scout_s3_op { SCOUT_S3_GET, SCOUT_S3_HEAD, SCOUT_S3_LIST };
+enum scout_s3_op { SCOUT_S3_GET, SCOUT_S3_HEAD, SCOUT_S3_LIST, SCOUT_S3_LIST_VERSIONS };
+
+static inline bool scout_s3_is_listing(enum scout_s3_op op)
+{
+	return op == SCOUT_S3_LIST || op == SCOUT_S3_LIST_VERSIONS;
+}
 
 /* One request, embedded in the caller's struct, which lives until done is called. */
 struct scout_s3_call {
@@ -28,13 +33,21 @@ struct scout_s3_call {
 	uint64_t offset;          /* GET: range [offset, offset + length) */
 	uint64_t length;          /* GET: more than 0 */
 	const char *if_match;     /* GET: the ETag to pin, quotes and all, or NULL */
+	const char *version_id;   /* GET, HEAD: of a version that is not the newest, or NULL */
+	bool checksums;           /* HEAD: the object's checksums are asked for, too */
 	const void *flow;         /* who asks, compared only: flows are served in turn; or NULL */
-	const char *prefix;       /* LIST */
-	const char *delimiter;    /* LIST: "/" or NULL */
-	const char *continuation; /* LIST: token of the page before, or NULL */
-	const char *start_after;  /* LIST: or NULL */
-	unsigned max_keys;        /* LIST: 1 to 1000 */
+	const char *prefix;       /* LIST, LIST_VERSIONS */
+	const char *delimiter;    /* likewise: "/" or NULL */
+	const char *continuation; /* likewise: token of the page before, or NULL */
+	const char
+	    *version_marker;     /* LIST_VERSIONS: the second token of the page before, or NULL */
+	const char *start_after; /* LIST: or NULL */
+	unsigned max_keys;       /* LIST, LIST_VERSIONS: 1 to 1000 */
 
+	/* GET, HEAD: each header of an answer that is taken, name in lower case, before the first data;
+	 * neither holds NUL, CR or LF, and their sum is bounded (64 KiB). All of them again when a GET
+	 * without data is tried again. On the engine's thread, no lock held. NULL: not asked for. */
+	void (*header)(struct scout_s3_call *call, const char *name, const char *value);
 	/* GET: length bytes of the body, in order, no byte twice also when retried. LIST: the answer,
 	 * whole, in one call after the last attempt. On the engine's thread, no lock held; returning
 	 * false gives the request up (done with -ECANCELED). */
@@ -95,11 +108,19 @@ struct scout_s3_object {
 	time_t modified;
 	const char *etag; /* with quotes */
 	bool is_prefix;   /* a CommonPrefix: only key is set */
+	/* of a version */
+	const char *version_id;
+	bool latest;
+	bool deleted; /* a delete marker: no bytes, no etag */
 };
 /* next: 0 bytes or the continuation token (malloc'ed, the caller frees). Returns 0, -EIO (malformed,
  * or not a ListBucketResult), -ENOMEM. */
 int scout_s3_parse_list(const void *xml, size_t len,
 			bool (*entry)(void *arg, const struct scout_s3_object *o), void *arg,
 			char **next);
+/* Likewise of ListObjectVersions. next: 0 bytes or both tokens, the second perhaps NULL. */
+int scout_s3_parse_versions(const void *xml, size_t len,
+			    bool (*entry)(void *arg, const struct scout_s3_object *o), void *arg,
+			    char **next, char **version_marker);
 
 #endif

@@ -1,4 +1,5 @@
-/* ListObjectsV2's answer (S3 API reference, ListObjectsV2, "Response Syntax"), read with expat.
+/* The answers of ListObjectsV2 and ListObjectVersions (S3 API reference, "Response Syntax"), read with
+ * expat.
  *
  * The server is not trusted: depth and every field are bounded, a DOCTYPE (and with it any entity of
  * the document's own) is refused, names are checked, and nothing is handed over before the whole page
@@ -22,11 +23,14 @@ enum field {
 	FIELD_ENCODING,
 	FIELD_TRUNCATED,
 	FIELD_TOKEN,
+	FIELD_VERSION_MARKER,
 	FIELD_KEY,
 	FIELD_SIZE,
 	FIELD_MODIFIED,
 	FIELD_ETAG,
 	FIELD_PREFIX,
+	FIELD_VERSION,
+	FIELD_LATEST,
 };
 
 /* Where each field stands: parent is the element at depth 2, NULL for the root's own children. */
@@ -38,28 +42,43 @@ static const struct {
     {NULL, "EncodingType", FIELD_ENCODING},
     {NULL, "IsTruncated", FIELD_TRUNCATED},
     {NULL, "NextContinuationToken", FIELD_TOKEN},
+    {NULL, "NextKeyMarker", FIELD_TOKEN},
+    {NULL, "NextVersionIdMarker", FIELD_VERSION_MARKER},
     {"Contents", "Key", FIELD_KEY},
     {"Contents", "Size", FIELD_SIZE},
     {"Contents", "LastModified", FIELD_MODIFIED},
     {"Contents", "ETag", FIELD_ETAG},
+    {"Version", "Key", FIELD_KEY},
+    {"Version", "Size", FIELD_SIZE},
+    {"Version", "LastModified", FIELD_MODIFIED},
+    {"Version", "ETag", FIELD_ETAG},
+    {"Version", "VersionId", FIELD_VERSION},
+    {"Version", "IsLatest", FIELD_LATEST},
+    {"DeleteMarker", "Key", FIELD_KEY},
+    {"DeleteMarker", "LastModified", FIELD_MODIFIED},
+    {"DeleteMarker", "VersionId", FIELD_VERSION},
+    {"DeleteMarker", "IsLatest", FIELD_LATEST},
     {"CommonPrefixes", "Prefix", FIELD_PREFIX},
 };
 
+static const char *const groups[] = {"Contents", "Version", "DeleteMarker", "CommonPrefixes"};
+
 struct list_parser {
 	XML_Parser xml;
+	bool versions;
 	bool (*entry)(void *arg, const struct scout_s3_object *o); /* NULL on the first reading */
 	void *arg;
 	int err;
 
 	unsigned depth;
-	const char *group; /* "Contents" or "CommonPrefixes" while inside one */
+	const char *group; /* one of groups while inside it */
 	enum field field;
 	char text[MAX_FIELD_BYTES + 1];
 	size_t text_len;
 
 	bool url_encoded;
 	bool truncated;
-	char *token; /* malloc'ed */
+	char *token, *version_marker; /* malloc'ed */
 
 	/* the entry being read */
 	char key[MAX_FIELD_BYTES + 1];
@@ -68,6 +87,8 @@ struct list_parser {
 	uint64_t bytes;
 	time_t modified;
 	char etag[SCOUT_ETAG_MAX];
+	char version_id[MAX_FIELD_BYTES + 1];
+	bool latest;
 };
 
 static void stop(struct list_parser *p, int err)
@@ -89,13 +110,14 @@ static int hex_digit(char c)
 	return -1;
 }
 
-/* The key in text, decoded when the page says so ('+' is a space, as in forms). */
-static bool take_key(struct list_parser *p)
+/* len bytes of a name into to, decoded when the page says so ('+' is a space, as in forms). Returns its
+ * length, or -1. to may be from. */
+static ssize_t decode(const struct list_parser *p, const char *from, size_t len, char *to)
 {
-	const char *from = p->text;
-	size_t len = 0;
+	const char *end = from + len;
+	ssize_t n = 0;
 
-	while (from < p->text + p->text_len) {
+	while (from < end) {
 		char c = *from++;
 
 		if (p->url_encoded && c == '%') {
@@ -103,18 +125,33 @@ static bool take_key(struct list_parser *p)
 			int low = high < 0 ? -1 : hex_digit(from[1]);
 
 			if (low < 0)
-				return false;
+				return -1;
 			c = (char)(high << 4 | low);
 			from += 2;
 		} else if (p->url_encoded && c == '+') {
 			c = ' ';
 		}
-		p->key[len++] = c;
+		to[n++] = c;
 	}
-	p->key[len] = '\0';
-	p->key_len = len;
-	p->has_key = true;
+	to[n] = '\0';
+	return n;
+}
+
+static bool take_key(struct list_parser *p)
+{
+	ssize_t len = decode(p, p->text, p->text_len, p->key);
+
+	p->has_key = len > 0;
+	p->key_len = len > 0 ? (size_t)len : 0;
 	return len > 0;
+}
+
+static void take_text(struct list_parser *p, char **ret)
+{
+	free(*ret);
+	*ret = strdup(p->text);
+	if (!*ret)
+		stop(p, -ENOMEM);
 }
 
 static bool take_size(struct list_parser *p)
@@ -156,10 +193,16 @@ static void end_field(struct list_parser *p)
 		p->truncated = strcmp(p->text, "true") == 0;
 		break;
 	case FIELD_TOKEN:
-		free(p->token);
-		p->token = strdup(p->text);
-		if (!p->token)
-			stop(p, -ENOMEM);
+		take_text(p, &p->token);
+		break;
+	case FIELD_VERSION_MARKER:
+		take_text(p, &p->version_marker);
+		break;
+	case FIELD_VERSION:
+		memcpy(p->version_id, p->text, p->text_len + 1);
+		break;
+	case FIELD_LATEST:
+		p->latest = strcmp(p->text, "true") == 0;
 		break;
 	case FIELD_KEY:
 	case FIELD_PREFIX:
@@ -184,12 +227,14 @@ static void end_field(struct list_parser *p)
 static void end_entry(struct list_parser *p)
 {
 	bool is_prefix = strcmp(p->group, "CommonPrefixes") == 0;
+	bool deleted = strcmp(p->group, "DeleteMarker") == 0;
 	struct scout_s3_object o = {.key = p->key, .key_len = p->key_len, .is_prefix = is_prefix};
 
 	p->group = NULL;
 	if (!p->entry)
 		return;
-	if (!p->has_key || (!is_prefix && !p->has_size)) {
+	if (!p->has_key || (!is_prefix && !deleted && !p->has_size) ||
+	    (!is_prefix && p->versions && !p->version_id[0])) {
 		stop(p, -EIO);
 		return;
 	}
@@ -197,6 +242,11 @@ static void end_entry(struct list_parser *p)
 		o.bytes = p->bytes;
 		o.modified = p->modified;
 		o.etag = p->etag;
+	}
+	if (!is_prefix && p->versions) {
+		o.version_id = p->version_id;
+		o.latest = p->latest;
+		o.deleted = deleted;
 	}
 	if (!p->entry(p->arg, &o))
 		stop(p, -ECANCELED);
@@ -216,6 +266,15 @@ static enum field field_of(const struct list_parser *p, const char *name)
 	return FIELD_NONE;
 }
 
+static void start_entry(struct list_parser *p, const char *group)
+{
+	p->group = group;
+	p->has_key = p->has_size = p->latest = false;
+	p->bytes = 0;
+	p->modified = 0;
+	p->etag[0] = p->version_id[0] = '\0';
+}
+
 static void on_start(void *arg, const XML_Char *name, const XML_Char **attributes)
 {
 	struct list_parser *p = arg;
@@ -223,21 +282,17 @@ static void on_start(void *arg, const XML_Char *name, const XML_Char **attribute
 	(void)attributes;
 	p->depth++;
 	if (p->field != FIELD_NONE || p->depth > MAX_DEPTH ||
-	    (p->depth == 1 && strcmp(name, "ListBucketResult") != 0)) {
+	    (p->depth == 1 &&
+	     strcmp(name, p->versions ? "ListVersionsResult" : "ListBucketResult") != 0)) {
 		stop(p, -EIO);
 		return;
 	}
 	p->text_len = 0;
 	p->field = field_of(p, name);
-	if (p->depth == 2 && strcmp(name, "Contents") == 0)
-		p->group = "Contents";
-	else if (p->depth == 2 && strcmp(name, "CommonPrefixes") == 0)
-		p->group = "CommonPrefixes";
-	else
-		return;
-	p->has_key = p->has_size = false;
-	p->modified = 0;
-	p->etag[0] = '\0';
+	for (size_t i = 0; p->depth == 2 && i < sizeof(groups) / sizeof(groups[0]); i++) {
+		if (strcmp(name, groups[i]) == 0)
+			start_entry(p, groups[i]);
+	}
 }
 
 static void on_end(void *arg, const XML_Char *name)
@@ -295,9 +350,26 @@ static int read_page(struct list_parser *p, const char *xml, size_t len)
 	return p->err;
 }
 
-int scout_s3_parse_list(const void *xml, size_t len,
-			bool (*entry)(void *arg, const struct scout_s3_object *o), void *arg,
-			char **next)
+/* The tokens of the next page; NULLs when this is the last. */
+static int take_tokens(struct list_parser *p, char **next, char **version_marker)
+{
+	*next = *version_marker = NULL;
+	if (!p->truncated)
+		return 0;
+	/* More to come, and no way to ask for it: a list that ends here would be a lie. */
+	if (!p->token || !*p->token)
+		return -EIO;
+	if (p->versions && decode(p, p->token, strlen(p->token), p->token) < 0)
+		return -EIO; /* it is a key */
+	*next = p->token;
+	*version_marker = p->version_marker;
+	p->token = p->version_marker = NULL;
+	return 0;
+}
+
+static int parse(const void *xml, size_t len, bool versions,
+		 bool (*entry)(void *arg, const struct scout_s3_object *o), void *arg, char **next,
+		 char **version_marker)
 {
 	struct list_parser *p;
 	int err;
@@ -307,21 +379,49 @@ int scout_s3_parse_list(const void *xml, size_t len,
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
+	p->versions = versions;
 	err = read_page(p, xml, len);
-	/* More to come, and no way to ask for it: a list that ends here would be a lie. */
-	if (!err && p->truncated && (!p->token || !*p->token))
-		err = -EIO;
+	if (!err)
+		err = take_tokens(p, next, version_marker);
 	if (!err) {
 		p->entry = entry;
 		p->arg = arg;
 		err = read_page(p, xml, len);
-	}
-	if (!err) {
-		*next = p->truncated ? p->token : NULL;
-		if (p->truncated)
-			p->token = NULL;
+		if (err) {
+			free(*next);
+			free(*version_marker);
+			*next = *version_marker = NULL;
+		}
 	}
 	free(p->token);
+	free(p->version_marker);
 	free(p);
+	return err;
+}
+
+int scout_s3_parse_list(const void *xml, size_t len,
+			bool (*entry)(void *arg, const struct scout_s3_object *o), void *arg,
+			char **next)
+{
+	char *found = NULL, *none = NULL;
+	int err = parse(xml, len, false, entry, arg, &found, &none);
+
+	free(none);
+	if (!err)
+		*next = found;
+	return err;
+}
+
+int scout_s3_parse_versions(const void *xml, size_t len,
+			    bool (*entry)(void *arg, const struct scout_s3_object *o), void *arg,
+			    char **next, char **version_marker)
+{
+	char *found = NULL, *marker = NULL;
+	int err = parse(xml, len, true, entry, arg, &found, &marker);
+
+	if (!err) {
+		*next = found;
+		*version_marker = marker;
+	}
 	return err;
 }

@@ -15,7 +15,7 @@
 
 /* Each running attempt has one: 16 KiB (the default) cost CPU, more than this was no faster. */
 #define BUFFER_BYTES (128L * 1024)
-#define MAX_SIGNED_HEADERS 6
+#define MAX_SIGNED_HEADERS 8
 
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -66,19 +66,17 @@ CURL *scout_s3_easy_new(struct scout_s3_context *context)
 	return easy;
 }
 
-static int make_url(const struct scout_s3_transfer *t, struct scout_s3_url *ret)
+static int make_list_url(const struct scout_s3_transfer *t, struct scout_s3_url *ret)
 {
 	const struct scout_s3_call *call = t->call;
 	struct scout_s3_param params[SCOUT_S3_PARAMS_MAX];
+	bool versions = call->op == SCOUT_S3_LIST_VERSIONS;
 	char max_keys[16];
 	size_t n = 0;
 
-	if (call->op != SCOUT_S3_LIST) {
-		assert(call->key && *call->key);
-		return scout_s3_url_new(t->context->config, call->key, NULL, 0, ret);
-	}
 	snprintf(max_keys, sizeof(max_keys), "%u", call->max_keys);
-	params[n++] = (struct scout_s3_param){"list-type", "2"};
+	params[n++] = versions ? (struct scout_s3_param){"versions", ""}
+			       : (struct scout_s3_param){"list-type", "2"};
 	params[n++] = (struct scout_s3_param){"encoding-type", "url"};
 	params[n++] = (struct scout_s3_param){"max-keys", max_keys};
 	if (call->prefix && *call->prefix)
@@ -86,10 +84,25 @@ static int make_url(const struct scout_s3_transfer *t, struct scout_s3_url *ret)
 	if (call->delimiter)
 		params[n++] = (struct scout_s3_param){"delimiter", call->delimiter};
 	if (call->continuation)
-		params[n++] = (struct scout_s3_param){"continuation-token", call->continuation};
-	if (call->start_after && !call->continuation)
+		params[n++] = (struct scout_s3_param){
+		    versions ? "key-marker" : "continuation-token", call->continuation};
+	if (versions && call->version_marker)
+		params[n++] = (struct scout_s3_param){"version-id-marker", call->version_marker};
+	if (!versions && call->start_after && !call->continuation)
 		params[n++] = (struct scout_s3_param){"start-after", call->start_after};
 	return scout_s3_url_new(t->context->config, NULL, params, n, ret);
+}
+
+static int make_url(const struct scout_s3_transfer *t, struct scout_s3_url *ret)
+{
+	const struct scout_s3_call *call = t->call;
+	struct scout_s3_param version = {"versionId", call->version_id};
+
+	if (scout_s3_is_listing(call->op))
+		return make_list_url(t, ret);
+	assert(call->key && *call->key);
+	return scout_s3_url_new(t->context->config, call->key, &version, call->version_id ? 1 : 0,
+				ret);
 }
 
 static int add_header(struct scout_s3_transfer *t, const char *name, const char *value)
@@ -155,6 +168,8 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 			 call->offset + call->length - 1);
 		headers[n++] = (struct scout_sigv4_header){"range", range};
 	}
+	if (call->op == SCOUT_S3_HEAD && call->checksums)
+		headers[n++] = (struct scout_sigv4_header){"x-amz-checksum-mode", "ENABLED"};
 	t->signed_at =
 	    (time_t)((int64_t)(scout_wall_ns() / SCOUT_NS_PER_S) + t->context->clock_offset_s);
 	scout_sigv4_date(date, t->signed_at);
@@ -200,6 +215,7 @@ int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy)
 		return err;
 	memset(&t->response, 0, sizeof(t->response));
 	scout_text_free(&t->body);
+	scout_text_free(&t->header_lines);
 	t->judged = t->refused = t->too_long = false;
 	t->curl_error[0] = '\0';
 	t->got_before = t->got;

@@ -18,12 +18,12 @@
 /* An attempt that moved a body on by this much starts the count of failures anew. */
 #define PROGRESS_BYTES ((uint64_t)1 << 20)
 
-static const char *const op_names[] = {"GET", "HEAD", "LIST"};
+static const char *const op_names[] = {"GET", "HEAD", "LIST", "LIST VERSIONS"};
 
 /* A name that is not there is an answer, and who gives up knows it. */
 static bool is_failure(enum scout_s3_op op, const struct scout_s3_verdict *v)
 {
-	if (v->err == -ENOENT && op != SCOUT_S3_LIST)
+	if (v->err == -ENOENT && !scout_s3_is_listing(op))
 		return strstr(v->reason, "NoSuchBucket") != NULL;
 	return v->err != 0 && v->err != -ECANCELED && v->err != -ESHUTDOWN;
 }
@@ -33,7 +33,7 @@ static void report(struct scout_s3 *s3, const struct scout_s3_call *call, unsign
 {
 	char name[256];
 
-	if (call->op == SCOUT_S3_LIST)
+	if (scout_s3_is_listing(call->op))
 		scout_format_name(name, sizeof(name), call->prefix ? call->prefix : "");
 	else
 		scout_format_name(name, sizeof(name), call->key);
@@ -75,6 +75,7 @@ static void finish(struct scout_s3 *s3, struct scout_s3_transfer *t,
 
 	assert(!t->easy);
 	scout_text_free(&t->body);
+	scout_text_free(&t->header_lines);
 	free(t);
 	complete(s3, call, attempts, v);
 }

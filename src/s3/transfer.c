@@ -2,6 +2,7 @@
  * have proved what they are; and what the attempt comes to in the end. See transfer.h. */
 #include "s3/transfer.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -16,6 +17,39 @@ static bool is_success(const struct scout_s3_response *r)
 	return r->status == 200 || r->status == 206;
 }
 
+/* For whoever asked for headers; a status line starts the answer over. Bounded by the response's own. */
+static void keep_header(struct scout_s3_transfer *t, const char *line, size_t len)
+{
+	if (!t->call->header || memchr(line, '\0', len))
+		return;
+	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
+		scout_text_free(&t->header_lines);
+		return;
+	}
+	while (len > 0 && isspace((unsigned char)line[len - 1]))
+		len--;
+	scout_text_append(&t->header_lines, line, len);
+	scout_text_append(&t->header_lines, "", 1);
+}
+
+static void tell_headers(struct scout_s3_transfer *t)
+{
+	char *line = t->header_lines.str, *end = line ? line + t->header_lines.len : NULL, *next;
+
+	for (; line && line < end; line = next) {
+		char *value = strchr(line, ':');
+
+		next = line + strlen(line) + 1;
+		if (!value)
+			continue;
+		*value++ = '\0';
+		for (char *c = line; *c; c++)
+			*c = (char)tolower((unsigned char)*c);
+		t->call->header(t->call, line, value + strspn(value, " \t"));
+	}
+	scout_text_free(&t->header_lines);
+}
+
 size_t scout_s3_on_header(char *line, size_t size, size_t n, void *arg)
 {
 	struct scout_s3_transfer *t = arg;
@@ -26,6 +60,7 @@ size_t scout_s3_on_header(char *line, size_t size, size_t n, void *arg)
 		t->too_long = true;
 		return 0;
 	}
+	keep_header(t, line, len);
 	return len;
 }
 
@@ -52,6 +87,7 @@ static bool accept_get(struct scout_s3_transfer *t)
 		    t->response.status == 206 ? t->response.total : t->response.length;
 		call->modified = t->response.modified;
 		memcpy(call->etag, t->response.etag, sizeof(call->etag));
+		tell_headers(t);
 	}
 	return true;
 }
@@ -92,7 +128,7 @@ size_t scout_s3_on_body(char *bytes, size_t size, size_t n, void *arg)
 	scout_count(&t->context->bytes_in, len);
 	if (!is_success(&t->response))
 		go_on = scout_s3_response_error(&t->response, bytes, len);
-	else if (t->call->op == SCOUT_S3_LIST)
+	else if (scout_s3_is_listing(t->call->op))
 		go_on = take_list(t, bytes, len);
 	else
 		go_on = take_body(t, bytes, len);
@@ -128,6 +164,7 @@ static void judge_head(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
 	call->object_bytes = t->response.length;
 	call->modified = t->response.modified;
 	memcpy(call->etag, t->response.etag, sizeof(call->etag));
+	tell_headers(t);
 }
 
 /* Every byte is here, however the attempt ended (a last chunk that is cut or late adds nothing). */
@@ -146,7 +183,7 @@ void scout_s3_transfer_judge(struct scout_s3_transfer *t, CURLcode code, long os
 		scout_s3_verdict_set(v, 0, false, "%s", "");
 	else if (t->refused)
 		scout_s3_verdict_set(v, -ECANCELED, false, "given up");
-	else if (t->body.failed)
+	else if (t->body.failed || t->header_lines.failed)
 		scout_s3_verdict_set(v, -ENOMEM, false, "no memory");
 	else if (t->too_long)
 		scout_s3_verdict_set(v, -EIO, false, "the answer is too long");

@@ -49,6 +49,8 @@ struct scout_s3_transfer {
 	uint64_t heard_ns;               /* when the last byte came */
 	time_t signed_at;                /* by the server's clock */
 	struct scout_text body;          /* LIST */
+	struct scout_text
+	    header_lines; /* GET, HEAD: for the caller's header(), ended by NUL each */
 	char curl_error[CURL_ERROR_SIZE];
 };
 

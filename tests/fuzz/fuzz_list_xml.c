@@ -20,6 +20,8 @@ static bool add(void *arg, const struct scout_s3_object *o)
 
 	if (o->key_len == 0 || o->key_len > 8192 || o->key[o->key_len] != '\0')
 		abort();
+	if (o->version_id && (o->is_prefix || !*o->version_id))
+		abort();
 	if (!o->is_prefix && strlen(o->etag) >= SCOUT_ETAG_MAX)
 		abort();
 	if (!o->is_prefix && strpbrk(o->etag, "\r\n"))
@@ -41,6 +43,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (scout_s3_parse_list(data, size, add, &second, &again) != err ||
 	    memcmp(&first, &second, sizeof(first)) != 0)
+		abort();
+	free(next);
+	free(again);
+	next = again = NULL;
+	err = scout_s3_parse_versions(data, size, add, &first, &next, &again);
+	if ((err != 0 && err != -EIO) || (err && (next || again)))
 		abort();
 	free(next);
 	free(again);

@@ -1,4 +1,4 @@
-/* ListObjectsV2's answers: right, odd, broken and hostile. */
+/* ListObjectsV2's and ListObjectVersions' answers: right, odd, broken and hostile. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -265,10 +265,79 @@ static void the_caller_can_stop(void **state)
 	scout_text_free(&s.text);
 }
 
+#define VERSIONS(body) "<ListVersionsResult" NS ">" body "</ListVersionsResult>"
+
+static bool note_version(void *arg, const struct scout_s3_object *o)
+{
+	struct seen *s = arg;
+
+	scout_text_printf(&s->text, "%s", o->key);
+	if (!o->is_prefix)
+		scout_text_printf(&s->text, " %s%s%s %llu %s", o->version_id,
+				  o->latest ? " latest" : "", o->deleted ? " deleted" : "",
+				  (unsigned long long)o->bytes, o->etag);
+	scout_text_printf(&s->text, "\n");
+	return true;
+}
+
+static void versions(void **state)
+{
+	const char *page = VERSIONS(
+	    "<IsTruncated>true</IsTruncated><NextKeyMarker>a%2Fb+c</NextKeyMarker>"
+	    "<NextVersionIdMarker>x.1</NextVersionIdMarker><EncodingType>url</EncodingType>"
+	    "<Version><Key>a%2Fb</Key><VersionId>v2</VersionId><IsLatest>true</IsLatest>"
+	    "<Size>7</Size><ETag>\"e2\"</ETag></Version>"
+	    "<DeleteMarker><Key>a%2Fc</Key><VersionId>d1</VersionId><IsLatest>true</IsLatest>"
+	    "</DeleteMarker>"
+	    "<Version><Key>a%2Fc</Key><VersionId>null</VersionId><IsLatest>false</IsLatest>"
+	    "<Size>5</Size><ETag>\"e1\"</ETag></Version>"
+	    "<CommonPrefixes><Prefix>a%2Fd/</Prefix></CommonPrefixes>");
+	struct seen s = {0};
+	char *next = NULL, *marker = NULL;
+
+	(void)state;
+	assert_int_equal(
+	    scout_s3_parse_versions(page, strlen(page), note_version, &s, &next, &marker), 0);
+	assert_string_equal(s.text.str, "a/b v2 latest 7 \"e2\"\n"
+					"a/c d1 latest deleted 0 \n"
+					"a/c null 5 \"e1\"\n"
+					"a/d/\n");
+	assert_string_equal(next, "a/b c");
+	assert_string_equal(marker, "x.1");
+	free(next);
+	free(marker);
+	scout_text_free(&s.text);
+}
+
+static void refuse_versions(const char *page)
+{
+	struct seen s = {0};
+	char *next = NULL, *marker = NULL;
+
+	assert_int_equal(
+	    scout_s3_parse_versions(page, strlen(page), note_version, &s, &next, &marker), -EIO);
+	assert_null(next);
+	assert_null(marker);
+	scout_text_free(&s.text);
+}
+
+static void broken_versions(void **state)
+{
+	(void)state;
+	refuse_versions(PAGE(""));
+	refuse_versions(VERSIONS("<IsTruncated>true</IsTruncated>"));
+	refuse_versions(VERSIONS("<Version><Key>a</Key><Size>1</Size></Version>"));
+	refuse_versions(VERSIONS("<Version><Key>a</Key><VersionId>v</VersionId></Version>"));
+	refuse_versions(VERSIONS("<IsTruncated>true</IsTruncated><NextKeyMarker>a%2</NextKeyMarker>"
+				 "<EncodingType>url</EncodingType>"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(objects_and_prefixes),
+	    cmocka_unit_test(versions),
+	    cmocka_unit_test(broken_versions),
 	    cmocka_unit_test(names_are_decoded_wherever_the_encoding_is_said),
 	    cmocka_unit_test(names_that_are_not_encoded_stay),
 	    cmocka_unit_test(etags_that_could_break_a_header_are_unknown),
