@@ -213,15 +213,9 @@ static int open_answered(struct opening *op, const struct scout_answer *answer)
 		return answer->kind == SCOUT_DIR ? -EISDIR : -ENOENT;
 	if (scout_req_unwanted(op->req))
 		return -EINTR;
-	file = calloc(1, sizeof(*file));
-	if (!file)
-		return -ENOMEM;
-	err = scout_object_open(m, op->path, answer, &file->object);
-	if (err < 0) {
-		free(file);
+	err = scout_models_file_open(m, op->path, answer, &file);
+	if (err < 0)
 		return err;
-	}
-	atomic_init(&file->proved, answer->version);
 	res.ttl_ms = scout_models_ttl_ms(m, answer->asked_ns);
 	res.open.handle = file;
 	answer_attr(m, answer, &res.open.attr);
@@ -264,10 +258,7 @@ static void open_file(void *self, const char *path, int flags, struct scout_req 
 
 static void release(void *self, void *handle)
 {
-	struct scout_models_file *file = handle;
-
-	scout_object_close(self, file->object);
-	free(file);
+	scout_models_file_close(self, handle);
 }
 
 /* ---- opendir, readdir ---- */

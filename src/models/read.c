@@ -318,9 +318,11 @@ static uint64_t unit_end(const struct scout_read *r)
 {
 	uint64_t unit = r->object->cut.unit / SCOUT_BUF_BYTES;
 	uint64_t end = (r->first + r->nblocks - 1) / unit * unit + unit;
-	uint64_t blocks = (r->object->cut.bytes + SCOUT_BUF_BYTES - 1) / SCOUT_BUF_BYTES;
+	uint64_t blocks = (r->file->end + SCOUT_BUF_BYTES - 1) / SCOUT_BUF_BYTES;
 
-	return end < blocks ? end : blocks;
+	if (end > blocks)
+		end = blocks;
+	return end > r->first + r->nblocks ? end : r->first + r->nblocks;
 }
 
 static void ahead(struct scout_read *r)
@@ -483,6 +485,8 @@ static void begin(struct scout_read *r)
 		/* readers in step share the kernel's read-ahead: each sees a part of one sequence */
 		uint64_t target = scout_run_note(runs[i], &o->cut, r->offset, r->size);
 
+		if (target > r->file->end)
+			target = r->file->end;
 		if (!r->run && target > 0) {
 			r->run = runs[i];
 			r->ahead = target;
@@ -518,6 +522,31 @@ static void proved(struct scout_asker *a, int err, const struct scout_answer *an
 	}
 	atomic_store(&r->file->proved, r->version);
 	begin(r);
+}
+
+int scout_models_file_open(struct scout_models *m, const char *path,
+			   const struct scout_answer *answer, struct scout_models_file **ret)
+{
+	struct scout_models_file *file = calloc(1, sizeof(*file));
+	int err;
+
+	if (!file)
+		return -ENOMEM;
+	err = scout_object_open(m, path, answer, &file->object);
+	if (err < 0) {
+		free(file);
+		return err;
+	}
+	file->end = file->object->cut.bytes;
+	atomic_init(&file->proved, answer->version);
+	*ret = file;
+	return 0;
+}
+
+void scout_models_file_close(struct scout_models *m, struct scout_models_file *file)
+{
+	scout_object_close(m, file->object);
+	free(file);
 }
 
 void scout_read(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,

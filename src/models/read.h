@@ -4,10 +4,11 @@
 
 #include "models/block.h"
 
-/* An open file. */
+/* An open file, or a part of one. */
 struct scout_models_file {
 	struct scout_object *object; /* one reference */
-	_Atomic uint64_t proved;     /* the version that it proved itself against last */
+	uint64_t end; /* nothing beyond it is fetched ahead of a reader; not while one reads */
+	_Atomic uint64_t proved; /* the version that it proved itself against last */
 	/* under object->lock */
 	struct scout_run run;
 	int failed_err;                   /* of the last reads that S3 failed; 0: none */
@@ -20,7 +21,13 @@ void scout_read_destroy(struct scout_models *m);
 /* m->stopped is set: ends the reads that wait for memory. */
 void scout_read_stop(struct scout_models *m);
 
-/* The backend's read. */
+/* Opens the object that answer (FILE) tells of. Returns 0 or -ENOMEM. */
+int scout_models_file_open(struct scout_models *m, const char *path,
+			   const struct scout_answer *answer, struct scout_models_file **ret);
+void scout_models_file_close(struct scout_models *m, struct scout_models_file *file);
+
+/* The backend's read, for whatever else needs bytes of an object, too: req is then the caller's own,
+ * and done copies what it wants of the bytes, which may be on the engine's thread. */
 void scout_read(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,
 		struct scout_req *req);
 
