@@ -87,6 +87,10 @@ struct scout_result {
 			const struct iovec *iov;
 			int count;
 		} data;
+		struct { /* getxattr: the value; listxattr: the names, each with its NUL */
+			const void *bytes;
+			size_t len;
+		} xattr;
 		struct { /* readdir: entries from the index asked for, none at the end */
 			const struct scout_dirent *entries;
 			size_t count;
@@ -138,6 +142,11 @@ struct scout_backend_ops {
 	/* Without "." and "..". One answer may hold fewer entries than there are. */
 	void (*readdir)(void *self, void *handle, uint64_t index, struct scout_req *req);
 	void (*releasedir)(void *self, void *handle);
+
+	/* Extended attributes, of which the values are whole. Both NULL: there are none. -ENODATA: not
+	 * this one; -EOPNOTSUPP: none of this kind ("security.", "system."), which `ls -l` asks for. */
+	void (*getxattr)(void *self, const char *path, const char *name, struct scout_req *req);
+	void (*listxattr)(void *self, const char *path, struct scout_req *req);
 
 	/* How full the filesystem at path is; within a few seconds. */
 	void (*statfs)(void *self, const char *path, struct scout_req *req);

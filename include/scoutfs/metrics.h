@@ -65,6 +65,8 @@ enum scout_op {
 	SCOUT_OP_FLUSH,
 	SCOUT_OP_FSYNC,
 	SCOUT_OP_COPY,
+	SCOUT_OP_GETXATTR,
+	SCOUT_OP_LISTXATTR,
 	SCOUT_OPS
 };
 const char *scout_op_name(enum scout_op op);

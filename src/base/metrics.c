@@ -88,6 +88,7 @@ const char *scout_op_name(enum scout_op op)
 	    [SCOUT_OP_RMDIR] = "rmdir",       [SCOUT_OP_RENAME] = "rename",
 	    [SCOUT_OP_WRITE] = "write",       [SCOUT_OP_FLUSH] = "flush",
 	    [SCOUT_OP_FSYNC] = "fsync",       [SCOUT_OP_COPY] = "copy",
+	    [SCOUT_OP_GETXATTR] = "getxattr", [SCOUT_OP_LISTXATTR] = "listxattr",
 	};
 
 	return names[op];

@@ -62,6 +62,9 @@ void scout_fs_readdir(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset
 void scout_fs_readdirplus(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset,
 			  struct fuse_file_info *fi);
 void scout_fs_fsyncdir(fuse_req_t fuse, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+/* xattr.c: extended attributes. */
+void scout_fs_getxattr(fuse_req_t fuse, fuse_ino_t ino, const char *name, size_t size);
+void scout_fs_listxattr(fuse_req_t fuse, fuse_ino_t ino, size_t size);
 /* change.c: what makes, removes and moves names. */
 void scout_fs_mkdir(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode);
 void scout_fs_mknod(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);

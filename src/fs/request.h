@@ -32,7 +32,7 @@ struct scout_request {
 	struct scout_fh *from; /* copy: referenced */
 	int flags;             /* open, create */
 	uint64_t offset;       /* read, readdir */
-	size_t size;           /* read, write, readdir */
+	size_t size;           /* read, write, readdir, getxattr, listxattr */
 	uint64_t belief;       /* read: the inode's when the backend was asked */
 	bool plus;             /* readdir */
 	char *name;            /* the child's, owned; of a rename and a link the new one */

@@ -1,8 +1,8 @@
 /* The table of operations, and what is agreed with the kernel at the start.
  *
  * What is not here libfuse answers with ENOSYS, and the kernel asks no more: it keeps flock and fcntl
- * locks by itself, finds data everywhere and a hole at the end for lseek, and has no extended attributes
- * and no fallocate (EOPNOTSUPP). */
+ * locks by itself, finds data everywhere and a hole at the end for lseek, and takes no extended
+ * attributes and no fallocate (EOPNOTSUPP). */
 #include <errno.h>
 #include <stdio.h>
 
@@ -55,6 +55,8 @@ const struct fuse_lowlevel_ops scout_fs_ops = {
     .readlink = scout_fs_readlink,
     .access = scout_fs_access,
     .statfs = scout_fs_statfs,
+    .getxattr = scout_fs_getxattr,
+    .listxattr = scout_fs_listxattr,
     .open = scout_fs_open,
     .create = scout_fs_create,
     .read = scout_fs_read,
