@@ -16,6 +16,10 @@ PATIENT = {"connect_timeout": "60s", "request_timeout": "60s", "keepalive": "0"}
 CROWD = 'for i in $(seq {first} {last}); do stat "{folder}/missing$i" >/dev/null 2>&1 & done; wait'
 
 
+WORKERS, SESSIONS = 8, 4  # the defaults: of all hosts, of one
+OWN = 1 + 4 + 1  # the main thread, those for timers, and that of ThreadSanitizer
+
+
 def threads_and_memory(m):
     """(how many threads the daemon has, its resident bytes)"""
     with open(f"/proc/{m.process.pid}/status", encoding="utf-8") as f:
@@ -61,7 +65,8 @@ def test_1000_processes_in_stat_on_a_dead_host(sshd, mount):
             crowd.wait(60 * SLOWER)
         finally:
             end(crowd)
-    assert during[0] <= before[0] + 2, "a thread for whoever waits"
+    # workers start when they are first needed: what runs before says nothing of the bound
+    assert during[0] <= WORKERS + 2 * SESSIONS + OWN, "a thread for whoever waits"
     assert during[1] - before[1] < 32 * MIB * SLOWER, (before, during)
     wait_for(lambda: m.metric("scoutfs_requests_in_flight") <= 1, 20, "the end of the crowd")
 
