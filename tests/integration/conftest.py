@@ -14,15 +14,18 @@ import pytest  # noqa: E402
 
 from hostile import Hostile  # noqa: E402
 from mount import Mount, SLOWER  # noqa: E402
+from procs import hide_mounts  # noqa: E402
 from proxy import HttpProxy, Proxy  # noqa: E402
 from rgw import Rgw  # noqa: E402
 from sshd import Sshd, make_key  # noqa: E402
 
 
 def pytest_configure():
-    """Ended from outside, the servers end too: as for Ctrl-C."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    """Ended from outside, the servers end too: as for Ctrl-C, which whoever starts a program in the
+    background of a script has it ignore, and all that it starts."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
+    hide_mounts()
 
 
 @pytest.fixture(scope="session")

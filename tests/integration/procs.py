@@ -1,5 +1,6 @@
 """Processes and ports: started, waited for and ended by what we know of them, never by name."""
 
+import ctypes
 import os
 import random
 import signal
@@ -47,6 +48,17 @@ def tool(name):
         if folder and os.access(path, os.X_OK):
             return path
     raise FileNotFoundError(name)
+
+
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18  # sched.h, sys/mount.h
+
+
+def hide_mounts():
+    """Our mounts are seen by us and what we start alone, where we may: a mount namespace that somebody
+    else on this machine makes would hold a copy of each, and a daemon lives until the last copy goes."""
+    libc = ctypes.CDLL(None)
+    if libc.unshare(CLONE_NEWNS) == 0:
+        libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)  # without a mount at /, see below
 
 
 # In a chroot into a plain folder there is no mount at /, which unshare and fusermount3 both need:
