@@ -8,7 +8,7 @@ packages='gcc make pkg-config libc6-dev libfuse3-dev fuse3 libssh-dev libcurl4-o
 	openssh-server openssh-client radosgw ceph-mon ceph-osd ceph-common
 	proftpd-core proftpd-mod-crypto python3-asyncssh
 	python3 python3-pytest python3-pytest-timeout python3-boto3
-	openssl procps util-linux coreutils findutils grep mount curl git'
+	openssl procps util-linux coreutils findutils grep tar diffutils mount curl git rsync'
 
 missing=
 for package in $packages; do
