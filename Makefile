@@ -80,6 +80,7 @@ fuzz_links_sftp := $(call below,sftp)
 fuzz_links_ssh_answer := $(call below,sftp)
 fuzz_links_known_hosts := $(call below,sftp)
 fuzz_links_list_xml := $(call below,s3)
+fuzz_links_upload_xml := $(call below,s3)
 
 define FUZZ_RULE
 $(BUILD)/fuzz/$(1): tests/fuzz/fuzz_$(1).c tests/fuzz/run_corpus.c $(fuzz_links_$(1))

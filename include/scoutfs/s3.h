@@ -3,7 +3,9 @@
  * hands over bytes as they come. At most max_connections requests are on their way; others wait in
  * its queue in the order they came.
  *
- * API: GetObject, HeadObject, ListObjectsV2, ListObjectVersions of the Amazon S3 API reference. */
+ * API: GetObject, HeadObject, ListObjectsV2, ListObjectVersions of the Amazon S3 API reference; and for
+ * uploads PutObject, DeleteObject, CreateMultipartUpload, UploadPart, CompleteMultipartUpload, AbortMultipartUpload,
+ * ListMultipartUploads. */
 #ifndef SCOUTFS_S3_H
 #define SCOUTFS_S3_H
 
@@ -18,7 +20,21 @@ struct scout_s3;
 
 #define SCOUT_ETAG_MAX 128 /* with its quotes and NUL */
 
-enum scout_s3_op { SCOUT_S3_GET, SCOUT_S3_HEAD, SCOUT_S3_LIST, SCOUT_S3_LIST_VERSIONS };
+#define SCOUT_SHA256_MAX 65 /* in hex, with NUL */
+
+enum scout_s3_op {
+	SCOUT_S3_GET,
+	SCOUT_S3_HEAD,
+	SCOUT_S3_LIST,
+	SCOUT_S3_LIST_VERSIONS,
+	SCOUT_S3_PUT,    /* a whole object */
+	SCOUT_S3_DELETE, /* of what is not there: 0 or -ENOENT */
+	SCOUT_S3_CREATE, /* begins a multipart upload; data() gets its id (scout_s3_parse_upload_id) */
+	SCOUT_S3_PART,     /* one part of it */
+	SCOUT_S3_COMPLETE, /* makes it the object */
+	SCOUT_S3_ABORT,    /* ends it without a trace */
+	SCOUT_S3_UPLOADS,  /* lists those under way; data() gets a page (scout_s3_parse_uploads) */
+};
 
 static inline bool scout_s3_is_listing(enum scout_s3_op op)
 {
@@ -29,40 +45,55 @@ static inline bool scout_s3_is_listing(enum scout_s3_op op)
 struct scout_s3_call {
 	/* set by the caller, unchanged until done */
 	enum scout_s3_op op;
-	const char *key;          /* GET, HEAD: the whole key, raw bytes (prefix included) */
-	uint64_t offset;          /* GET: range [offset, offset + length) */
-	uint64_t length;          /* GET: more than 0 */
-	const char *if_match;     /* GET: the ETag to pin, quotes and all, or NULL */
-	const char *version_id;   /* GET, HEAD: of a version that is not the newest, or NULL */
-	bool checksums;           /* HEAD: the object's checksums are asked for, too */
-	const void *flow;         /* who asks, compared only: flows are served in turn; or NULL */
-	const char *prefix;       /* LIST, LIST_VERSIONS */
-	const char *delimiter;    /* likewise: "/" or NULL */
-	const char *continuation; /* likewise: token of the page before, or NULL */
+	const char *key;        /* but LIST, UPLOADS: the whole key, raw bytes (prefix included) */
+	uint64_t offset;        /* GET: range [offset, offset + length) */
+	uint64_t length;        /* GET: more than 0 */
+	const char *if_match;   /* GET: the ETag to pin, quotes and all, or NULL */
+	const char *version_id; /* GET, HEAD: of a version that is not the newest, or NULL */
+	bool checksums;         /* HEAD: the object's checksums are asked for, too */
+	const void *flow;       /* who asks, compared only: flows are served in turn; or NULL */
+	const char *prefix;     /* LIST, LIST_VERSIONS, UPLOADS */
+	const char *delimiter;  /* LIST, LIST_VERSIONS: "/" or NULL */
+	const char
+	    *continuation; /* likewise: token of the page before, or NULL; UPLOADS: its last id */
 	const char
 	    *version_marker;     /* LIST_VERSIONS: the second token of the page before, or NULL */
-	const char *start_after; /* LIST: or NULL */
-	unsigned max_keys;       /* LIST, LIST_VERSIONS: 1 to 1000 */
+	const char *start_after; /* LIST, UPLOADS: a key, or NULL */
+	unsigned max_keys;       /* listings: 1 to 1000 */
+
+	const char *upload_id; /* PART, COMPLETE, ABORT */
+	unsigned part;         /* PART: 1 to 10000 */
+	bool if_none_match; /* PUT, COMPLETE: only where there is no such object, else -EEXIST, if
+				   * the server knows of that */
+	uint64_t
+	    body_bytes; /* PUT, PART, COMPLETE: what body() gives; each attempt sends it anew */
+	const char *body_sha256; /* of the body, set by scout_s3_hash_body */
+	/* Copies bytes of the body from offset on into dst and returns how many: at least 1, at most cap
+	 * and as many as there are. On the engine's thread, no lock held. */
+	size_t (*body)(struct scout_s3_call *call, uint64_t offset, char *dst, size_t cap);
 
 	/* GET, HEAD: each header of an answer that is taken, name in lower case, before the first data;
 	 * neither holds NUL, CR or LF, and their sum is bounded (64 KiB). All of them again when a GET
 	 * without data is tried again. On the engine's thread, no lock held. NULL: not asked for. */
 	void (*header)(struct scout_s3_call *call, const char *name, const char *value);
-	/* GET: length bytes of the body, in order, no byte twice also when retried. LIST: the answer,
-	 * whole, in one call after the last attempt. On the engine's thread, no lock held; returning
-	 * false gives the request up (done with -ECANCELED). */
+	/* GET: length bytes of the body, in order, no byte twice also when retried. Listings, CREATE,
+	 * COMPLETE: the answer, whole, in one call after the last attempt. On the engine's
+	 * thread, no lock held; returning false gives the request up (done with -ECANCELED). */
 	bool (*data)(struct scout_s3_call *call, const void *bytes, size_t len);
 	/* On the engine's thread, no lock held, exactly once. err: 0; -ENOENT (404); -EACCES (401, 403);
 	 * -ESTALE (412: if_match failed, or the object changed between attempts); -ERANGE (416);
+	 * -EEXIST (412: if_none_match failed); -EDQUOT, -ENOSPC, -EFBIG, where the server says so;
 	 * -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH after all attempts; -EIO (5xx after all attempts,
 	 * malformed, too short); -ECANCELED; -ESHUTDOWN. Each failure was logged once. */
 	void (*done)(struct scout_s3_call *call, int err);
 
-	/* the answer (GET, HEAD), set before the first data */
+	/* the answer (GET, HEAD; the ETag also of PUT and PART), set before the first data */
 	uint64_t object_bytes; /* the whole object's size */
 	time_t modified;       /* Last-Modified */
 	char etag[SCOUT_ETAG_MAX];
 	char reason[160]; /* of an error, for a person: "403 AccessDenied" */
+	/* Before the last attempt, others may have reached the server whose answers were lost. */
+	bool in_doubt;
 
 	/* the engine's own */
 	TAILQ_ENTRY(scout_s3_call) link; /* under its lock */
@@ -82,6 +113,10 @@ void scout_s3_free(struct scout_s3 *s3); /* stopped; NULL is fine */
 void scout_s3_submit(struct scout_s3 *s3, struct scout_s3_call *call);
 /* Asks for an early end, any thread: done comes soon, with -ECANCELED if it was not over. */
 void scout_s3_cancel(struct scout_s3 *s3, struct scout_s3_call *call);
+
+/* Sets body_sha256, with buf for it, where only that lets the server see that the body is right: over
+ * http. On the caller's thread, by body(). Returns 0, or -EIO when libcrypto fails. */
+int scout_s3_hash_body(struct scout_s3 *s3, struct scout_s3_call *call, char buf[SCOUT_SHA256_MAX]);
 
 struct scout_s3_stats {
 	uint64_t requests; /* attempts sent, all operations */
@@ -122,5 +157,21 @@ int scout_s3_parse_list(const void *xml, size_t len,
 int scout_s3_parse_versions(const void *xml, size_t len,
 			    bool (*entry)(void *arg, const struct scout_s3_object *o), void *arg,
 			    char **next, char **version_marker);
+
+/* The id in CreateMultipartUpload's answer (malloc'ed, the caller frees). Returns 0, -EIO, -ENOMEM. */
+int scout_s3_parse_upload_id(const void *xml, size_t len, char **ret);
+
+/* A multipart upload under way. */
+struct scout_s3_upload {
+	const char *key;
+	size_t key_len; /* as of scout_s3_object */
+	const char *id;
+	time_t begun; /* 0: not known */
+};
+/* One page of ListMultipartUploads, as scout_s3_parse_list; next_key and next_id are where the page after
+ * it begins, both NULL when there is none. */
+int scout_s3_parse_uploads(const void *xml, size_t len,
+			   bool (*entry)(void *arg, const struct scout_s3_upload *u), void *arg,
+			   char **next_key, char **next_id);
 
 #endif

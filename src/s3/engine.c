@@ -137,6 +137,7 @@ void scout_s3_submit(struct scout_s3 *s3, struct scout_s3_call *call)
 	call->etag[0] = '\0';
 	call->reason[0] = '\0';
 	call->cancelled = false;
+	call->in_doubt = false;
 	scout_lock(&s3->lock);
 	stopping = s3->stopping;
 	if (!stopping) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "s3/callbacks.h"
+#include "s3/op.h"
 #include "s3/sigv4.h"
 #include "s3/transfer.h"
 #include "s3/url.h"
@@ -52,7 +53,9 @@ CURL *scout_s3_easy_new(struct scout_s3_context *context)
 	     !curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket) &&
 	     !curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, &context->sockets) &&
 	     !curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, scout_s3_on_header) &&
-	     !curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, scout_s3_on_body);
+	     !curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, scout_s3_on_body) &&
+	     !curl_easy_setopt(easy, CURLOPT_READFUNCTION, scout_s3_on_send) &&
+	     !curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, scout_s3_on_rewind);
 	/* An attempt that is given up does not wait for its name to resolve. */
 	ok = ok && !curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	if (scout_s3_is_loopback(config->endpoint))
@@ -96,13 +99,18 @@ static int make_list_url(const struct scout_s3_transfer *t, struct scout_s3_url 
 static int make_url(const struct scout_s3_transfer *t, struct scout_s3_url *ret)
 {
 	const struct scout_s3_call *call = t->call;
-	struct scout_s3_param version = {"versionId", call->version_id};
+	bool bucket = scout_s3_op_traits(call->op)->bucket;
+	struct scout_s3_param params[SCOUT_S3_PARAMS_MAX];
+	char number[16];
+	size_t n;
 
 	if (scout_s3_is_listing(call->op))
 		return make_list_url(t, ret);
-	assert(call->key && *call->key);
-	return scout_s3_url_new(t->context->config, call->key, &version, call->version_id ? 1 : 0,
-				ret);
+	assert(bucket || (call->key && *call->key));
+	n = scout_s3_op_params(call, params, number);
+	if (call->version_id)
+		params[n++] = (struct scout_s3_param){"versionId", call->version_id};
+	return scout_s3_url_new(t->context->config, bucket ? NULL : call->key, params, n, ret);
 }
 
 static int add_header(struct scout_s3_transfer *t, const char *name, const char *value)
@@ -122,18 +130,26 @@ static int add_header(struct scout_s3_transfer *t, const char *name, const char 
 	return 0;
 }
 
+/* What is signed of the body. Over https nobody in between could change it. */
+static const char *payload(const struct scout_s3_call *call)
+{
+	if (call->body_bytes == 0)
+		return SCOUT_SIGV4_EMPTY_SHA256;
+	return call->body_sha256 ? call->body_sha256 : "UNSIGNED-PAYLOAD";
+}
+
 /* Adds the signature over what t->headers was made from. */
 static int add_signature(struct scout_s3_transfer *t, const struct scout_s3_url *url,
 			 const struct scout_sigv4_header *headers, size_t n, const char *date)
 {
 	const struct scout_s3_credentials *c = &t->context->credentials;
 	struct scout_sigv4_request request = {
-	    .method = t->call->op == SCOUT_S3_HEAD ? "HEAD" : "GET",
+	    .method = scout_s3_op_traits(t->call->op)->method,
 	    .path = url->path,
 	    .query = url->query,
 	    .headers = headers,
 	    .nheaders = n,
-	    .payload_sha256 = SCOUT_SIGV4_EMPTY_SHA256,
+	    .payload_sha256 = payload(t->call),
 	};
 	struct scout_sigv4_scope scope = {
 	    .access_key_id = c->access_key_id,
@@ -151,7 +167,7 @@ static int add_signature(struct scout_s3_transfer *t, const struct scout_s3_url 
 	return err;
 }
 
-/* The headers, all of them signed but If-Match: its blanks would be a matter of opinion. */
+/* The headers, all of them signed but conditions: their blanks would be a matter of opinion. */
 static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *url)
 {
 	const struct scout_s3_credentials *c = &t->context->credentials;
@@ -174,8 +190,7 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 	    (time_t)((int64_t)(scout_wall_ns() / SCOUT_NS_PER_S) + t->context->clock_offset_s);
 	scout_sigv4_date(date, t->signed_at);
 	if (c->access_key_id) {
-		headers[n++] =
-		    (struct scout_sigv4_header){"x-amz-content-sha256", SCOUT_SIGV4_EMPTY_SHA256};
+		headers[n++] = (struct scout_sigv4_header){"x-amz-content-sha256", payload(call)};
 		headers[n++] = (struct scout_sigv4_header){"x-amz-date", date};
 		if (c->session_token)
 			headers[n++] =
@@ -185,9 +200,29 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 		err = add_header(t, headers[i].name, headers[i].value);
 	if (!err && pinned)
 		err = add_header(t, "If-Match", pinned);
+	if (!err && call->if_none_match)
+		err = add_header(t, "If-None-Match", "*");
+	if (!err && call->body_bytes > 0)
+		err = add_header(t, "Expect", ""); /* no round trip before the body */
 	if (!err && c->access_key_id)
 		err = add_signature(t, url, headers, n, date);
 	return err;
+}
+
+/* On a handle that is set to GET. */
+static bool set_method(struct scout_s3_transfer *t, CURL *easy)
+{
+	const struct scout_s3_op_traits *traits = scout_s3_op_traits(t->call->op);
+	bool usual = t->call->op == SCOUT_S3_GET || t->call->op == SCOUT_S3_HEAD;
+	bool ok = !curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, usual ? NULL : traits->method);
+
+	if (traits->sends)
+		ok = ok && !curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L) &&
+		     !curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+				       (curl_off_t)t->call->body_bytes) &&
+		     !curl_easy_setopt(easy, CURLOPT_READDATA, t) &&
+		     !curl_easy_setopt(easy, CURLOPT_SEEKDATA, t);
+	return ok;
 }
 
 static int set_options(struct scout_s3_transfer *t, CURL *easy, const char *url)
@@ -195,7 +230,7 @@ static int set_options(struct scout_s3_transfer *t, CURL *easy, const char *url)
 	/* The one switches the other off, so the order matters on a handle used before. */
 	bool ok = !curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L) &&
 		  !curl_easy_setopt(easy, CURLOPT_NOBODY, t->call->op == SCOUT_S3_HEAD ? 1L : 0L) &&
-		  !curl_easy_setopt(easy, CURLOPT_URL, url) &&
+		  set_method(t, easy) && !curl_easy_setopt(easy, CURLOPT_URL, url) &&
 		  !curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers) &&
 		  !curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->curl_error) &&
 		  !curl_easy_setopt(easy, CURLOPT_HEADERDATA, t) &&
@@ -219,6 +254,7 @@ int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy)
 	t->judged = t->refused = t->too_long = false;
 	t->curl_error[0] = '\0';
 	t->got_before = t->got;
+	t->sent = 0;
 	t->heard_ns = scout_now_ns();
 	err = make_headers(t, &url);
 	if (!err)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "s3/engine.h"
+#include "s3/op.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/config.h"
 #include "scoutfs/log.h"
@@ -18,14 +19,12 @@
 /* An attempt that moved a body on by this much starts the count of failures anew. */
 #define PROGRESS_BYTES ((uint64_t)1 << 20)
 
-static const char *const op_names[] = {"GET", "HEAD", "LIST", "LIST VERSIONS"};
-
 /* A name that is not there is an answer, and who gives up knows it. */
 static bool is_failure(enum scout_s3_op op, const struct scout_s3_verdict *v)
 {
-	if (v->err == -ENOENT && !scout_s3_is_listing(op))
+	if (v->err == -ENOENT && !scout_s3_op_traits(op)->bucket)
 		return strstr(v->reason, "NoSuchBucket") != NULL;
-	return v->err != 0 && v->err != -ECANCELED && v->err != -ESHUTDOWN;
+	return v->err != 0 && v->err != -EEXIST && v->err != -ECANCELED && v->err != -ESHUTDOWN;
 }
 
 static void report(struct scout_s3 *s3, const struct scout_s3_call *call, unsigned attempts,
@@ -33,11 +32,11 @@ static void report(struct scout_s3 *s3, const struct scout_s3_call *call, unsign
 {
 	char name[256];
 
-	if (scout_s3_is_listing(call->op))
+	if (scout_s3_op_traits(call->op)->bucket)
 		scout_format_name(name, sizeof(name), call->prefix ? call->prefix : "");
 	else
 		scout_format_name(name, sizeof(name), call->key);
-	scout_warn("s3: %s %s/%s: %s (%s, attempt %u)", op_names[call->op],
+	scout_warn("s3: %s %s/%s: %s (%s, attempt %u)", scout_s3_op_traits(call->op)->name,
 		   s3->context.config->bucket, name, v->reason, strerrorname_np(-v->err), attempts);
 	scout_lock(&s3->lock);
 	/* the answer to a HEAD has no body that says why: whoever said so before knows better */
@@ -163,9 +162,11 @@ static void settle(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scou
 	pause_ns = scout_backoff_ns(t->failures, BACKOFF_BASE_NS, BACKOFF_MAX_NS, scout_random());
 	if (pause_ns < asked_ns)
 		pause_ns = asked_ns;
-	scout_debug("s3: %s: attempt %u: %s; again in %llu ms", op_names[t->call->op], t->attempts,
-		    v->reason, (unsigned long long)(pause_ns / SCOUT_NS_PER_MS));
+	scout_debug("s3: %s: attempt %u: %s; again in %llu ms",
+		    scout_s3_op_traits(t->call->op)->name, t->attempts, v->reason,
+		    (unsigned long long)(pause_ns / SCOUT_NS_PER_MS));
 	scout_count(&s3->retries, 1);
+	t->call->in_doubt = true;
 	pause_until(s3, t, scout_now_ns() + pause_ns);
 }
 

@@ -7,14 +7,15 @@
 #include <string.h>
 
 #include "s3/callbacks.h"
+#include "s3/op.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/config.h"
 
-#define MAX_LIST_BYTES ((size_t)16 << 20)
+#define MAX_WHOLE_BYTES ((size_t)16 << 20)
 
 static bool is_success(const struct scout_s3_response *r)
 {
-	return r->status == 200 || r->status == 206;
+	return r->status == 200 || r->status == 204 || r->status == 206;
 }
 
 /* For whoever asked for headers; a status line starts the answer over. Bounded by the response's own. */
@@ -108,9 +109,9 @@ static bool take_body(struct scout_s3_transfer *t, const char *bytes, size_t len
 	return t->got < t->call->length || wanted == len;
 }
 
-static bool take_list(struct scout_s3_transfer *t, const char *bytes, size_t len)
+static bool take_whole(struct scout_s3_transfer *t, const char *bytes, size_t len)
 {
-	if (len > MAX_LIST_BYTES - t->body.len) {
+	if (len > MAX_WHOLE_BYTES - t->body.len) {
 		t->too_long = true;
 		return false;
 	}
@@ -128,17 +129,57 @@ size_t scout_s3_on_body(char *bytes, size_t size, size_t n, void *arg)
 	scout_count(&t->context->bytes_in, len);
 	if (!is_success(&t->response))
 		go_on = scout_s3_response_error(&t->response, bytes, len);
-	else if (scout_s3_is_listing(t->call->op))
-		go_on = take_list(t, bytes, len);
-	else
+	else if (scout_s3_op_traits(t->call->op)->whole)
+		go_on = take_whole(t, bytes, len);
+	else if (t->call->op == SCOUT_S3_GET)
 		go_on = take_body(t, bytes, len);
+	else
+		go_on = true; /* nothing that anybody wants to know */
 	return go_on ? len : 0;
 }
 
-static void judge_list(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
+size_t scout_s3_on_send(char *dst, size_t size, size_t n, void *arg)
+{
+	struct scout_s3_transfer *t = arg;
+	struct scout_s3_call *call = t->call;
+	size_t sent;
+
+	t->heard_ns = scout_now_ns();
+	if (t->sent == call->body_bytes)
+		return 0;
+	sent = call->body(call, t->sent, dst, size * n);
+	t->sent += sent;
+	return sent;
+}
+
+int scout_s3_on_rewind(void *arg, curl_off_t offset, int origin)
+{
+	struct scout_s3_transfer *t = arg;
+
+	if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > t->call->body_bytes)
+		return CURL_SEEKFUNC_FAIL;
+	t->sent = (uint64_t)offset;
+	return CURL_SEEKFUNC_OK;
+}
+
+/* Completing takes S3 so long that it answers 200 before it knows, and says in the body what it came to. */
+static bool is_late_error(struct scout_s3_transfer *t)
+{
+	static const char tag[] = "<Error>";
+
+	return t->call->op == SCOUT_S3_COMPLETE && t->body.len > 0 &&
+	       memmem(t->body.str, t->body.len, tag, strlen(tag)) != NULL;
+}
+
+static void judge_whole(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
 {
 	struct scout_s3_call *call = t->call;
 
+	if (is_late_error(t)) {
+		(void)scout_s3_response_error(&t->response, t->body.str, t->body.len);
+		scout_s3_judge_late_error(&t->response, v);
+		return;
+	}
 	scout_s3_verdict_set(v, 0, false, "%s", "");
 	if (!call->data(call, t->body.str ? t->body.str : "", t->body.len))
 		scout_s3_verdict_set(v, -ECANCELED, false, "given up");
@@ -165,6 +206,17 @@ static void judge_head(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
 	call->modified = t->response.modified;
 	memcpy(call->etag, t->response.etag, sizeof(call->etag));
 	tell_headers(t);
+}
+
+static void judge_sent(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
+{
+	struct scout_s3_call *call = t->call;
+
+	memcpy(call->etag, t->response.etag, sizeof(call->etag));
+	if (call->op == SCOUT_S3_PART && !*call->etag)
+		scout_s3_verdict_set(v, -EIO, false, "%d without ETag", t->response.status);
+	else
+		scout_s3_verdict_set(v, 0, false, "%s", "");
 }
 
 /* Every byte is here, however the attempt ended (a last chunk that is cut or late adds nothing). */
@@ -195,8 +247,12 @@ void scout_s3_transfer_judge(struct scout_s3_transfer *t, CURLcode code, long os
 		judge_get(t, v);
 	else if (op == SCOUT_S3_HEAD)
 		judge_head(t, v);
+	else if (scout_s3_op_traits(op)->whole)
+		judge_whole(t, v);
 	else
-		judge_list(t, v);
+		judge_sent(t, v);
+	if (v->err == -ESTALE && t->call->if_none_match)
+		v->err = -EEXIST;
 	/* Without an ETag nobody knows whether the next bytes would be of the same object. */
 	v->retry = v->retry && (t->got == 0 || t->call->etag[0] != '\0');
 }

@@ -46,9 +46,10 @@ struct scout_s3_transfer {
 	bool refused;                    /* the caller's data() wants no more */
 	bool too_long;                   /* more headers, listing or error than we take */
 	uint64_t got_before;             /* got when it began */
-	uint64_t heard_ns;               /* when the last byte came */
+	uint64_t sent;                   /* of the body */
+	uint64_t heard_ns;               /* when the last byte came, or went */
 	time_t signed_at;                /* by the server's clock */
-	struct scout_text body;          /* LIST */
+	struct scout_text body;          /* the answer of whole ones */
 	struct scout_text
 	    header_lines; /* GET, HEAD: for the caller's header(), ended by NUL each */
 	char curl_error[CURL_ERROR_SIZE];

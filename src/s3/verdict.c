@@ -22,6 +22,27 @@ void scout_s3_verdict_set(struct scout_s3_verdict *v, int err, bool retry, const
 	va_end(ap);
 }
 
+/* What is full, or too much; 0: nothing of that kind. */
+static int no_room(const char *code)
+{
+	if (strcmp(code, "QuotaExceeded") == 0)
+		return -EDQUOT;
+	if (strcmp(code, "InsufficientCapacity") == 0 || strcmp(code, "XMinioStorageFull") == 0)
+		return -ENOSPC;
+	return strcmp(code, "EntityTooLarge") == 0 ? -EFBIG : 0;
+}
+
+void scout_s3_judge_late_error(const struct scout_s3_response *r, struct scout_s3_verdict *v)
+{
+	char code[SCOUT_S3_CODE_MAX];
+	int err = no_room(scout_s3_response_code(r, code));
+	bool retry = strcmp(code, "InternalError") == 0 || strcmp(code, "SlowDown") == 0 ||
+		     strcmp(code, "ServiceUnavailable") == 0;
+
+	scout_s3_verdict_set(v, err ? err : -EIO, retry, "200, and then %s",
+			     *code ? code : "an error");
+}
+
 void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_verdict *v)
 {
 	char reason[80], code[SCOUT_S3_CODE_MAX];
@@ -54,6 +75,10 @@ void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_ve
 	case 404:
 		err = -ENOENT;
 		break;
+	case 409: /* S3 asks to try a conditional write again when another one was under way */
+		retry = strcmp(code, "ConditionalRequestConflict") == 0 ||
+			strcmp(code, "OperationAborted") == 0;
+		break;
 	case 412:
 		err = -ESTALE;
 		break;
@@ -70,6 +95,10 @@ void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_ve
 	}
 	if (strcmp(code, "SlowDown") == 0)
 		retry = true;
+	if (no_room(code)) {
+		err = no_room(code);
+		retry = false;
+	}
 	if (*r->region && r->status == 400)
 		scout_s3_verdict_set(v, err, retry, "%s: the bucket is in region %s", reason,
 				     r->region);

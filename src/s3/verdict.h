@@ -19,6 +19,8 @@ void scout_s3_verdict_set(struct scout_s3_verdict *v, int err, bool retry, const
 
 /* The status of an answer that is no success. */
 void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_verdict *v);
+/* An error in the body of a success. */
+void scout_s3_judge_late_error(const struct scout_s3_response *r, struct scout_s3_verdict *v);
 /* The headers of a successful GET: are these the bytes from offset + got on, of the object that is
  * pinned (an ETag, or NULL)? With got > 0, also the same size as in call. */
 void scout_s3_judge_get(const struct scout_s3_call *call, uint64_t got, const char *pinned,
