@@ -1,7 +1,8 @@
 /* The S3 engine: one thread with one curl_multi handle, which alone touches libcurl. It signs
  * (Signature Version 4), sends, retries what may succeed, resumes a cut body where it stopped, and
- * hands over bytes as they come. At most max_connections requests are on their way; others wait in
- * its queue in the order they came.
+ * hands over bytes as they come. At most max_connections requests are on their way, a few of which
+ * only small ones may be: HEAD, LIST and GETs of up to 256 KiB, which also go first. Others wait for
+ * their flow's turn.
  *
  * API: GetObject, HeadObject, ListObjectsV2, ListObjectVersions of the Amazon S3 API reference; and for
  * uploads PutObject, DeleteObject, CreateMultipartUpload, UploadPart, CompleteMultipartUpload, AbortMultipartUpload,
@@ -17,6 +18,7 @@
 
 struct scout_models_config;
 struct scout_s3;
+struct scout_s3_flow;
 
 #define SCOUT_ETAG_MAX 128 /* with its quotes and NUL */
 
@@ -97,6 +99,7 @@ struct scout_s3_call {
 
 	/* the engine's own */
 	TAILQ_ENTRY(scout_s3_call) link; /* under its lock */
+	struct scout_s3_flow *waits_in;  /* under its lock: in the queue, or NULL */
 	bool cancelled;                  /* under its lock */
 };
 

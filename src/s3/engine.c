@@ -77,10 +77,12 @@ int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret
 	s3->joined = true; /* there is no thread yet */
 	s3->next_check_ns = UINT64_MAX;
 	scout_mutex_init(&s3->lock, SCOUT_LOCK_ENGINE);
-	TAILQ_INIT(&s3->queue);
+	TAILQ_INIT(&s3->cancelled);
 	TAILQ_INIT(&s3->running);
 	TAILQ_INIT(&s3->pausing);
-	err = scout_s3_sockets_init(&s3->context.sockets, config->max_connections);
+	err = scout_s3_queue_init(&s3->queue);
+	if (!err)
+		err = scout_s3_sockets_init(&s3->context.sockets, config->max_connections);
 	if (!err)
 		err = make_multi(s3);
 	if (!err)
@@ -115,7 +117,8 @@ void scout_s3_free(struct scout_s3 *s3)
 {
 	if (!s3)
 		return;
-	assert(s3->joined && TAILQ_EMPTY(&s3->queue));
+	assert(s3->joined && TAILQ_EMPTY(&s3->cancelled));
+	scout_s3_queue_destroy(&s3->queue);
 	for (unsigned i = 0; i < s3->nidle; i++)
 		curl_easy_cleanup(s3->idle[i]);
 	free(s3->idle);
@@ -136,12 +139,13 @@ void scout_s3_submit(struct scout_s3 *s3, struct scout_s3_call *call)
 	call->modified = 0;
 	call->etag[0] = '\0';
 	call->reason[0] = '\0';
+	call->waits_in = NULL;
 	call->cancelled = false;
 	call->in_doubt = false;
 	scout_lock(&s3->lock);
 	stopping = s3->stopping;
 	if (!stopping) {
-		TAILQ_INSERT_TAIL(&s3->queue, call, link);
+		scout_s3_queue_add(&s3->queue, call);
 		s3->queued++;
 	}
 	scout_unlock(&s3->lock);
@@ -156,6 +160,10 @@ void scout_s3_cancel(struct scout_s3 *s3, struct scout_s3_call *call)
 	scout_lock(&s3->lock);
 	call->cancelled = true;
 	s3->cancels = true;
+	if (scout_s3_queue_remove(&s3->queue, call)) {
+		TAILQ_INSERT_TAIL(&s3->cancelled, call, link);
+		s3->queued--;
+	}
 	scout_unlock(&s3->lock);
 	(void)curl_multi_wakeup(s3->multi); /* else it wakes by itself within a second */
 }

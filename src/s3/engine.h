@@ -7,12 +7,12 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "s3/queue.h"
 #include "s3/transfer.h"
 #include "scoutfs/lock.h"
 #include "scoutfs/metrics.h"
 #include "scoutfs/s3.h"
 
-TAILQ_HEAD(call_list, scout_s3_call);
 TAILQ_HEAD(transfer_list, scout_s3_transfer);
 
 struct scout_s3 {
@@ -22,15 +22,17 @@ struct scout_s3 {
 	CURLM *multi;
 
 	struct scout_mutex lock;
-	struct call_list queue;    /* under lock */
-	bool cancels;              /* under lock: some call's cancelled is set */
-	bool stopping;             /* under lock */
-	int last_err;              /* under lock */
-	uint64_t last_err_wall_ns; /* under lock */
-	char last_reason[160];     /* under lock */
+	struct scout_s3_queue queue;         /* under lock */
+	struct scout_s3_call_list cancelled; /* under lock: those that waited in it */
+	bool cancels;                        /* under lock: some call's cancelled is set */
+	bool stopping;                       /* under lock */
+	int last_err;                        /* under lock */
+	uint64_t last_err_wall_ns;           /* under lock */
+	char last_reason[160];               /* under lock */
 
 	scout_counter requests, retries;
-	_Atomic unsigned active, queued;
+	_Atomic unsigned active, queued; /* active: attempts on the wire */
+	_Atomic unsigned bulk;           /* of those, the ones that are not small */
 
 	/* engine thread only */
 	struct transfer_list running; /* as many as active */
@@ -42,8 +44,7 @@ struct scout_s3 {
 
 /* All on the engine's thread, no lock held; they call back. */
 
-/* Begins attempts while fewer than max_connections run: of those whose pause is over, then of the
- * queue. */
+/* Begins attempts while there is room for them: of those whose pause is over, then of the queue. */
 void scout_s3_admit(struct scout_s3 *s3);
 /* Takes the attempts that libcurl is done with. */
 void scout_s3_harvest(struct scout_s3 *s3);

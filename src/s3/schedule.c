@@ -16,6 +16,8 @@
 #define BACKOFF_BASE_NS (100 * SCOUT_NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * SCOUT_NS_PER_S)
 #define MAX_SLEEP_NS SCOUT_NS_PER_S
+#define SPARE_FROM 4u /* connections, fewer than which are not divided */
+#define SPARE_MAX 16u
 /* An attempt that moved a body on by this much starts the count of failures anew. */
 #define PROGRESS_BYTES ((uint64_t)1 << 20)
 
@@ -99,6 +101,7 @@ static void stop_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
 	s3->idle[s3->nidle++] = scout_s3_transfer_release(t);
 	TAILQ_REMOVE(&s3->running, t, link);
 	s3->active--;
+	s3->bulk -= !scout_s3_is_small(t->call);
 }
 
 static void start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
@@ -121,6 +124,7 @@ static void start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
 	}
 	TAILQ_INSERT_TAIL(&s3->running, t, link);
 	s3->active++;
+	s3->bulk += !scout_s3_is_small(t->call);
 	scout_count(&s3->requests, 1);
 	deadline_ns = t->heard_ns + s3->context.config->timeout_ns;
 	if (deadline_ns < s3->next_check_ns)
@@ -202,27 +206,46 @@ void scout_s3_harvest(struct scout_s3 *s3)
 	}
 }
 
-void scout_s3_admit(struct scout_s3 *s3)
+/* Connections that bulk leaves free: small calls are over soon and must not wait for a part's end. An
+ * eighth is enough for them to come and go, and too few for bulk to miss. */
+static unsigned spare(unsigned max)
+{
+	if (max < SPARE_FROM)
+		return 0;
+	return max / 8 < SPARE_MAX ? max / 8 + 1 : SPARE_MAX;
+}
+
+static bool has_room(const struct scout_s3 *s3, bool small)
 {
 	unsigned max = s3->context.config->max_connections;
+
+	return s3->active < max && (small || s3->bulk < max - spare(max));
+}
+
+static void resume_due(struct scout_s3 *s3)
+{
 	uint64_t now_ns = scout_now_ns();
 	struct scout_s3_transfer *t, *next;
-	struct scout_s3_call *call;
 
-	for (t = TAILQ_FIRST(&s3->pausing); t && s3->active < max; t = next) {
+	for (t = TAILQ_FIRST(&s3->pausing); t && has_room(s3, true); t = next) {
 		next = TAILQ_NEXT(t, link);
-		if (t->due_ns > now_ns)
+		if (t->due_ns > now_ns || !has_room(s3, scout_s3_is_small(t->call)))
 			continue;
 		unpause(s3, t);
 		start_attempt(s3, t);
 	}
-	while (s3->active < max) {
+}
+
+void scout_s3_admit(struct scout_s3 *s3)
+{
+	struct scout_s3_transfer *t;
+	struct scout_s3_call *call;
+
+	resume_due(s3);
+	while (has_room(s3, true)) {
 		scout_lock(&s3->lock);
-		call = TAILQ_FIRST(&s3->queue);
-		if (call) {
-			TAILQ_REMOVE(&s3->queue, call, link);
-			s3->queued--;
-		}
+		call = scout_s3_queue_take(&s3->queue, has_room(s3, false));
+		s3->queued -= call != NULL;
 		scout_unlock(&s3->lock);
 		if (!call)
 			return;
@@ -283,7 +306,7 @@ static void end_transfers(struct scout_s3 *s3, bool cancelled_only, int err)
 	}
 }
 
-static void end_calls(struct scout_s3 *s3, struct call_list *calls, int err)
+static void end_calls(struct scout_s3 *s3, struct scout_s3_call_list *calls, int err)
 {
 	struct scout_s3_call *call;
 
@@ -295,9 +318,8 @@ static void end_calls(struct scout_s3 *s3, struct call_list *calls, int err)
 
 void scout_s3_reap_cancelled(struct scout_s3 *s3)
 {
-	struct call_list gone = TAILQ_HEAD_INITIALIZER(gone);
+	struct scout_s3_call_list gone = TAILQ_HEAD_INITIALIZER(gone);
 	struct scout_s3_transfer *t;
-	struct scout_s3_call *call, *next;
 
 	scout_lock(&s3->lock);
 	if (!s3->cancels) {
@@ -305,14 +327,7 @@ void scout_s3_reap_cancelled(struct scout_s3 *s3)
 		return;
 	}
 	s3->cancels = false;
-	for (call = TAILQ_FIRST(&s3->queue); call; call = next) {
-		next = TAILQ_NEXT(call, link);
-		if (!call->cancelled)
-			continue;
-		TAILQ_REMOVE(&s3->queue, call, link);
-		TAILQ_INSERT_TAIL(&gone, call, link);
-		s3->queued--;
-	}
+	TAILQ_CONCAT(&gone, &s3->cancelled, link);
 	TAILQ_FOREACH (t, &s3->running, link)
 		t->cancelled = t->call->cancelled;
 	TAILQ_FOREACH (t, &s3->pausing, link)
@@ -324,11 +339,14 @@ void scout_s3_reap_cancelled(struct scout_s3 *s3)
 
 void scout_s3_shut_down(struct scout_s3 *s3)
 {
-	struct call_list gone = TAILQ_HEAD_INITIALIZER(gone);
+	struct scout_s3_call_list gone = TAILQ_HEAD_INITIALIZER(gone);
+	struct scout_s3_call *call;
 
 	end_transfers(s3, false, -ESHUTDOWN);
 	scout_lock(&s3->lock);
-	TAILQ_CONCAT(&gone, &s3->queue, link);
+	TAILQ_CONCAT(&gone, &s3->cancelled, link);
+	while ((call = scout_s3_queue_take(&s3->queue, true)) != NULL)
+		TAILQ_INSERT_TAIL(&gone, call, link);
 	s3->queued = 0;
 	scout_unlock(&s3->lock);
 	end_calls(s3, &gone, -ESHUTDOWN);
@@ -341,11 +359,9 @@ int scout_s3_idle_ms(const struct scout_s3 *s3)
 
 	if (s3->next_check_ns < wake_ns)
 		wake_ns = s3->next_check_ns;
-	if (s3->active < s3->context.config->max_connections) {
-		TAILQ_FOREACH (t, &s3->pausing, link) {
-			if (t->due_ns < wake_ns)
-				wake_ns = t->due_ns;
-		}
+	TAILQ_FOREACH (t, &s3->pausing, link) {
+		if (t->due_ns < wake_ns && has_room(s3, scout_s3_is_small(t->call)))
+			wake_ns = t->due_ns;
 	}
 	if (wake_ns <= now_ns)
 		return 0;

@@ -219,12 +219,29 @@ class Proxy:
 class Answer:
     """What HttpProxy does with one request instead of passing it on untouched."""
 
-    def __init__(self, status=None, cut_after=None, reset=True, corrupt=False, stall=False):
-        self.status = status        # answer this ourselves
+    def __init__(self, status=None, code=None, headers=None, cut_after=None, reset=True,
+                 corrupt=False, stall=False, hold_after=None, bytes_per_s=0):
+        self.status = status        # answer this ourselves…
+        self.code = code            # …with S3's XML of an error, or else without a body…
+        self.headers = headers or {}  # …and with these
         self.cut_after = cut_after  # end the connection after so many bytes of the body…
         self.reset = reset          # …by RST, or else politely by FIN
         self.corrupt = corrupt      # close it in mid-header
         self.stall = stall          # never answer
+        self.hold_after = hold_after    # after so many bytes of the body, wait for release()
+        self.bytes_per_s = bytes_per_s  # of the body, of this answer alone
+
+    def error(self, request):
+        """Our own answer's bytes."""
+        body = ""
+        if self.code and request.method != "HEAD":
+            body = ('<?xml version="1.0" encoding="UTF-8"?>\n'
+                    f"<Error><Code>{self.code}</Code><Message>{self.code}</Message>"
+                    f"<Region>{self.headers.get('x-amz-bucket-region', '')}</Region></Error>")
+        head = [f"HTTP/1.1 {self.status} No", "Content-Type: application/xml",
+                f"Content-Length: {len(body)}",
+                *(f"{name}: {value}" for name, value in self.headers.items())]
+        return ("\r\n".join(head) + "\r\n\r\n" + body).encode()
 
 
 class Request:
@@ -261,10 +278,41 @@ class HttpProxy(Proxy):
         self.fault = fault or (lambda request: None)
         self.log = log  # a file that gets a line for each answer passed on
         self.requests = []
+        self.held = 0   # answers that wait for release() now
+        self._released = None
 
     def reset_counts(self):
         super().reset_counts()
         self.requests = []
+
+    def release(self):
+        """Lets all go on that is held now."""
+        def release():
+            self._released.set()
+            self._released = asyncio.Event()
+            self.held = 0
+        self._call(release)
+
+    async def _main(self):
+        self._released = asyncio.Event()
+        await super()._main()
+
+    async def _hold(self, client):
+        """Until release(), or until the client has gone."""
+        event = self._released
+        released = asyncio.create_task(event.wait())
+        gone = asyncio.create_task(self._loop.sock_recv(client, 1))
+        self.held += 1
+        try:
+            await asyncio.wait([released, gone], return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                raise ConnectionResetError
+        finally:
+            if not event.is_set():
+                self.held -= 1
+            for task in (released, gone):
+                task.cancel()
+            await asyncio.gather(released, gone, return_exceptions=True)
 
     def gets(self, key=None):
         """GETs of an object (whose path ends with key), not listings."""
@@ -292,8 +340,7 @@ class HttpProxy(Proxy):
                 return
             if answer.status:
                 request.status = answer.status
-                await self._loop.sock_sendall(
-                    client, f"HTTP/1.1 {answer.status} No\r\nContent-Length: 0\r\n\r\n".encode())
+                await self._loop.sock_sendall(client, answer.error(request))
                 continue
             await self._loop.sock_sendall(server, request.head.encode("latin-1") + b"\r\n\r\n")
             self.bytes_up += len(head) + 4
@@ -334,13 +381,21 @@ class HttpProxy(Proxy):
             await self._pass_chunked(request, client, server, pending)
             return True
         left = int(headers.get("content-length", 0))
+        most = min(BLOCK, max(1, answer.bytes_per_s // 10)) if answer.bytes_per_s else BLOCK
+        hold = answer.hold_after
         while left > 0:
-            data = pending[server][:left]
-            pending[server] = pending[server][left:]
+            if hold is not None and request.body_bytes >= hold:
+                hold = None
+                await self._hold(client)
+            take = min(left, most, hold - request.body_bytes if hold is not None else most)
+            data = pending[server][:take]
+            pending[server] = pending[server][take:]
             if not data:
-                data = await self._loop.sock_recv(server, min(left, BLOCK))
+                data = await self._loop.sock_recv(server, take)
                 if not data:
                     raise ConnectionResetError
+            if answer.bytes_per_s:
+                await asyncio.sleep(len(data) / answer.bytes_per_s)
             if answer.cut_after is not None and request.body_bytes + len(data) > answer.cut_after:
                 data = data[:answer.cut_after - request.body_bytes]
                 await self._body(request, client, data)

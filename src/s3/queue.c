@@ -1,0 +1,142 @@
+/* The fair queue; see queue.h. A flow exists while it has a call here. */
+#include "s3/queue.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* running out of memory is the caller's to handle: an element that was not added has no hh.tbl */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+/* So many small calls go before one of bulk that waits: else whoever reads at random could keep it
+ * waiting for ever. */
+#define BEFORE_BULK 7
+
+struct scout_s3_flow {
+	const void *id; /* NULL: the common one */
+	struct scout_s3_lane *lane;
+	struct scout_s3_call_list calls;
+	TAILQ_ENTRY(scout_s3_flow) link; /* lane->turns, while it has calls */
+	UT_hash_handle hh;               /* lane->flows */
+};
+
+static struct scout_s3_flow *flow_new(struct scout_s3_lane *lane, const void *id)
+{
+	struct scout_s3_flow *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->id = id;
+	f->lane = lane;
+	TAILQ_INIT(&f->calls);
+	return f;
+}
+
+static int lane_init(struct scout_s3_lane *lane)
+{
+	TAILQ_INIT(&lane->turns);
+	lane->flows = NULL;
+	lane->common = flow_new(lane, NULL);
+	return lane->common ? 0 : -ENOMEM;
+}
+
+int scout_s3_queue_init(struct scout_s3_queue *q)
+{
+	q->before_bulk = 0;
+	q->count = 0;
+	if (lane_init(&q->small) < 0 || lane_init(&q->bulk) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+void scout_s3_queue_destroy(struct scout_s3_queue *q)
+{
+	assert(q->count == 0 && !q->small.flows && !q->bulk.flows);
+	free(q->small.common);
+	free(q->bulk.common);
+	q->small.common = q->bulk.common = NULL;
+}
+
+bool scout_s3_is_small(const struct scout_s3_call *call)
+{
+	return call->op != SCOUT_S3_GET || call->length <= SCOUT_S3_SMALL_BYTES;
+}
+
+static struct scout_s3_flow *flow_of(struct scout_s3_lane *lane, const void *id)
+{
+	struct scout_s3_flow *f;
+
+	if (!id)
+		return lane->common;
+	HASH_FIND_PTR(lane->flows, &id, f);
+	if (f)
+		return f;
+	f = flow_new(lane, id);
+	if (!f)
+		return lane->common;
+	HASH_ADD_PTR(lane->flows, id, f);
+	if (!f->hh.tbl) {
+		free(f);
+		return lane->common;
+	}
+	return f;
+}
+
+void scout_s3_queue_add(struct scout_s3_queue *q, struct scout_s3_call *call)
+{
+	struct scout_s3_lane *lane = scout_s3_is_small(call) ? &q->small : &q->bulk;
+	struct scout_s3_flow *f = flow_of(lane, call->flow);
+
+	if (TAILQ_EMPTY(&f->calls))
+		TAILQ_INSERT_TAIL(&lane->turns, f, link);
+	TAILQ_INSERT_TAIL(&f->calls, call, link);
+	call->waits_in = f;
+	q->count++;
+}
+
+bool scout_s3_queue_remove(struct scout_s3_queue *q, struct scout_s3_call *call)
+{
+	struct scout_s3_flow *f = call->waits_in;
+
+	if (!f)
+		return false;
+	TAILQ_REMOVE(&f->calls, call, link);
+	call->waits_in = NULL;
+	q->count--;
+	if (TAILQ_EMPTY(&f->calls)) {
+		TAILQ_REMOVE(&f->lane->turns, f, link);
+		if (f->id) {
+			HASH_DEL(f->lane->flows, f);
+			free(f);
+		}
+	}
+	return true;
+}
+
+static struct scout_s3_call *take_turn(struct scout_s3_queue *q, struct scout_s3_lane *lane)
+{
+	struct scout_s3_flow *f = TAILQ_FIRST(&lane->turns);
+	struct scout_s3_call *call = TAILQ_FIRST(&f->calls);
+
+	/* the next turn comes after everybody else's */
+	TAILQ_REMOVE(&lane->turns, f, link);
+	TAILQ_INSERT_TAIL(&lane->turns, f, link);
+	(void)scout_s3_queue_remove(q, call); /* it is in it */
+	return call;
+}
+
+struct scout_s3_call *scout_s3_queue_take(struct scout_s3_queue *q, bool bulk)
+{
+	bool small = !TAILQ_EMPTY(&q->small.turns);
+
+	bulk = bulk && !TAILQ_EMPTY(&q->bulk.turns);
+	if (small && (!bulk || q->before_bulk < BEFORE_BULK)) {
+		q->before_bulk = bulk ? q->before_bulk + 1 : 0;
+		return take_turn(q, &q->small);
+	}
+	if (!bulk)
+		return NULL;
+	q->before_bulk = 0;
+	return take_turn(q, &q->bulk);
+}

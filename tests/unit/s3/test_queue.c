@@ -1,0 +1,158 @@
+/* Whose call is next: small ones first, flows in turn, and nobody waits for ever. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "s3/queue.h"
+
+#define BULK ((uint64_t)8 << 20)
+
+static struct scout_s3_call get(const void *flow, uint64_t bytes)
+{
+	return (struct scout_s3_call){.op = SCOUT_S3_GET, .flow = flow, .length = bytes};
+}
+
+static int setup(void **state)
+{
+	static struct scout_s3_queue q;
+
+	assert_int_equal(scout_s3_queue_init(&q), 0);
+	*state = &q;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	scout_s3_queue_destroy(*state); /* asserts that it is empty */
+	return 0;
+}
+
+static void add_all(struct scout_s3_queue *q, struct scout_s3_call *calls, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		scout_s3_queue_add(q, &calls[i]);
+}
+
+static void assert_next(struct scout_s3_queue *q, const struct scout_s3_call *call)
+{
+	assert_ptr_equal(scout_s3_queue_take(q, true), call);
+}
+
+static void what_is_small(void **state)
+{
+	struct scout_s3_call head = {.op = SCOUT_S3_HEAD}, list = {.op = SCOUT_S3_LIST};
+	struct scout_s3_call small = get(NULL, SCOUT_S3_SMALL_BYTES),
+			     bulk = get(NULL, SCOUT_S3_SMALL_BYTES + 1);
+
+	(void)state;
+	assert_true(scout_s3_is_small(&head));
+	assert_true(scout_s3_is_small(&list));
+	assert_true(scout_s3_is_small(&small));
+	assert_false(scout_s3_is_small(&bulk));
+}
+
+static void flows_are_served_in_turn(void **state)
+{
+	const char a, b, c;
+	struct scout_s3_call calls[] = {get(&a, BULK), get(&a, BULK), get(&a, BULK), get(&a, BULK),
+					get(&b, BULK), get(&b, BULK), get(&c, BULK)};
+
+	add_all(*state, calls, 7);
+	assert_next(*state, &calls[0]);
+	assert_next(*state, &calls[4]);
+	assert_next(*state, &calls[6]);
+	assert_next(*state, &calls[1]);
+	scout_s3_queue_add(*state, &calls[6]); /* who comes back goes behind those who wait */
+	assert_next(*state, &calls[5]);
+	assert_next(*state, &calls[2]);
+	assert_next(*state, &calls[6]);
+	assert_next(*state, &calls[3]);
+	assert_next(*state, NULL);
+}
+
+static void a_hundred_flows_share_evenly(void **state)
+{
+	static const char flows[100];
+	static struct scout_s3_call calls[100][50];
+	unsigned taken[100] = {0};
+
+	for (size_t f = 0; f < 100; f++) {
+		for (size_t i = 0; i < 50; i++) {
+			calls[f][i] = get(&flows[f], BULK);
+			scout_s3_queue_add(*state, &calls[f][i]);
+		}
+	}
+	for (size_t n = 0; n < 5000; n++) {
+		const struct scout_s3_call *call = scout_s3_queue_take(*state, true);
+		size_t f = (size_t)((const char *)call->flow - flows);
+
+		assert_int_equal(taken[f]++, n / 100);
+	}
+}
+
+static void small_calls_go_first(void **state)
+{
+	const char a, b;
+	struct scout_s3_call bulk = get(&a, BULK), small = get(&b, 4096),
+			     head = {.op = SCOUT_S3_HEAD};
+
+	scout_s3_queue_add(*state, &bulk);
+	scout_s3_queue_add(*state, &small);
+	scout_s3_queue_add(*state, &head);
+	assert_next(*state, &small);
+	assert_next(*state, &head);
+	assert_null(scout_s3_queue_take(*state, false));
+	assert_next(*state, &bulk);
+}
+
+static void bulk_is_not_starved(void **state)
+{
+	struct scout_s3_call bulk[2] = {get(NULL, BULK), get(NULL, BULK)}, heads[20] = {0};
+
+	for (size_t i = 0; i < 20; i++)
+		heads[i].op = SCOUT_S3_HEAD;
+	add_all(*state, heads, 20);
+	add_all(*state, bulk, 2);
+	/* what has no connection to itself is not in anybody's way */
+	for (size_t i = 0; i < 6; i++)
+		assert_ptr_equal(scout_s3_queue_take(*state, false), &heads[i]);
+	for (size_t i = 6; i < 13; i++)
+		assert_next(*state, &heads[i]);
+	assert_next(*state, &bulk[0]);
+	for (size_t i = 13; i < 20; i++)
+		assert_next(*state, &heads[i]);
+	assert_next(*state, &bulk[1]);
+}
+
+static void a_call_may_be_taken_out(void **state)
+{
+	const char a, b;
+	struct scout_s3_call calls[] = {get(&a, BULK), get(&b, BULK), get(&a, BULK),
+					get(NULL, BULK)};
+
+	add_all(*state, calls, 4);
+	assert_true(scout_s3_queue_remove(*state, &calls[1]));
+	assert_false(scout_s3_queue_remove(*state, &calls[1]));
+	assert_true(scout_s3_queue_remove(*state, &calls[0]));
+	assert_true(scout_s3_queue_remove(*state, &calls[3]));
+	assert_next(*state, &calls[2]);
+	assert_next(*state, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_is_small),
+	    cmocka_unit_test_setup_teardown(flows_are_served_in_turn, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_hundred_flows_share_evenly, setup, teardown),
+	    cmocka_unit_test_setup_teardown(small_calls_go_first, setup, teardown),
+	    cmocka_unit_test_setup_teardown(bulk_is_not_starved, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_call_may_be_taken_out, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("s3/queue", tests, NULL, NULL);
+}
