@@ -10,12 +10,12 @@
 
 #include <libssh/libssh.h>
 
+#include "scoutfs/child.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/config.h"
 #include "scoutfs/sftp.h"
 #include "scoutfs/text.h"
 #include "sftp/answer.h"
-#include "sftp/child.h"
 #include "sftp/settings.h"
 
 #define HOSTS_MAX 200

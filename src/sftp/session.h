@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "scoutfs/child.h"
 #include "scoutfs/lock.h"
 #include "scoutfs/sftp.h"
 #include "scoutfs/text.h"
-#include "sftp/child.h"
 #include "sftp/engine.h"
 #include "sftp/settings.h"
 #include "sftp/stream.h"

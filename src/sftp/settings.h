@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "scoutfs/child.h"
 #include "scoutfs/config.h"
-#include "sftp/child.h"
 
 #define SCOUT_IDENTITIES_MAX 16
 

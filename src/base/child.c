@@ -1,6 +1,6 @@
-/* Child processes of a session. posix_spawn, since a fork of a process with many threads may hold
- * any lock. No lock; each child belongs to one session's thread. */
-#include "sftp/child.h"
+/* Child processes. posix_spawn, since a fork of a process with many threads may hold any lock. No lock;
+ * each child belongs to one thread. */
+#include "scoutfs/child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -155,7 +155,7 @@ static void read_complaints(int fd, pid_t pid, char *last, size_t cap)
 		return;
 	text[n] = '\0';
 	for (line = strtok_r(text, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save)) {
-		scout_debug("sftp: child %d: %s", (int)pid, line);
+		scout_debug("child %d: %s", (int)pid, line);
 		if (cap)
 			snprintf(last, cap, "%s", line);
 	}

@@ -1,7 +1,7 @@
-/* A command of ours beside the daemon: ProxyJump's ssh, ProxyCommand, and the ssh that reads
- * ssh_config. It talks over a socket pair, writes complaints to a pipe, and is always reaped. */
-#ifndef SCOUTFS_SFTP_CHILD_H
-#define SCOUTFS_SFTP_CHILD_H
+/* A command of ours beside the daemon (ssh for jump hosts and for reading ssh_config, ProxyCommand). It
+ * talks over a socket pair, writes complaints to a pipe, and is always reaped. */
+#ifndef SCOUTFS_CHILD_H
+#define SCOUTFS_CHILD_H
 
 #include <stdbool.h>
 #include <stddef.h>
