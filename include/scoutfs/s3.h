@@ -177,4 +177,38 @@ int scout_s3_parse_uploads(const void *xml, size_t len,
 			   bool (*entry)(void *arg, const struct scout_s3_upload *u), void *arg,
 			   char **next_key, char **next_id);
 
+/* checksum.c: what the server keeps of the bytes of a whole object, the best of what it tells. */
+enum scout_s3_checksum_kind {
+	SCOUT_S3_NO_CHECKSUM,
+	SCOUT_S3_MD5,
+	SCOUT_S3_CRC32,
+	SCOUT_S3_CRC32C,
+	SCOUT_S3_CRC64NVME,
+	SCOUT_S3_SHA1,
+	SCOUT_S3_SHA256,
+};
+struct scout_s3_checksum {
+	enum scout_s3_checksum_kind kind;
+	uint8_t bytes[32]; /* as many as the kind has */
+};
+/* Gathered from the headers of an answer to HEAD, zeroed at first. */
+struct scout_s3_sums {
+	struct scout_s3_checksum best;
+	bool composite;   /* of an upload's parts, not of the bytes */
+	bool opaque_etag; /* no MD5, whatever it looks like */
+};
+void scout_s3_sums_header(struct scout_s3_sums *s, const char *name, const char *value);
+void scout_s3_sums_whole(const struct scout_s3_sums *s, const char *etag,
+			 struct scout_s3_checksum *ret);
+/* "sha256", for a person. */
+const char *scout_s3_checksum_name(enum scout_s3_checksum_kind kind);
+
+/* A running digest of the kind of want. Returns 0, -ENOMEM, or -ENOTSUP. One thread at a time. */
+struct scout_s3_digest;
+int scout_s3_digest_new(const struct scout_s3_checksum *want, struct scout_s3_digest **ret);
+void scout_s3_digest_free(struct scout_s3_digest *d); /* NULL is fine */
+void scout_s3_digest_update(struct scout_s3_digest *d, const void *bytes, size_t len);
+/* Whether all bytes together have the checksum; the last call but free. */
+bool scout_s3_digest_matches(struct scout_s3_digest *d);
+
 #endif

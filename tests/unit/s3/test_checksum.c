@@ -1,0 +1,144 @@
+/* Which checksum of an object is taken, and digests against published values. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "scoutfs/s3.h"
+
+#define NINE "123456789"
+#define NINE_MD5 "\"25f9e794323b453885f5181f1b624d0b\""
+/* base64 of the check values of "123456789" */
+#define NINE_CRC32 "y/Q5Jg=="
+#define NINE_CRC32C "4waSgw=="
+#define NINE_CRC64 "rosUhgp5mIg="
+#define NINE_SHA1 "98O8HYCOBHMq32eZZczDTKeuNEE="
+#define NINE_SHA256 "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU="
+
+/* "name: value" lines, then the ETag. */
+static struct scout_s3_checksum whole(const char *const *headers, const char *etag)
+{
+	struct scout_s3_sums sums = {0};
+	struct scout_s3_checksum c;
+
+	for (; *headers; headers += 2)
+		scout_s3_sums_header(&sums, headers[0], headers[1]);
+	scout_s3_sums_whole(&sums, etag, &c);
+	return c;
+}
+
+#define WHOLE(etag, ...) whole((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL}, etag)
+
+static bool digest_in(const struct scout_s3_checksum *c, const char *bytes, size_t len,
+		      size_t piece)
+{
+	struct scout_s3_digest *d = NULL;
+	bool same;
+
+	assert_int_equal(scout_s3_digest_new(c, &d), 0);
+	for (size_t at = 0; at < len; at += piece)
+		scout_s3_digest_update(d, bytes + at, len - at < piece ? len - at : piece);
+	same = scout_s3_digest_matches(d);
+	scout_s3_digest_free(d);
+	return same;
+}
+
+static void check(struct scout_s3_checksum c, enum scout_s3_checksum_kind kind, const char *name)
+{
+	char bytes[] = NINE;
+
+	assert_int_equal(c.kind, kind);
+	assert_string_equal(scout_s3_checksum_name(kind), name);
+	for (size_t piece = 1; piece < 10; piece++)
+		assert_true(digest_in(&c, bytes, 9, piece));
+	bytes[3] ^= 1;
+	assert_false(digest_in(&c, bytes, 9, 9));
+	assert_false(digest_in(&c, NINE, 8, 8));
+}
+
+static void published_values(void **state)
+{
+	(void)state;
+	check(WHOLE("", "x-amz-checksum-crc32", NINE_CRC32), SCOUT_S3_CRC32, "crc32");
+	check(WHOLE("", "x-amz-checksum-crc32c", NINE_CRC32C), SCOUT_S3_CRC32C, "crc32c");
+	check(WHOLE("", "x-amz-checksum-crc64nvme", NINE_CRC64), SCOUT_S3_CRC64NVME, "crc64nvme");
+	check(WHOLE("", "x-amz-checksum-sha1", NINE_SHA1), SCOUT_S3_SHA1, "sha1");
+	check(WHOLE("", "x-amz-checksum-sha256", NINE_SHA256), SCOUT_S3_SHA256, "sha256");
+	check(WHOLE(NINE_MD5, "server", "x"), SCOUT_S3_MD5, "MD5 (ETag)");
+}
+
+/* A CRC by slices of eight bytes is that of the bytes one by one. */
+static void long_and_short_pieces(void **state)
+{
+	static const char *const names[] = {"x-amz-checksum-crc32", "x-amz-checksum-crc64nvme"};
+	static const char *const values[] = {"Zo8HPQ==", "qeNPBi4HMG4="};
+	char bytes[1000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)(i * 7 + i / 256);
+	for (size_t i = 0; i < 2; i++) {
+		struct scout_s3_checksum c = WHOLE("", names[i], values[i]);
+
+		for (size_t piece = 1; piece < 1001; piece += 31)
+			assert_true(digest_in(&c, bytes, sizeof(bytes), piece));
+	}
+}
+
+static void the_best_is_taken(void **state)
+{
+	struct scout_s3_checksum c;
+
+	(void)state;
+	c = WHOLE(NINE_MD5, "x-amz-checksum-sha256", NINE_SHA256, "x-amz-checksum-crc32",
+		  NINE_CRC32);
+	assert_int_equal(c.kind, SCOUT_S3_SHA256);
+	c = WHOLE(NINE_MD5, "x-amz-checksum-crc32", NINE_CRC32, "x-amz-checksum-type",
+		  "FULL_OBJECT");
+	assert_int_equal(c.kind, SCOUT_S3_CRC32);
+}
+
+static void what_is_not_of_the_whole_is_not_taken(void **state)
+{
+	(void)state;
+	/* composite, by its name or by its look */
+	assert_int_equal(WHOLE("\"25f9e794323b453885f5181f1b624d0b-2\"", "x-amz-checksum-crc32",
+			       NINE_CRC32, "x-amz-checksum-type", "COMPOSITE")
+			     .kind,
+			 SCOUT_S3_NO_CHECKSUM);
+	assert_int_equal(WHOLE("", "x-amz-checksum-sha256", NINE_SHA256 "-3").kind,
+			 SCOUT_S3_NO_CHECKSUM);
+	/* ETags that are no MD5 */
+	assert_int_equal(WHOLE(NINE_MD5, "x-amz-server-side-encryption", "aws:kms").kind,
+			 SCOUT_S3_NO_CHECKSUM);
+	assert_int_equal(
+	    WHOLE(NINE_MD5, "x-amz-server-side-encryption-customer-algorithm", "AES256").kind,
+	    SCOUT_S3_NO_CHECKSUM);
+	assert_int_equal(WHOLE(NINE_MD5, "x-amz-server-side-encryption", "AES256").kind,
+			 SCOUT_S3_MD5);
+	assert_int_equal(WHOLE("W/" NINE_MD5, "a", "b").kind, SCOUT_S3_NO_CHECKSUM);
+	assert_int_equal(WHOLE("\"25f9e794323b453885f5181f1b624d0g\"", "a", "b").kind,
+			 SCOUT_S3_NO_CHECKSUM);
+	/* not base64, or of another length */
+	assert_int_equal(WHOLE("", "x-amz-checksum-crc32", "y/Q5J?==").kind, SCOUT_S3_NO_CHECKSUM);
+	assert_int_equal(WHOLE("", "x-amz-checksum-crc32", "y/Q5JgA=").kind, SCOUT_S3_NO_CHECKSUM);
+	assert_int_equal(WHOLE("", "x-amz-checksum-crc32", "y/Q5Jg=A").kind, SCOUT_S3_NO_CHECKSUM);
+	assert_int_equal(WHOLE("", "x-amz-checksum-crc32", "").kind, SCOUT_S3_NO_CHECKSUM);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(published_values),
+	    cmocka_unit_test(long_and_short_pieces),
+	    cmocka_unit_test(the_best_is_taken),
+	    cmocka_unit_test(what_is_not_of_the_whole_is_not_taken),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
