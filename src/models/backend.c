@@ -17,6 +17,7 @@
 #include "models/models.h"
 #include "models/question.h"
 #include "models/read.h"
+#include "models/xattr.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/log.h"
 
@@ -446,6 +447,8 @@ static const struct scout_backend_ops models_ops = {
     .opendir = open_folder,
     .readdir = read_folder,
     .releasedir = release_folder,
+    .getxattr = scout_models_getxattr,
+    .listxattr = scout_models_listxattr,
     .statfs = statfs_models,
     .status = scout_models_status,
     .metrics = scout_models_metrics,

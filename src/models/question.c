@@ -23,6 +23,9 @@
 
 #define ANSWERS_MAX 4096
 #define SHARED_NS (50 * SCOUT_NS_PER_MS)
+#define XATTRS_NS SCOUT_NS_PER_S
+/* A bucket of S3 Express, whose ETags are no MD5. */
+#define EXPRESS "--x-s3"
 
 TAILQ_HEAD(askers, scout_asker);
 
@@ -32,6 +35,8 @@ struct scout_question {
 	enum scout_question_kind kind;
 	uint64_t asked_ns;
 	char *key, *prefix;
+	struct scout_xattrs *xattrs; /* the engine's thread until it is over */
+	struct scout_s3_sums sums;   /* likewise */
 
 	/* under m->question_lock */
 	unsigned pending; /* calls not done */
@@ -52,6 +57,7 @@ void scout_question_init(struct scout_models *m)
 static void drop_answer_locked(struct scout_models *m, struct scout_answer *a)
 {
 	HASH_DEL(m->answers, a);
+	scout_xattrs_unref(a->xattrs);
 	free(a->path);
 	free(a);
 }
@@ -106,7 +112,7 @@ static bool known_locked(struct scout_models *m, const char *path, uint64_t sinc
 	if (!a || a->asked_ns <= since_ns)
 		return false;
 	*ret = *a;
-	ret->path = NULL;
+	ret->path = NULL; /* the xattrs stay the table's */
 	return true;
 }
 
@@ -118,7 +124,22 @@ bool scout_question_known(struct scout_models *m, const char *path, uint64_t sin
 	scout_lock(&m->question_lock);
 	known = known_locked(m, path, since_ns, ret);
 	scout_unlock(&m->question_lock);
+	if (known)
+		ret->xattrs = NULL;
 	return known;
+}
+
+struct scout_xattrs *scout_question_xattrs(struct scout_models *m, const char *path)
+{
+	uint64_t now = scout_now_ns();
+	struct scout_xattrs *x = NULL;
+	struct scout_answer answer;
+
+	scout_lock(&m->question_lock);
+	if (known_locked(m, path, now > XATTRS_NS ? now - XATTRS_NS : 0, &answer))
+		x = scout_xattrs_ref(answer.xattrs);
+	scout_unlock(&m->question_lock);
+	return x;
 }
 
 /* Keeps a copy of answer; without memory it is not kept, which costs a question later. */
@@ -136,19 +157,29 @@ static void remember_locked(struct scout_models *m, const char *path,
 	if (!a)
 		return;
 	*a = *answer;
+	scout_xattrs_ref(a->xattrs);
 	a->path = strdup(path);
 	if (a->path)
 		HASH_ADD_KEYPTR(hh, m->answers, a->path, strlen(a->path), a);
 	if (!a->path || !a->hh.tbl) {
+		scout_xattrs_unref(a->xattrs);
 		free(a->path);
 		free(a);
 	}
+}
+
+static bool has_opaque_etags(const struct scout_models *m)
+{
+	size_t len = strlen(m->config->bucket), end = strlen(EXPRESS);
+
+	return len > end && strcmp(m->config->bucket + len - end, EXPRESS) == 0;
 }
 
 /* What the two calls say together. */
 static int conclude(const struct scout_question *q, struct scout_answer *ret)
 {
 	const struct scout_s3_call *head = &q->head;
+	struct scout_s3_sums sums = q->sums;
 
 	*ret = (struct scout_answer){.kind = SCOUT_MISSING, .asked_ns = q->asked_ns};
 	if (q->list_err == 0 && q->below) {
@@ -161,6 +192,11 @@ static int conclude(const struct scout_question *q, struct scout_answer *ret)
 		ret->modified = head->modified;
 		ret->version = scout_key_version(head->etag, head->object_bytes, head->modified);
 		memcpy(ret->etag, head->etag, sizeof(ret->etag));
+		sums.opaque_etag |= has_opaque_etags(q->m);
+		scout_s3_sums_whole(&sums, ret->etag, &ret->checksum);
+		if (q->xattrs)
+			scout_xattrs_complete(q->xattrs, q->key, ret->etag, &ret->checksum);
+		ret->xattrs = q->xattrs;
 		return 0;
 	}
 	return q->head_err == -ENOENT ? q->list_err : q->head_err;
@@ -168,6 +204,7 @@ static int conclude(const struct scout_question *q, struct scout_answer *ret)
 
 static void free_question(struct scout_question *q)
 {
+	scout_xattrs_unref(q->xattrs);
 	free(q->key);
 	free(q->prefix);
 	free(q);
@@ -226,6 +263,7 @@ static void call_done(struct scout_question *q, int *which, int err)
 {
 	struct scout_models *m = q->m;
 	struct scout_question *next = NULL;
+	struct scout_xattrs *held = NULL;
 	struct scout_answer answer;
 	bool over;
 
@@ -236,7 +274,9 @@ static void call_done(struct scout_question *q, int *which, int err)
 		HASH_DEL(m->questions[q->kind], q);
 		err = conclude(q, &answer);
 		/* a younger question may have been answered sooner */
-		if (err == 0 && !known_locked(m, q->path, q->asked_ns, &answer))
+		if (err == 0 && known_locked(m, q->path, q->asked_ns, &answer))
+			held = scout_xattrs_ref(answer.xattrs);
+		else if (err == 0)
 			remember_locked(m, q->path, &answer);
 		if (err == 0)
 			next = follow_locked(q);
@@ -249,7 +289,19 @@ static void call_done(struct scout_question *q, int *which, int err)
 	tell(&q->askers, err, &answer);
 	/* who waits longer waits no better: a failure is theirs too */
 	tell(&q->later, err < 0 ? err : -ENOMEM, NULL);
+	scout_xattrs_unref(held);
 	free_question(q);
+}
+
+static void take_header(struct scout_s3_call *call, const char *name, const char *value)
+{
+	struct scout_question *q = (struct scout_question *)call;
+
+	scout_s3_sums_header(&q->sums, name, value);
+	if (!q->xattrs)
+		q->xattrs = scout_xattrs_new(); /* without memory there are none */
+	if (q->xattrs)
+		scout_xattrs_header(q->xattrs, name, value);
 }
 
 static void head_done(struct scout_s3_call *call, int err)
@@ -311,7 +363,13 @@ static struct scout_question *question_new(struct scout_models *m, enum scout_qu
 		free_question(q);
 		return NULL;
 	}
-	q->head = (struct scout_s3_call){.op = SCOUT_S3_HEAD, .key = q->key, .done = head_done};
+	q->head = (struct scout_s3_call){
+	    .op = SCOUT_S3_HEAD,
+	    .key = q->key,
+	    .checksums = true,
+	    .header = take_header,
+	    .done = head_done,
+	};
 	q->list = (struct scout_s3_call){
 	    .op = SCOUT_S3_LIST,
 	    .prefix = q->prefix,
@@ -365,6 +423,7 @@ void scout_question_ask(struct scout_models *m, enum scout_question_kind kind, c
 	uint64_t now = scout_now_ns();
 	struct scout_question *begin = NULL;
 	struct scout_answer answer = {.kind = SCOUT_MISSING, .asked_ns = now};
+	struct scout_xattrs *held = NULL;
 	bool known, waits = false;
 
 	/* S3 knows no such key, and refuses the question as malformed */
@@ -372,6 +431,8 @@ void scout_question_ask(struct scout_models *m, enum scout_question_kind kind, c
 	scout_lock(&m->question_lock);
 	if (!known && kind != SCOUT_ASK_ANEW)
 		known = known_locked(m, path, now > SHARED_NS ? now - SHARED_NS : 0, &answer);
+	if (known)
+		held = scout_xattrs_ref(answer.xattrs);
 	if (!known)
 		waits = join_locked(m, kind, path, a, &begin);
 	scout_unlock(&m->question_lock);
@@ -379,4 +440,5 @@ void scout_question_ask(struct scout_models *m, enum scout_question_kind kind, c
 		send(begin);
 	else if (!waits)
 		a->answered(a, known ? 0 : -ENOMEM, known ? &answer : NULL);
+	scout_xattrs_unref(held);
 }

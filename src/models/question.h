@@ -3,6 +3,7 @@
 #define MODELS_QUESTION_H
 
 #include "models/models.h"
+#include "models/xattr.h"
 
 enum scout_answer_kind { SCOUT_MISSING, SCOUT_FILE, SCOUT_DIR };
 
@@ -13,8 +14,10 @@ struct scout_answer {
 	int64_t modified;
 	uint64_t version;
 	char etag[SCOUT_ETAG_MAX];
-	UT_hash_handle hh; /* m->answers, under question_lock */
-	char *path;        /* the table's own */
+	struct scout_s3_checksum checksum; /* of all its bytes, if S3 told one */
+	struct scout_xattrs *xattrs;       /* of FILE; NULL: not known */
+	UT_hash_handle hh;                 /* m->answers, under question_lock */
+	char *path;                        /* the table's own */
 };
 
 enum scout_question_kind {
@@ -39,9 +42,13 @@ void scout_question_destroy(struct scout_models *m); /* stopped */
 void scout_question_ask(struct scout_models *m, enum scout_question_kind kind, const char *path,
 			struct scout_asker *a);
 
-/* The last answer about path if it was asked after since_ns; false: none. ret->path is not set. */
+/* The last answer about path if it was asked after since_ns; false: none. ret->path and xattrs are
+ * not set. */
 bool scout_question_known(struct scout_models *m, const char *path, uint64_t since_ns,
 			  struct scout_answer *ret);
+
+/* What an answer of the last second told of the object at path: one reference; NULL: nothing. */
+struct scout_xattrs *scout_question_xattrs(struct scout_models *m, const char *path);
 
 /* Drops the answers that a listing begun at asked_ns has overtaken. */
 void scout_question_forget(struct scout_models *m, uint64_t asked_ns);

@@ -73,7 +73,9 @@ struct scout_s3 {
 	struct fake_object objects[FAKE_KEYS];
 	size_t nobjects; /* sorted by key */
 	/* what is answered instead, by operation: 0 nothing */
-	int fail[3];
+	int fail[4];
+	/* what HEAD tells beside: name, value and so on, then NULL */
+	const char *const *headers;
 	/* a GET is cut after that many bytes, with fail_body; 0 never */
 	uint64_t cut_after;
 	int fail_body;
@@ -389,6 +391,8 @@ static inline int fake_headers(struct scout_s3_call *call)
 	fake_etag(call->etag, o);
 	call->object_bytes = o->bytes;
 	call->modified = FAKE_MODIFIED;
+	for (const char *const *h = fake.headers; h && *h && call->header; h += 2)
+		call->header(call, h[0], h[1]);
 	if (call->op == SCOUT_S3_GET && call->if_match && !fake.ignore_if_match &&
 	    strcmp(call->if_match, call->etag) != 0)
 		return -ESTALE;

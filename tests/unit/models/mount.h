@@ -71,7 +71,7 @@ struct asked {
 	bool done; /* under lock */
 	int err;
 	uint32_t ttl_ms;
-	enum { GETATTR, OPEN, OPENDIR, READ, READDIR } op;
+	enum { GETATTR, OPEN, OPENDIR, READ, READDIR, XATTR } op;
 	struct scout_attr attr;
 	void *handle;
 	uint8_t *bytes;
@@ -94,6 +94,12 @@ static inline void asked_done(struct scout_req *req, int err, const struct scout
 	if (err == 0 && (a->op == OPEN || a->op == OPENDIR)) {
 		a->handle = res->open.handle;
 		a->attr = res->open.attr;
+	}
+	if (err == 0 && a->op == XATTR) {
+		a->size = res->xattr.len;
+		a->bytes = malloc(a->size + 1);
+		memcpy(a->bytes, res->xattr.len ? res->xattr.bytes : "", a->size);
+		a->bytes[a->size] = '\0';
 	}
 	for (int i = 0; err == 0 && a->op == READ && i < res->data.count; i++) {
 		a->bytes = realloc(a->bytes, a->size + res->data.iov[i].iov_len);
