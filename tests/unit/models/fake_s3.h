@@ -73,7 +73,7 @@ struct scout_s3 {
 	struct fake_object objects[FAKE_KEYS];
 	size_t nobjects; /* sorted by key */
 	/* what is answered instead, by operation: 0 nothing */
-	int fail[4];
+	int fail[SCOUT_S3_UPLOADS + 1];
 	/* what HEAD tells beside: name, value and so on, then NULL */
 	const char *const *headers;
 	/* a GET is cut after that many bytes, with fail_body; 0 never */
