@@ -56,7 +56,7 @@ static struct ask *ask_new(struct scout_hosts *all, const char *path, int own,
 	if (!err)
 		err = *path && !a->place.host ? -ENOENT : own;
 	if (!err)
-		scout_table_attr(all, &res.attr);
+		scout_root_attr(all, a->place.host, &res.attr);
 	scout_req_done(req, err, err && err != -ENOENT ? NULL : &res);
 	if (a)
 		ask_free(a);

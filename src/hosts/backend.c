@@ -103,12 +103,12 @@ static struct scout_host *host_below(struct scout_hosts *all, const char *path, 
 		return host;
 	if (host && **rest)
 		err = -ENAMETOOLONG;
-	if (host)
-		scout_host_unref(host);
 	if (missing)
 		err = missing;
 	if (!err)
-		scout_table_attr(all, &res.attr);
+		scout_root_attr(all, host, &res.attr);
+	if (host)
+		scout_host_unref(host);
 	scout_req_done(req, err, err && err != -ENOENT ? NULL : &res);
 	return NULL;
 }

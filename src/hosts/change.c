@@ -9,12 +9,15 @@
 #include <string.h>
 
 #include "hosts/attr.h"
+#include "hosts/root.h"
 
 /* The errno for a path that is no file of a host. */
 static int not_remote(const struct scout_place *p, const char *path, bool made, int own)
 {
-	if (p->host || !*path)
+	if (p->host)
 		return own;
+	if (!*path)
+		return own ? own : -EPERM;
 	return made ? -EPERM : -ENOENT; /* the config alone makes hosts */
 }
 
@@ -25,7 +28,9 @@ static int locate(struct scout_hosts *all, struct scout_change *c, int own, bool
 	if (err)
 		return err;
 	if (!scout_place_is_remote(&c->place))
-		return not_remote(&c->place, c->path, made && !c->path2, own);
+		err = not_remote(&c->place, c->path, made && !c->path2, own);
+	if (err)
+		return err;
 	if (!c->path2)
 		return 0;
 	err = scout_place_of(all, c->path2, &c->place2);
@@ -69,6 +74,10 @@ void scout_change_done(struct scout_change *c, int err, const struct scout_resul
 {
 	const struct scout_result nothing = {0};
 
+	if (c->place.host && !c->setattr.set)
+		scout_root_named(c->place.host, c->place.remote);
+	if (c->place2.host)
+		scout_root_named(c->place2.host, c->place2.remote);
 	scout_req_done(c->req, err, err ? NULL : res ? res : &nothing);
 	scout_handle_unref(c->handle);
 	scout_place_drop(&c->place);
@@ -77,6 +86,11 @@ void scout_change_done(struct scout_change *c, int err, const struct scout_resul
 	free(c->path2);
 	free(c->text);
 	free(c);
+}
+
+static bool is_look(enum scout_sftp_op op)
+{
+	return op == SCOUT_SFTP_LSTAT || op == SCOUT_SFTP_STAT;
 }
 
 struct scout_rpc *scout_change_then(struct scout_change *c, enum scout_sftp_op op, const char *path)
@@ -89,7 +103,7 @@ struct scout_rpc *scout_change_then(struct scout_change *c, enum scout_sftp_op o
 	rpc->deadline_ns = c->deadline_ns;
 	rpc->call.op = op;
 	rpc->call.path = path;
-	rpc->once = op != SCOUT_SFTP_LSTAT;
+	rpc->once = !is_look(op);
 	if (c->ncalls++)
 		rpc[-1].then = rpc;
 	return rpc;
@@ -140,7 +154,7 @@ void scout_change_failed(struct scout_change *c, int err)
 
 	while (failed && !failed->err)
 		failed = failed->then;
-	if (failed && failed->call.op != SCOUT_SFTP_LSTAT)
+	if (failed && !is_look(failed->call.op))
 		scout_change_narrow(c, failed, narrowed);
 	else
 		narrowed(&c->narrow, err);

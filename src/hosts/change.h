@@ -33,7 +33,8 @@ struct scout_change {
 	int err;                      /* rename: of the attempt that is being undone */
 };
 
-/* path2 may be NULL. own: the errno for a directory that the config names. NULL: req is done. */
+/* path2 may be NULL. own: the errno for a directory that the config names; 0: that of a host may be changed,
+ * and /hosts itself is -EPERM. NULL: req is done. */
 struct scout_change *scout_change_new(struct scout_hosts *all, const char *what, const char *path,
 				      const char *path2, int own, struct scout_req *req);
 /* Starts anew with a call of op on path, or adds one behind. */

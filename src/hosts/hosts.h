@@ -119,6 +119,8 @@ struct scout_host {
 	struct scout_sftp_server server; /* of the newest session */
 	bool named;                      /* the names were asked for */
 	char login[64], group[64];       /* "" when not known */
+	bool has_own;                    /* its directory's attributes were changed: own */
+	struct scout_attr own;           /* what was made of them last */
 	TAILQ_HEAD(scout_file_list, scout_file) files;
 	TAILQ_HEAD(, scout_dir) dirs;
 	TAILQ_HEAD(, scout_space) spaces; /* questions that wait: space.c */

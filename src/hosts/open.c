@@ -11,6 +11,7 @@
 #include "hosts/file.h"
 #include "hosts/narrow.h"
 #include "hosts/node.h"
+#include "hosts/root.h"
 #include "scoutfs/log.h"
 
 struct opening {
@@ -156,6 +157,8 @@ static void opening_done(struct opening *o)
 	struct scout_result res = {0};
 	int err = opening_result(o, &res.open.attr);
 
+	if (o->flags & O_CREAT)
+		scout_root_named(host, o->path);
 	if (err) {
 		opening_failed(o, err);
 		return;

@@ -1,4 +1,6 @@
-/* The listing of /hosts, taken when it is opened: the hosts of the config, and of those that were
+/* What is shown of /hosts and of the hosts' own directories, where nobody waits for a network.
+ *
+ * The listing of /hosts is taken when it is opened: the hosts of the config, and of those that were
  * asked for on demand the ones that were reached, so that no typing error is kept in it. A handle is
  * immutable. No lock of its own. */
 #include "hosts/root.h"
@@ -15,6 +17,45 @@ struct root {
 	size_t count, cap;
 };
 
+void scout_root_attr(struct scout_hosts *all, struct scout_host *host, struct scout_attr *ret)
+{
+	bool has_own = false;
+
+	if (host) {
+		scout_lock(&host->lock);
+		has_own = host->has_own;
+		*ret = host->own;
+		scout_unlock(&host->lock);
+	}
+	if (!has_own)
+		scout_table_attr(all, ret);
+}
+
+void scout_root_changed(struct scout_host *host, struct scout_attr *attr)
+{
+	if (!S_ISDIR(attr->mode)) { /* no mode was told */
+		attr->mode = S_IFDIR | 0755;
+		attr->nlink = 2;
+	}
+	scout_lock(&host->lock);
+	host->has_own = true;
+	host->own = *attr;
+	scout_unlock(&host->lock);
+}
+
+void scout_root_named(struct scout_host *host, const char *remote)
+{
+	size_t len = strlen(host->config->root);
+
+	while (len && host->config->root[len - 1] == '/')
+		len--;
+	if (strrchr(remote, '/') != remote + len)
+		return;
+	scout_lock(&host->lock);
+	host->own.mtime = (struct timespec){.tv_sec = time(NULL)};
+	scout_unlock(&host->lock);
+}
+
 static bool is_shown(struct scout_host *host)
 {
 	bool shown;
@@ -25,7 +66,7 @@ static bool is_shown(struct scout_host *host)
 	return shown;
 }
 
-static int add(struct root *r, const char *name, const struct scout_attr *attr)
+static int add(struct root *r, struct scout_host *host)
 {
 	if (r->count == r->cap) {
 		size_t cap = r->cap ? 2 * r->cap : 64;
@@ -36,10 +77,10 @@ static int add(struct root *r, const char *name, const struct scout_attr *attr)
 		r->entries = grown;
 		r->cap = cap;
 	}
-	r->entries[r->count].name = strdup(name);
+	r->entries[r->count].name = strdup(host->config->name);
 	if (!r->entries[r->count].name)
 		return -ENOMEM;
-	r->entries[r->count++].attr = *attr;
+	scout_root_attr(host->all, host, &r->entries[r->count++].attr);
 	return 0;
 }
 
@@ -76,15 +117,13 @@ void scout_root_open(struct scout_hosts *all, struct scout_req *req)
 	struct scout_result res = {0};
 	struct root *r = calloc(1, sizeof *r);
 	struct scout_host *host = NULL;
-	struct scout_attr attr;
 	int err = r ? 0 : -ENOMEM;
 
-	scout_table_attr(all, &attr);
 	if (r)
 		r->kind = SCOUT_DIR_ROOT;
 	while (r && (host = scout_table_next(all, host)))
 		if (!err && is_shown(host))
-			err = add(r, host->config->name, &attr);
+			err = add(r, host);
 	if (err) {
 		scout_root_release(r);
 		scout_req_done(req, err, NULL);

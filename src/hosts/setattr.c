@@ -3,7 +3,7 @@
  *
  * SETSTAT follows symlinks, and a link may lead out of the host's tree: so lsetstat@ sets all but the
  * size, which only regular files have, or where a server cannot SETSTAT does, behind a look at the
- * type. The owner goes first, since changing it takes set-id bits away, and the times last, since the
+ * type. A root that is a link is meant to be followed: the config says so. The owner goes first, since changing it takes set-id bits away, and the times last, since the
  * size changes them. */
 #include <errno.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 #include "hosts/attr.h"
 #include "hosts/change.h"
 #include "hosts/file.h"
+#include "hosts/root.h"
 
 #define OWNER (SCOUT_SET_UID | SCOUT_SET_GID)
 #define TIMES (SCOUT_SET_ATIME | SCOUT_SET_MTIME)
@@ -67,9 +68,19 @@ void scout_setattr_sets(struct scout_host *host, const struct scout_setattr *a,
 	times->mtime = a->set & SCOUT_SET_MTIME ? (uint32_t)a->mtime.tv_sec : seen->mtime;
 }
 
+static bool is_root(const struct scout_change *c)
+{
+	return !*c->place.inside;
+}
+
+static enum scout_sftp_op look_of(const struct scout_change *c)
+{
+	return is_root(c) ? SCOUT_SFTP_STAT : SCOUT_SFTP_LSTAT;
+}
+
 static void add(struct scout_change *c, enum scout_sftp_op op, const struct scout_sftp_attrs *set)
 {
-	if (op == SCOUT_SFTP_LSETSTAT && c->links_unsupported)
+	if (op == SCOUT_SFTP_LSETSTAT && (c->links_unsupported || is_root(c)))
 		op = SCOUT_SFTP_SETSTAT;
 	if (set->has)
 		scout_change_then(c, op, c->place.remote)->call.set = set;
@@ -138,18 +149,20 @@ static void changed(struct scout_rpc *rpc, int err)
 	scout_attr_map(&rpc->call.attrs, &before);
 	scout_host_attr(rpc->host, &c->calls[c->ncalls - 1].call.attrs, &res.changed.attr);
 	res.changed.was = c->partly ? 0 : before.version;
+	if (is_root(c))
+		scout_root_changed(rpc->host, &res.changed.attr);
 	scout_change_done(c, 0, &res);
 }
 
 static void send_changes(struct scout_change *c)
 {
 	scout_setattr_sets(c->place.host, &c->setattr, &c->seen, c->set);
-	scout_change_first(c, SCOUT_SFTP_LSTAT, c->place.remote);
+	scout_change_first(c, look_of(c), c->place.remote);
 	add(c, SCOUT_SFTP_LSETSTAT, &c->set[0]);
 	add(c, c->setattr.set & SCOUT_SET_SIZE ? SCOUT_SFTP_SETSTAT : SCOUT_SFTP_LSETSTAT,
 	    &c->set[1]);
 	add(c, SCOUT_SFTP_LSETSTAT, &c->set[2]);
-	scout_change_then(c, SCOUT_SFTP_LSTAT, c->place.remote);
+	scout_change_then(c, look_of(c), c->place.remote);
 	if (c->setattr.set & CONTENTS)
 		scout_node_changed(c->place.host, c->place.remote);
 	scout_change_send(c, changed);
@@ -175,7 +188,7 @@ static void settled(struct scout_settle *w)
 		send_changes(c);
 		return;
 	}
-	scout_change_first(c, SCOUT_SFTP_LSTAT, c->place.remote);
+	scout_change_first(c, look_of(c), c->place.remote);
 	scout_change_send(c, looked);
 }
 
@@ -194,7 +207,7 @@ void scout_hosts_setattr(void *self, const char *path, void *handle,
 		scout_file_setattr(handle, change, req);
 		return;
 	}
-	c = scout_change_new(self, "setattr", path, NULL, -EPERM, req);
+	c = scout_change_new(self, "setattr", path, NULL, 0, req);
 	if (!c)
 		return;
 	c->setattr = *change;

@@ -288,11 +288,47 @@ def test_names_of_the_config(sshd, mount):
     assert error(os.symlink, "web1", hosts + "new") == "EPERM"
     assert error(os.rmdir, hosts + "web1") == "EBUSY"
     assert error(os.rename, hosts + "web1", hosts + "web3") == "EBUSY"
-    assert error(os.chmod, hosts + "web1", 0o700) == "EPERM"
+    assert error(os.chmod, hosts, 0o700) == "EPERM"
+    assert error(os.chmod, hosts + "web3", 0o700) == "ENOENT"
     assert error(os.rename, hosts + "web1/file", hosts + "web2/file") == "EXDEV"
     assert error(os.link, hosts + "web1/file", hosts + "web2/file") == "EXDEV"
     subprocess.run(["mv", hosts + "web1/file", hosts + "web2/folder"], check=False)
     assert sorted(os.listdir(hosts)) == ["web1", "web2"]
+
+
+def test_rsync_to_a_hosts_own_folder(sshd, mount, folder):
+    """Its attributes are set on the server, where root is but a link, too, and shown from then on, when
+    the host does not answer."""
+    web1 = sshd("web1")
+    os.symlink(web1.files, folder + "/link")
+    ini = sshd.ini(web1, attr_timeout="0")
+    m = mount(ini.replace(f"root = {web1.files}", f"root = {folder}/link"))
+    local, there = folder + "/local", m.host("web1", "")
+    write(local + "/d/f", b"x")
+    os.chmod(local, 0o750)
+    os.utime(local, (1_600_000_000, 1_600_000_000))
+    link = os.lstat(folder + "/link").st_mtime_ns
+    before = os.stat(there)
+
+    def rsync():
+        return subprocess.run(["rsync", "-a", "-i", local + "/", there], check=True, timeout=60,
+                              stdout=subprocess.PIPE, text=True).stdout
+
+    assert ".d..tp..... ./\n" in rsync()
+    for path in (web1.files, there):
+        st = os.stat(path)
+        assert (st.st_mode, st.st_mtime) == (stat.S_IFDIR | 0o750, 1_600_000_000)
+    assert os.lstat(folder + "/link").st_mtime_ns == link
+    assert rsync() == ""
+    os.chmod(there, 0o700)
+    web1.freeze()
+    try:
+        assert stat.S_IMODE(os.stat(there).st_mode) == 0o700
+        with os.scandir(m.path("hosts")) as entries:
+            assert [stat.S_IMODE(entry.stat().st_mode) for entry in entries] == [0o700]
+    finally:
+        web1.thaw()
+    assert os.stat(there).st_ino == before.st_ino
 
 
 @pytest.mark.parametrize("where", ["hosts", "host"])
@@ -313,7 +349,7 @@ def test_read_only(sshd, mount, where):
     assert error(os.unlink, here + "file") == "EROFS"
     assert error(os.rmdir, here + "empty") == "EROFS"
     assert error(os.rename, here + "file", here + "new") == "EROFS"
-    assert error(os.chmod, here + "file", 0o600) == "EROFS"
+    assert error(os.chmod, here + "file", 0o600) == error(os.chmod, here, 0o700) == "EROFS"
     assert error(os.truncate, here + "file", 0) == "EROFS"
     assert error(os.utime, here + "file") == "EROFS"
     assert not os.access(here + "file", os.W_OK) and os.access(here + "file", os.R_OK)

@@ -197,7 +197,6 @@ static void names_of_the_config_stay(void **state)
 	assert_int_equal(DO(ops->rmdir(self, "h0", r)), -EBUSY);
 	assert_int_equal(DO(ops->rmdir(self, "new", r)), -ENOENT);
 	assert_int_equal(DO(ops->rename(self, "h0", "new", 0, r)), -EBUSY);
-	assert_int_equal(DO(ops->setattr(self, "h0", NULL, &mode, r)), -EPERM);
 	assert_int_equal(DO(ops->setattr(self, "", NULL, &mode, r)), -EPERM);
 	assert_int_equal(DO(ops->rename(self, "h0/f", "h1/f", 0, r)), -EXDEV);
 	assert_int_equal(DO(ops->link(self, "h0/f", "h1/f", r)), -EXDEV);
