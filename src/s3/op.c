@@ -48,7 +48,6 @@ size_t scout_s3_op_params(const struct scout_s3_call *call,
 	case SCOUT_S3_UPLOADS:
 		snprintf(buf, 16, "%u", call->max_keys);
 		params[n++] = (struct scout_s3_param){"uploads", ""};
-		params[n++] = (struct scout_s3_param){"encoding-type", "url"};
 		params[n++] = (struct scout_s3_param){"max-uploads", buf};
 		if (call->prefix && *call->prefix)
 			params[n++] = (struct scout_s3_param){"prefix", call->prefix};

@@ -29,7 +29,7 @@ struct reader {
 
 	char *id;                 /* of the answer to CREATE */
 	char *next_key, *next_id; /* markers */
-	bool url_encoded, truncated;
+	bool truncated;
 	bool (*entry)(void *arg, const struct scout_s3_upload *u);
 	void *arg;
 	char key[MAX_FIELD_BYTES + 1], upload_id[MAX_FIELD_BYTES + 1];
@@ -157,46 +157,10 @@ int scout_s3_parse_upload_id(const void *xml, size_t len, char **ret)
 	return err;
 }
 
-static int hex_digit(char c)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
-
-	return at ? (int)(at - digits) : -1;
-}
-
-/* Decodes "%XX" and '+' in place; false when it is not well formed. */
-static bool decode(char *text, size_t *len)
-{
-	size_t to = 0;
-
-	for (size_t from = 0; from < *len; from++) {
-		char c = text[from];
-
-		if (c == '%') {
-			int high = hex_digit(text[from + 1]);
-			int low = high < 0 ? -1 : hex_digit(text[from + 2]);
-
-			if (low < 0)
-				return false;
-			c = (char)(high << 4 | low);
-			from += 2;
-		} else if (c == '+') {
-			c = ' ';
-		}
-		text[to++] = c;
-	}
-	text[to] = '\0';
-	*len = to;
-	return true;
-}
-
-/* EncodingType stands before the entries and markers that it is about, or they are taken as they are. */
+/* Keys are not asked for percent-encoded: radosgw encodes those of the entries only, and does not say so. */
 static int take_marker(struct reader *r, const char *name)
 {
-	if (strcmp(name, "EncodingType") == 0)
-		r->url_encoded = strcmp(r->text, "url") == 0;
-	else if (strcmp(name, "IsTruncated") == 0)
+	if (strcmp(name, "IsTruncated") == 0)
 		r->truncated = strcmp(r->text, "true") == 0;
 	else if (strcmp(name, "NextUploadIdMarker") == 0)
 		return keep(r, &r->next_id);
@@ -230,8 +194,6 @@ static int take_upload(struct reader *r, const char *name)
 
 	if (strcmp(name, "Upload") != 0)
 		return 0;
-	if (r->url_encoded && !decode(r->key, &r->key_len))
-		return -EIO;
 	if (r->key_len == 0 || !*r->upload_id)
 		return -EIO;
 	u.key_len = r->key_len;
@@ -243,7 +205,6 @@ int scout_s3_parse_uploads(const void *xml, size_t len,
 			   char **next_key, char **next_id)
 {
 	struct reader *r = calloc(1, sizeof(*r));
-	size_t key_len;
 	int err;
 
 	if (!r)
@@ -254,11 +215,8 @@ int scout_s3_parse_uploads(const void *xml, size_t len,
 	r->entry = entry;
 	r->arg = arg;
 	err = read_all(r, xml, len);
-	key_len = r->next_key ? strlen(r->next_key) : 0;
-	if (!err && r->truncated && (key_len == 0 || !r->next_id))
+	if (!err && r->truncated && (!r->next_key || !*r->next_key || !r->next_id))
 		err = -EIO; /* more to come, and no way to ask for it */
-	if (!err && r->url_encoded && r->next_key && !decode(r->next_key, &key_len))
-		err = -EIO;
 	*next_key = *next_id = NULL;
 	if (!err && r->truncated) {
 		*next_key = r->next_key;
