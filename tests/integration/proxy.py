@@ -220,7 +220,8 @@ class Answer:
     """What HttpProxy does with one request instead of passing it on untouched."""
 
     def __init__(self, status=None, code=None, headers=None, cut_after=None, reset=True,
-                 corrupt=False, stall=False, hold_after=None, bytes_per_s=0):
+                 corrupt=False, stall=False, hold_after=None, bytes_per_s=0,
+                 lose=False, instead=None):
         self.status = status        # answer this ourselves…
         self.code = code            # …with S3's XML of an error, or else without a body…
         self.headers = headers or {}  # …and with these
@@ -230,6 +231,8 @@ class Answer:
         self.stall = stall          # never answer
         self.hold_after = hold_after    # after so many bytes of the body, wait for release()
         self.bytes_per_s = bytes_per_s  # of the body, of this answer alone
+        self.lose = lose            # pass it on, and lose the answer
+        self.instead = instead      # pass it on, and answer 200 with this body
 
     def error(self, request):
         """Our own answer's bytes."""
@@ -260,6 +263,7 @@ class Request:
         self.range = self.headers.get("range")
         self.status = None
         self.body_bytes = 0  # of the answer, passed on
+        self.sent_bytes = 0  # of its own body
 
     def __repr__(self):
         words = f"{self.method} {self.target} {self.range or 'whole'}"
@@ -317,7 +321,11 @@ class HttpProxy(Proxy):
     def gets(self, key=None):
         """GETs of an object (whose path ends with key), not listings."""
         return [r for r in self.requests if r.method == "GET" and "list-type" not in r.query
-                and (key is None or r.path.endswith(key))]
+                and "uploads" not in r.query and (key is None or r.path.endswith(key))]
+
+    def sent(self, method, word=""):
+        """Requests that change something, whose query holds word."""
+        return [r for r in self.requests if r.method == method and word in r.query]
 
     def lists(self):
         return [r for r in self.requests if r.method == "GET" and "list-type" in r.query]
@@ -340,16 +348,35 @@ class HttpProxy(Proxy):
                 return
             if answer.status:
                 request.status = answer.status
+                await self._pass_body(request, client, None, pending)
                 await self._loop.sock_sendall(client, answer.error(request))
                 continue
             await self._loop.sock_sendall(server, request.head.encode("latin-1") + b"\r\n\r\n")
             self.bytes_up += len(head) + 4
+            await self._pass_body(request, client, server, pending)
             try:
                 if not await self._pass_answer(request, answer, client, server, pending):
                     return
             finally:
                 if self.log:
                     self.log.write(f"{request}\n")
+
+    async def _pass_body(self, request, client, server, pending):
+        """What the request brings; server None: nobody gets it."""
+        left = int(request.headers.get("content-length", 0))
+        while left > 0:
+            data = pending[client][:left]
+            pending[client] = pending[client][left:]
+            if not data:
+                data = await self._loop.sock_recv(client, min(left, BLOCK))
+                if not data:
+                    raise ConnectionResetError
+            await self._flow.wait()
+            if server:
+                await self._loop.sock_sendall(server, data)
+            left -= len(data)
+            request.sent_bytes += len(data)
+            self.bytes_up += len(data)
 
     async def _head(self, source, pending):
         data = pending[source]
@@ -368,11 +395,18 @@ class HttpProxy(Proxy):
             raise ConnectionResetError
         lines = head.decode("latin-1").split("\r\n")
         request.status = int(lines[0].split()[1])
+        if answer.lose:
+            raise ConnectionResetError
         if answer.corrupt:
             await self._loop.sock_sendall(client, b"HTTP/9.9 garbage\r\n\x00\xff:::\r\n\r\n")
             raise ConnectionResetError
         headers = {name.lower(): value.strip() for name, _, value in
                    (line.partition(":") for line in lines[1:])}
+        if answer.instead is not None:
+            await self._loop.sock_sendall(
+                client, f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer.instead)}\r\n"
+                f"Connection: close\r\n\r\n{answer.instead}".encode())
+            return False
         await self._loop.sock_sendall(client, head + b"\r\n\r\n")
         self.bytes_down += len(head) + 4
         if request.method == "HEAD" or request.status in (204, 304):
