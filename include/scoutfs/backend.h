@@ -102,7 +102,12 @@ struct scout_req {
 	/* set by the front; err is 0 or -errno. res is NULL on error, but for -ENOENT of getattr, where
 	 * its ttl_ms says how long the name stays missing (NULL: not remembered). */
 	void (*done)(struct scout_req *req, int err, const struct scout_result *res);
+	pid_t task;   /* the thread that asks; 0: it cannot be seen from here */
+	uid_t user;   /* and whose it is */
+	uint64_t ino; /* st_ino of the file, or of the directory that a name is asked for in */
 	atomic_bool unwanted;
+	/* Set by the backend when it sees what it waits for get on: the front's patience begins anew. */
+	_Atomic uint64_t alive_ns;
 };
 
 static inline void scout_req_done(struct scout_req *req, int err, const struct scout_result *res)

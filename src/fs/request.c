@@ -141,6 +141,14 @@ static void give_up(struct scout_request *r, int err)
 		reply_instead(r, err);
 }
 
+static bool is_late(struct scout_request *r, uint64_t now_ns)
+{
+	uint64_t alive_ns = atomic_load(&r->base.alive_ns);
+
+	return atomic_load(&r->deadline_ns) <= now_ns &&
+	       (alive_ns == 0 || alive_ns + r->timeout_ns <= now_ns);
+}
+
 /* Gives up with err the requests of one shard that are late at now_ns; true when there may be more. */
 static bool sweep(struct shard *shard, uint64_t now_ns, int err)
 {
@@ -151,7 +159,7 @@ static bool sweep(struct shard *shard, uint64_t now_ns, int err)
 	TAILQ_FOREACH (r, &shard->requests, link) {
 		if (count == SWEEP_AT_ONCE)
 			break;
-		if (atomic_load(&r->deadline_ns) > now_ns || atomic_load(&r->claimed))
+		if (!is_late(r, now_ns) || atomic_load(&r->claimed))
 			continue;
 		atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
 		late[count++] = r;
@@ -244,6 +252,7 @@ scout_request_new(struct scout_requests *table, fuse_req_t fuse, enum scout_op o
 	if (!r)
 		return NULL;
 	r->base.done = done;
+	r->base.ino = inode->ino;
 	r->table = table;
 	r->fuse = fuse;
 	r->op = op;

@@ -180,12 +180,17 @@ static void await_reply(struct fuse_req *fuse)
 static void what_is_late_is_answered(void **state)
 {
 	struct table *t = *state;
-	struct fuse_req late = FUSE_REQ, in_time = FUSE_REQ;
+	struct fuse_req late = FUSE_REQ, in_time = FUSE_REQ, moving = FUSE_REQ;
 	struct scout_request *a = request(t, &in_time, HOUR), *b = request(t, &late, 1);
+	struct scout_request *c = request(t, &moving, 1);
 
+	atomic_store(&c->base.alive_ns, scout_now_ns() + HOUR);
 	scout_request_start(a);
+	scout_request_start(c);
 	scout_request_start(b);
 	await_reply(&late);
+	assert_int_equal(moving.replies, 0);
+	scout_req_done(&c->base, 0, NULL);
 	assert_int_equal(late.err, ETIMEDOUT);
 	assert_int_equal(in_time.replies, 0);
 	assert_true(scout_req_unwanted(&b->base));
