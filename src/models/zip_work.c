@@ -1,0 +1,103 @@
+/* Two threads for what takes the processor longer than a request may take the engine's thread, where all
+ * bytes of the registry come in, or a FUSE worker, which others wait for: inflating (some 300 MB/s a
+ * thread) and sorting an archive's names. Two, so that one large member does not keep the others waiting
+ * and half of a small machine stays free.
+ *
+ * w->lock for the queue. */
+#include "models/zip_work.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "scoutfs/lock.h"
+
+#define THREADS 2
+
+struct scout_zip_work {
+	struct scout_mutex lock;           /* SCOUT_LOCK_LEAF */
+	pthread_cond_t wake;               /* with lock */
+	TAILQ_HEAD(, scout_zip_job) queue; /* under lock */
+	bool stopping, stopped;            /* under lock */
+	pthread_t threads[THREADS];        /* the owner's */
+	unsigned nthreads;
+};
+
+static void *work(void *arg)
+{
+	struct scout_zip_work *w = arg;
+	struct scout_zip_job *job;
+
+	scout_lock(&w->lock);
+	for (;;) {
+		while (TAILQ_EMPTY(&w->queue) && !w->stopping)
+			(void)scout_cond_wait(&w->wake, &w->lock, UINT64_MAX);
+		job = TAILQ_FIRST(&w->queue);
+		if (!job)
+			break;
+		TAILQ_REMOVE(&w->queue, job, link);
+		scout_unlock(&w->lock);
+		job->run(job);
+		scout_lock(&w->lock);
+	}
+	scout_unlock(&w->lock);
+	return NULL;
+}
+
+int scout_zip_work_start(struct scout_zip_work **ret)
+{
+	struct scout_zip_work *w = calloc(1, sizeof(*w));
+	int err = 0;
+
+	if (!w)
+		return -ENOMEM;
+	scout_mutex_init(&w->lock, SCOUT_LOCK_LEAF);
+	scout_cond_init(&w->wake);
+	TAILQ_INIT(&w->queue);
+	while (err == 0 && w->nthreads < THREADS) {
+		err = scout_thread_start(&w->threads[w->nthreads], "unzip", work, w);
+		if (err == 0)
+			w->nthreads++;
+	}
+	if (w->nthreads == 0) {
+		scout_zip_work_free(w);
+		return err;
+	}
+	*ret = w;
+	return 0;
+}
+
+void scout_zip_work_stop(struct scout_zip_work *w)
+{
+	scout_lock(&w->lock);
+	w->stopping = true;
+	pthread_cond_broadcast(&w->wake);
+	scout_unlock(&w->lock);
+	while (w->nthreads > 0)
+		pthread_join(w->threads[--w->nthreads], NULL);
+	scout_lock(&w->lock);
+	w->stopped = true;
+	scout_unlock(&w->lock);
+}
+
+void scout_zip_work_free(struct scout_zip_work *w)
+{
+	if (!w)
+		return;
+	pthread_cond_destroy(&w->wake);
+	scout_mutex_destroy(&w->lock);
+	free(w);
+}
+
+void scout_zip_post(struct scout_zip_work *w, struct scout_zip_job *job)
+{
+	bool now;
+
+	scout_lock(&w->lock);
+	now = w->stopped;
+	if (!now)
+		TAILQ_INSERT_TAIL(&w->queue, job, link);
+	pthread_cond_signal(&w->wake);
+	scout_unlock(&w->lock);
+	if (now)
+		job->run(job);
+}

@@ -1,0 +1,26 @@
+/* The threads that read directories of archives and inflate: a queue of jobs. */
+#ifndef MODELS_ZIP_WORK_H
+#define MODELS_ZIP_WORK_H
+
+#include <sys/queue.h>
+
+/* Embedded in what it works for. It is posted once at a time, and runs for some milliseconds at most:
+ * then it posts itself again, so that others have their turn. */
+struct scout_zip_job {
+	void (*run)(struct scout_zip_job *job); /* no lock held */
+	TAILQ_ENTRY(scout_zip_job) link;        /* the queue's */
+};
+
+struct scout_zip_work;
+
+/* Returns 0 or -errno. */
+int scout_zip_work_start(struct scout_zip_work **ret);
+/* Runs what waits, and what that posts, and ends the threads; what is posted later runs at once, on the
+ * thread that posts it. */
+void scout_zip_work_stop(struct scout_zip_work *w);
+void scout_zip_work_free(struct scout_zip_work *w); /* stopped; NULL is fine */
+
+/* Any thread; never blocks. */
+void scout_zip_post(struct scout_zip_work *w, struct scout_zip_job *job);
+
+#endif
