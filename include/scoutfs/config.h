@@ -76,6 +76,7 @@ struct scout_models_config {
 	size_t list_max_keys;
 	uint64_t timeout_ns;
 	unsigned max_attempts;
+	bool unzip; /* archives are folders, too */
 };
 
 struct scout_config {

@@ -92,6 +92,7 @@ const struct scout_key scout_keys[] = {
 	{GLOBAL(M, "list_max_keys", models.list_max_keys), NUMBER(count, 1, 10000000), DEFAULT("200000")},
 	{GLOBAL(M, "timeout", models.timeout_ns), NUMBER(duration, 10 * MS, HOUR), DEFAULT("30s")},
 	{GLOBAL(M, "max_attempts", models.max_attempts), NUMBER(count, 1, 20), DEFAULT("3")},
+	{GLOBAL(M, "unzip", models.unzip), BOOL, DEFAULT("yes")},
 };
 /* clang-format on */
 

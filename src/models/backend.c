@@ -7,6 +7,7 @@
  * Nothing here waits: a request is answered from memory, or by the completion of a call to the engine.
  * Locks are in the files that own what they guard. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 #include "models/models.h"
 #include "models/question.h"
 #include "models/read.h"
-#include "models/xattr.h"
+#include "models/zip.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/log.h"
 
@@ -173,18 +174,22 @@ static bool reply_known(struct scout_models *m, const char *path, struct scout_r
 	return known;
 }
 
-static void getattr(void *self, const char *path, void *handle, struct scout_req *req)
+static void getattr_key(struct scout_models *m, const char *path, struct scout_req *req)
 {
-	struct scout_models *m = self;
 	struct scout_result res = {.ttl_ms = SCOUT_TTL_MAX_MS};
 
-	(void)handle; /* a name is never taken from an object */
 	if (path[0] == '\0') {
 		scout_models_dir_attr(m, &res.attr);
 		scout_req_done(req, 0, &res);
 	} else if (!reply_known(m, path, req)) {
 		look(m, path, req);
 	}
+}
+
+static void getattr(void *self, const char *path, void *handle, struct scout_req *req)
+{
+	(void)handle; /* a name is never taken from an object */
+	scout_zip_getattr(self, path, req, getattr_key);
 }
 
 static void no_link(void *self, const char *path, struct scout_req *req)
@@ -235,12 +240,11 @@ static void opened(struct scout_asker *a, int err, const struct scout_answer *an
 	free(op);
 }
 
-static void open_file(void *self, const char *path, int flags, struct scout_req *req)
+static void open_key(struct scout_models *m, const char *path, struct scout_req *req)
 {
 	size_t len = strlen(path) + 1;
 	struct opening *op;
 
-	(void)flags; /* only readers come here */
 	if (len == 1) {
 		scout_req_done(req, -EISDIR, NULL);
 		return;
@@ -251,21 +255,44 @@ static void open_file(void *self, const char *path, int flags, struct scout_req 
 		return;
 	}
 	op->asker.answered = opened;
-	op->m = self;
+	op->m = m;
 	op->req = req;
 	memcpy(op->path, path, len);
-	scout_question_ask(self, SCOUT_ASK_ANEW, path, &op->asker);
+	scout_question_ask(m, SCOUT_ASK_ANEW, path, &op->asker);
+}
+
+static void open_file(void *self, const char *path, int flags, struct scout_req *req)
+{
+	(void)flags; /* only readers come here */
+	scout_zip_open(self, path, req, open_key);
+}
+
+static void read_file(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,
+		      struct scout_req *req)
+{
+	struct scout_models_file *file = handle;
+
+	if (file->member)
+		scout_zip_read(self, file, offset, size, version, req);
+	else
+		scout_read(self, file, offset, size, version, req);
 }
 
 static void release(void *self, void *handle)
 {
-	scout_models_file_close(self, handle);
+	struct scout_models_file *file = handle;
+
+	if (file->member)
+		scout_zip_release(self, file);
+	else
+		scout_models_file_close(self, file);
 }
 
 /* ---- opendir, readdir ---- */
 
 /* An open directory; first the request for it. */
 struct folder {
+	enum scout_folder_kind kind; /* SCOUT_FOLDER_KEYS */
 	struct scout_lister lister;
 	struct scout_models *m;
 	struct scout_req *req;         /* until it is open */
@@ -290,7 +317,7 @@ static void list_alone(struct folder *f)
 
 static void folder_listed(struct scout_lister *l, int err, struct scout_tree *tree)
 {
-	struct folder *f = (struct folder *)l;
+	struct folder *f = (struct folder *)((char *)l - offsetof(struct folder, lister));
 	struct scout_result res = {.ttl_ms = 0};
 
 	if (err == -E2BIG) {
@@ -322,7 +349,7 @@ static void folder_listed(struct scout_lister *l, int err, struct scout_tree *tr
 	}
 }
 
-static void open_folder(void *self, const char *path, struct scout_req *req)
+static void opendir_key(struct scout_models *m, const char *path, struct scout_req *req)
 {
 	size_t len = strlen(path) + 1;
 	struct folder *f = calloc(1, sizeof(*f) + len);
@@ -332,10 +359,15 @@ static void open_folder(void *self, const char *path, struct scout_req *req)
 		return;
 	}
 	f->lister.listed = folder_listed;
-	f->m = self;
+	f->m = m;
 	f->req = req;
 	memcpy(f->path, path, len);
 	scout_catalogue_list(f->m, NULL, &f->lister);
+}
+
+static void open_folder(void *self, const char *path, struct scout_req *req)
+{
+	scout_zip_opendir(self, path, req, opendir_key);
 }
 
 /* What a newer direct answer says of the name goes over the listing, or a reader that has the newer
@@ -353,12 +385,12 @@ static void newest_attr(struct folder *f, const struct scout_node *n, struct sco
 		answer_attr(f->m, &answer, ret);
 }
 
-static void read_folder(void *self, void *handle, uint64_t index, struct scout_req *req)
+static void read_keys(struct scout_models *m, struct folder *f, uint64_t index,
+		      struct scout_req *req)
 {
-	struct folder *f = handle;
 	struct scout_dirent entries[DIRENTS];
-	struct scout_result res = {.ttl_ms = scout_models_ttl_ms(self, f->tree->listed_ns)};
-	bool answers = scout_question_count(self) > 0;
+	struct scout_result res = {.ttl_ms = scout_models_ttl_ms(m, f->tree->listed_ns)};
+	bool answers = scout_question_count(m) > 0;
 	size_t count = 0;
 
 	for (uint64_t i = index; i < f->node->count && count < DIRENTS; i++) {
@@ -376,10 +408,25 @@ static void read_folder(void *self, void *handle, uint64_t index, struct scout_r
 	scout_req_done(req, 0, &res);
 }
 
+static bool is_archive(const void *handle)
+{
+	return *(const enum scout_folder_kind *)handle == SCOUT_FOLDER_ZIP;
+}
+
+static void read_folder(void *self, void *handle, uint64_t index, struct scout_req *req)
+{
+	if (is_archive(handle))
+		scout_zip_readdir(self, handle, index, req);
+	else
+		read_keys(self, handle, index, req);
+}
+
 static void release_folder(void *self, void *handle)
 {
-	(void)self;
-	folder_free(handle);
+	if (is_archive(handle))
+		scout_zip_releasedir(self, handle);
+	else
+		folder_free(handle);
 }
 
 /* ---- the rest ---- */
@@ -420,12 +467,14 @@ static void stop(void *self)
 	atomic_store(&m->stopped, true);
 	scout_s3_stop(m->s3); /* every call ends, and with it who waits for it */
 	scout_read_stop(m);
+	scout_zip_stop(m);
 }
 
 static void models_free(void *self)
 {
 	struct scout_models *m = self;
 
+	scout_zip_destroy(m);
 	scout_s3_free(m->s3);
 	scout_budget_remove_reclaimer(m->budget, m);
 	scout_block_destroy(m);
@@ -442,13 +491,13 @@ static const struct scout_backend_ops models_ops = {
     .getattr = getattr,
     .readlink = no_link,
     .open = open_file,
-    .read = scout_read,
+    .read = read_file,
     .release = release,
     .opendir = open_folder,
     .readdir = read_folder,
     .releasedir = release_folder,
-    .getxattr = scout_models_getxattr,
-    .listxattr = scout_models_listxattr,
+    .getxattr = scout_zip_getxattr,
+    .listxattr = scout_zip_listxattr,
     .statfs = statfs_models,
     .status = scout_models_status,
     .metrics = scout_models_metrics,
@@ -482,8 +531,14 @@ int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 		free(m);
 		return err;
 	}
-	err = scout_s3_new(m->config, &m->s3);
+	err = m->config->unzip ? scout_zip_start(m) : 0;
+	if (err < 0)
+		scout_error("models: no memory or thread for archives");
+	else
+		err = scout_s3_new(m->config, &m->s3);
 	if (err < 0) {
+		scout_zip_stop(m);
+		scout_zip_destroy(m);
 		scout_share_free(m->share);
 		free(m);
 		return err;

@@ -27,6 +27,7 @@ struct scout_view;
 struct scout_answer;
 struct scout_question;
 struct scout_read;
+struct scout_zips;
 TAILQ_HEAD(scout_block_list, scout_block);
 TAILQ_HEAD(scout_view_list, scout_view);
 TAILQ_HEAD(scout_read_list, scout_read);
@@ -73,6 +74,8 @@ struct scout_models {
 	 * were fetched ahead and wait for their reader */
 	struct scout_block_list used_blocks, fresh_blocks;
 	atomic_size_t nblocks;
+
+	struct scout_zips *zips; /* immutable: zip.h; NULL: archives are no folders */
 
 	/* read.c */
 	struct scout_mutex parked_lock; /* SCOUT_LOCK_LRU, never with lru_lock */

@@ -63,6 +63,8 @@ struct fake_object {
 	size_t key_len;
 	uint64_t bytes;
 	unsigned version;
+	const uint8_t *contents; /* from contents_at on; or NULL: fake_bytes all the way */
+	uint64_t contents_at;
 };
 
 struct scout_s3 {
@@ -411,6 +413,10 @@ static inline bool fake_send(struct scout_s3_call *call, uint64_t offset, uint64
 		size_t n = length < piece ? (size_t)length : piece;
 
 		fake_bytes(bytes, call->key, o->version, offset, n);
+		for (size_t i = 0; o->contents && i < n; i++) {
+			if (offset + i >= o->contents_at)
+				bytes[i] = o->contents[offset + i - o->contents_at];
+		}
 		fake.bytes += n;
 		more = call->data(call, bytes, n);
 		offset += n;

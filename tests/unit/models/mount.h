@@ -40,6 +40,7 @@ static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 	    .list_max_keys = 200000,
 	    .timeout_ns = 30 * SCOUT_NS_PER_S,
 	    .max_attempts = 3,
+	    .unzip = true,
 	};
 	assert_int_equal(scout_budget_new(memory, &t->budget), 0);
 	t->env.config = &t->config;

@@ -1,0 +1,437 @@
+/* The directories of archives: read once for all who ask, kept by version, the least recently used going
+ * first. A broken archive is remembered as such, so that the log tells it once.
+ *
+ * Reading one is a chain: its end, which mostly holds the whole directory of a small archive, then what
+ * is before that, piece by piece, over the same blocks as any reader of the object. The pieces are copied
+ * by whoever brings them and parsed by the workers.
+ *
+ * zips->lock for tables and references; a load is its current thread's alone. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/zip.h"
+#include "models/zip_format.h"
+#include "scoutfs/log.h"
+
+#define IDLE_MAX 64
+#define IDLE_BYTES SCOUT_ZIP_NAMES_MAX
+/* All names, also of archives that are in use or being read. */
+#define ALL_BYTES (2 * SCOUT_ZIP_NAMES_MAX)
+
+struct load {
+	struct scout_zip_job job;
+	struct scout_req req;
+	struct scout_models *m;
+	struct scout_zip *zip; /* one reference */
+	struct scout_models_file *file;
+	struct scout_zip_reader reader;
+	bool reading; /* the directory: else the archive's end */
+	uint64_t at;  /* of the bytes asked for */
+	size_t want, got;
+	size_t counted; /* in zips->names_bytes */
+	int err;        /* of the read */
+	uint8_t *bytes; /* SCOUT_BUF_BYTES */
+};
+
+_Static_assert(SCOUT_ZIP_TAIL <= SCOUT_BUF_BYTES, "the end is one piece");
+
+/* ---- references ---- */
+
+static void zip_free(struct scout_models *m, struct scout_zip *zip)
+{
+	atomic_fetch_sub(&m->zips->names_bytes, scout_zip_names_memory(&zip->names));
+	scout_zip_names_destroy(&zip->names);
+	free(zip);
+}
+
+static void unlist_locked(struct scout_zips *z, struct scout_zip *zip)
+{
+	if (zip->listed)
+		HASH_DEL(z->archives, zip);
+	zip->listed = false;
+}
+
+static void unidle_locked(struct scout_zips *z, struct scout_zip *zip)
+{
+	if (!zip->is_idle)
+		return;
+	TAILQ_REMOVE(&z->idle, zip, link);
+	zip->is_idle = false;
+	z->nidle--;
+	z->idle_bytes -= scout_zip_names_memory(&zip->names);
+}
+
+/* Takes idle ones out until no more than these are left; they are to be freed without the lock. */
+static void trim_locked(struct scout_zips *z, unsigned most, size_t most_bytes,
+			struct scout_zip_list *gone)
+{
+	while (z->nidle > most || z->idle_bytes > most_bytes) {
+		struct scout_zip *zip = TAILQ_FIRST(&z->idle);
+
+		unidle_locked(z, zip);
+		unlist_locked(z, zip);
+		TAILQ_INSERT_TAIL(gone, zip, link);
+	}
+}
+
+static void free_all(struct scout_models *m, struct scout_zip_list *gone)
+{
+	struct scout_zip *zip;
+
+	while ((zip = TAILQ_FIRST(gone))) {
+		TAILQ_REMOVE(gone, zip, link);
+		zip_free(m, zip);
+	}
+}
+
+void scout_zip_ref(struct scout_models *m, struct scout_zip *zip)
+{
+	scout_lock(&m->zips->lock);
+	zip->refs++;
+	scout_unlock(&m->zips->lock);
+}
+
+void scout_zip_put(struct scout_models *m, struct scout_zip *zip)
+{
+	struct scout_zip_list gone = TAILQ_HEAD_INITIALIZER(gone);
+	struct scout_zips *z = m->zips;
+
+	if (!zip)
+		return;
+	scout_lock(&z->lock);
+	if (--zip->refs == 0 && zip->listed) {
+		TAILQ_INSERT_TAIL(&z->idle, zip, link);
+		zip->is_idle = true;
+		z->nidle++;
+		z->idle_bytes += scout_zip_names_memory(&zip->names);
+		trim_locked(z, IDLE_MAX, IDLE_BYTES, &gone);
+	} else if (zip->refs == 0) {
+		TAILQ_INSERT_TAIL(&gone, zip, link);
+	}
+	scout_unlock(&z->lock);
+	free_all(m, &gone);
+}
+
+void scout_zip_archives_destroy(struct scout_models *m)
+{
+	struct scout_zip_list gone = TAILQ_HEAD_INITIALIZER(gone);
+
+	scout_lock(&m->zips->lock);
+	trim_locked(m->zips, 0, 0, &gone);
+	assert(!m->zips->archives);
+	scout_unlock(&m->zips->lock);
+	free_all(m, &gone);
+}
+
+/* ---- reading ---- */
+
+static void tell_left_out(const struct scout_zip *zip)
+{
+	const struct scout_zip_names *n = &zip->names;
+	size_t bad = 0;
+	char name[256];
+
+	for (int kind = SCOUT_KEY_LEFT_OUT; kind < SCOUT_KEY_KINDS; kind++)
+		bad += n->left_out[kind];
+	if (bad + n->replaced > 0)
+		scout_warn(
+		    "models: '%s': left out %zu members whose names cannot be file names, and "
+		    "%zu of which a later one has the name",
+		    scout_format_name(name, sizeof(name), zip->path), bad, n->replaced);
+}
+
+/* An archive of which nothing could be opened. */
+static bool all_encrypted(const struct scout_zip_names *n)
+{
+	size_t files = 0, encrypted = 0;
+
+	for (size_t i = 0; i < n->count; i++) {
+		files += !n->entries[i].dir;
+		encrypted += !n->entries[i].dir && n->entries[i].refusal == SCOUT_ZIP_ENCRYPTED;
+	}
+	return files > 0 && files == encrypted;
+}
+
+/* The end of l. err: 0; -EIO with why, -EFBIG: it is broken; another: it could not be read now. */
+static void finish(struct load *l, int err, const char *why)
+{
+	struct scout_models *m = l->m;
+	struct scout_zip *zip = l->zip;
+	TAILQ_HEAD(, scout_zip_waiter) waiters = TAILQ_HEAD_INITIALIZER(waiters);
+	struct scout_zip_waiter *w;
+	char name[256];
+
+	scout_format_name(name, sizeof(name), zip->path);
+	if (err == -EFBIG)
+		why = "its names are too many";
+	if (err == 0 && all_encrypted(&zip->names)) {
+		err = -EIO;
+		why = "it is encrypted";
+	}
+	if (why)
+		scout_warn("models: '%s': not shown as a folder: %s", name, why);
+	if (err == 0)
+		tell_left_out(zip);
+	else
+		scout_zip_names_destroy(&zip->names);
+	scout_zip_reader_destroy(&l->reader);
+	if (l->file)
+		scout_models_file_close(m, l->file);
+
+	atomic_fetch_add(&m->zips->names_bytes, scout_zip_names_memory(&zip->names));
+	atomic_fetch_sub(&m->zips->names_bytes, l->counted);
+	scout_lock(&m->zips->lock);
+	zip->loaded = true;
+	zip->err = why ? err : 0;
+	if (err < 0 && !why)
+		unlist_locked(m->zips, zip);
+	TAILQ_CONCAT(&waiters, &zip->waiters, link);
+	TAILQ_FOREACH (w, &waiters, link)
+		zip->refs++;
+	scout_unlock(&m->zips->lock);
+	while ((w = TAILQ_FIRST(&waiters))) {
+		TAILQ_REMOVE(&waiters, w, link);
+		if (err < 0)
+			scout_zip_put(m, zip);
+		w->got(w, err, err == 0 ? zip : NULL);
+	}
+	scout_zip_put(m, zip);
+	free(l->bytes);
+	free(l);
+}
+
+/* Any thread. */
+static void bytes_came(struct scout_req *req, int err, const struct scout_result *res)
+{
+	struct load *l = (struct load *)((char *)req - offsetof(struct load, req));
+
+	for (int i = 0; err == 0 && i < res->data.count; i++) {
+		size_t n = res->data.iov[i].iov_len;
+
+		if (n > l->want - l->got)
+			n = l->want - l->got;
+		memcpy(l->bytes + l->got, res->data.iov[i].iov_base, n);
+		l->got += n;
+	}
+	if (err == 0 && l->got < l->want)
+		err = -EIO;
+	l->err = err;
+	scout_zip_post(l->m->zips->work, &l->job);
+}
+
+static void ask(struct load *l, uint64_t at, uint64_t most)
+{
+	l->at = at;
+	l->got = 0;
+	l->want = most < SCOUT_BUF_BYTES ? (size_t)most : SCOUT_BUF_BYTES;
+	scout_read(l->m, l->file, at, l->want, l->file->proved, &l->req);
+}
+
+/* False: all archives together have too many names now. */
+static bool count_memory(struct load *l)
+{
+	size_t now = scout_zip_names_memory(&l->zip->names);
+	struct scout_zip_list gone = TAILQ_HEAD_INITIALIZER(gone);
+	struct scout_zips *z = l->m->zips;
+
+	atomic_fetch_add(&z->names_bytes, now - l->counted);
+	l->counted = now;
+	if (atomic_load(&z->names_bytes) <= ALL_BYTES)
+		return true;
+	scout_lock(&z->lock);
+	trim_locked(z, 0, 0, &gone);
+	scout_unlock(&z->lock);
+	free_all(l->m, &gone);
+	if (atomic_load(&z->names_bytes) <= ALL_BYTES)
+		return true;
+	scout_warn("models: too many large archives are open as folders at once");
+	return false;
+}
+
+/* What came is len bytes of the directory. */
+static int take(struct load *l, const uint8_t *bytes, size_t len, const char **why)
+{
+	int err = scout_zip_reader_take(&l->reader, bytes, len, why);
+
+	return err == 0 && !count_memory(l) ? -ENOMEM : err;
+}
+
+/* The archive's end is there; the directory, or what of it is not in there, is to be asked for. */
+static int take_end(struct load *l, const char **why)
+{
+	struct scout_zip_end end;
+	int err = scout_zip_find_end(l->bytes, l->got, l->file->object->cut.bytes, &end, why);
+
+	if (err < 0)
+		return err;
+	l->reading = true;
+	scout_zip_reader_init(&l->reader, &end, &l->zip->names);
+	return end.start >= l->at ? take(l, l->bytes + (end.start - l->at), (size_t)end.bytes, why)
+				  : 0;
+}
+
+static void step(struct scout_zip_job *job)
+{
+	struct load *l = (struct load *)job;
+	const char *why = NULL;
+	int err = l->err;
+	uint64_t left;
+
+	if (err == 0)
+		err = l->reading ? take(l, l->bytes, l->got, &why) : take_end(l, &why);
+	left = l->reading ? l->reader.end.bytes - l->reader.taken : 0;
+	if (err == 0 && left == 0)
+		err = scout_zip_reader_finish(&l->reader, &why);
+	if (err == 0 && left > 0)
+		ask(l, l->reader.end.start + l->reader.taken, left);
+	else
+		finish(l, err, why);
+}
+
+static void begin(struct load *l, const struct scout_answer *answer)
+{
+	int err = scout_models_file_open(l->m, l->zip->path, answer, &l->file);
+	uint64_t bytes = answer->bytes, tail = bytes < SCOUT_ZIP_TAIL ? bytes : SCOUT_ZIP_TAIL;
+
+	l->bytes = malloc(SCOUT_BUF_BYTES);
+	if (err == 0 && !l->bytes)
+		err = -ENOMEM;
+	if (err < 0)
+		finish(l, err, NULL);
+	else if (bytes == 0)
+		finish(l, -EIO, "it is empty");
+	else
+		ask(l, bytes - tail, tail);
+}
+
+/* ---- asking ---- */
+
+/* The one of this version, with one more reference; another's place is made free. */
+static struct scout_zip *find_locked(struct scout_zips *z, const char *path, uint64_t version,
+				     struct scout_zip_list *gone)
+{
+	struct scout_zip *zip;
+
+	HASH_FIND_STR(z->archives, path, zip);
+	if (zip && zip->version == version) {
+		unidle_locked(z, zip);
+		zip->refs++;
+		return zip;
+	}
+	if (zip && gone) {
+		unlist_locked(z, zip);
+		if (zip->is_idle) {
+			unidle_locked(z, zip);
+			TAILQ_INSERT_TAIL(gone, zip, link);
+		}
+	}
+	return NULL;
+}
+
+/* With one reference: its load's. */
+static struct scout_zip *zip_new(const char *path, const struct scout_answer *answer)
+{
+	size_t len = strlen(path) + 1;
+	struct scout_zip *zip = calloc(1, sizeof(*zip) + len);
+
+	if (!zip)
+		return NULL;
+	zip->version = answer->version;
+	zip->modified = answer->modified;
+	zip->refs = 1;
+	TAILQ_INIT(&zip->waiters);
+	memcpy(zip->path, path, len);
+	return zip;
+}
+
+static struct load *load_new(struct scout_models *m, const char *path,
+			     const struct scout_answer *answer)
+{
+	struct load *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->job.run = step;
+	l->req.done = bytes_came;
+	l->m = m;
+	l->zip = zip_new(path, answer);
+	if (!l->zip) {
+		free(l);
+		return NULL;
+	}
+	return l;
+}
+
+static void hand_out(struct scout_models *m, struct scout_zip *zip, struct scout_zip_waiter *w)
+{
+	int err = zip->err;
+
+	if (err < 0)
+		scout_zip_put(m, zip);
+	w->got(w, err, err == 0 ? zip : NULL);
+}
+
+void scout_zip_get(struct scout_models *m, const char *path, const struct scout_answer *answer,
+		   struct scout_zip_waiter *w)
+{
+	struct scout_zip_list gone = TAILQ_HEAD_INITIALIZER(gone);
+	struct load *l = load_new(m, path, answer);
+	struct scout_zips *z = m->zips;
+	struct scout_zip *zip = NULL;
+	bool loaded = false;
+
+	scout_lock(&z->lock);
+	if (l)
+		zip = find_locked(z, path, answer->version, &gone);
+	if (zip) {
+		loaded = zip->loaded;
+		if (!loaded) {
+			TAILQ_INSERT_TAIL(&zip->waiters, w, link);
+			zip->refs--; /* it gets one when it is told */
+		}
+	} else if (l) {
+		HASH_ADD_STR(z->archives, path, l->zip);
+		l->zip->listed = l->zip->hh.tbl != NULL; /* else it works, but is not shared */
+		TAILQ_INSERT_TAIL(&l->zip->waiters, w, link);
+	}
+	scout_unlock(&z->lock);
+	free_all(m, &gone);
+	if (!l) {
+		w->got(w, -ENOMEM, NULL);
+		return;
+	}
+	if (!zip) {
+		begin(l, answer);
+		return;
+	}
+	free(l->zip);
+	free(l);
+	if (loaded)
+		hand_out(m, zip, w);
+}
+
+struct scout_zip *scout_zip_known(struct scout_models *m, const char *path, uint64_t version,
+				  int *err)
+{
+	struct scout_zips *z = m->zips;
+	struct scout_zip *zip;
+	bool loaded;
+
+	*err = 0;
+	scout_lock(&z->lock);
+	zip = find_locked(z, path, version, NULL);
+	loaded = zip && zip->loaded;
+	if (zip && !loaded) {
+		zip->refs--; /* its load has one */
+		zip = NULL;
+	}
+	scout_unlock(&z->lock);
+	if (zip && zip->err < 0) {
+		*err = zip->err;
+		scout_zip_put(m, zip);
+		zip = NULL;
+	}
+	return zip;
+}

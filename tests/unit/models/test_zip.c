@@ -1,0 +1,284 @@
+/* Archives as folders over the fake registry: many readers on many threads in little memory, and the ends
+ * that a request can come to; meant for the sanitizers too. */
+#include "mount.h"
+#include "zip_make.h"
+
+#define READERS 24
+#define TEXT_BYTES (3 * MIB)
+
+static uint8_t *plain;
+
+/* An archive at key with a deflated and a stored member of the same bytes. */
+static void put_archive(const char *key, struct zip *z)
+{
+	memset(z, 0, sizeof(*z));
+	add(z, "deflated", 8, plain, TEXT_BYTES);
+	add(z, "in/stored", 0, plain, TEXT_BYTES);
+	finish(z, false, "");
+	fake_put(key, z->file.len);
+	fake_find(key)->contents = z->file.p;
+}
+
+struct reader {
+	struct mount *t;
+	char path[64];
+	unsigned seed;
+	int err;
+	pthread_t thread;
+};
+
+static int read_and_check(struct reader *r, struct asked *f, uint64_t at, size_t size)
+{
+	struct asked *a = ask_read(r->t, f, at, size);
+	int err;
+
+	asked_wait(a);
+	err = a->err;
+	if (err == 0 && a->size != (TEXT_BYTES - at < size ? TEXT_BYTES - at : size))
+		err = -EPROTO;
+	if (err == 0 && memcmp(a->bytes, plain + at, a->size) != 0)
+		err = -EBADMSG;
+	asked_free(a);
+	return err;
+}
+
+static void *read_all(void *arg)
+{
+	struct reader *r = arg;
+	struct asked *f = ask_open(r->t, r->path);
+
+	asked_wait(f);
+	r->err = f->err;
+	if (r->err < 0) {
+		asked_free(f);
+		return NULL;
+	}
+	for (uint64_t at = 0; at < TEXT_BYTES && r->err == 0; at += MIB / 2)
+		r->err = read_and_check(r, f, at, MIB / 2);
+	for (int i = 0; i < 10 && r->err == 0; i++)
+		r->err = read_and_check(r, f, (uint64_t)rand_r(&r->seed) % TEXT_BYTES,
+					1 + (size_t)rand_r(&r->seed) % 300000);
+	close_file(r->t, f);
+	return NULL;
+}
+
+static void start_readers(struct mount *t, struct reader *readers)
+{
+	for (unsigned i = 0; i < READERS; i++) {
+		struct reader *r = &readers[i];
+
+		*r = (struct reader){.t = t, .seed = i};
+		snprintf(r->path, sizeof(r->path), "m%u/model.zip.d/%s", i % 4,
+			 i / 4 % 2 ? "deflated" : "in/stored");
+		assert_int_equal(pthread_create(&r->thread, NULL, read_all, r), 0);
+	}
+}
+
+static void many_readers(void **state)
+{
+	struct reader readers[READERS];
+	struct zip zips[4];
+	struct mount t;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	for (unsigned i = 0; i < 4; i++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "m%u/model.zip", i);
+		put_archive(key, &zips[i]);
+	}
+	fake_start_engine();
+	start_readers(&t, readers);
+	for (unsigned i = 0; i < READERS; i++) {
+		pthread_join(readers[i].thread, NULL);
+		assert_int_equal(readers[i].err, 0);
+	}
+	mount_down(&t);
+	for (unsigned i = 0; i < 4; i++)
+		zip_free(&zips[i]);
+}
+
+/* The mount ends in the midst of it: every read is answered, right or not at all. */
+static void stopped_meanwhile(void **state)
+{
+	struct reader readers[READERS];
+	struct zip zips[4];
+	struct mount t;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	for (unsigned i = 0; i < 4; i++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "m%u/model.zip", i);
+		put_archive(key, &zips[i]);
+	}
+	fake_start_engine();
+	start_readers(&t, readers);
+	while (scout_counted(&t.models->counters.bytes_served) < 4 * MIB)
+		sched_yield();
+	mount_stop(&t);
+	for (unsigned i = 0; i < READERS; i++) {
+		pthread_join(readers[i].thread, NULL);
+		assert_true(readers[i].err == 0 || readers[i].err == -ESHUTDOWN);
+	}
+	mount_down(&t);
+	for (unsigned i = 0; i < 4; i++)
+		zip_free(&zips[i]);
+}
+
+/* Answers S3's calls until a is answered, by whichever thread. */
+static void answer_until_done(struct asked *a)
+{
+	while (!asked_is_done(a)) {
+		if (!fake_answer_one())
+			sched_yield();
+	}
+}
+
+static struct asked *answered(struct asked *a)
+{
+	answer_until_done(a);
+	return a;
+}
+
+static void one_directory_for_all(void **state)
+{
+	struct asked *asked[10];
+	struct mount t;
+	struct zip z;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	put_archive("a/model.zip", &z);
+	for (size_t i = 0; i < 10; i++)
+		asked[i] = ask_opendir(&t, "a/model.zip.d");
+	for (size_t i = 0; i < 10; i++) {
+		answer_until_done(asked[i]);
+		assert_int_equal(asked[i]->err, 0);
+		t.backend.ops->releasedir(t.backend.self, asked[i]->handle);
+		asked_free(asked[i]);
+	}
+	assert_int_equal(fake.gets, 1);
+	expect(answered(ask_getattr(&t, "a/model.zip.d/in/stored")), 0);
+	expect(answered(ask_getattr(&t, "a/model.zip.d/in")), 0);
+	expect(answered(ask_getattr(&t, "a/model.zip.d/missing")), -ENOENT);
+	expect(answered(ask_open(&t, "a/model.zip.d/in")), -EISDIR);
+	expect(answered(ask_open(&t, "a/model.zip.d")), -EISDIR);
+	expect(answered(ask_opendir(&t, "a/model.zip.d/deflated")), -ENOTDIR);
+	assert_int_equal(fake.gets, 1);
+	mount_down(&t);
+	zip_free(&z);
+}
+
+/* What failed for want of S3 is read again; what is broken is not. */
+static void failures(void **state)
+{
+	struct mount t;
+	struct zip z;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	put_archive("a/model.zip", &z);
+	fake_put("b/model.zip", 100000);
+	fake.fail[SCOUT_S3_GET] = -ETIMEDOUT;
+	expect(answered(ask_opendir(&t, "a/model.zip.d")), -ETIMEDOUT);
+	fake.fail[SCOUT_S3_GET] = 0;
+	atomic_fetch_add(&fake_now, 2 * SCOUT_NS_PER_S);
+	expect_names(&t, "a", "model.zip");
+	for (int i = 0; i < 2; i++) {
+		struct asked *d = answered(ask_opendir(&t, "a/model.zip.d"));
+
+		assert_int_equal(d->err, 0);
+		t.backend.ops->releasedir(t.backend.self, d->handle);
+		asked_free(d);
+	}
+	expect(answered(ask_opendir(&t, "b/model.zip.d")), -EIO);
+	fake.gets = 0;
+	expect(answered(ask_opendir(&t, "b/model.zip.d")), -EIO);
+	assert_int_equal(fake.gets, 0);
+	mount_down(&t);
+	zip_free(&z);
+}
+
+/* 100 GB: what is read of it is its end, and the member's own block. */
+static void a_large_archive(void **state)
+{
+	const uint64_t large = UINT64_C(100) << 30, config = large + 38 + 7;
+	struct said weights = {.name = "weights", .packed = UINT32_MAX, .bytes = UINT32_MAX};
+	struct said s = {.name = "config.json", .packed = 2, .bytes = 2, .header = UINT32_MAX};
+	struct zip z = {.members = 0};
+	struct asked *f, *a;
+	struct mount t;
+
+	(void)state;
+	number(&weights.extra, 1, 2);
+	number(&weights.extra, 16, 2);
+	number(&weights.extra, large, 8);
+	number(&weights.extra, large, 8);
+	say(&z, &weights);
+	s.crc = (uint32_t)crc32_z(0, (const uint8_t *)"{}", 2);
+	number(&s.extra, 1, 2);
+	number(&s.extra, 8, 2);
+	number(&s.extra, config, 8);
+	say(&z, &s);
+	local(&z, "config.json", "{}", 2);
+	finish_at(&z, config, true, "");
+	mount_up(&t, "", 16 * MIB);
+	fake_put("a/model.zip", config + z.file.len);
+	fake_find("a/model.zip")->contents = z.file.p;
+	fake_find("a/model.zip")->contents_at = config;
+	f = answered(ask_open(&t, "a/model.zip.d/config.json"));
+	assert_int_equal(f->err, 0);
+	a = answered(ask_read(&t, f, 0, 4096));
+	assert_int_equal(a->size, 2);
+	assert_memory_equal(a->bytes, "{}", 2);
+	expect(a, 0);
+	close_file(&t, f);
+	assert_true(fake.gets <= 2);
+	assert_true(fake.bytes <= 2 * SCOUT_BUF_BYTES);
+	mount_down(&t);
+	free(weights.extra.p);
+	free(s.extra.p);
+	zip_free(&z);
+}
+
+static void another_version(void **state)
+{
+	struct asked *f, *a;
+	struct zip z, other;
+	struct mount t;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	put_archive("a/model.zip", &z);
+	f = answered(ask_open(&t, "a/model.zip.d/deflated"));
+	a = answered(ask_read(&t, f, 0, 1000));
+	assert_memory_equal(a->bytes, plain, 1000);
+	expect(a, 0);
+	put_archive("a/model.zip", &other); /* of another ETag */
+	a = answered(ask_open(&t, "a/model.zip.d/in/stored"));
+	assert_int_equal(a->err, 0);
+	close_file(&t, a);
+	expect(answered(ask_read(&t, f, 0, 1000)), -ESTALE);
+	close_file(&t, f);
+	mount_down(&t);
+	zip_free(&z);
+	zip_free(&other);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(many_readers),          cmocka_unit_test(stopped_meanwhile),
+	    cmocka_unit_test(one_directory_for_all), cmocka_unit_test(failures),
+	    cmocka_unit_test(a_large_archive),       cmocka_unit_test(another_version),
+	};
+	int failed;
+
+	plain = text(TEXT_BYTES, 11);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	free(plain);
+	return failed;
+}
