@@ -1,5 +1,6 @@
 """Who we are and who the host is: keys, certificates, agents, passphrases; known_hosts."""
 
+import base64
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import socket
 import pytest
 
 from procs import run, wait_for
+from sk_agent import KIND, SkAgent
 from sshconf import Agent, SshConfig, certify, copy_key, script
 from sshd import make_key
 from tools import error, read, together, write
@@ -99,6 +101,19 @@ def test_pipes_for_files(conf, web, folder):
         known=False,
     )
     assert opened(m, conf, web) == "ok"
+
+
+@pytest.mark.parametrize("touched", [True, False])
+def test_a_hardware_key(conf, web, folder, touched):
+    """Through the agent it is a key like others; what its token signs without a touch, sshd refuses."""
+    agent = SkAgent(folder, touched)
+    try:
+        accept(web, f"{KIND.decode()} {base64.b64encode(agent.public).decode()} token\n")
+        m = conf.mount(conf.host(web, key=False), env=agent.env)
+        assert opened(m, conf, web) == ("ok" if touched else "EACCES")
+        assert agent.signed
+    finally:
+        agent.stop()
 
 
 class TestAgent:
