@@ -89,6 +89,8 @@ class Fsx:
         try:
             while time.monotonic() < until:
                 self.step(self.rng.choices(names, sums)[0])
+            if self.sever and not self.cuts:  # chance left it out
+                self.step("cut")
             self.sync_all()
             while self.fds:
                 os.close(self.fds.pop())

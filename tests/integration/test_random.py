@@ -1,7 +1,11 @@
 """Random operations from a seed: on the mount and on a local folder, compared after each (twin.py);
 and one file's contents against a model (fsx.py).
 
-SCOUTFS_SEED does one again; SCOUTFS_RANDOM_SECONDS (60) is what all of them together take.
+SCOUTFS_SEED does one again; SCOUTFS_RANDOM_SECONDS (60) is what all of them together take. By hand, an
+hour with the seeds shown:
+
+	SCOUTFS_RANDOM_SECONDS=3600 /usr/bin/python3 -m pytest -s -c tests/integration/pytest.ini \
+		tests/integration/test_random.py
 """
 
 import os
@@ -57,7 +61,7 @@ def test_operations(tops, seed, each, seconds):
     tree, truth, server, *_ = tops(**each)
     done = twin.Twin(tree, truth, seed, server=server).run(share(seconds))
     print(f"{done} operations")
-    assert done > 20 * share(seconds) / SLOWER
+    assert done > 100 or SECONDS < 60
 
 
 def test_four_processes_at_once(tops, seed):
@@ -98,7 +102,7 @@ def test_contents_over_lost_sessions(tops, seed):
     tree, _, server, web1, m = tops()
     fsx = Fsx(os.path.join(tree, "f"), seed, handles=2, sever=lambda: kill_sessions(web1, m))
     fsx.run(share(6))
-    assert fsx.cuts > 0 or SECONDS < 60
+    assert fsx.cuts > 0
     with open(os.path.join(server, "f"), "rb") as f:
         assert f.read() == fsx.model.now
 
