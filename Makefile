@@ -34,11 +34,18 @@ $(foreach m,$(MODULES),$(eval OBJ_$(m) := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(
 ARCHIVES := $(foreach m,$(MODULES),$(call archive,$(m)))
 
 .PHONY: all
-all: $(BUILD)/scoutfs
+all: $(BUILD)/scoutfs $(BUILD)/scoutfs-load
 
 OBJ_main := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(wildcard src/*.c))
 $(BUILD)/scoutfs: $(OBJ_main) $(ARCHIVES)
 	$(call quietly,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS))
+
+# The load generator shares nothing with the program that it measures.
+OBJ_load := $(patsubst bench/load/%.c,$(BUILD)/obj/load/%.o,$(wildcard bench/load/*.c))
+$(BUILD)/scoutfs-load: $(OBJ_load)
+	$(call quietly,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS))
+$(BUILD)/obj/load/%.o: bench/load/%.c
+	$(call quietly,CC,$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<)
 
 $(BUILD)/obj/%.o: src/%.c
 	$(call quietly,CC,$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<)
@@ -104,14 +111,15 @@ libfuzzer: $(FUZZ_TARGETS:%=$(BUILD)/libfuzzer/%)
 	done
 
 # Every C file through clang, which warns of other things than gcc.
-CLANG_OK := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*.c src/*/*.c tests/unit/*/*.c tests/fuzz/*.c))
+CLANG_OK := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*.c src/*/*.c tests/unit/*/*.c tests/fuzz/*.c \
+	bench/load/*.c))
 $(BUILD)/clang/%.ok: %.c
 	$(call quietly,CLANG,clang -fsyntax-only -Werror $(CFLAGS_ALL) -MMD -MP -MF $@.d -MT $@ $< && touch $@)
 
 .PHONY: unit test-programs
 unit: $(UNIT_BIN)
 	@for t in $(UNIT_BIN); do $$t || exit 1; done
-test-programs: $(BUILD)/scoutfs $(UNIT_BIN) $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%) $(CLANG_OK)
+test-programs: all $(UNIT_BIN) $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%) $(CLANG_OK)
 
 # The machine's own packages come first, the compiler among them: hence make inside make.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -137,12 +145,12 @@ bench:
 DOC := $(DESTDIR)$(PREFIX)/share/doc/scoutfs
 .PHONY: install clean help
 install: all
-	install -D -m 755 $(BUILD)/scoutfs '$(DESTDIR)$(PREFIX)/bin/scoutfs'
+	install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' $(BUILD)/scoutfs $(BUILD)/scoutfs-load
 	install -d '$(DOC)/examples'
 	install -m 644 scoutfs.ini README.md '$(DOC)'
 	install -m 644 $(filter-out %.sh,$(wildcard examples/*)) '$(DOC)/examples'
 	install -m 755 $(wildcard examples/*.sh) '$(DOC)/examples'
-	for page in $(wildcard src/*.1); do \
+	for page in $(wildcard src/*.1 bench/load/*.1); do \
 		install -D -m 644 -t '$(DESTDIR)$(PREFIX)/share/man/man1' $$page || exit 1; done
 clean:
 	rm -rf build

@@ -53,6 +53,14 @@ static void raise_file_limit(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit); /* fewer then: connects that fail say so */
 }
 
+/* Opened keys are in memory, ours and that of what we start. */
+static void forbid_core_dumps(void)
+{
+	const struct rlimit none = {0};
+
+	(void)setrlimit(RLIMIT_CORE, &none); /* lowering is always allowed */
+}
+
 /* Closed standard descriptors would be given to the next file that is opened, and what is meant for
  * a terminal would go into it. */
 static void hold_standard_files(void)
@@ -309,6 +317,8 @@ int main(int argc, char **argv)
 		scout_hosts_check(p.config, stdout);
 	} else {
 		raise_file_limit();
+		if (!p.options.debug)
+			forbid_core_dumps();
 		status = run(&p) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
 	clean_up(&p);

@@ -15,9 +15,26 @@ static bool is_other_type(const struct scout_request *r, const struct scout_attr
 static int attr_error(const struct scout_request *r, int err, const struct scout_attr *attr)
 {
 	/* who has it open asks for a file that is there: its name is gone, not it */
-	if (err == -ENOENT && r->file)
+	if (err == -ENOENT && (r->file || r->from))
 		return -ESTALE;
 	return !err && is_other_type(r, attr) ? -ESTALE : err;
+}
+
+/* fstat(2) comes without its handle. Of what is open any will do when the name is gone: another took it
+ * away, or the config its host. */
+static bool ask_by_handle(struct scout_request *r)
+{
+	struct scout_fh *f;
+
+	/* who never takes a name away knows no file without one */
+	if (r->file || r->from || !r->backend->ops->unlink)
+		return false;
+	f = scout_fh_of(r->inode);
+	if (!f)
+		return false;
+	r->from = f;
+	r->backend->ops->getattr(r->backend->self, NULL, f->handle, &r->base);
+	return true;
 }
 
 static void getattr_done(struct scout_req *req, int err, const struct scout_result *res)
@@ -26,6 +43,8 @@ static void getattr_done(struct scout_req *req, int err, const struct scout_resu
 	struct stat st;
 	double ttl;
 
+	if (err == -ENOENT && ask_by_handle(r))
+		return;
 	err = attr_error(r, err, res ? &res->attr : NULL);
 	if (scout_request_claim(r)) {
 		if (err) {

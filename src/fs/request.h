@@ -29,7 +29,7 @@ struct scout_request {
 	const struct scout_backend *backend; /* inode's, but for lookups in the root */
 	unsigned backend_index;
 	struct scout_fh *file; /* referenced, or NULL */
-	struct scout_fh *from; /* copy: referenced */
+	struct scout_fh *from; /* copy: referenced; getattr: the one asked in its name's place */
 	int flags;             /* open, create */
 	uint64_t offset;       /* read, readdir */
 	size_t size;           /* read, write, readdir, getxattr, listxattr */

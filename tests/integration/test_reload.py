@@ -69,16 +69,17 @@ def test_hosts_come_and_go(sshd, three, mount, reload):
 
 def test_open_files_work_on(sshd, three, mount, reload):
     web1, web2, _ = three
-    m = mount(sshd.ini(web1, web2))
+    m = mount(sshd.ini(web1, web2, attr_timeout="0"))
     entries = os.scandir(m.host("web2"))
     first = next(entries).name
     with open(m.host("web2", "big"), "rb", buffering=0) as f:
         assert f.read(1000) == content(3 * MIB)[:1000]
-        reload(m, sshd.ini(web1))
+        reload(m, sshd.ini(web1, attr_timeout="0"))
         wait_for(lambda: error(os.stat, m.host("web2")) == "ENOENT", 5, "web2's end")
         assert re.search(r"\bweb2\b.*\bretired\b", m.status())
         f.seek(2 * MIB)
         assert f.read() == content(3 * MIB)[2 * MIB:]
+        assert os.fstat(f.fileno()).st_size == 3 * MIB
         assert web2.sessions() >= 1
     assert sorted([first, *(e.name for e in entries)]) == ["big", "f"]
     entries.close()

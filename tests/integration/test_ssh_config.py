@@ -79,7 +79,7 @@ def children(m):
 
 
 def test_proxy_command(conf, web, folder):
-    """It carries the connection, gets its tokens, and goes with the session."""
+    """It carries the connection, gets its tokens, dumps no core, and goes with the session."""
     told = os.path.join(folder, "told")
     program = script(os.path.join(folder, "through"),
                      f'echo "$@" >{told}\nexec python3 {folder}/pipe.py "$2" "$3"\n')
@@ -88,7 +88,12 @@ def test_proxy_command(conf, web, folder):
     m = conf.mount(conf.host(web, f"ProxyCommand {program} %n %h %p %r"), idle_timeout="1s")
     assert read(m.host("web") + web.files + "/f") == content(3_000_000)
     assert read(told).decode().split() == ["web", "127.0.0.1", str(web.port), web.user]
-    assert children(m)
+    with open(m.host("web") + web.files + "/f", "rb"):  # its session is not idle
+        proxies = children(m)
+        assert proxies
+        for pid in (m.process.pid, *proxies):
+            with open(f"/proc/{pid}/limits", encoding="utf-8") as f:
+                assert re.search(r"Max core file size +0 +0 ", f.read())
     wait_for(lambda: not children(m), 15, "the end of the proxy with its session")
 
 

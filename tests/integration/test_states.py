@@ -358,6 +358,7 @@ def test_truncated_and_removed_under_a_writer(sshd, mount):
         there = read(web1.files + "/f")
         assert there == DATA[:1000] + bytes(MIB - 1000) + b"behind it"
         os.unlink(web1.files + "/f")
+        assert os.fstat(f.fileno()).st_size == len(there)
         f.write(b"into nowhere")
         assert error(os.fsync, f.fileno()) in ("ok", "ESTALE")
     assert os.listdir(web1.files) == []

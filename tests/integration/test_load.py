@@ -1,0 +1,98 @@
+"""The registry's own tooling: the load generator, through a mount and straight at S3, and what fills a
+registry for it."""
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+
+from mount import BINARY, SAN, TOP, clean_env, command
+from procs import run
+from tools import content, write
+
+LOAD = os.path.join(os.path.dirname(BINARY), "scoutfs-load")
+SIZE = 300_000
+
+
+def load(folder, *args, env=None, status=0):
+    """What was printed, and the JSON."""
+    path = os.path.join(folder, "load.json")
+    argv = [LOAD, "-o", path, *args]
+    prefix = command()[:-1] if "thread" in SAN else []
+    done = subprocess.run([*prefix, *argv], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=100, check=False, env=clean_env(folder, **(env or {})))
+    assert done.returncode == status, done.stdout + done.stderr
+    with open(path, encoding="utf-8") as f:
+        return done.stdout, json.load(f)
+
+
+def check_figures(figures):
+    """They are those of the samples."""
+    samples = sorted(s for client in figures["per_client"] for s in client["seconds"])
+    assert len(samples) == figures["downloads"] > 0
+    assert figures["bytes"] == sum(client["bytes"] for client in figures["per_client"])
+    assert math.isclose(figures["mean_s"], statistics.fmean(samples), abs_tol=1e-5)
+    for name, value in (("min_s", samples[0]), ("max_s", samples[-1]),
+                        ("median_s", samples[(len(samples) + 1) // 2 - 1]),
+                        ("p99_s", samples[math.ceil(len(samples) * 0.99) - 1])):
+        assert figures[name] == value, name
+    assert math.isclose(figures["throughput_bytes_per_s"], figures["bytes"] / figures["elapsed_s"],
+                        rel_tol=1e-3)
+
+
+def test_through_a_mount_and_straight(rgw, bucket, mount, http_proxy, folder):
+    """100 clients: of one fetch through the mount, of 100 without it."""
+    rgw.put(bucket, "a/main/model.zip", content(SIZE))
+    s3 = http_proxy(rgw.port)
+    m = mount("[hosts]\nssh_config =\n", rgw.ini(bucket, s3.port))
+    printed, figures = load(folder, m.model("a", "main", "model.zip"))
+    assert (figures["clients"], figures["downloads"], figures["failed"]) == (100, 100, 0)
+    assert figures["bytes"] == 100 * SIZE and figures["success_percent"] == 100
+    assert "clients=100 downloads=100 failed=0 success=100.00%" in printed
+    check_figures(figures)
+    assert s3.body_bytes("model.zip") == SIZE
+    keys = {"AWS_ACCESS_KEY_ID": rgw.access_key, "AWS_SECRET_ACCESS_KEY": rgw.secret_key}
+    url = f"http://127.0.0.1:{s3.port}/{bucket}/a/main/model.zip"
+    _, figures = load(folder, "-c", "10", url, env=keys)
+    assert (figures["downloads"], figures["bytes"]) == (10, 10 * SIZE)
+    check_figures(figures)
+    assert s3.body_bytes("model.zip") == 11 * SIZE
+    printed, figures = load(folder, "-c", "2", url, status=1)  # nobody signs
+    assert (figures["downloads"], figures["failed"], figures["success_percent"]) == (0, 2, 0)
+    assert "403" in figures["per_client"][0]["error"] and "error: " in printed
+
+
+def test_for_a_while(folder):
+    path = write(os.path.join(folder, "f"), content(SIZE))
+    printed, figures = load(folder, "--clients=3", "--duration=1", "--progress", path)
+    assert figures["elapsed_s"] >= 1 and figures["downloads"] > 3
+    assert figures["bytes"] == figures["downloads"] * SIZE
+    assert all(client["seconds"] for client in figures["per_client"])
+    check_figures(figures)
+    assert "progress elapsed=1s" in printed
+
+
+def test_called_in_another_way(folder):
+    for args in ([], ["-c", "0", "f"], ["-c", "many", "f"], ["-d", "-1", "f"], ["f", "g"], ["-x", "f"]):
+        done = subprocess.run([*(command()[:-1] if "thread" in SAN else []), LOAD, *args],
+                              capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout) == (2, "") and "usage:" in done.stderr
+    _, figures = load(folder, "-c", "2", os.path.join(folder, "missing"), status=1)
+    assert [c["error"] for c in figures["per_client"]] == ["No such file or directory"] * 2
+
+
+def test_a_registry_filled(rgw, folder):
+    """Models of the shape that the load asks for, also over what is there already."""
+    env = clean_env(folder, AWS_ACCESS_KEY_ID=rgw.access_key, AWS_DEFAULT_REGION="us-east-1",
+                    AWS_SECRET_ACCESS_KEY=rgw.secret_key)
+    argv = [sys.executable, os.path.join(TOP, "bench", "fill_registry.py"), "--endpoint",
+            rgw.endpoint, "--bucket", "filled", "--prefix", "p/", "--models", "4", "--bytes", "50000"]
+    for _ in range(2):
+        assert run(*argv, env=env).stdout == "4 models in filled/p/\n"
+    listed = {o["Key"]: o["Size"] for o in rgw.client().list_objects_v2(Bucket="filled")["Contents"]}
+    names = ["arnir0_Tiny-LLM", "model-001", "model-002", "model-003"]
+    assert set(listed) == {f"p/{name}/main/{file}" for name in names
+                           for file in ("README.md", "config.json", "model.zip")}
+    assert listed["p/arnir0_Tiny-LLM/main/model.zip"] == 50000
