@@ -1,6 +1,6 @@
 /* The S3 engine: one thread with one curl_multi handle, which alone touches libcurl. It signs
- * (Signature Version 4), sends, retries what may succeed, resumes a cut body where it stopped, and
- * hands over bytes as they come. At most max_connections requests are on their way, a few of which
+ * (Signature Version 4), sends, retries what may succeed, resumes a cut body where it stopped, asks once
+ * more for what hangs, sends less when the endpoint asks for it, and hands over bytes as they come. At most max_connections requests are on their way, a few of which
  * only small ones may be: HEAD, LIST and GETs of up to 256 KiB, which also go first. Others wait for
  * their flow's turn.
  *
@@ -124,8 +124,11 @@ int scout_s3_hash_body(struct scout_s3 *s3, struct scout_s3_call *call, char buf
 struct scout_s3_stats {
 	uint64_t requests; /* attempts sent, all operations */
 	uint64_t retries;
-	uint64_t bytes_in; /* body bytes received */
-	unsigned active;   /* on their way */
+	uint64_t hedges, hedges_won; /* second requests for what hung, and those that were first */
+	uint64_t slow_downs;         /* answers that asked for it */
+	uint64_t bytes_in;           /* body bytes received */
+	unsigned active;             /* on their way */
+	unsigned allowed;            /* at once: max_connections, fewer after slow_downs */
 	unsigned queued;
 	unsigned connections; /* open now */
 	unsigned max_connections;

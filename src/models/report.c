@@ -74,6 +74,19 @@ static void report_error(const struct scout_s3_stats *s, struct scout_text *out)
 	    scout_format_duration(age, now > s->last_err_wall_ns ? now - s->last_err_wall_ns : 0));
 }
 
+static void report_requests(const struct scout_s3_stats *s, struct scout_text *out)
+{
+	scout_text_printf(out,
+			  "  requests     %" PRIu64 ", %" PRIu64 " of them retries, %" PRIu64
+			  " hedges (%" PRIu64 " were first)\n",
+			  s->requests, s->retries, s->hedges, s->hedges_won);
+	if (s->slow_downs > 0)
+		scout_text_printf(out,
+				  "  slow down    asked for %" PRIu64
+				  " times, %u requests at once for now\n",
+				  s->slow_downs, s->allowed);
+}
+
 void scout_models_status(void *self, struct scout_text *out)
 {
 	struct scout_models *m = self;
@@ -89,8 +102,7 @@ void scout_models_status(void *self, struct scout_text *out)
 	report_catalogue(m, out);
 	scout_text_printf(out, "  connections  %u of %u, %u requests under way, %u queued\n",
 			  s.connections, s.max_connections, s.active, s.queued);
-	scout_text_printf(out, "  requests     %" PRIu64 ", %" PRIu64 " of them retries\n",
-			  s.requests, s.retries);
+	report_requests(&s, out);
 	scout_text_printf(out, "  bytes        %s from S3, %s to readers\n",
 			  scout_format_bytes(a, s.bytes_in),
 			  scout_format_bytes(b, scout_counted(&c->bytes_served)));
@@ -115,6 +127,14 @@ static void s3_metrics(struct scout_models *m, struct scout_text *out)
 	metric(out, "scoutfs_s3_requests_total", "counter",
 	       "Requests sent to S3, retries included.", s.requests);
 	metric(out, "scoutfs_s3_retries_total", "counter", "Requests sent again.", s.retries);
+	metric(out, "scoutfs_s3_hedges_total", "counter",
+	       "Second requests for what an earlier one hung with.", s.hedges);
+	metric(out, "scoutfs_s3_hedges_won_total", "counter",
+	       "Hedges that brought the answer first.", s.hedges_won);
+	metric(out, "scoutfs_s3_slow_downs_total", "counter",
+	       "Answers that asked to slow down (503, 429).", s.slow_downs);
+	metric(out, "scoutfs_s3_requests_max", "gauge",
+	       "Requests allowed at once: fewer than connections after slow downs.", s.allowed);
 	metric(out, "scoutfs_s3_bytes_total", "counter", "Bytes of answers' bodies.", s.bytes_in);
 	metric(out, "scoutfs_s3_active", "gauge", "Requests under way.", s.active);
 	metric(out, "scoutfs_s3_queue_length", "gauge", "Requests that wait for a connection.",

@@ -74,6 +74,8 @@ int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret
 		return -EIO;
 	}
 	s3->context.config = config;
+	scout_s3_limit_init(&s3->limit, config->max_connections);
+	s3->allowed = s3->limit.now;
 	s3->joined = true; /* there is no thread yet */
 	s3->next_check_ns = UINT64_MAX;
 	scout_mutex_init(&s3->lock, SCOUT_LOCK_ENGINE);
@@ -174,6 +176,10 @@ void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret)
 	ret->requests = scout_counted(&s3->requests);
 	ret->retries = scout_counted(&s3->retries);
 	ret->bytes_in = scout_counted(&s3->context.bytes_in);
+	ret->hedges = scout_counted(&s3->hedges);
+	ret->hedges_won = scout_counted(&s3->context.hedges_won);
+	ret->slow_downs = scout_counted(&s3->slow_downs);
+	ret->allowed = s3->allowed;
 	ret->active = s3->active;
 	ret->queued = s3->queued;
 	ret->connections = scout_s3_sockets_count(&s3->context.sockets);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "s3/limit.h"
 #include "s3/queue.h"
 #include "s3/transfer.h"
 #include "scoutfs/lock.h"
@@ -30,16 +31,19 @@ struct scout_s3 {
 	uint64_t last_err_wall_ns;           /* under lock */
 	char last_reason[160];               /* under lock */
 
-	scout_counter requests, retries;
+	scout_counter requests, retries, hedges, slow_downs;
 	_Atomic unsigned active, queued; /* active: attempts on the wire */
-	_Atomic unsigned bulk;           /* of those, the ones that are not small */
+	_Atomic unsigned allowed;        /* limit.now */
 
 	/* engine thread only */
 	struct transfer_list running; /* as many as active */
 	struct transfer_list pausing;
 	CURL **idle; /* easy handles, at most max_connections */
 	unsigned nidle;
-	uint64_t next_check_ns; /* no running attempt can be out of time before this */
+	unsigned used[SCOUT_S3_HEDGE + 1]; /* of active, by their use */
+	struct scout_s3_limit limit;
+	uint64_t next_check_ns; /* no running attempt can be out of time or hang before this */
+	uint64_t compared_ns;   /* when their rates were */
 };
 
 /* All on the engine's thread, no lock held; they call back. */
@@ -48,7 +52,7 @@ struct scout_s3 {
 void scout_s3_admit(struct scout_s3 *s3);
 /* Takes the attempts that libcurl is done with. */
 void scout_s3_harvest(struct scout_s3 *s3);
-/* Ends the attempts that brought no byte for too long. */
+/* Ends the attempts that are out of time, and hedges those that hang. */
 void scout_s3_expire(struct scout_s3 *s3);
 /* Completes the calls that were cancelled, wherever they are. */
 void scout_s3_reap_cancelled(struct scout_s3 *s3);
@@ -56,6 +60,14 @@ void scout_s3_reap_cancelled(struct scout_s3 *s3);
 void scout_s3_shut_down(struct scout_s3 *s3);
 /* How long the thread may sleep when nothing comes from the network or the queue. */
 int scout_s3_idle_ms(const struct scout_s3 *s3);
+
+/* hedge.c */
+/* When t is to have a twin, if nothing comes before; UINT64_MAX: never. */
+uint64_t scout_s3_hedge_due_ns(const struct scout_s3 *s3, const struct scout_s3_transfer *t);
+/* A twin of t that has not begun; NULL: no memory, or as many as there may be. */
+struct scout_s3_transfer *scout_s3_hedge_new(struct scout_s3 *s3, struct scout_s3_transfer *t);
+/* Compares the rates of what runs and marks what is slow, once a second. */
+void scout_s3_hedge_compare(struct scout_s3 *s3, uint64_t now_ns);
 
 /* The last anybody here sees of a call that never began (any thread). */
 void scout_s3_complete_early(struct scout_s3 *s3, struct scout_s3_call *call, int err);

@@ -60,7 +60,9 @@ void scout_s3_queue_destroy(struct scout_s3_queue *q)
 
 bool scout_s3_is_small(const struct scout_s3_call *call)
 {
-	return call->op != SCOUT_S3_GET || call->length <= SCOUT_S3_SMALL_BYTES;
+	uint64_t bytes = call->op == SCOUT_S3_GET ? call->length : call->body_bytes;
+
+	return bytes <= SCOUT_S3_SMALL_BYTES;
 }
 
 static struct scout_s3_flow *flow_of(struct scout_s3_lane *lane, const void *id)

@@ -1,5 +1,5 @@
-/* Calls that wait for a connection, in an order that is fair: small ones (questions, and GETs of up to
- * SCOUT_S3_SMALL_BYTES) before bulk, and of either kind one of each flow in turn, so that who asks for
+/* Calls that wait for a connection, in an order that is fair: small ones (those that move up to
+ * SCOUT_S3_SMALL_BYTES, as questions do) before bulk, and of either kind one of each flow in turn, so that who asks for
  * much waits behind itself and not before others. While bulk waits, one call in eight is bulk.
  *
  * Adding, taking and removing a call cost the same however many wait. No lock of its own: its owner's. */

@@ -251,11 +251,13 @@ int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy)
 	memset(&t->response, 0, sizeof(t->response));
 	scout_text_free(&t->body);
 	scout_text_free(&t->header_lines);
-	t->judged = t->refused = t->too_long = false;
+	t->judged = t->refused = t->too_long = t->has_body = t->slow = false;
 	t->curl_error[0] = '\0';
+	if (!t->twin && t->got < t->handed_over)
+		t->got = t->handed_over;
 	t->got_before = t->got;
-	t->sent = 0;
-	t->heard_ns = scout_now_ns();
+	t->sent = t->moved = t->lively_moved = t->counted = 0;
+	t->begun_ns = t->heard_ns = t->lively_ns = scout_now_ns();
 	err = make_headers(t, &url);
 	if (!err)
 		err = set_options(t, easy, url.url);

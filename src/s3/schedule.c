@@ -15,9 +15,9 @@
 
 #define BACKOFF_BASE_NS (100 * SCOUT_NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * SCOUT_NS_PER_S)
+#define SLOW_DOWN_BASE_NS (500 * SCOUT_NS_PER_MS)
 #define MAX_SLEEP_NS SCOUT_NS_PER_S
-#define SPARE_FROM 4u /* connections, fewer than which are not divided */
-#define SPARE_MAX 16u
+#define HEDGE_AGAIN_NS (100 * SCOUT_NS_PER_MS) /* when there was no room for one */
 /* An attempt that moved a body on by this much starts the count of failures anew. */
 #define PROGRESS_BYTES ((uint64_t)1 << 20)
 
@@ -68,16 +68,24 @@ void scout_s3_complete_early(struct scout_s3 *s3, struct scout_s3_call *call, in
 }
 
 /* t runs and pauses no more. */
+static void transfer_free(struct scout_s3_transfer *t)
+{
+	assert(!t->easy && !t->twin);
+	scout_text_free(&t->body);
+	scout_text_free(&t->header_lines);
+	free(t);
+}
+
+/* The end of t, which runs and pauses no more, and of its call. */
 static void finish(struct scout_s3 *s3, struct scout_s3_transfer *t,
 		   const struct scout_s3_verdict *v)
 {
 	struct scout_s3_call *call = t->call;
 	unsigned attempts = t->attempts;
 
-	assert(!t->easy);
-	scout_text_free(&t->body);
-	scout_text_free(&t->header_lines);
-	free(t);
+	if (t->twin)
+		scout_s3_transfer_drop(t->twin);
+	transfer_free(t);
 	complete(s3, call, attempts, v);
 }
 
@@ -94,6 +102,11 @@ static void unpause(struct scout_s3 *s3, struct scout_s3_transfer *t)
 	s3->queued--;
 }
 
+static enum scout_s3_use use_of(const struct scout_s3_call *call)
+{
+	return scout_s3_is_small(call) ? SCOUT_S3_SMALL : SCOUT_S3_BULK;
+}
+
 /* Takes t off the wire. */
 static void stop_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
 {
@@ -101,14 +114,45 @@ static void stop_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
 	s3->idle[s3->nidle++] = scout_s3_transfer_release(t);
 	TAILQ_REMOVE(&s3->running, t, link);
 	s3->active--;
-	s3->bulk -= !scout_s3_is_small(t->call);
+	s3->used[t->use]--;
 }
 
-static void start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
+/* Ends what lost against its twin, which is no hedge any more. */
+static void sweep(struct scout_s3 *s3)
+{
+	struct scout_s3_transfer *t, *next;
+
+	if (s3->context.dropped == 0)
+		return;
+	s3->context.dropped = 0;
+	for (t = TAILQ_FIRST(&s3->running); t; t = next) {
+		next = TAILQ_NEXT(t, link);
+		if (t->dropped) {
+			stop_attempt(s3, t);
+			transfer_free(t);
+		} else if (t->use == SCOUT_S3_HEDGE && !t->twin) {
+			s3->used[t->use]--;
+			t->use = use_of(t->call);
+			s3->used[t->use]++;
+		}
+	}
+}
+
+static uint64_t deadline_ns(const struct scout_s3 *s3, const struct scout_s3_transfer *t)
+{
+	return t->lively_ns + s3->context.config->timeout_ns;
+}
+
+static void check_by(struct scout_s3 *s3, uint64_t due_ns)
+{
+	if (due_ns < s3->next_check_ns)
+		s3->next_check_ns = due_ns;
+}
+
+/* Returns 0, or -errno: t does not run then. */
+static int start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
 {
 	CURL *easy = s3->nidle > 0 ? s3->idle[--s3->nidle] : scout_s3_easy_new(&s3->context);
-	uint64_t deadline_ns;
-	struct scout_s3_verdict v;
 	int err = easy ? scout_s3_transfer_begin(t, easy) : -ENOMEM;
 
 	if (!err && curl_multi_add_handle(s3->multi, easy) != CURLM_OK) {
@@ -118,17 +162,26 @@ static void start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
 	if (err) {
 		if (easy)
 			s3->idle[s3->nidle++] = easy;
-		scout_s3_verdict_set(&v, err, false, "the request could not be made");
-		finish(s3, t, &v);
-		return;
+		return err;
 	}
 	TAILQ_INSERT_TAIL(&s3->running, t, link);
 	s3->active++;
-	s3->bulk += !scout_s3_is_small(t->call);
+	s3->used[t->use]++;
 	scout_count(&s3->requests, 1);
-	deadline_ns = t->heard_ns + s3->context.config->timeout_ns;
-	if (deadline_ns < s3->next_check_ns)
-		s3->next_check_ns = deadline_ns;
+	check_by(s3, deadline_ns(s3, t));
+	check_by(s3, scout_s3_hedge_due_ns(s3, t));
+	return 0;
+}
+
+static void start(struct scout_s3 *s3, struct scout_s3_transfer *t)
+{
+	struct scout_s3_verdict v;
+	int err = start_attempt(s3, t);
+
+	if (err == 0)
+		return;
+	scout_s3_verdict_set(&v, err, false, "the request could not be made");
+	finish(s3, t, &v);
 }
 
 /* Sign by the server's clock from now on. */
@@ -142,12 +195,63 @@ static void follow_clock(struct scout_s3 *s3, time_t server_date)
 	s3->context.clock_offset_s = offset_s;
 }
 
+/* The endpoint has more to do than it can: fewer requests at once from now on. */
+static void slow_down(struct scout_s3 *s3, const struct scout_s3_transfer *t)
+{
+	bool first = s3->limit.now == s3->limit.max;
+
+	scout_count(&s3->slow_downs, 1);
+	if (!scout_s3_limit_shrink(&s3->limit, s3->active + 1, t->begun_ns, scout_now_ns()))
+		return;
+	s3->allowed = s3->limit.now;
+	if (first)
+		scout_info("s3: the endpoint asks to slow down: %u requests at once for now",
+			   s3->limit.now);
+}
+
+static uint64_t pause_ns(const struct scout_s3_transfer *t)
+{
+	uint64_t base_ns =
+	    scout_s3_is_slow_down(&t->response) ? SLOW_DOWN_BASE_NS : BACKOFF_BASE_NS;
+	uint64_t ns = scout_backoff_ns(t->failures, base_ns, BACKOFF_MAX_NS, scout_random());
+	uint64_t asked_ns = t->response.retry_after_s * SCOUT_NS_PER_S;
+
+	if (asked_ns > BACKOFF_MAX_NS)
+		asked_ns = BACKOFF_MAX_NS;
+	return asked_ns > ns ? asked_ns : ns;
+}
+
 /* After an attempt that may be followed by another one, or not. */
 static void settle(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scout_s3_verdict *v)
 {
-	uint64_t pause_ns, asked_ns = t->response.retry_after_s * SCOUT_NS_PER_S;
+	uint64_t ns;
 
-	if (v->err == -EACCES && !t->skew_tried &&
+	if (!v->retry || t->failures >= s3->context.config->max_attempts) {
+		finish(s3, t, v);
+		return;
+	}
+	ns = pause_ns(t);
+	scout_debug("s3: %s: attempt %u: %s; again in %llu ms",
+		    scout_s3_op_traits(t->call->op)->name, t->attempts, v->reason,
+		    (unsigned long long)(ns / SCOUT_NS_PER_MS));
+	scout_count(&s3->retries, 1);
+	t->call->in_doubt = true;
+	pause_until(s3, t, scout_now_ns() + ns);
+}
+
+/* t failed while its twin runs: that one is the next attempt, begun early. */
+static void succeed(struct scout_s3_transfer *t)
+{
+	t->twin->failures = t->failures;
+	scout_s3_transfer_drop(t);
+	transfer_free(t);
+}
+
+static void fail(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scout_s3_verdict *v)
+{
+	if (scout_s3_is_slow_down(&t->response))
+		slow_down(s3, t);
+	if (v->err == -EACCES && !t->skew_tried && !t->twin &&
 	    scout_s3_is_skewed(&t->response, t->call->op, t->signed_at)) {
 		t->skew_tried = true;
 		follow_clock(s3, t->response.date);
@@ -157,21 +261,10 @@ static void settle(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scou
 	if (t->got - t->got_before >= PROGRESS_BYTES)
 		t->failures = 0;
 	t->failures++;
-	if (!v->retry || t->failures >= s3->context.config->max_attempts) {
-		finish(s3, t, v);
-		return;
-	}
-	if (asked_ns > BACKOFF_MAX_NS)
-		asked_ns = BACKOFF_MAX_NS;
-	pause_ns = scout_backoff_ns(t->failures, BACKOFF_BASE_NS, BACKOFF_MAX_NS, scout_random());
-	if (pause_ns < asked_ns)
-		pause_ns = asked_ns;
-	scout_debug("s3: %s: attempt %u: %s; again in %llu ms",
-		    scout_s3_op_traits(t->call->op)->name, t->attempts, v->reason,
-		    (unsigned long long)(pause_ns / SCOUT_NS_PER_MS));
-	scout_count(&s3->retries, 1);
-	t->call->in_doubt = true;
-	pause_until(s3, t, scout_now_ns() + pause_ns);
+	if (v->retry && t->twin)
+		succeed(t);
+	else
+		settle(s3, t, v);
 }
 
 static void conclude(struct scout_s3 *s3, struct scout_s3_transfer *t, CURLcode code, long os_errno)
@@ -179,11 +272,20 @@ static void conclude(struct scout_s3 *s3, struct scout_s3_transfer *t, CURLcode 
 	struct scout_s3_verdict v;
 
 	stop_attempt(s3, t);
+	if (t->dropped) {
+		transfer_free(t);
+		return;
+	}
 	scout_s3_transfer_judge(t, code, os_errno, &v);
-	if (v.err == 0)
-		finish(s3, t, &v);
-	else
-		settle(s3, t, &v);
+	if (v.err != 0) {
+		fail(s3, t, &v);
+		return;
+	}
+	if (t->twin && t->use == SCOUT_S3_HEDGE)
+		scout_count(&s3->context.hedges_won, 1);
+	scout_s3_limit_grow(&s3->limit);
+	s3->allowed = s3->limit.now;
+	finish(s3, t, &v);
 }
 
 void scout_s3_harvest(struct scout_s3 *s3)
@@ -204,22 +306,17 @@ void scout_s3_harvest(struct scout_s3 *s3)
 		t = (struct scout_s3_transfer *)private;
 		conclude(s3, t, code, os_errno);
 	}
+	sweep(s3);
 }
 
-/* Connections that bulk leaves free: small calls are over soon and must not wait for a part's end. An
- * eighth is enough for them to come and go, and too few for bulk to miss. */
-static unsigned spare(unsigned max)
-{
-	if (max < SPARE_FROM)
-		return 0;
-	return max / 8 < SPARE_MAX ? max / 8 + 1 : SPARE_MAX;
-}
-
+/* Bulk leaves some connections free: small calls are over soon and must not wait for a part's end. */
 static bool has_room(const struct scout_s3 *s3, bool small)
 {
-	unsigned max = s3->context.config->max_connections;
+	const struct scout_s3_limit *l = &s3->limit;
 
-	return s3->active < max && (small || s3->bulk < max - spare(max));
+	if (s3->active >= l->now)
+		return false;
+	return small || s3->used[SCOUT_S3_BULK] < l->now - scout_s3_limit_spare(l);
 }
 
 static void resume_due(struct scout_s3 *s3)
@@ -232,7 +329,8 @@ static void resume_due(struct scout_s3 *s3)
 		if (t->due_ns > now_ns || !has_room(s3, scout_s3_is_small(t->call)))
 			continue;
 		unpause(s3, t);
-		start_attempt(s3, t);
+		t->use = use_of(t->call);
+		start(s3, t);
 	}
 }
 
@@ -256,32 +354,64 @@ void scout_s3_admit(struct scout_s3 *s3)
 		}
 		t->context = &s3->context;
 		t->call = call;
-		start_attempt(s3, t);
+		t->use = use_of(call);
+		start(s3, t);
+	}
+}
+
+static void time_out(struct scout_s3 *s3, struct scout_s3_transfer *t, uint64_t now_ns)
+{
+	uint64_t timeout_ns = s3->context.config->timeout_ns;
+	bool silent = now_ns - t->heard_ns >= timeout_ns;
+	char duration[32];
+
+	snprintf(t->curl_error, sizeof(t->curl_error), "%s for %s",
+		 silent ? "no byte" : "hardly a byte", scout_format_duration(duration, timeout_ns));
+	conclude(s3, t, CURLE_OPERATION_TIMEDOUT, 0);
+}
+
+static void hedge(struct scout_s3 *s3, struct scout_s3_transfer *t, uint64_t now_ns)
+{
+	struct scout_s3_transfer *twin = scout_s3_hedge_new(s3, t);
+
+	if (!twin) {
+		check_by(s3, now_ns + HEDGE_AGAIN_NS);
+		return;
+	}
+	scout_count(&s3->hedges, 1);
+	scout_debug("s3: %s: attempt %u %s: asked once more", scout_s3_op_traits(t->call->op)->name,
+		    t->attempts, t->slow ? "is slow" : "hangs");
+	if (start_attempt(s3, twin) < 0) {
+		t->twin = twin->twin = NULL;
+		transfer_free(twin);
 	}
 }
 
 void scout_s3_expire(struct scout_s3 *s3)
 {
-	uint64_t now_ns = scout_now_ns(), timeout_ns = s3->context.config->timeout_ns;
+	uint64_t now_ns = scout_now_ns(), due_ns;
 	struct scout_s3_transfer *t, *next;
-	char duration[32];
 
 	if (now_ns < s3->next_check_ns)
 		return;
 	s3->next_check_ns = UINT64_MAX;
+	scout_s3_hedge_compare(s3, now_ns);
 	for (t = TAILQ_FIRST(&s3->running); t; t = next) {
-		uint64_t deadline_ns = t->heard_ns + timeout_ns;
-
 		next = TAILQ_NEXT(t, link);
-		if (deadline_ns > now_ns) {
-			if (deadline_ns < s3->next_check_ns)
-				s3->next_check_ns = deadline_ns;
+		if (t->dropped)
+			continue;
+		if (deadline_ns(s3, t) <= now_ns) {
+			time_out(s3, t, now_ns);
 			continue;
 		}
-		snprintf(t->curl_error, sizeof(t->curl_error), "no byte for %s",
-			 scout_format_duration(duration, timeout_ns));
-		conclude(s3, t, CURLE_OPERATION_TIMEDOUT, 0);
+		check_by(s3, deadline_ns(s3, t));
+		due_ns = scout_s3_hedge_due_ns(s3, t);
+		if (due_ns <= now_ns)
+			hedge(s3, t, now_ns);
+		else
+			check_by(s3, due_ns);
 	}
+	sweep(s3);
 }
 
 static void end_transfers(struct scout_s3 *s3, bool cancelled_only, int err)
@@ -292,11 +422,12 @@ static void end_transfers(struct scout_s3 *s3, bool cancelled_only, int err)
 	scout_s3_verdict_set(&v, err, false, "%s", strerror(-err));
 	for (t = TAILQ_FIRST(&s3->running); t; t = next) {
 		next = TAILQ_NEXT(t, link);
-		if (cancelled_only && !t->cancelled)
+		if (t->dropped || (cancelled_only && !t->cancelled))
 			continue;
 		stop_attempt(s3, t);
 		finish(s3, t, &v);
 	}
+	sweep(s3);
 	for (t = TAILQ_FIRST(&s3->pausing); t; t = next) {
 		next = TAILQ_NEXT(t, link);
 		if (cancelled_only && !t->cancelled)
@@ -329,7 +460,7 @@ void scout_s3_reap_cancelled(struct scout_s3 *s3)
 	s3->cancels = false;
 	TAILQ_CONCAT(&gone, &s3->cancelled, link);
 	TAILQ_FOREACH (t, &s3->running, link)
-		t->cancelled = t->call->cancelled;
+		t->cancelled = !t->dropped && t->call->cancelled;
 	TAILQ_FOREACH (t, &s3->pausing, link)
 		t->cancelled = t->call->cancelled;
 	scout_unlock(&s3->lock);

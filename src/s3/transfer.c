@@ -12,6 +12,8 @@
 #include "scoutfs/config.h"
 
 #define MAX_WHOLE_BYTES ((size_t)16 << 20)
+#define MIN_BYTES_PER_S 2048
+#define RECOVERED_BYTES ((uint64_t)256 << 10)
 
 static bool is_success(const struct scout_s3_response *r)
 {
@@ -51,12 +53,43 @@ static void tell_headers(struct scout_s3_transfer *t)
 	scout_text_free(&t->header_lines);
 }
 
+/* What came or went shows that the other side is there. That alone would let an answer trickle for
+ * ever, so an attempt must also move MIN_BYTES_PER_S on the average of each timeout, or reach its next
+ * stage: lively_ns is when it last did. */
+static void hear(struct scout_s3_transfer *t, size_t len, bool stage)
+{
+	uint64_t enough = t->context->config->timeout_ns * MIN_BYTES_PER_S / SCOUT_NS_PER_S;
+
+	/* S3 keeps a connection alive by blanks while it completes an upload */
+	if (t->call->op == SCOUT_S3_COMPLETE)
+		enough = 0;
+	t->heard_ns = scout_now_ns();
+	t->moved += len;
+	if (stage || t->moved - t->lively_moved >= enough) {
+		t->lively_ns = t->heard_ns;
+		t->lively_moved = t->moved;
+	}
+}
+
+/* What a first byte takes: the mean of about the last eight. */
+static void note_first_byte(struct scout_s3_transfer *t)
+{
+	uint64_t *mean_ns = &t->context->first_byte_ns, took_ns = t->heard_ns - t->begun_ns;
+
+	*mean_ns = *mean_ns == 0 ? took_ns : *mean_ns - *mean_ns / 8 + took_ns / 8;
+}
+
 size_t scout_s3_on_header(char *line, size_t size, size_t n, void *arg)
 {
 	struct scout_s3_transfer *t = arg;
 	size_t len = size * n;
+	bool first = t->response.status == 0;
 
-	t->heard_ns = scout_now_ns();
+	if (t->dropped)
+		return 0;
+	hear(t, len, first);
+	if (first)
+		note_first_byte(t);
 	if (!scout_s3_response_header(&t->response, line, len)) {
 		t->too_long = true;
 		return 0;
@@ -65,9 +98,40 @@ size_t scout_s3_on_header(char *line, size_t size, size_t n, void *arg)
 	return len;
 }
 
+uint64_t scout_s3_transfer_handed_over(const struct scout_s3_transfer *t)
+{
+	uint64_t most = t->got > t->handed_over ? t->got : t->handed_over;
+
+	return t->twin && t->twin->got > most ? t->twin->got : most;
+}
+
+void scout_s3_transfer_drop(struct scout_s3_transfer *t)
+{
+	struct scout_s3_transfer *twin = t->twin;
+
+	twin->handed_over = scout_s3_transfer_handed_over(t);
+	twin->attempts = t->attempts > twin->attempts ? t->attempts : twin->attempts;
+	twin->twin = t->twin = NULL;
+	t->dropped = true;
+	t->context->dropped++;
+}
+
+/* The later of two transfers of a call wins by its first byte; the earlier one by so many that it does
+ * not hang any more. */
+static void race(struct scout_s3_transfer *t)
+{
+	if (t->use == SCOUT_S3_HEDGE) {
+		scout_count(&t->context->hedges_won, 1);
+		scout_s3_transfer_drop(t->twin);
+	} else if (t->got - t->twin->got >= RECOVERED_BYTES) {
+		scout_s3_transfer_drop(t->twin);
+	}
+}
+
 const char *scout_s3_transfer_pinned(const struct scout_s3_transfer *t)
 {
-	const char *etag = t->got > 0 ? t->call->etag : t->call->if_match;
+	bool begun = scout_s3_transfer_handed_over(t) > 0;
+	const char *etag = begun ? t->call->etag : t->call->if_match;
 
 	return etag && *etag ? etag : NULL;
 }
@@ -83,7 +147,7 @@ static bool accept_get(struct scout_s3_transfer *t)
 	scout_s3_judge_get(call, t->got, scout_s3_transfer_pinned(t), &t->response, &t->verdict);
 	if (t->verdict.err)
 		return false;
-	if (t->got == 0) {
+	if (scout_s3_transfer_handed_over(t) == 0) {
 		call->object_bytes =
 		    t->response.status == 206 ? t->response.total : t->response.length;
 		call->modified = t->response.modified;
@@ -96,16 +160,20 @@ static bool accept_get(struct scout_s3_transfer *t)
 /* False ends the attempt: refused, or all of it is here and the server (a 200) would go on. */
 static bool take_body(struct scout_s3_transfer *t, const char *bytes, size_t len)
 {
-	uint64_t left = t->call->length - t->got;
-	size_t wanted = len < left ? len : (size_t)left;
+	uint64_t left = t->call->length - t->got, ahead;
+	size_t wanted = len < left ? len : (size_t)left, known;
 
 	if (!accept_get(t))
 		return false;
-	if (wanted > 0 && !t->call->data(t->call, bytes, wanted)) {
+	ahead = scout_s3_transfer_handed_over(t) - t->got;
+	known = ahead < wanted ? (size_t)ahead : wanted;
+	if (wanted > known && !t->call->data(t->call, bytes + known, wanted - known)) {
 		t->refused = true;
 		return false;
 	}
 	t->got += wanted;
+	if (t->twin)
+		race(t);
 	return t->got < t->call->length || wanted == len;
 }
 
@@ -125,7 +193,10 @@ size_t scout_s3_on_body(char *bytes, size_t size, size_t n, void *arg)
 	size_t len = size * n;
 	bool go_on;
 
-	t->heard_ns = scout_now_ns();
+	if (t->dropped)
+		return 0;
+	hear(t, len, !t->has_body);
+	t->has_body = true;
 	scout_count(&t->context->bytes_in, len);
 	if (!is_success(&t->response))
 		go_on = scout_s3_response_error(&t->response, bytes, len);
@@ -144,11 +215,11 @@ size_t scout_s3_on_send(char *dst, size_t size, size_t n, void *arg)
 	struct scout_s3_call *call = t->call;
 	size_t sent;
 
-	t->heard_ns = scout_now_ns();
 	if (t->sent == call->body_bytes)
 		return 0;
 	sent = call->body(call, t->sent, dst, size * n);
 	t->sent += sent;
+	hear(t, sent, t->sent == call->body_bytes);
 	return sent;
 }
 

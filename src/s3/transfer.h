@@ -21,21 +21,37 @@ struct scout_s3_context {
 	const struct scout_models_config *config; /* immutable after start */
 	struct scout_s3_credentials credentials;  /* immutable after start */
 	int64_t clock_offset_s; /* engine thread only: the server's clock less ours */
+	uint64_t
+	    first_byte_ns; /* engine thread only: what a first byte takes of late; 0: none came yet */
+	unsigned dropped; /* engine thread only: transfers that are */
 	scout_counter bytes_in;
+	scout_counter hedges_won;
 	struct scout_s3_sockets sockets;
 };
+
+/* What a transfer's connection is counted as. */
+enum scout_s3_use { SCOUT_S3_SMALL, SCOUT_S3_BULK, SCOUT_S3_HEDGE };
 
 struct scout_s3_transfer {
 	TAILQ_ENTRY(scout_s3_transfer) link; /* the engine's: running or pausing */
 	struct scout_s3_context *context;
 	struct scout_s3_call *call;
 
-	uint64_t got;      /* GET: bytes handed over, over all attempts */
+	uint64_t got;      /* GET: bytes received and not too early, over all attempts */
 	unsigned attempts; /* begun */
 	unsigned failures; /* in a row */
 	bool skew_tried;
 	bool cancelled;
 	uint64_t due_ns; /* while pausing: when the next attempt may begin */
+	enum scout_s3_use use;
+
+	/* A call that hangs has two transfers, until one of them has the answer's next bytes first: the
+	 * other is dropped then. Both receive a GET's bytes, and hand over those that the other has not. */
+	struct scout_s3_transfer *twin; /* or NULL */
+	bool hedged;                    /* its call has had its second one */
+	bool dropped;                   /* lost: to be taken off the wire; call may be gone */
+	bool slow;                      /* its siblings are far faster */
+	uint64_t handed_over;           /* GET: by a twin that is no more */
 
 	/* this attempt */
 	CURL *easy; /* NULL between attempts */
@@ -47,9 +63,14 @@ struct scout_s3_transfer {
 	bool too_long;                   /* more headers, listing or error than we take */
 	uint64_t got_before;             /* got when it began */
 	uint64_t sent;                   /* of the body */
-	uint64_t heard_ns;               /* when the last byte came, or went */
-	time_t signed_at;                /* by the server's clock */
-	struct scout_text body;          /* the answer of whole ones */
+	bool has_body;                   /* some of the answer's came */
+	uint64_t begun_ns;
+	uint64_t heard_ns;                /* when the last byte came, or went; begun_ns: none yet */
+	uint64_t moved;                   /* bytes that came or went */
+	uint64_t lively_ns, lively_moved; /* when, and at what, it was last fast enough */
+	uint64_t counted;                 /* moved when rates were last compared */
+	time_t signed_at;                 /* by the server's clock */
+	struct scout_text body;           /* the answer of whole ones */
 	struct scout_text
 	    header_lines; /* GET, HEAD: for the caller's header(), ended by NUL each */
 	char curl_error[CURL_ERROR_SIZE];
@@ -61,6 +82,10 @@ CURL *scout_s3_easy_new(struct scout_s3_context *context);
 /* Sets easy up for the next attempt of t, which then owns it. Returns 0, -ENOMEM or -EIO; t does not
  * own easy then. */
 int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy);
+/* GET: how many bytes the caller has. */
+uint64_t scout_s3_transfer_handed_over(const struct scout_s3_transfer *t);
+/* t, which is not the last of its call, has lost. */
+void scout_s3_transfer_drop(struct scout_s3_transfer *t);
 /* The ETag that the next bytes must have: the caller's, or that of the bytes before; or NULL. */
 const char *scout_s3_transfer_pinned(const struct scout_s3_transfer *t);
 /* Takes easy, which is in no multi handle any more, back from t. */

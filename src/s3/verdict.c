@@ -85,15 +85,13 @@ void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_ve
 	case 416:
 		err = -ERANGE;
 		break;
-	case 429:
 	case 500:
 	case 502:
-	case 503:
 	case 504:
 		retry = true;
 		break;
 	}
-	if (strcmp(code, "SlowDown") == 0)
+	if (scout_s3_is_slow_down(r))
 		retry = true;
 	if (no_room(code)) {
 		err = no_room(code);
@@ -204,6 +202,14 @@ void scout_s3_judge_curl(CURLcode code, long os_errno, const char *detail,
 		break;
 	}
 	scout_s3_verdict_set(v, err, retry, "%s", what);
+}
+
+bool scout_s3_is_slow_down(const struct scout_s3_response *r)
+{
+	char code[SCOUT_S3_CODE_MAX];
+
+	return r->status == 503 || r->status == 429 ||
+	       strcmp(scout_s3_response_code(r, code), "SlowDown") == 0;
 }
 
 bool scout_s3_is_skewed(const struct scout_s3_response *r, enum scout_s3_op op, time_t signed_at)

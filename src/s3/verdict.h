@@ -30,6 +30,9 @@ void scout_s3_judge_head(const struct scout_s3_response *r, struct scout_s3_verd
 void scout_s3_judge_curl(CURLcode code, long os_errno, const char *detail,
 			 struct scout_s3_verdict *v);
 
+/* The server has more to do than it can. */
+bool scout_s3_is_slow_down(const struct scout_s3_response *r);
+
 /* The server's clock is so far from ours (signed_at) that it refuses our signatures. */
 bool scout_s3_is_skewed(const struct scout_s3_response *r, enum scout_s3_op op, time_t signed_at);
 

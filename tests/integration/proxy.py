@@ -220,7 +220,7 @@ class Answer:
     """What HttpProxy does with one request instead of passing it on untouched."""
 
     def __init__(self, status=None, code=None, headers=None, cut_after=None, reset=True,
-                 corrupt=False, stall=False, hold_after=None, bytes_per_s=0,
+                 corrupt=False, stall=False, hold_after=None, bytes_per_s=0, chunked=False,
                  lose=False, instead=None):
         self.status = status        # answer this ourselves…
         self.code = code            # …with S3's XML of an error, or else without a body…
@@ -233,6 +233,7 @@ class Answer:
         self.bytes_per_s = bytes_per_s  # of the body, of this answer alone
         self.lose = lose            # pass it on, and lose the answer
         self.instead = instead      # pass it on, and answer 200 with this body
+        self.chunked = chunked          # send it in chunks, without a length
 
     def error(self, request):
         """Our own answer's bytes."""
@@ -407,6 +408,10 @@ class HttpProxy(Proxy):
                 client, f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer.instead)}\r\n"
                 f"Connection: close\r\n\r\n{answer.instead}".encode())
             return False
+        chunked = answer.chunked and "content-range" in headers
+        if chunked:
+            head = "\r\n".join([line for line in lines if not line.lower().startswith(
+                "content-length:")] + ["Transfer-Encoding: chunked"]).encode("latin-1")
         await self._loop.sock_sendall(client, head + b"\r\n\r\n")
         self.bytes_down += len(head) + 4
         if request.method == "HEAD" or request.status in (204, 304):
@@ -432,17 +437,20 @@ class HttpProxy(Proxy):
                 await asyncio.sleep(len(data) / answer.bytes_per_s)
             if answer.cut_after is not None and request.body_bytes + len(data) > answer.cut_after:
                 data = data[:answer.cut_after - request.body_bytes]
-                await self._body(request, client, data)
+                await self._body(request, client, data, chunked)
                 if answer.reset:
                     raise ConnectionResetError
                 return False
-            await self._body(request, client, data)
+            await self._body(request, client, data, chunked)
             left -= len(data)
+        if chunked:
+            await self._loop.sock_sendall(client, b"0\r\n\r\n")
         return True
 
-    async def _body(self, request, client, data):
+    async def _body(self, request, client, data, chunked=False):
         await self._flow.wait()
-        await self._loop.sock_sendall(client, data)
+        framed = b"%x\r\n%b\r\n" % (len(data), data) if chunked and data else data
+        await self._loop.sock_sendall(client, framed)
         request.body_bytes += len(data)
         self.bytes_down += len(data)
 

@@ -6,7 +6,7 @@ import pytest
 
 from procs import wait_for
 from proxy import Answer
-from tools import MIB, Background, content, read, sha256
+from tools import MIB, Background, content, error, read, sha256, timed
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 
@@ -58,3 +58,147 @@ def test_readers_share_the_connections_in_turn(rgw, bucket, mount, http_proxy):
     s3.fault = lambda request: None
     wait_for(lambda: s3.release() or readers.running() == 0, 50, "the readers")
     assert [sha256(got) for got in readers.results()] == [sha256(data) for data in models]
+
+
+class Once:
+    """A fault for the first request that matches."""
+
+    def __init__(self, matches, **answer):
+        self.matches, self.answer, self.request = matches, answer, None
+
+    def __call__(self, request):
+        if self.request or not self.matches(request):
+            return None
+        self.request = request
+        return Answer(**self.answer)
+
+
+def last(request):
+    return request.range.partition("-")[2]
+
+
+HANGS = {"in mid-body": {"hold_after": 300_000}, "before a byte": {"stall": True}}
+
+
+@pytest.mark.parametrize("how", HANGS)
+def test_a_get_that_hangs_is_hedged(rgw, bucket, mount, http_proxy, how):
+    """Its rest comes by a second request, long before `timeout`, and nothing comes twice."""
+    data = content(6 * MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    hung = Once(is_bulk, **HANGS[how])
+    s3 = http_proxy(rgw.port, hung)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, part_size="8M"))
+    assert read(m.model("a", "v1", "model.zip")) == data
+    assert m.metric("scoutfs_s3_hedges_total") == m.metric("scoutfs_s3_hedges_won_total") == 1
+    assert m.metric("scoutfs_s3_retries_total") == 0
+    one, other = [r for r in s3.gets("model.zip") if last(r) == last(hung.request)]
+    assert one is hung.request and other.headers["if-match"] == one.headers["if-match"]
+    assert s3.body_bytes() == len(data), "the rest, and no more"
+    assert "1 hedges (1 were first)" in m.status()
+    wait_for(lambda: m.metric("scoutfs_s3_active") == 0, 5, "the end of the first request")
+
+
+def test_a_question_that_hangs_is_hedged(rgw, bucket, mount, http_proxy):
+    """HEAD and LIST, too; but not where nothing was ever answered: that endpoint is down."""
+    rgw.put(bucket, "a/v1/model.zip", b"x")
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, list_ttl="0s"))
+    os.listdir(m.model())
+    for number, method in enumerate(("GET", "HEAD"), 1):
+        s3.fault = Once(lambda r, method=method: r.method == method, stall=True)
+        assert os.listdir(m.model("a", "v1")) == ["model.zip"]
+        assert read(m.model("a", "v1", "model.zip")) == b"x"
+        assert s3.fault.request
+        assert m.metric("scoutfs_s3_hedges_won_total") == number
+
+
+def test_hedges_are_few(rgw, bucket, mount, http_proxy):
+    """An endpoint that hangs as a whole is not asked for everything once more."""
+    data = content(20 * MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    rgw.put(bucket, "a/v1/config.json", b"{}")
+    s3 = http_proxy(rgw.port, lambda r: Answer(hold_after=0) if is_bulk(r) else None)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, part_size="1M", max_connections=20))
+    reader = Background([lambda: read(m.model("a", "v1", "model.zip"))])
+    wait_for(lambda: m.metric("scoutfs_s3_hedges_total") == 1, 20, "a hedge")
+    for _ in range(20):
+        assert read(m.model("a", "v1", "config.json")) == b"{}"
+    assert m.metric("scoutfs_s3_hedges_total") == 1 and s3.most <= 20
+    s3.fault = lambda request: None
+    s3.release()
+    assert sha256(reader.results()[0]) == sha256(data)
+
+
+def test_a_get_that_is_far_slower_than_its_siblings_is_hedged(rgw, bucket, mount, http_proxy):
+    models = [content(1_500_000, number) for number in range(8)]
+    for number, data in enumerate(models):
+        rgw.put(bucket, f"m/{number}/model.zip", data)
+    slow, seen = Once(is_bulk, bytes_per_s=10_000), set()
+
+    def fault(request):
+        if not is_bulk(request) or (request.path, last(request)) in seen:
+            return None
+        seen.add((request.path, last(request)))
+        return slow(request) or Answer(bytes_per_s=400_000)
+
+    s3 = http_proxy(rgw.port, fault)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    readers = Background(lambda n=n: read(m.model("m", str(n), "model.zip")) for n in range(8))
+    assert [sha256(got) for got in readers.results()] == [sha256(data) for data in models]
+    assert m.metric("scoutfs_s3_hedges_won_total") >= 1
+    assert slow.request.body_bytes < size(slow.request), "the slow one was given up"
+    assert m.metric("scoutfs_s3_retries_total") == 0
+
+
+def test_a_body_that_trickles_ends(rgw, bucket, mount, http_proxy):
+    """A byte now and then keeps no request alive for longer than silence would."""
+    data = content(MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    s3 = http_proxy(rgw.port, lambda r: Answer(bytes_per_s=20) if is_bulk(r) else None)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, timeout="1s", max_attempts=2))
+    assert error(read, m.model("a", "v1", "model.zip")) == "ETIMEDOUT"
+    assert "hardly a byte for 1 s" in m.log()
+    wait_for(lambda: m.metric("scoutfs_s3_active") == 0, 20, "the end of its requests")
+    s3.fault = lambda request: None
+    wait_for(lambda: error(read, m.model("a", "v1", "model.zip")) == "ok", 20, "recovery")
+    assert read(m.model("a", "v1", "model.zip")) == data
+
+
+def test_slow_down(rgw, bucket, mount, http_proxy):
+    """Fewer requests at once when the endpoint asks for it; and more again as it answers."""
+    data = content(20 * MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    busy = Once(is_bulk, status=503, code="SlowDown")
+    s3 = http_proxy(rgw.port, lambda r: is_bulk(r) and (busy(r) or Answer(hold_after=0)))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, part_size="1M", max_connections=16))
+    reader = Background([lambda: read(m.model("a", "v1", "model.zip"))])
+    wait_for(lambda: m.metric("scoutfs_s3_requests_max") < 16, 20, "fewer requests")
+    assert m.metric("scoutfs_s3_slow_downs_total") == m.metric("scoutfs_s3_retries_total") == 1
+    assert "asked for 1 times" in m.status() and "asks to slow down" in m.log()
+    s3.fault = lambda request: None
+    s3.release()
+    assert sha256(reader.results()[0]) == sha256(data)
+    wait_for(lambda: read(m.model("a", "v1", "model.zip")) == data and
+             m.metric("scoutfs_s3_requests_max") == 16, 20, "as many as before")
+
+
+def test_retry_after(rgw, bucket, mount, http_proxy):
+    data = content(MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    busy = Once(is_bulk, status=429, headers={"Retry-After": "1"})
+    s3 = http_proxy(rgw.port, busy)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    got, seconds = timed(read, m.model("a", "v1", "model.zip"))
+    assert got == data and seconds >= 1
+
+
+def test_a_chunked_body_that_is_cut_is_resumed(rgw, bucket, mount, http_proxy):
+    """Where it stopped, though no length was told."""
+    data = content(2 * MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    cut = Once(is_bulk, chunked=True, cut_after=700_000, reset=False)
+    s3 = http_proxy(rgw.port, lambda r: cut(r) or Answer(chunked=True))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, part_size="8M"))
+    assert read(m.model("a", "v1", "model.zip")) == data
+    again = [r for r in s3.gets("model.zip") if last(r) == last(cut.request)][-1]
+    assert size(again) == size(cut.request) - 700_000

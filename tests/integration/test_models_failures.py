@@ -88,7 +88,7 @@ def test_a_read_of_a_silent_endpoint(rgw, bucket, model, mount, proxy):
         link.cut()
         word, seconds = timed(error, os.read, fd, 100)
         assert word == "ETIMEDOUT"
-        assert SAN or 3.9 < seconds < 7.5
+        assert SAN or 2.9 < seconds < 7.5  # the second attempt began when the first had hung for 1 s
         link.black_hole = False
         wait_for(lambda: error(os.pread, fd, 100, 0) == "ok", 20, "recovery")
     finally:
@@ -117,8 +117,8 @@ def test_frozen_in_mid_body(rgw, bucket, mount):
     class Freezer(HttpProxy):
         frozen = False
 
-        async def _body(self, request, client, data):
-            await super()._body(request, client, data)
+        async def _body(self, request, client, data, chunked=False):
+            await super()._body(request, client, data, chunked)
             if request.range and request.body_bytes > MIB and not self.frozen:
                 self.frozen = True
                 rgw.freeze()

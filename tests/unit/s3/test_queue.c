@@ -47,12 +47,14 @@ static void what_is_small(void **state)
 	struct scout_s3_call head = {.op = SCOUT_S3_HEAD}, list = {.op = SCOUT_S3_LIST};
 	struct scout_s3_call small = get(NULL, SCOUT_S3_SMALL_BYTES),
 			     bulk = get(NULL, SCOUT_S3_SMALL_BYTES + 1);
+	struct scout_s3_call part = {.op = SCOUT_S3_PART, .body_bytes = BULK};
 
 	(void)state;
 	assert_true(scout_s3_is_small(&head));
 	assert_true(scout_s3_is_small(&list));
 	assert_true(scout_s3_is_small(&small));
 	assert_false(scout_s3_is_small(&bulk));
+	assert_false(scout_s3_is_small(&part));
 }
 
 static void flows_are_served_in_turn(void **state)

@@ -1,0 +1,102 @@
+/* When a request hangs, and its twin: a second request for the rest of it. A connection through a
+ * middlebox that has forgotten it, or a server's one slow disk, is seen long before `timeout`.
+ *
+ * Only reads are hedged, once a call, while it has an attempt left, and only so many at once that an
+ * endpoint which hangs as a whole gets little more to do. A GET is hedged when it is pinned to an ETag:
+ * nobody else can tell that both bring the same bytes. */
+#include <stdlib.h>
+
+#include "s3/engine.h"
+#include "s3/op.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/config.h"
+
+#define HANGS_NS SCOUT_NS_PER_S
+/* A first byte takes as long as it takes, where it always does. */
+#define USUAL_FACTOR 4
+#define COMPARE_NS SCOUT_NS_PER_S
+#define SLOW_FACTOR 8
+#define SIBLINGS_MIN 4
+
+static bool may_hedge(const struct scout_s3 *s3, const struct scout_s3_transfer *t)
+{
+	const struct scout_s3_call *call = t->call;
+
+	if (t->hedged || t->failures + 1 >= s3->context.config->max_attempts)
+		return false;
+	if (call->op == SCOUT_S3_GET)
+		return scout_s3_transfer_pinned(t) != NULL;
+	return call->op == SCOUT_S3_HEAD || scout_s3_is_listing(call->op);
+}
+
+uint64_t scout_s3_hedge_due_ns(const struct scout_s3 *s3, const struct scout_s3_transfer *t)
+{
+	uint64_t usual_ns = s3->context.first_byte_ns * USUAL_FACTOR;
+
+	if (!may_hedge(s3, t))
+		return UINT64_MAX;
+	if (t->slow)
+		return 0;
+	if (t->response.status != 0)
+		return t->heard_ns + HANGS_NS;
+	/* An endpoint that never answered is down: that is not this connection's fault. */
+	if (usual_ns == 0)
+		return UINT64_MAX;
+	return t->begun_ns + (usual_ns > HANGS_NS ? usual_ns : HANGS_NS);
+}
+
+struct scout_s3_transfer *scout_s3_hedge_new(struct scout_s3 *s3, struct scout_s3_transfer *t)
+{
+	struct scout_s3_transfer *twin;
+
+	if (s3->active >= s3->limit.now ||
+	    s3->used[SCOUT_S3_HEDGE] >= scout_s3_limit_hedges(&s3->limit))
+		return NULL;
+	twin = calloc(1, sizeof(*twin));
+	if (!twin)
+		return NULL;
+	twin->context = t->context;
+	twin->call = t->call;
+	twin->use = SCOUT_S3_HEDGE;
+	twin->got = t->got;
+	twin->attempts = t->attempts;
+	twin->failures = t->failures;
+	twin->skew_tried = t->skew_tried;
+	twin->hedged = t->hedged = true;
+	twin->twin = t;
+	t->twin = twin;
+	return twin;
+}
+
+/* A body under way since the last comparison, of which much is to come. */
+static bool is_comparable(const struct scout_s3 *s3, const struct scout_s3_transfer *t)
+{
+	return !t->dropped && t->call->op == SCOUT_S3_GET && t->has_body &&
+	       t->begun_ns <= s3->compared_ns;
+}
+
+void scout_s3_hedge_compare(struct scout_s3 *s3, uint64_t now_ns)
+{
+	uint64_t sum = 0, mean;
+	unsigned n = 0;
+	struct scout_s3_transfer *t;
+
+	if (now_ns - s3->compared_ns < COMPARE_NS)
+		return;
+	TAILQ_FOREACH (t, &s3->running, link) {
+		if (is_comparable(s3, t)) {
+			sum += t->moved - t->counted;
+			n++;
+		}
+	}
+	mean = n > 0 ? sum / n : 0;
+	TAILQ_FOREACH (t, &s3->running, link) {
+		uint64_t moved = t->moved - t->counted;
+
+		/* it would take more than two of these periods for its rest */
+		t->slow = n > SIBLINGS_MIN && is_comparable(s3, t) && moved < mean / SLOW_FACTOR &&
+			  t->call->length - t->got > 2 * moved;
+		t->counted = t->moved;
+	}
+	s3->compared_ns = now_ns;
+}
