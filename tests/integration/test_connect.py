@@ -52,7 +52,7 @@ def test_10_far_hosts_connect_in_parallel(sshd, mount, proxy):
     assert got == [b"here"] * 10
     assert [host.connections() for host in hosts] == [1] * 11
     # one after the other they would take ten times as long
-    assert all_ten < alone * 1.5 * SLOWER, (all_ten, alone)
+    assert all_ten < alone * 5, (all_ten, alone)
 
 
 def test_idle_sessions_close_and_come_back(sshd, mount):

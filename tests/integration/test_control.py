@@ -99,7 +99,7 @@ def test_told_while_nothing_answers(sshd, web1, mount, rgw, proxy):
     m = mount(sshd.ini(web1, ports={"web1": hole.port}), rgw.ini("any", hole.port))
     for name in ("status", "metrics", "hosts/web1"):
         _, seconds = timed(read, m.path(".scoutfs", name))
-        assert seconds < 1 * SLOWER
+        assert seconds < 5 * SLOWER
     assert hole.total == 0
 
 

@@ -30,6 +30,7 @@ def named(*wanted):
     return lambda r, a: [names(r.id, [(name, attrs(0, REG)) for name in wanted])]
 
 
+NO_SPACE, QUOTA = 14, 15  # of later versions of the protocol, where a server knows them
 LATE = "ETIMEDOUT|EIO"  # EIO: after three attempts, each of which took request_timeout
 # to what is answered by a status only
 NO_STATUS = {
@@ -154,6 +155,8 @@ LIES = {
         "short": (lambda r, a: [packet(STATUS, u32(r.id))], "EIO", "impossible length|truncated"),
         "an unknown id": (lambda r, a: [status(r.id ^ 0x100, OK)], "EIO", "unknown request"),
         "refused": (lambda r, a: [status(r.id, FAILURE)], "EIO", "write"),
+        "a full disk": (lambda r, a: [status(r.id, NO_SPACE)], "ENOSPC", "write"),
+        "a quota": (lambda r, a: [status(r.id, QUOTA)], "EDQUOT", "write"),
         "the end": (lambda r, a: [status(r.id, 1)], "EIO", "write"),
     },
     **{kind: NO_STATUS for kind in ("mkdir", "remove", "rmdir", "rename", "setstat", "symlink")},

@@ -335,7 +335,7 @@ class TestSpecialFiles:
         os.mkfifo(path)
         try:
             word, seconds = timed(error, os.open, m.host("web1", "f"), os.O_RDONLY)
-            assert word in ("ETIMEDOUT", "EIO", "EINVAL") and seconds < 8 * SLOWER
+            assert word in ("ETIMEDOUT", "EIO", "EINVAL") and seconds < 20 * SLOWER
             wait_for(lambda: error(read, m.host("web1", "other")) == "ok", 40, "the other file")
         finally:  # whoever waits in open goes on, and ends
             os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
@@ -397,9 +397,11 @@ class TestFewSessions:
         os.listdir(m.host("web1"))
         reader = Background([lambda: read(m.host("web1", "large"))])
         wait_for(lambda: link.bytes_down > 8 * MIB, 20, "the reader at work")
-        slowest = max(timed(os.listdir, m.host("web1"))[1] for _ in range(3))
+        before = link.bytes_down
+        os.listdir(m.host("web1"))
+        passed = link.bytes_down - before
         assert reader.running() == 1
-        assert slowest < 2.5 * SLOWER  # no more than the window stands before it
+        assert passed < 40 * MIB, "more than the window stands before it"
         assert sha256(reader.results()[0]) == sha256(content(64 * MIB))
         assert web1.logins() == 1
 
@@ -433,7 +435,7 @@ class TestManyCallers:
                      for n in range(200)]
             wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 200, 40, "all blocked")
             busy = sorted(timed(os.stat, m.host("web2", f"f{n}"))[1] for n in range(20))
-            assert busy[10] < 10 * calm[10] + 0.02 * SLOWER, (calm, busy)
+            assert busy[10] < 10 * calm[10] + 0.5 * SLOWER, (calm, busy)
             for number in range(20, 40):
                 assert read(m.host("web2", f"f{number}")) == content(300_000, number)
             assert readers.running() == 64

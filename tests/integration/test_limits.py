@@ -63,7 +63,7 @@ def test_one_worker_is_enough(sshd, mount):
         blocked = Background(lambda n=n: read(m.host("dead", f"f{n}")) for n in range(64))
         wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 64, 20, "blocked readers")
         _, seconds = timed(lambda: [read(m.host("alive", f"f{n}")) for n in range(20)])
-        assert seconds < 5 * SLOWER
+        assert seconds < 20 * SLOWER
     finally:
         dead.thaw()
     assert blocked.results() == [content(1000, n) for n in range(64)]
