@@ -15,7 +15,7 @@
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
 #define DAY_LEN 8 /* of x-amz-date */
-#define HEX_MAX (2 * SHA256_DIGEST_LENGTH + 1)
+#define HEX_MAX SCOUT_SHA256_MAX
 
 static void to_hex(char out[HEX_MAX], const uint8_t digest[SHA256_DIGEST_LENGTH])
 {
@@ -43,6 +43,16 @@ void scout_sigv4_date(char buf[SCOUT_SIGV4_DATE_MAX], time_t when)
 		strftime(buf, SCOUT_SIGV4_DATE_MAX, "%Y%m%dT%H%M%SZ", &tm);
 }
 
+int scout_sigv4_hash(const void *bytes, size_t len, char ret[SCOUT_SHA256_MAX])
+{
+	uint8_t digest[SHA256_DIGEST_LENGTH];
+
+	if (!EVP_Digest(bytes, len, digest, NULL, EVP_sha256(), NULL))
+		return -EIO;
+	to_hex(ret, digest);
+	return 0;
+}
+
 static void append_signed_names(struct scout_text *out, const struct scout_sigv4_request *r)
 {
 	for (size_t i = 0; i < r->nheaders; i++)
@@ -53,8 +63,7 @@ static void append_signed_names(struct scout_text *out, const struct scout_sigv4
 static int hash_request(const struct scout_sigv4_request *r, char out[HEX_MAX])
 {
 	struct scout_text text = {0};
-	uint8_t digest[SHA256_DIGEST_LENGTH];
-	int err = 0;
+	int err;
 
 	scout_text_printf(&text, "%s\n%s\n%s\n", r->method, r->path, r->query);
 	for (size_t i = 0; i < r->nheaders; i++)
@@ -62,12 +71,7 @@ static int hash_request(const struct scout_sigv4_request *r, char out[HEX_MAX])
 	scout_text_printf(&text, "\n");
 	append_signed_names(&text, r);
 	scout_text_printf(&text, "\n%s", r->payload_sha256);
-	if (text.failed)
-		err = -ENOMEM;
-	else if (!EVP_Digest(text.str, text.len, digest, NULL, EVP_sha256(), NULL))
-		err = -EIO;
-	else
-		to_hex(out, digest);
+	err = text.failed ? -ENOMEM : scout_sigv4_hash(text.str, text.len, out);
 	scout_text_free(&text);
 	return err;
 }

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "scoutfs/s3.h"
+
 /* SHA-256 of nothing: the payload of every GET and HEAD. */
 #define SCOUT_SIGV4_EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -38,6 +40,9 @@ struct scout_sigv4_scope {
 
 /* x-amz-date's value for when. */
 void scout_sigv4_date(char buf[SCOUT_SIGV4_DATE_MAX], time_t when);
+
+/* A payload's SHA-256 in hex. Returns 0 or -EIO when libcrypto fails. */
+int scout_sigv4_hash(const void *bytes, size_t len, char ret[SCOUT_SHA256_MAX]);
 
 /* *ret is the Authorization header's value (malloc'ed). Returns 0, -ENOMEM, or -EIO when libcrypto
  * fails. */
