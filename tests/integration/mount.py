@@ -25,6 +25,7 @@ def clean_env(home, **more):
     env = {name: os.environ[name] for name in keep if name in os.environ}
     env["PATH"] = env.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
     env["HOME"] = str(home)
+    env["AWS_EC2_METADATA_DISABLED"] = "true"  # nothing outside of this machine is asked
     env.update(more)
     return env
 

@@ -3,6 +3,7 @@
 Every path is relative to the folder the daemons are started in, so that its name does not matter.
 """
 
+import json
 import os
 import re
 import signal
@@ -50,12 +51,19 @@ rgw get obj window size = 4194304
 rgw dns name = s3.test
 rgw run sync thread = false
 rgw dynamic resharding = false
+rgw s3 auth use sts = true
+rgw sts key = 0123456789abcdef
 """
+
+
+def _policy(statement):
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 class Rgw:
     access_key = "SCOUTFSTESTACCESSKEY"
     secret_key = "scoutfs/test+secret/0123456789abcdefghij"
+    role_arn = "arn:aws:iam:::role/reader"
 
     def __init__(self, folder, memory=4 << 30):
         self.folder = str(folder)
@@ -64,6 +72,7 @@ class Rgw:
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.processes = []
         self._client = None
+        self._role_keys = []
 
     def _env(self):
         return dict(os.environ, CEPH_CONF="ceph.conf")
@@ -116,14 +125,37 @@ class Rgw:
     def thaw(self):
         self.processes[-1].send_signal(signal.SIGCONT)
 
+    def _make_role(self):
+        """A role with all rights, which the user may take."""
+        may = {"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/scout"]},
+               "Action": ["sts:AssumeRole"]}
+        rights = {"Effect": "Allow", "Action": ["s3:*"], "Resource": "arn:aws:s3:::*"}
+        self._run("radosgw-admin", "role", "create", "--role-name", "reader",
+                  "--assume-role-policy-doc", _policy(may))
+        self._run("radosgw-admin", "role-policy", "put", "--role-name", "reader", "--policy-name",
+                  "all", "--policy-doc", _policy(rights))
+
+    def role_keys(self, count):
+        """That many different keys of the role, each with the token that belongs to it, as AssumeRole's
+        Credentials; the same ones in every call."""
+        if not self._role_keys:
+            self._make_role()
+        while len(self._role_keys) < count:
+            answer = self._new_client("sts").assume_role(RoleArn=self.role_arn, RoleSessionName="test")
+            self._role_keys.append(answer["Credentials"])
+        return self._role_keys[:count]
+
+    def _new_client(self, service, **config):
+        import boto3
+        from botocore.config import Config
+        return boto3.client(
+            service, endpoint_url=self.endpoint, region_name="us-east-1",
+            aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key,
+            config=Config(proxies={}, **config))
+
     def client(self):
         if self._client is None:
-            import boto3
-            from botocore.config import Config
-            self._client = boto3.client(
-                "s3", endpoint_url=self.endpoint, region_name="us-east-1",
-                aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key,
-                config=Config(s3={"addressing_style": "path"}, proxies={}))
+            self._client = self._new_client("s3", s3={"addressing_style": "path"})
         return self._client
 
     def make_bucket(self, name):
