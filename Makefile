@@ -10,7 +10,7 @@ endif
 export PYTHONDONTWRITEBYTECODE := 1
 
 # Asked once, when first needed: on a fresh machine `make deps` installs pkg-config itself.
-PKGS := fuse3 libssh libcurl inih expat libcrypto zlib
+PKGS := fuse3 libssh libcurl inih expat libcjson libcrypto zlib
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
 

@@ -1,5 +1,5 @@
-/* A command of ours beside the daemon (ssh for jump hosts and for reading ssh_config, ProxyCommand). It
- * talks over a socket pair, writes complaints to a pipe, and is always reaped. */
+/* A command of ours beside the daemon (ssh for jump hosts and for reading ssh_config, ProxyCommand,
+ * credential_process). It talks over a socket pair, writes complaints to a pipe, and is always reaped. */
 #ifndef SCOUTFS_CHILD_H
 #define SCOUTFS_CHILD_H
 

@@ -103,9 +103,8 @@ struct scout_s3_call {
 	bool cancelled;                  /* under its lock */
 };
 
-/* Borrows config. Finds credentials (ini, environment, profile in ~/.aws/credentials and config or
- * AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE; none: anonymous requests), starts the thread. Returns 0
- * or -errno, logged. */
+/* Borrows config. Finds out whose keys shall sign (src/s3/credentials.h), starts the thread, and one more
+ * where keys must be asked for and expire; calls wait for the first answer. Returns 0 or -errno, logged. */
 int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret);
 /* Completes all that is pending with -ESHUTDOWN and ends the thread; later submits complete with
  * that at once. */
@@ -121,6 +120,20 @@ void scout_s3_cancel(struct scout_s3 *s3, struct scout_s3_call *call);
  * http. On the caller's thread, by body(). Returns 0, or -EIO when libcrypto fails. */
 int scout_s3_hash_body(struct scout_s3 *s3, struct scout_s3_call *call, char buf[SCOUT_SHA256_MAX]);
 
+#define SCOUT_S3_REASON_MAX 256
+
+/* Whose keys sign the requests; never a secret. */
+struct scout_s3_signer_stats {
+	char source
+	    [SCOUT_S3_REASON_MAX]; /* "scoutfs.ini", "environment", "profile ml", "anonymous"… */
+	bool have;                 /* there are credentials, expired or not */
+	bool expires;              /* they do, and are renewed */
+	int64_t left_s;            /* until then; negative: since then */
+	uint64_t renewals, failures;
+	char last_failure[SCOUT_S3_REASON_MAX]; /* of the last renewal; "": it went well */
+	uint64_t failed_wall_ns;
+};
+
 struct scout_s3_stats {
 	uint64_t requests; /* attempts sent, all operations */
 	uint64_t retries;
@@ -135,8 +148,7 @@ struct scout_s3_stats {
 	int last_err; /* 0: none yet */
 	uint64_t last_err_wall_ns;
 	char last_reason[160];
-	const char *
-	    credentials; /* where from: "scoutfs.ini", "environment", "profile default", "anonymous" */
+	struct scout_s3_signer_stats signer;
 };
 void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret);
 

@@ -87,6 +87,34 @@ static void report_requests(const struct scout_s3_stats *s, struct scout_text *o
 				  s->slow_downs, s->allowed);
 }
 
+/* A server may say any time. */
+static uint64_t to_ns(int64_t seconds)
+{
+	const int64_t most = INT64_MAX / (int64_t)SCOUT_NS_PER_S;
+
+	return (uint64_t)(seconds < most ? seconds : most) * SCOUT_NS_PER_S;
+}
+
+static void report_signer(const struct scout_s3_signer_stats *s, struct scout_text *out)
+{
+	uint64_t now = scout_wall_ns(), failed = s->failed_wall_ns;
+	char text[SCOUT_S3_REASON_MAX], time[32];
+	int64_t left_s = s->left_s < 0 ? -s->left_s : s->left_s;
+
+	scout_text_printf(out, "  credentials  %s",
+			  scout_format_name(text, sizeof(text), s->source));
+	if (!s->have)
+		scout_text_printf(out, ", none yet");
+	if (s->expires)
+		scout_text_printf(out, s->left_s > 0 ? ", expire in %s" : ", expired %s ago",
+				  scout_format_duration(time, to_ns(left_s)));
+	scout_text_printf(out, "\n");
+	if (*s->last_failure)
+		scout_text_printf(out, "  renewal      failed %s ago: %s\n",
+				  scout_format_duration(time, now > failed ? now - failed : 0),
+				  scout_format_name(text, sizeof(text), s->last_failure));
+}
+
 void scout_models_status(void *self, struct scout_text *out)
 {
 	struct scout_models *m = self;
@@ -98,7 +126,7 @@ void scout_models_status(void *self, struct scout_text *out)
 	scout_text_printf(out, "models: %s bucket %s prefix \"%s\"\n", m->config->endpoint,
 			  m->config->bucket,
 			  scout_format_name(prefix, sizeof(prefix), m->config->prefix));
-	scout_text_printf(out, "  credentials  %s\n", s.credentials);
+	report_signer(&s.signer, out);
 	report_catalogue(m, out);
 	scout_text_printf(out, "  connections  %u of %u, %u requests under way, %u queued\n",
 			  s.connections, s.max_connections, s.active, s.queued);
@@ -142,6 +170,14 @@ static void s3_metrics(struct scout_models *m, struct scout_text *out)
 	metric(out, "scoutfs_s3_connections", "gauge", "Open connections.", s.connections);
 	metric(out, "scoutfs_s3_connections_max", "gauge", "Connections allowed.",
 	       s.max_connections);
+	metric(out, "scoutfs_s3_credentials_renewed_total", "counter",
+	       "Credentials that were asked for and came.", s.signer.renewals);
+	metric(out, "scoutfs_s3_credentials_failures_total", "counter",
+	       "Credentials that were asked for in vain.", s.signer.failures);
+	if (s.signer.expires)
+		metric(out, "scoutfs_s3_credentials_expire_seconds", "gauge",
+		       "How long the present credentials hold; 0 when they have expired.",
+		       s.signer.left_s > 0 ? (uint64_t)s.signer.left_s : 0);
 }
 
 void scout_models_metrics(void *self, struct scout_text *out)

@@ -1,175 +1,320 @@
-/* The credential chain; see credentials.h. Secrets are never logged, and wiped when freed. */
+/* The chain's present credentials and the thread that renews them; see credentials.h.
+ *
+ * Renewed with a quarter of an hour left, or half of their life if that is shorter. A failure is tried again
+ * after a pause that grows; the old ones are used until they expire. Profile files and token files are read
+ * anew each time, the environment is not. Time is the wall clock's, which goes on while the machine sleeps:
+ * the thread looks at it once a minute. */
 #include "s3/credentials.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <pwd.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "s3/profile.h"
+#include "s3/source.h"
+#include "scoutfs/clock.h"
 #include "scoutfs/config.h"
+#include "scoutfs/lock.h"
 #include "scoutfs/log.h"
+#include "scoutfs/metrics.h"
+#include "scoutfs/text.h"
 
-static void wipe(char *secret)
+#define MARGIN_NS (15 * 60 * SCOUT_NS_PER_S)
+#define RENEW_MIN_NS SCOUT_NS_PER_S /* between two renewals, however short they live */
+#define LIFE_MAX_S (30 * 24 * 3600) /* who says longer is asked again */
+#define LOOK_NS (60 * SCOUT_NS_PER_S)
+#define BACKOFF_BASE_NS SCOUT_NS_PER_S
+#define BACKOFF_MAX_NS (60 * SCOUT_NS_PER_S)
+#define IDLE_BACKOFF_MAX_NS (300 * SCOUT_NS_PER_S) /* where nobody needs any, perhaps */
+
+struct scout_s3_chain {
+	/* immutable */
+	const struct scout_models_config *config;
+	struct scout_aws_env env;
+	void (*changed)(void *arg);
+	void *arg;
+	int stop_fd; /* an eventfd: readable once the thread shall end */
+	pthread_t thread;
+	char source[SCOUT_S3_REASON_MAX]; /* where they were found to come from at the start */
+
+	bool running; /* the owner's thread only */
+
+	struct scout_mutex lock;
+	struct scout_s3_credentials *current;   /* under lock; NULL: none yet */
+	bool pending;                           /* under lock: nobody knows yet */
+	char last_failure[SCOUT_S3_REASON_MAX]; /* under lock */
+	uint64_t failed_wall_ns;                /* under lock */
+
+	scout_counter renewals, failures;
+	struct scout_s3_asking asking; /* the renewing thread only, once it runs */
+	unsigned failed_in_a_row;      /* the renewing thread only */
+};
+
+static void adopt(struct scout_s3_chain *chain, struct scout_s3_credentials *fresh)
 {
-	if (secret)
-		explicit_bzero(secret, strlen(secret));
-	free(secret);
+	struct scout_s3_credentials *old;
+
+	scout_lock(&chain->lock);
+	old = chain->current;
+	chain->current = fresh;
+	chain->pending = false;
+	chain->last_failure[0] = '\0';
+	scout_unlock(&chain->lock);
+	scout_s3_credentials_put(old);
 }
 
-void scout_s3_credentials_free(struct scout_s3_credentials *c)
+/* Whether requests are not signed, or not answered yet whether they shall be. */
+static bool is_anonymous(struct scout_s3_chain *chain)
 {
-	wipe(c->access_key_id);
-	wipe(c->secret_access_key);
-	wipe(c->session_token);
-	free(c->source);
-	memset(c, 0, sizeof(*c));
+	bool anonymous;
+
+	scout_lock(&chain->lock);
+	anonymous = !chain->current || !chain->current->access_key_id;
+	scout_unlock(&chain->lock);
+	return anonymous;
 }
 
-/* An empty variable counts as unset, as AWS's tools take it. */
-static const char *env(const char *name)
-{
-	const char *value = getenv(name);
+/* ---- the renewing thread ---- */
 
-	return value && *value ? value : NULL;
+static uint64_t wait_after(const struct scout_s3_credentials *c)
+{
+	int64_t left_s = c->expires_s - (int64_t)(scout_wall_ns() / SCOUT_NS_PER_S);
+	uint64_t life_ns, margin_ns;
+
+	if (left_s > LIFE_MAX_S)
+		left_s = LIFE_MAX_S;
+	life_ns = left_s > 0 ? (uint64_t)left_s * SCOUT_NS_PER_S : 0;
+	margin_ns = life_ns / 2 < MARGIN_NS ? life_ns / 2 : MARGIN_NS;
+	return life_ns - margin_ns > RENEW_MIN_NS ? life_ns - margin_ns : RENEW_MIN_NS;
 }
 
-/* Takes what one source gave into c, and says where it came from. -EINVAL: half a pair. */
-static int take(struct scout_s3_credentials *c, const char *id, const char *secret,
-		const char *token, const char *source)
+/* Nothing names the instance, and there is none, it seems: as if nobody had asked. */
+static void go_without(struct scout_s3_chain *chain)
 {
-	if (!id || !*id || !secret || !*secret) {
-		scout_error("s3: %s gives %s without the other half of the key pair", source,
-			    id && *id ? "an access key id" : "a secret access key");
-		return -EINVAL;
+	char reason[SCOUT_S3_REASON_MAX];
+	struct scout_s3_credentials *none;
+
+	if (chain->failed_in_a_row > 0) {
+		scout_debug("s3: still no credentials: %s", chain->asking.reason);
+		return;
 	}
-	c->access_key_id = strdup(id);
-	c->secret_access_key = strdup(secret);
-	c->session_token = token && *token ? strdup(token) : NULL;
-	c->source = strdup(source);
-	if (!c->access_key_id || !c->secret_access_key || !c->source ||
-	    (token && *token && !c->session_token)) {
-		scout_s3_credentials_free(c);
+	if (scout_s3_credentials_new(NULL, "anonymous", &none, reason) < 0)
+		return; /* no memory: pending until the next time */
+	scout_info("s3: no credentials found (%s): requests are anonymous", chain->asking.reason);
+	adopt(chain, none);
+	chain->changed(chain->arg);
+}
+
+static void note_failure(struct scout_s3_chain *chain)
+{
+	scout_count(&chain->failures, 1);
+	scout_lock(&chain->lock);
+	chain->pending = false;
+	memcpy(chain->last_failure, chain->asking.reason, sizeof(chain->last_failure));
+	chain->failed_wall_ns = scout_wall_ns();
+	scout_unlock(&chain->lock);
+	scout_warn("s3: no new credentials: %s (attempt %u)", chain->asking.reason,
+		   chain->failed_in_a_row + 1);
+	chain->changed(chain->arg);
+}
+
+static uint64_t after_failure(struct scout_s3_chain *chain, bool optional)
+{
+	bool idle = optional && is_anonymous(chain);
+
+	if (idle)
+		go_without(chain);
+	else
+		note_failure(chain);
+	return scout_backoff_ns(++chain->failed_in_a_row, BACKOFF_BASE_NS,
+				idle ? IDLE_BACKOFF_MAX_NS : BACKOFF_MAX_NS, scout_random());
+}
+
+static uint64_t after_success(struct scout_s3_chain *chain, struct scout_s3_credentials *fresh)
+{
+	uint64_t wait_ns = fresh->expires_s ? wait_after(fresh) : 0;
+	char left[32];
+
+	if (fresh->expires_s)
+		scout_info("s3: credentials from %s, renewed in %s", fresh->source,
+			   scout_format_duration(left, wait_ns));
+	else
+		scout_info("s3: credentials from %s", fresh->source);
+	chain->failed_in_a_row = 0;
+	scout_count(&chain->renewals, 1);
+	adopt(chain, fresh);
+	chain->changed(chain->arg);
+	return wait_ns;
+}
+
+/* One renewal; how long to wait for the next. 0: never again. */
+static uint64_t renew(struct scout_s3_chain *chain)
+{
+	struct scout_s3_source *source = NULL;
+	struct scout_s3_credentials *fresh = NULL;
+	int err = scout_s3_source_find(chain->config, &chain->asking, &source);
+	bool optional = source && source->optional;
+
+	if (!err)
+		err = scout_s3_source_ask(source, &chain->asking, &fresh);
+	scout_s3_source_free(source);
+	if (err == -ECANCELED)
+		return 0;
+	return err ? after_failure(chain, optional) : after_success(chain, fresh);
+}
+
+/* False: stopped. */
+static bool pause_for(struct scout_s3_chain *chain, uint64_t wait_ns)
+{
+	uint64_t due_ns = scout_wall_ns() + wait_ns, now_ns;
+	struct pollfd p = {.fd = chain->stop_fd, .events = POLLIN};
+
+	while ((now_ns = scout_wall_ns()) < due_ns) {
+		uint64_t left_ns = due_ns - now_ns < LOOK_NS ? due_ns - now_ns : LOOK_NS;
+
+		if (poll(&p, 1, (int)(left_ns / SCOUT_NS_PER_MS) + 1) > 0)
+			return false;
+	}
+	return true;
+}
+
+static void *run(void *arg)
+{
+	struct scout_s3_chain *chain = arg;
+	uint64_t wait_ns;
+
+	do
+		wait_ns = renew(chain);
+	while (wait_ns > 0 && pause_for(chain, wait_ns));
+	return NULL;
+}
+
+/* ---- the owner ---- */
+
+/* What needs no asking is there at once; for all else the thread is started. */
+static int begin(struct scout_s3_chain *chain)
+{
+	struct scout_s3_source *source;
+	int err = scout_s3_source_find(chain->config, &chain->asking, &source);
+
+	if (err)
+		return err;
+	snprintf(chain->source, sizeof(chain->source), "%s", source->label);
+	if (source->kind == SCOUT_SOURCE_NONE || source->kind == SCOUT_SOURCE_KEYS) {
+		err = scout_s3_source_ask(source, &chain->asking, &chain->current);
+	} else {
+		chain->pending = true;
+		err = scout_thread_start(&chain->thread, "s3-keys", run, chain);
+		chain->running = !err;
+	}
+	scout_s3_source_free(source);
+	return err;
+}
+
+int scout_s3_chain_new(const struct scout_models_config *config, void (*changed)(void *arg),
+		       void *arg, struct scout_s3_chain **ret)
+{
+	struct scout_s3_chain *chain = calloc(1, sizeof(*chain));
+	int err;
+
+	if (!chain)
 		return -ENOMEM;
+	scout_mutex_init(&chain->lock, SCOUT_LOCK_LEAF);
+	chain->config = config;
+	chain->changed = changed;
+	chain->arg = arg;
+	chain->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	chain->asking.env = &chain->env;
+	chain->asking.stop_fd = chain->stop_fd;
+	err = chain->stop_fd < 0 ? -errno : scout_aws_env_read(&chain->env);
+	if (!err)
+		err = begin(chain);
+	if (err) {
+		scout_error("s3: %s",
+			    *chain->asking.reason ? chain->asking.reason : strerror(-err));
+		scout_s3_chain_free(chain);
+		return err;
 	}
+	*ret = chain;
 	return 0;
 }
 
-/* The file that variable names, else ~/.aws/<name>. */
-static char *aws_file(const char *variable, const char *name)
+void scout_s3_chain_stop(struct scout_s3_chain *chain)
 {
-	const char *path = env(variable), *home = env("HOME");
-	char *full = NULL;
-
-	if (path && strncmp(path, "~/", 2) != 0)
-		return strdup(path);
-	if (!home) {
-		const struct passwd *pw = getpwuid(getuid());
-
-		home = pw ? pw->pw_dir : "/";
-	}
-	if (asprintf(&full, "%s/%s%s", home, path ? path + 2 : ".aws/", path ? "" : name) < 0)
-		return NULL;
-	return full;
+	if (!chain->running)
+		return;
+	(void)eventfd_write(chain->stop_fd, 1); /* fails only when it is readable already */
+	pthread_join(chain->thread, NULL);
+	chain->running = false;
 }
 
-static int read_file(const char *variable, const char *file, const char *profile, bool prefixed,
-		     struct scout_s3_credentials *c)
+void scout_s3_chain_free(struct scout_s3_chain *chain)
 {
-	char *path = aws_file(variable, file);
-	int found;
-
-	if (!path)
-		return -ENOMEM;
-	found = scout_s3_profile_read(path, profile, prefixed, c);
-	if (found < 0)
-		scout_error("s3: %s: %s", path, strerror(-found));
-	free(path);
-	return found;
+	if (!chain)
+		return;
+	assert(!chain->running);
+	scout_s3_credentials_put(chain->current);
+	scout_aws_env_free(&chain->env);
+	if (chain->stop_fd >= 0)
+		close(chain->stop_fd);
+	scout_mutex_destroy(&chain->lock);
+	free(chain);
 }
 
-/* 1: the profile is there (perhaps without keys, then c is anonymous), 0: it is not. */
-static int from_profile(const char *profile, struct scout_s3_credentials *c)
+/* ---- any thread ---- */
+
+bool scout_s3_chain_is_pending(struct scout_s3_chain *chain)
 {
-	struct scout_s3_credentials first = {0}, second = {0}, *with_keys = NULL;
-	char source[128];
-	int found, also = 0;
+	bool pending;
 
-	snprintf(source, sizeof(source), "profile %s", profile);
-	found = read_file("AWS_SHARED_CREDENTIALS_FILE", "credentials", profile, false, &first);
-	if (found >= 0 && !first.access_key_id && !first.secret_access_key)
-		also = read_file("AWS_CONFIG_FILE", "config", profile, true, &second);
-	if (found < 0 || also < 0) {
-		found = found < 0 ? found : also;
-		goto out;
-	}
-	if (first.access_key_id || first.secret_access_key)
-		with_keys = &first;
-	else if (second.access_key_id || second.secret_access_key)
-		with_keys = &second;
-	found = found || also;
-	if (with_keys) {
-		int err = take(c, with_keys->access_key_id, with_keys->secret_access_key,
-			       with_keys->session_token, source);
-
-		found = err ? err : 1;
-	}
-out:
-	scout_s3_credentials_free(&first);
-	scout_s3_credentials_free(&second);
-	return found;
+	scout_lock(&chain->lock);
+	pending = chain->pending;
+	scout_unlock(&chain->lock);
+	return pending;
 }
 
-static int from_named_profile(const char *profile, struct scout_s3_credentials *c)
+static bool has_expired(const struct scout_s3_credentials *c, int64_t now_s)
 {
-	int found = from_profile(profile, c);
+	return c->expires_s && c->expires_s <= now_s;
+}
 
-	if (found < 0)
-		return found;
-	if (c->access_key_id)
-		return 0;
-	if (found)
-		scout_error("s3: profile %s holds no access key (roles, SSO and credential_process "
-			    "are not supported)",
-			    profile);
+struct scout_s3_credentials *scout_s3_credentials_get(struct scout_s3_chain *chain,
+						      char reason[SCOUT_S3_REASON_MAX])
+{
+	int64_t now_s = (int64_t)(scout_wall_ns() / SCOUT_NS_PER_S);
+	struct scout_s3_credentials *c = NULL;
+
+	scout_lock(&chain->lock);
+	if (chain->current && !has_expired(chain->current, now_s))
+		c = scout_s3_credentials_ref(chain->current);
 	else
-		scout_error("s3: no profile %s in AWS's credentials and config files", profile);
-	return -EINVAL;
+		snprintf(reason, SCOUT_S3_REASON_MAX, "%s: %.200s",
+			 chain->current ? "the credentials have expired" : "no credentials",
+			 *chain->last_failure ? chain->last_failure : "not there yet");
+	scout_unlock(&chain->lock);
+	return c;
 }
 
-static int from_default_profile(struct scout_s3_credentials *c)
+void scout_s3_chain_stats(struct scout_s3_chain *chain, struct scout_s3_signer_stats *ret)
 {
-	int found = from_profile("default", c);
+	int64_t now_s = (int64_t)(scout_wall_ns() / SCOUT_NS_PER_S);
+	const struct scout_s3_credentials *c;
 
-	if (found < 0 || c->access_key_id)
-		return found < 0 ? found : 0;
-	c->source = strdup("anonymous");
-	return c->source ? 0 : -ENOMEM;
-}
-
-int scout_s3_credentials_load(const struct scout_models_config *config,
-			      struct scout_s3_credentials *ret)
-{
-	const char *id = env("AWS_ACCESS_KEY_ID"), *secret = env("AWS_SECRET_ACCESS_KEY");
-	struct scout_s3_credentials c = {0};
-	int err;
-
-	if (config->access_key_id || config->secret_access_key)
-		err = take(&c, config->access_key_id, config->secret_access_key,
-			   config->session_token, "scoutfs.ini");
-	else if (config->profile)
-		err = from_named_profile(config->profile, &c);
-	else if (id || secret)
-		err = take(&c, id, secret, env("AWS_SESSION_TOKEN"), "environment");
-	else if (env("AWS_PROFILE"))
-		err = from_named_profile(env("AWS_PROFILE"), &c);
-	else
-		err = from_default_profile(&c);
-	if (!err)
-		*ret = c;
-	else
-		scout_s3_credentials_free(&c);
-	return err;
+	memset(ret, 0, sizeof(*ret));
+	ret->renewals = scout_counted(&chain->renewals);
+	ret->failures = scout_counted(&chain->failures);
+	scout_lock(&chain->lock);
+	c = chain->current;
+	snprintf(ret->source, sizeof(ret->source), "%s", c ? c->source : chain->source);
+	ret->have = c != NULL;
+	ret->expires = c && c->expires_s;
+	ret->left_s = ret->expires ? c->expires_s - now_s : 0;
+	memcpy(ret->last_failure, chain->last_failure, sizeof(ret->last_failure));
+	ret->failed_wall_ns = chain->failed_wall_ns;
+	scout_unlock(&chain->lock);
 }

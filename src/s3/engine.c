@@ -61,9 +61,18 @@ static int make_multi(struct scout_s3 *s3)
 	return ok ? 0 : -ENOMEM;
 }
 
+/* The credentials changed: calls may be waiting for that. */
+static void wake(void *arg)
+{
+	struct scout_s3 *s3 = arg;
+
+	(void)curl_multi_wakeup(s3->multi); /* else it wakes by itself within a second */
+}
+
 int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret)
 {
 	struct scout_s3 *s3 = calloc(1, sizeof(*s3));
+	struct scout_s3_signer_stats signer;
 	int err;
 
 	if (!s3)
@@ -88,17 +97,20 @@ int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret
 	if (!err)
 		err = make_multi(s3);
 	if (!err)
-		err = scout_s3_credentials_load(config, &s3->context.credentials);
+		err = scout_s3_chain_new(config, wake, s3, &s3->context.chain);
 	if (!err)
 		err = scout_thread_start(&s3->thread, "s3", run, s3);
 	if (err) {
+		if (s3->context.chain)
+			scout_s3_chain_stop(s3->context.chain);
 		scout_error("s3: the engine does not start: %s", strerror(-err));
 		scout_s3_free(s3);
 		return err;
 	}
 	s3->joined = false;
+	scout_s3_chain_stats(s3->context.chain, &signer);
 	scout_info("s3: %s, bucket %s, credentials from %s", config->endpoint, config->bucket,
-		   s3->context.credentials.source);
+		   signer.source);
 	*ret = s3;
 	return 0;
 }
@@ -107,6 +119,7 @@ void scout_s3_stop(struct scout_s3 *s3)
 {
 	if (s3->joined)
 		return;
+	scout_s3_chain_stop(s3->context.chain);
 	scout_lock(&s3->lock);
 	s3->stopping = true;
 	scout_unlock(&s3->lock);
@@ -127,7 +140,7 @@ void scout_s3_free(struct scout_s3 *s3)
 	if (s3->multi)
 		curl_multi_cleanup(s3->multi);
 	scout_s3_sockets_destroy(&s3->context.sockets);
-	scout_s3_credentials_free(&s3->context.credentials);
+	scout_s3_chain_free(s3->context.chain);
 	scout_mutex_destroy(&s3->lock);
 	curl_global_cleanup();
 	free(s3);
@@ -184,7 +197,7 @@ void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret)
 	ret->queued = s3->queued;
 	ret->connections = scout_s3_sockets_count(&s3->context.sockets);
 	ret->max_connections = s3->context.config->max_connections;
-	ret->credentials = s3->context.credentials.source;
+	scout_s3_chain_stats(s3->context.chain, &ret->signer);
 	scout_lock(&s3->lock);
 	ret->last_err = s3->last_err;
 	ret->last_err_wall_ns = s3->last_err_wall_ns;

@@ -11,6 +11,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "s3/snapshot.h"
+#include "scoutfs/file.h"
+
 #define FILE_MAX_BYTES (4 << 20)
 
 static char *trim(char *text)
@@ -41,43 +44,60 @@ static bool names_profile(char *line, const char *name, bool prefixed)
 	return strcmp(section, name) == 0 && (!prefixed || strcmp(name, "default") == 0);
 }
 
-static int take_setting(char *line, struct scout_s3_credentials *c)
+static const char *const settings[SCOUT_PROFILE_SETTINGS] = {
+    [SCOUT_PROFILE_ACCESS_KEY_ID] = "aws_access_key_id",
+    [SCOUT_PROFILE_SECRET_ACCESS_KEY] = "aws_secret_access_key",
+    [SCOUT_PROFILE_SESSION_TOKEN] = "aws_session_token",
+    [SCOUT_PROFILE_ROLE_ARN] = "role_arn",
+    [SCOUT_PROFILE_SOURCE_PROFILE] = "source_profile",
+    [SCOUT_PROFILE_CREDENTIAL_SOURCE] = "credential_source",
+    [SCOUT_PROFILE_EXTERNAL_ID] = "external_id",
+    [SCOUT_PROFILE_ROLE_SESSION_NAME] = "role_session_name",
+    [SCOUT_PROFILE_DURATION_SECONDS] = "duration_seconds",
+    [SCOUT_PROFILE_WEB_IDENTITY_TOKEN_FILE] = "web_identity_token_file",
+    [SCOUT_PROFILE_MFA_SERIAL] = "mfa_serial",
+    [SCOUT_PROFILE_CREDENTIAL_PROCESS] = "credential_process",
+    [SCOUT_PROFILE_REGION] = "region",
+    [SCOUT_PROFILE_STS_REGIONAL_ENDPOINTS] = "sts_regional_endpoints",
+    [SCOUT_PROFILE_SSO] = "sso_",
+    [SCOUT_PROFILE_LOGIN_SESSION] = "login_session",
+};
+
+static bool is_setting(const char *name, int setting)
 {
-	const struct {
-		const char *name;
-		char **value;
-	} settings[] = {
-	    {"aws_access_key_id", &c->access_key_id},
-	    {"aws_secret_access_key", &c->secret_access_key},
-	    {"aws_session_token", &c->session_token},
-	};
-	char *equals = strchr(line, '='), *name;
+	if (setting == SCOUT_PROFILE_SSO)
+		return strncasecmp(name, settings[setting], strlen(settings[setting])) == 0;
+	return strcasecmp(name, settings[setting]) == 0;
+}
+
+static int take_setting(char *line, struct scout_profile *p)
+{
+	char *equals = strchr(line, '='), *name, *value;
 
 	if (!equals)
 		return 0;
 	*equals = '\0';
 	name = trim(line);
-	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+	value = trim(equals + 1);
+	for (int i = 0; i < SCOUT_PROFILE_SETTINGS && *value; i++) {
 		char *copy;
 
-		if (strcasecmp(name, settings[i].name) != 0)
+		if (!is_setting(name, i))
 			continue;
-		copy = strdup(trim(equals + 1));
+		copy = strdup(value);
 		if (!copy)
 			return -ENOMEM;
-		if (*settings[i].value)
-			explicit_bzero(*settings[i].value, strlen(*settings[i].value));
-		free(*settings[i].value);
-		*settings[i].value = copy;
+		scout_s3_wipe(p->value[i]);
+		p->value[i] = copy;
 	}
 	return 0;
 }
 
 /* text is NUL-terminated and is taken apart. */
-static int parse(char *text, const char *name, bool prefixed, struct scout_s3_credentials *c)
+static int parse(char *text, const char *name, bool prefixed, struct scout_profile *p)
 {
-	bool inside = false, found = false;
 	size_t margin = SIZE_MAX; /* of the section's first setting */
+	bool inside = false;
 	char *line;
 	int err = 0;
 
@@ -89,7 +109,7 @@ static int parse(char *text, const char *name, bool prefixed, struct scout_s3_cr
 			continue;
 		if (*line == '[') {
 			inside = names_profile(line, name, prefixed);
-			found = found || inside;
+			p->found = p->found || inside;
 			margin = SIZE_MAX;
 			continue;
 		}
@@ -97,15 +117,14 @@ static int parse(char *text, const char *name, bool prefixed, struct scout_s3_cr
 			margin = indent;
 		/* A line further in belongs to the setting above it ("s3 =" and its block). */
 		if (inside && indent <= margin)
-			err = take_setting(line, c);
+			err = take_setting(line, p);
 	}
-	return err ? err : found;
+	return err;
 }
 
-int scout_s3_profile_read(const char *path, const char *name, bool prefixed,
-			  struct scout_s3_credentials *c)
+static int read_one(const char *path, const char *name, bool prefixed, struct scout_profile *p)
 {
-	FILE *in = fopen(path, "re");
+	FILE *in = scout_open_file(path);
 	char *text = NULL;
 	size_t len;
 	int err;
@@ -126,11 +145,56 @@ int scout_s3_profile_read(const char *path, const char *name, bool prefixed,
 		err = -EFBIG;
 	else {
 		text[len] = '\0';
-		err = parse(text, name, prefixed, c);
+		err = parse(text, name, prefixed, p);
 	}
 	explicit_bzero(text, len);
 out:
 	free(text);
 	fclose(in);
 	return err;
+}
+
+static bool has_keys(const struct scout_profile *p)
+{
+	return p->value[SCOUT_PROFILE_ACCESS_KEY_ID] || p->value[SCOUT_PROFILE_SECRET_ACCESS_KEY];
+}
+
+/* What is in over goes before what is in p; over is empty afterwards. */
+static void lay_over(struct scout_profile *p, struct scout_profile *over)
+{
+	p->own_keys = has_keys(over);
+	p->found = p->found || over->found;
+	for (int i = 0; i < SCOUT_PROFILE_SETTINGS; i++) {
+		if (!over->value[i] && !(p->own_keys && i <= SCOUT_PROFILE_SESSION_TOKEN))
+			continue;
+		scout_s3_wipe(p->value[i]);
+		p->value[i] = over->value[i];
+		over->value[i] = NULL;
+	}
+}
+
+int scout_profile_read(const char *credentials_path, const char *config_path, const char *name,
+		       struct scout_profile *ret, const char **path)
+{
+	struct scout_profile over = {0};
+	int err;
+
+	memset(ret, 0, sizeof(*ret));
+	*path = config_path;
+	err = read_one(config_path, name, true, ret);
+	if (!err) {
+		*path = credentials_path;
+		err = read_one(credentials_path, name, false, &over);
+	}
+	if (!err)
+		lay_over(ret, &over);
+	scout_profile_free(&over);
+	return err;
+}
+
+void scout_profile_free(struct scout_profile *p)
+{
+	for (int i = 0; i < SCOUT_PROFILE_SETTINGS; i++)
+		scout_s3_wipe(p->value[i]);
+	memset(p, 0, sizeof(*p));
 }

@@ -142,7 +142,7 @@ static const char *payload(const struct scout_s3_call *call)
 static int add_signature(struct scout_s3_transfer *t, const struct scout_s3_url *url,
 			 const struct scout_sigv4_header *headers, size_t n, const char *date)
 {
-	const struct scout_s3_credentials *c = &t->context->credentials;
+	const struct scout_s3_credentials *c = t->signer;
 	struct scout_sigv4_request request = {
 	    .method = scout_s3_op_traits(t->call->op)->method,
 	    .path = url->path,
@@ -170,7 +170,7 @@ static int add_signature(struct scout_s3_transfer *t, const struct scout_s3_url 
 /* The headers, all of them signed but conditions: their blanks would be a matter of opinion. */
 static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *url)
 {
-	const struct scout_s3_credentials *c = &t->context->credentials;
+	const struct scout_s3_credentials *c = t->signer;
 	const struct scout_s3_call *call = t->call;
 	const char *pinned = call->op == SCOUT_S3_GET ? scout_s3_transfer_pinned(t) : NULL;
 	struct scout_sigv4_header headers[MAX_SIGNED_HEADERS];
@@ -240,7 +240,8 @@ static int set_options(struct scout_s3_transfer *t, CURL *easy, const char *url)
 	return ok ? 0 : -ENOMEM;
 }
 
-int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy)
+int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy,
+			    const struct scout_s3_credentials *signer)
 {
 	struct scout_s3_url url;
 	int err;
@@ -258,7 +259,9 @@ int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy)
 	t->got_before = t->got;
 	t->sent = t->moved = t->lively_moved = t->counted = 0;
 	t->begun_ns = t->heard_ns = t->lively_ns = scout_now_ns();
+	t->signer = signer;
 	err = make_headers(t, &url);
+	t->signer = NULL;
 	if (!err)
 		err = set_options(t, easy, url.url);
 	scout_s3_url_free(&url);

@@ -149,11 +149,19 @@ static void check_by(struct scout_s3 *s3, uint64_t due_ns)
 		s3->next_check_ns = due_ns;
 }
 
-/* Returns 0, or -errno: t does not run then. */
-static int start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
+/* Returns 0, or -errno and the reason: t does not run then. */
+static int start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t,
+			 char reason[SCOUT_S3_REASON_MAX])
 {
 	CURL *easy = s3->nidle > 0 ? s3->idle[--s3->nidle] : scout_s3_easy_new(&s3->context);
-	int err = easy ? scout_s3_transfer_begin(t, easy) : -ENOMEM;
+	struct scout_s3_credentials *signer = scout_s3_credentials_get(s3->context.chain, reason);
+	int err = signer ? -ENOMEM : -EACCES;
+
+	if (easy && signer)
+		err = scout_s3_transfer_begin(t, easy, signer);
+	if (signer)
+		snprintf(reason, SCOUT_S3_REASON_MAX, "the request could not be made");
+	scout_s3_credentials_put(signer);
 
 	if (!err && curl_multi_add_handle(s3->multi, easy) != CURLM_OK) {
 		(void)scout_s3_transfer_release(t); /* easy is ours again */
@@ -176,11 +184,12 @@ static int start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
 static void start(struct scout_s3 *s3, struct scout_s3_transfer *t)
 {
 	struct scout_s3_verdict v;
-	int err = start_attempt(s3, t);
+	char reason[SCOUT_S3_REASON_MAX];
+	int err = start_attempt(s3, t, reason);
 
 	if (err == 0)
 		return;
-	scout_s3_verdict_set(&v, err, false, "the request could not be made");
+	scout_s3_verdict_set(&v, err, false, "%s", reason);
 	finish(s3, t, &v);
 }
 
@@ -339,6 +348,8 @@ void scout_s3_admit(struct scout_s3 *s3)
 	struct scout_s3_transfer *t;
 	struct scout_s3_call *call;
 
+	if (scout_s3_chain_is_pending(s3->context.chain))
+		return; /* all wait in the queue; we are woken */
 	resume_due(s3);
 	while (has_room(s3, true)) {
 		scout_lock(&s3->lock);
@@ -373,6 +384,7 @@ static void time_out(struct scout_s3 *s3, struct scout_s3_transfer *t, uint64_t 
 static void hedge(struct scout_s3 *s3, struct scout_s3_transfer *t, uint64_t now_ns)
 {
 	struct scout_s3_transfer *twin = scout_s3_hedge_new(s3, t);
+	char reason[SCOUT_S3_REASON_MAX];
 
 	if (!twin) {
 		check_by(s3, now_ns + HEDGE_AGAIN_NS);
@@ -381,7 +393,7 @@ static void hedge(struct scout_s3 *s3, struct scout_s3_transfer *t, uint64_t now
 	scout_count(&s3->hedges, 1);
 	scout_debug("s3: %s: attempt %u %s: asked once more", scout_s3_op_traits(t->call->op)->name,
 		    t->attempts, t->slow ? "is slow" : "hangs");
-	if (start_attempt(s3, twin) < 0) {
+	if (start_attempt(s3, twin, reason) < 0) {
 		t->twin = twin->twin = NULL;
 		transfer_free(twin);
 	}

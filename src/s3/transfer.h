@@ -19,7 +19,7 @@
 /* What all transfers of an engine share. */
 struct scout_s3_context {
 	const struct scout_models_config *config; /* immutable after start */
-	struct scout_s3_credentials credentials;  /* immutable after start */
+	struct scout_s3_chain *chain;             /* immutable after start */
 	int64_t clock_offset_s; /* engine thread only: the server's clock less ours */
 	uint64_t
 	    first_byte_ns; /* engine thread only: what a first byte takes of late; 0: none came yet */
@@ -54,7 +54,8 @@ struct scout_s3_transfer {
 	uint64_t handed_over;           /* GET: by a twin that is no more */
 
 	/* this attempt */
-	CURL *easy; /* NULL between attempts */
+	CURL *easy;                                /* NULL between attempts */
+	const struct scout_s3_credentials *signer; /* while it begins */
 	struct curl_slist *headers;
 	struct scout_s3_response response;
 	struct scout_s3_verdict verdict; /* of the headers of a GET */
@@ -79,9 +80,10 @@ struct scout_s3_transfer {
 /* An easy handle with all that every request has in common; NULL without memory. */
 CURL *scout_s3_easy_new(struct scout_s3_context *context);
 
-/* Sets easy up for the next attempt of t, which then owns it. Returns 0, -ENOMEM or -EIO; t does not
- * own easy then. */
-int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy);
+/* Sets easy up for the next attempt of t, which then owns it, signed with signer. Returns 0, -ENOMEM or
+ * -EIO; t does not own easy then. */
+int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy,
+			    const struct scout_s3_credentials *signer);
 /* GET: how many bytes the caller has. */
 uint64_t scout_s3_transfer_handed_over(const struct scout_s3_transfer *t);
 /* t, which is not the last of its call, has lost. */

@@ -349,7 +349,7 @@ void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret)
 	*ret = (struct scout_s3_stats){
 	    .requests = s3->gets + s3->heads + s3->lists,
 	    .bytes_in = s3->bytes,
-	    .credentials = "nowhere",
+	    .signer = {.source = "nowhere", .have = true},
 	    .last_err = -EIO,
 	    .last_reason = "503 SlowDown",
 	};

@@ -57,34 +57,46 @@ static int clean(void **state)
 	unsetenv("AWS_SECRET_ACCESS_KEY");
 	unsetenv("AWS_SESSION_TOKEN");
 	unsetenv("AWS_PROFILE");
+	setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
 	return 0;
 }
 
 static void check(const struct scout_models_config *config, const char *id, const char *secret,
 		  const char *token, const char *source)
 {
-	struct scout_s3_credentials c;
+	char reason[SCOUT_S3_REASON_MAX];
+	struct scout_s3_signer_stats stats;
+	struct scout_s3_credentials *c;
+	struct scout_s3_chain *chain;
 
-	assert_int_equal(scout_s3_credentials_load(config, &c), 0);
+	assert_int_equal(scout_s3_chain_new(config, NULL, NULL, &chain), 0);
+	assert_false(scout_s3_chain_is_pending(chain));
+	c = scout_s3_credentials_get(chain, reason);
+	assert_non_null(c);
 	if (id) {
-		assert_string_equal(c.access_key_id, id);
-		assert_string_equal(c.secret_access_key, secret);
+		assert_string_equal(c->access_key_id, id);
+		assert_string_equal(c->secret_access_key, secret);
 	} else {
-		assert_null(c.access_key_id);
+		assert_null(c->access_key_id);
 	}
 	if (token)
-		assert_string_equal(c.session_token, token);
+		assert_string_equal(c->session_token, token);
 	else
-		assert_null(c.session_token);
-	assert_string_equal(c.source, source);
-	scout_s3_credentials_free(&c);
+		assert_null(c->session_token);
+	assert_string_equal(c->source, source);
+	scout_s3_chain_stats(chain, &stats);
+	assert_string_equal(stats.source, source);
+	assert_true(stats.have && !stats.expires);
+	scout_s3_credentials_put(c);
+	scout_s3_chain_stop(chain);
+	scout_s3_chain_free(chain);
 }
 
 static void refuse(const struct scout_models_config *config, int err)
 {
-	struct scout_s3_credentials c;
+	struct scout_s3_chain *chain;
 
-	assert_int_equal(scout_s3_credentials_load(config, &c), err);
+	assert_int_equal(scout_s3_chain_new(config, NULL, NULL, &chain), err);
 }
 
 static void none_is_anonymous(void **state)
@@ -204,7 +216,7 @@ static void a_file_that_cannot_be_read_is_an_error(void **state)
 
 	(void)state;
 	setenv("AWS_SHARED_CREDENTIALS_FILE", folder, 1);
-	refuse(&config, -EIO); /* a folder opens, and reads as an error */
+	refuse(&config, -EISDIR);
 }
 
 int main(void)
