@@ -87,6 +87,7 @@ fuzz_links_sftp := $(call below,sftp)
 fuzz_links_ssh_answer := $(call below,sftp)
 fuzz_links_known_hosts := $(call below,sftp)
 fuzz_links_list_xml := $(call below,s3)
+fuzz_links_credentials := $(call below,s3)
 fuzz_links_upload_xml := $(call below,s3)
 fuzz_links_zip := $(call below,models)
 
