@@ -1,0 +1,260 @@
+"""Where S3 credentials come from, and that they are renewed under a mount at work."""
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from aws import CONTAINER, ROLE_ARN, Aws
+from mount import SLOWER, command
+from procs import free_port, wait_for
+from tools import error, read, write
+
+NO_HOSTS = "[hosts]\nssh_config =\n"
+
+
+@pytest.fixture
+def aws(rgw):
+    server = Aws(rgw.role_keys(3)).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(rgw, bucket, http_proxy):
+    """A registry, and the proxy before it that sees who signs."""
+    rgw.put(bucket, "a/v1/model.zip", b"found")
+    return http_proxy(rgw.port)
+
+
+@pytest.fixture
+def ini(rgw, bucket, s3):
+    return NO_HOSTS + rgw.ini(bucket, s3.port, secret=False)
+
+
+def signers(s3):
+    """The access key ids in the order in which they were first used."""
+    found = [re.search(r"Credential=([^/]+)/", r.headers.get("authorization", ""))
+             for r in s3.requests]
+    return list(dict.fromkeys(m[1] if m else None for m in found))
+
+
+def works(m):
+    assert read(m.model("a", "v1", "model.zip")) == b"found"
+
+
+def comes_to_work(m):
+    """With keys of a few seconds: on a busy machine they may have expired when the first ones are used."""
+    wait_for(lambda: error(works, m) == "ok", 30 * SLOWER, "keys")
+
+
+def stat_of_nothing(m, number=iter(range(10**9))):
+    """A question that S3 must be asked each time."""
+    return error(os.stat, m.model(f"nothing-{next(number)}"))
+
+
+def credentials_line(m):
+    return re.search(r"^  credentials  (.*)$", m.status(), re.M)[1]
+
+
+def shows_no_secret(m, aws, *more):
+    with open(f"/proc/{m.process.pid}/cmdline", encoding="utf-8") as f:
+        told = f.read() + m.log() + m.status() + read(m.path(".scoutfs", "metrics")).decode()
+    for secret in [*aws.secrets, *more]:
+        assert secret not in told
+
+
+def profile(m, name, text):
+    """Writes ~/.aws/<name> of a mount that is not started yet."""
+    write(os.path.join(m.home, ".aws", name), text.encode())
+
+
+def test_an_instance_s_role_is_renewed_while_it_is_read(rgw, bucket, aws, s3, ini, mount):
+    aws.life = 4
+    m = mount(ini, env={"AWS_EC2_METADATA_DISABLED": "false",
+                        "AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.url + "/"})
+    comes_to_work(m)
+    assert re.match(r"instance metadata, expired? ", credentials_line(m))
+    wait_for(lambda: stat_of_nothing(m) == "ENOENT" and len(set(signers(s3)) - {None}) >= 2, 30 * SLOWER,
+             "other keys")
+    assert set(signers(s3)) - {None} <= set(aws.issued)
+    assert set(aws.asked) == {"token", "role", "instance"}
+    assert m.metric("scoutfs_s3_credentials_renewed_total") >= 2
+    assert m.metric("scoutfs_s3_credentials_expire_seconds") <= 4
+    shows_no_secret(m, aws)
+
+
+def test_a_container_s_endpoint_and_its_token_file(aws, s3, ini, mount, folder):
+    """The token is read again each time, as EKS changes it."""
+    aws.life = 4
+    aws.container_token = "first token"
+    path = write(os.path.join(folder, "token"), b"first token\n")
+    m = mount(ini, env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER,
+                        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": path,
+                        "AWS_CONTAINER_AUTHORIZATION_TOKEN": "not this one"})
+    comes_to_work(m)
+    assert credentials_line(m).startswith("container endpoint, expire")
+    write(path, b"second token")
+    aws.container_token = "second token"
+    wait_for(lambda: len(aws.issued) >= 2, 30 * SLOWER, "a renewal")
+    wait_for(lambda: stat_of_nothing(m) == "ENOENT", 30 * SLOWER, "keys")
+    shows_no_secret(m, aws, "first token", "second token", "not this one")
+
+
+def test_a_container_s_token_of_the_environment(aws, s3, ini, mount):
+    aws.container_token = "Bearer abc"
+    m = mount(ini, env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER,
+                        "AWS_CONTAINER_AUTHORIZATION_TOKEN": "Bearer abc"})
+    works(m)
+    refused = mount(ini, env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER})
+    assert stat_of_nothing(refused) == "EACCES"
+    assert "HTTP status 401" in refused.status()
+
+
+def test_a_role_of_a_profile(rgw, aws, s3, ini, mount):
+    """AssumeRole, signed by the keys of source_profile."""
+    aws.users[rgw.access_key] = rgw.secret_key
+    aws.external_id = "between us"
+    m = mount(ini + "profile = ml\n", env={"AWS_ENDPOINT_URL_STS": aws.url}, run=False)
+    profile(m, "credentials", f"[base]\naws_access_key_id = {rgw.access_key}\n"
+            f"aws_secret_access_key = {rgw.secret_key}\n")
+    profile(m, "config", f"[profile ml]\nrole_arn = {ROLE_ARN}\nsource_profile = base\n"
+            "external_id = between us\nrole_session_name = a@b\nduration_seconds = 3600\n")
+    m.start()
+    works(m)
+    assert re.match(re.escape(f"profile ml (assumed role {ROLE_ARN}), expire in ") + r"(59m \d+s|1h 0m)$",
+                    credentials_line(m))
+    assert aws.asked == ["AssumeRole"]
+    assert signers(s3) == aws.issued
+    shows_no_secret(m, aws, rgw.secret_key, "between us")
+
+
+def test_a_role_that_is_refused(rgw, aws, ini, mount):
+    aws.users[rgw.access_key] = "another secret"
+    m = mount(ini + "profile = ml\n", env={"AWS_ENDPOINT_URL": aws.url}, run=False)
+    profile(m, "credentials", f"[ml]\naws_access_key_id = {rgw.access_key}\n"
+            f"aws_secret_access_key = {rgw.secret_key}\nrole_arn = {ROLE_ARN}\nsource_profile = ml\n")
+    m.start()
+    assert stat_of_nothing(m) == "EACCES"
+    assert "SignatureDoesNotMatch" in m.status() and "SignatureDoesNotMatch" in m.log()
+    aws.users[rgw.access_key] = rgw.secret_key
+    wait_for(lambda: stat_of_nothing(m) == "ENOENT", 30 * SLOWER, "the role")
+    works(m)
+    shows_no_secret(m, aws, rgw.secret_key)
+
+
+def test_a_web_identity(aws, s3, ini, mount, folder):
+    aws.web_token = "eyJ.x+y/z.=="
+    path = write(os.path.join(folder, "token"), aws.web_token.encode())
+    m = mount(ini, env={"AWS_ENDPOINT_URL_STS": aws.url + "/", "AWS_ROLE_ARN": ROLE_ARN,
+                        "AWS_WEB_IDENTITY_TOKEN_FILE": path, "AWS_ROLE_SESSION_NAME": "pod-1"})
+    works(m)
+    assert credentials_line(m).startswith(
+        f"environment (web identity, assumed role {ROLE_ARN}), expire in ")
+    assert aws.asked == ["AssumeRoleWithWebIdentity"]
+    shows_no_secret(m, aws, aws.web_token)
+
+
+def test_a_credential_process(rgw, aws, s3, ini, mount, folder):
+    """Run once for each renewal, and never more than one at a time."""
+    script = write(os.path.join(folder, "keys of mine.py"), b"""
+import datetime, json, os, sys
+print("a secret complaint", file=sys.stderr)
+os.mkdir(sys.argv[1] + "/running")
+end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=4)
+print(json.dumps({"Version": 1, "AccessKeyId": sys.argv[2], "SecretAccessKey": sys.argv[3],
+                  "SessionToken": sys.argv[4], "Expiration": end.isoformat()}))
+with open(sys.argv[1] + "/runs", "a") as f:
+    f.write("x")
+os.rmdir(sys.argv[1] + "/running")
+""")
+    keys = aws.keys[2]
+    words = [keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]]
+    m = mount(ini, run=False)
+    profile(m, "config", f"[default]\ncredential_process = /usr/bin/python3 '{script}' {folder} "
+            f"{words[0]} \"{words[1]}\" {words[2]}\n")
+    m.start()
+    comes_to_work(m)
+    assert credentials_line(m).startswith("profile default (credential_process), expire")
+    wait_for(lambda: len(read(os.path.join(folder, "runs"))) >= 2, 30 * SLOWER, "a renewal")
+    assert m.metric("scoutfs_s3_credentials_failures_total") == 0
+    wait_for(lambda: stat_of_nothing(m) == "ENOENT", 30 * SLOWER, "keys")
+    assert signers(s3) == words[:1]
+    shows_no_secret(m, aws, "a secret complaint", *words[1:])
+
+
+def test_a_role_of_a_real_sts(rgw, aws, s3, ini, mount):
+    """The gateway's own, whose keys it believes only together with their token."""
+    m = mount(ini + "profile = ml\n", env={"AWS_ENDPOINT_URL_STS": rgw.endpoint}, run=False)
+    profile(m, "credentials", f"[base]\naws_access_key_id = {rgw.access_key}\n"
+            f"aws_secret_access_key = {rgw.secret_key}\n")
+    profile(m, "config", f"[profile ml]\nrole_arn = {rgw.role_arn}\nsource_profile = base\n")
+    m.start()
+    works(m)
+    assert signers(s3) != [rgw.access_key]
+    assert re.match(re.escape(f"profile ml (assumed role {rgw.role_arn}), expire in ") +
+                    r"(59m \d+s|1h 0m)$", credentials_line(m))
+    shows_no_secret(m, aws, rgw.secret_key)
+
+
+def test_a_renewal_that_fails(aws, s3, ini, mount):
+    """The old keys are used until they expire; then requests fail, and say why, until there are new ones."""
+    aws.life = 3
+    m = mount(ini, env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER})
+    comes_to_work(m)
+    aws.broken = True
+    wait_for(lambda: m.metric("scoutfs_s3_credentials_failures_total") >= 1, 30 * SLOWER, "a failure")
+    wait_for(lambda: re.search(r"^  renewal      failed .* ago: container endpoint: HTTP status 500$",
+                               m.status(), re.M), 30 * SLOWER, "the reason")
+    wait_for(lambda: stat_of_nothing(m) == "EACCES", 30 * SLOWER, "the end of the old keys")
+    assert re.search(r"expired .* ago$", credentials_line(m))
+    assert m.metric("scoutfs_s3_credentials_expire_seconds") == 0
+    assert "the credentials have expired: container endpoint: HTTP status 500" in m.log()
+    aws.broken = False
+    wait_for(lambda: stat_of_nothing(m) == "ENOENT", 60 * SLOWER, "new keys")
+    assert not re.search(r"^  renewal ", m.status(), re.M)
+    assert len(aws.issued) >= 2
+
+
+def test_without_credentials_nothing_is_waited_for(rgw, bucket, aws, ini, mount):
+    """A metadata service that is silent, or none: the mount is up, and requests are anonymous."""
+    rgw.client().put_bucket_acl(Bucket=bucket, ACL="public-read")
+    rgw.client().put_object_acl(Bucket=bucket, Key="a/v1/model.zip", ACL="public-read")
+    aws.silent = True
+    env = {"AWS_EC2_METADATA_DISABLED": "false"}
+    for endpoint in (aws.url, f"http://127.0.0.1:{free_port()}"):
+        m = mount(ini, env={**env, "AWS_EC2_METADATA_SERVICE_ENDPOINT": endpoint})
+        works(m)
+        assert credentials_line(m) == "anonymous"
+        assert m.metric("scoutfs_s3_credentials_failures_total") == 0
+    assert len(aws.asked) >= 2 and set(aws.asked) == {"in vain"}
+
+
+def test_while_the_first_keys_are_awaited(aws, ini, mount):
+    """The mount is up, requests wait and can be interrupted, status says so, and it ends at once."""
+    aws.silent = True
+    m = mount(ini, env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER})
+    assert credentials_line(m) == "container endpoint, none yet"
+    reader = subprocess.Popen(["cat", m.model("a", "v1", "model.zip")], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    wait_for(lambda: re.search(r" [1-9]\d* queued", m.status()), 10 * SLOWER, "a request")
+    reader.send_signal(signal.SIGINT)
+    assert reader.wait(10 * SLOWER) == -signal.SIGINT
+    m.unmount()
+
+
+@pytest.mark.parametrize("config, words", [
+    ("[default]\nsso_session = x\n", "profile default uses SSO"),
+    ("[default]\nrole_arn = a\nsource_profile = default\n", "leads round in a circle"),
+    ("[default]\nrole_arn = a\nsource_profile = default\nmfa_serial = x\n", "mfa_serial"),
+])
+def test_what_cannot_be_is_said_at_the_start(ini, mount, config, words):
+    m = mount(ini, run=False)
+    profile(m, "config", config)
+    with open(m.log_path, "wb") as log:
+        ended = subprocess.run(command(m.ini_path, m.point, "-f"), env=m.env, stdout=log, stderr=log,
+                               stdin=subprocess.DEVNULL, timeout=20 * SLOWER, check=False)
+    assert ended.returncode == 1
+    assert words in m.log()
