@@ -45,6 +45,7 @@ static void file_free(struct scout_file *f)
 		scout_unlock(&n->lock);
 	}
 	scout_handle_unref(f->handle);
+	scout_stripes_free(&f->stripes);
 	scout_node_put(n);
 	scout_mutex_destroy(&f->lock);
 	scout_host_unref(f->host);
@@ -107,6 +108,7 @@ void scout_file_log(struct scout_file *f, const char *what, const char *cause, i
 
 void scout_file_drop(struct scout_file *f)
 {
+	struct scout_stripes stripes = {0};
 	struct scout_handle *h = NULL;
 
 	scout_lock(&f->node->lock);
@@ -114,10 +116,12 @@ void scout_file_drop(struct scout_file *f)
 	if (f->released && !f->turns) {
 		h = f->handle;
 		f->handle = NULL;
+		scout_stripes_take_locked(f, &stripes);
 	}
 	scout_unlock(&f->lock);
 	scout_unlock(&f->node->lock);
 	scout_handle_unref(h);
+	scout_stripes_free(&stripes);
 }
 
 void scout_file_release(struct scout_file *f)
@@ -208,8 +212,7 @@ void scout_file_saw(struct scout_file *f, const struct scout_sftp_attrs *attrs,
 	scout_unlock(&f->lock);
 }
 
-/* What was written and is not on the server's disk may be gone with it, whoever wrote it. */
-static void lose_unsynced_locked(struct scout_file *f)
+void scout_file_lose_unsynced_locked(struct scout_file *f)
 {
 	struct scout_file *other;
 
@@ -222,6 +225,7 @@ static void lose_unsynced_locked(struct scout_file *f)
 
 void scout_file_lost(struct scout_file *f, struct scout_handle *h)
 {
+	struct scout_stripes stripes = {0};
 	bool mine;
 
 	scout_lock(&f->node->lock);
@@ -232,11 +236,15 @@ void scout_file_lost(struct scout_file *f, struct scout_handle *h)
 		f->bulk = false;
 	}
 	scout_unlock(&f->lock);
+	/* the others are beside it */
 	if (mine)
-		lose_unsynced_locked(f);
+		scout_stripes_take_locked(f, &stripes);
+	if (mine)
+		scout_file_lose_unsynced_locked(f);
 	scout_unlock(&f->node->lock);
 	if (mine)
 		scout_handle_unref(h);
+	scout_stripes_free(&stripes);
 }
 
 static void reopen_anew(struct scout_reopen *r);

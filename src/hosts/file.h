@@ -1,6 +1,6 @@
 /* An open file of a host, in parts: open.c, file.c (opening anew, is it still the same), chunk.c (the
  * batches of READs that fill buffers), read.c (the kernel's reads, and reading ahead), write.c and
- * sync.c (what goes out in the order of its node, turn.h).
+ * sync.c (what goes out in the order of its node, turn.h), stripe.c (writes over several sessions).
  *
  * What the readers promise together: the bytes that one handle gives out all belong to one version of
  * the file, that of its open, or to one that only grew since, but for our own changes. So READs go out
@@ -10,6 +10,7 @@
 #define SCOUTFS_HOSTS_FILE_H
 
 #include "hosts/hosts.h"
+#include "hosts/stripe.h"
 #include "hosts/turn.h"
 #include "hosts/window.h"
 
@@ -80,6 +81,7 @@ struct scout_file {
 	/* Told by a write alone: of a later part of a write(2) the kernel makes a short one, and keeps
 	 * the error to itself. So it is told again. */
 	int whispered_err;
+	struct scout_stripes stripes;
 
 	struct scout_mutex lock;
 	/* under lock, all of it */
@@ -125,6 +127,9 @@ void scout_file_saw(struct scout_file *f, const struct scout_sftp_attrs *attrs,
 		    const struct scout_view *view);
 /* h's session is gone: the file has no handle until it was opened anew. */
 void scout_file_lost(struct scout_file *f, struct scout_handle *h);
+/* What was written and is not on the server's disk may be gone with it, whoever wrote it; under
+ * node->lock. */
+void scout_file_lose_unsynced_locked(struct scout_file *f);
 /* Opens the file anew, once however many ask; then the lost batches are sent again. */
 void scout_file_reopen(struct scout_file *f);
 /* Proves that path still is this file (f->checking was set), then starts what is in f->unproven. */

@@ -14,6 +14,7 @@ static void closed(struct scout_rpc *rpc, int err)
 	if (h->bulk) {
 		scout_lock(&host->lock);
 		h->session->load.bulk--;
+		h->session->load.stripes -= h->stripe;
 		scout_unlock(&host->lock);
 	}
 	scout_session_drop_handle(h->session, h->pinned);
@@ -67,7 +68,8 @@ void scout_handle_set_bulk(struct scout_handle *h)
 	if (!h->bulk) {
 		h->bulk = true;
 		scout_host_query_locked(host, scout_now_ns(), &q);
-		want = ++h->session->load.bulk > 1 && scout_policy_can_grow(&q);
+		want = ++h->session->load.bulk > 1 && !h->stripe && scout_policy_can_grow(&q);
+		h->session->load.stripes += h->stripe;
 		host->grow |= want;
 	}
 	scout_unlock(&host->lock);

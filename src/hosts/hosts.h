@@ -248,6 +248,10 @@ const char *scout_host_state_name(enum scout_host_state state);
 void scout_rpc_send(struct scout_rpc *rpc);
 /* Sends a call of a handle on the handle's session: -ECONNRESET when that is gone. */
 void scout_rpc_send_on(struct scout_session *s, struct scout_rpc *rpc);
+/* Sends a call that names a path on a session that is none of taken, and binds it to that: -ECONNRESET
+ * when it is lost. False: there is none now; one more was asked for, where the host may have it. */
+bool scout_rpc_send_apart(struct scout_rpc *rpc, const struct scout_load *const *taken,
+			  unsigned ntaken);
 /* Hands what waits to the sessions; true: ask the pool for one. */
 bool scout_rpc_dispatch_locked(struct scout_host *host);
 /* Takes calls that are late or unwanted out of the queue into failed; next_ns is lowered to the
@@ -266,6 +270,8 @@ struct scout_handle {
 	struct scout_sftp_handle remote;
 	atomic_uint refs;
 	bool bulk, pinned; /* under host->lock */
+	bool stripe;       /* immutable: stripe.h */
+	size_t writing;    /* under its node's lock: bytes of writes that are sent on it */
 	struct scout_rpc close;
 };
 struct scout_handle *scout_handle_new(struct scout_host *host);

@@ -184,7 +184,7 @@ static struct scout_load *least_open_locked(const struct scout_host *host)
 		struct scout_load *load = host->sessions[i];
 
 		if (scout_policy_may_drain(load, taking - 1) &&
-		    (!best || load->handles < best->handles))
+		    (!best || load->handles - load->stripes < best->handles - best->stripes))
 			best = load;
 	}
 	return best;

@@ -57,6 +57,29 @@ struct scout_route scout_policy_route(const struct scout_route_query *q)
 	return r;
 }
 
+struct scout_route scout_policy_route_apart(const struct scout_route_query *q,
+					    const struct scout_load *const *taken, unsigned ntaken)
+{
+	struct scout_route r = {.kind = SCOUT_ROUTE_QUEUE};
+	const struct scout_load *best = NULL;
+
+	for (unsigned i = 0; i < q->count; i++) {
+		const struct scout_load *load = q->sessions[i];
+		bool fit = load->state == SCOUT_SESSION_UP && !load->draining &&
+			   load->calls < SCOUT_POOL_MAX_CALLS;
+
+		for (unsigned k = 0; k < ntaken; k++)
+			fit &= load != taken[k];
+		if (fit && (!best || weight(load) < weight(best))) {
+			best = load;
+			r.kind = SCOUT_ROUTE_SESSION;
+			r.index = i;
+		}
+	}
+	r.want = (!best || best->bulk) && scout_policy_can_grow(q);
+	return r;
+}
+
 /* Connects to nowhere last as long as they may: half of the places are never theirs. */
 static unsigned places(const struct scout_start_query *q)
 {
@@ -91,7 +114,8 @@ bool scout_policy_rests(const struct scout_load *load, uint64_t now_ns)
 
 bool scout_policy_may_drain(const struct scout_load *load, unsigned others)
 {
-	return load->state == SCOUT_SESSION_UP && !load->draining && (!load->handles || others);
+	return load->state == SCOUT_SESSION_UP && !load->draining &&
+	       (load->handles == load->stripes || others);
 }
 
 uint64_t scout_policy_idle_check(const struct scout_load *load, uint64_t idle_timeout_ns,

@@ -32,6 +32,7 @@ struct scout_load {
 	unsigned pinned;  /* of these, what cannot be opened anew as it was: directories, files with
 			     writes that are not on the server's disk, files without a name */
 	unsigned bulk;    /* of these, files with more than 1 MiB under way */
+	unsigned stripes; /* of these, what is given up when the session is to make room */
 	bool draining;    /* takes no new calls, to make room */
 	uint64_t last_used_ns;
 };
@@ -56,6 +57,10 @@ struct scout_route {
 	bool want; /* ask the pool for a session */
 };
 struct scout_route scout_policy_route(const struct scout_route_query *q);
+
+/* One for a further handle of a file that has handles on taken: the least busy of the others. */
+struct scout_route scout_policy_route_apart(const struct scout_route_query *q,
+					    const struct scout_load *const *taken, unsigned ntaken);
 
 /* Whether more sessions than there are would help: asked when a second bulk reader joins one. */
 bool scout_policy_can_grow(const struct scout_route_query *q);

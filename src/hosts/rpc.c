@@ -157,6 +157,31 @@ void scout_rpc_send_on(struct scout_session *s, struct scout_rpc *rpc)
 	}
 }
 
+bool scout_rpc_send_apart(struct scout_rpc *rpc, const struct scout_load *const *taken,
+			  unsigned ntaken)
+{
+	struct scout_host *host = rpc->host;
+	struct scout_route_query q;
+	struct scout_route r;
+	bool sent = false;
+
+	rpc->bound = true;
+	reset(rpc);
+
+	scout_lock(&host->lock);
+	scout_host_query_locked(host, scout_now_ns(), &q);
+	r = scout_policy_route_apart(&q, taken, ntaken);
+	if (r.kind == SCOUT_ROUTE_SESSION)
+		sent = submit_locked(
+		    SCOUT_CONTAINER(host->sessions[r.index], struct scout_session, load), rpc);
+	host->grow |= r.want;
+	scout_unlock(&host->lock);
+
+	if (r.want)
+		scout_pool_want(host);
+	return sent;
+}
+
 bool scout_rpc_dispatch_locked(struct scout_host *host)
 {
 	struct scout_rpc *rpc;

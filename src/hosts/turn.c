@@ -17,6 +17,14 @@ struct ended {
 	struct scout_settles settled;
 };
 
+/* What one look at the queue found to do: all may be NULL. */
+struct next {
+	struct scout_turn *turn;
+	struct scout_handle *handle; /* for it, with a reference */
+	/* the file, with a reference, that has to be opened anew first; that another stripe would help */
+	struct scout_file *reopen, *widen;
+};
+
 static void run(struct scout_node *n);
 
 void scout_turn_add_locked(struct scout_file *f, struct scout_turn *t)
@@ -50,42 +58,71 @@ struct scout_sftp_call *scout_turn_call(struct scout_turn *t, unsigned i, enum s
 	return &rpc->call;
 }
 
-/* Whether t is the next to be sent, on which handle. *reopen: its file has to be opened anew first. */
-static bool may_go_locked(struct scout_node *n, struct scout_turn *t, struct scout_handle **handle,
-			  struct scout_file **reopen)
+static bool apart(const struct scout_turn *t, const struct scout_turn *u)
 {
+	return t->ops == u->ops && t->ops->apart && t->ops->apart(t, u);
+}
+
+/* The session behind whose turns t has to go, NULL when it is of no matter. False: there are several. */
+static bool behind_locked(const struct scout_node *n, const struct scout_turn *t,
+			  const struct scout_session **ret)
+{
+	const struct scout_turn *u;
+
+	*ret = NULL;
+	TAILQ_FOREACH (u, &n->turns, link) {
+		if (u == t)
+			break;
+		if (u->state != SCOUT_TURN_SENT || apart(t, u))
+			continue;
+		if (*ret && *ret != u->handle->session)
+			return false;
+		*ret = u->handle->session;
+	}
+	return true;
+}
+
+/* Whether t, the first that is not sent, may be; then next says how. */
+static bool may_go_locked(struct scout_node *n, struct scout_turn *t, struct next *next)
+{
+	const struct scout_session *only;
 	struct scout_file *f = t->file;
-	bool go = false;
+	bool widen = false;
 
 	if (t->ops->alone && n->sent)
 		return false;
 	if (t == n->tail && n->sent)
 		return false;
+	if (!behind_locked(n, t, &only))
+		return false;
 	scout_lock(&f->lock);
-	if (f->handle) {
-		go = !n->sent || f->handle->session == n->session;
-		if (go)
-			*handle = scout_handle_ref(f->handle);
-	} else if (!f->nsent && !f->reopen) {
-		f->refs++;
-		*reopen = f;
-	}
+	if (f->handle && t->ops->apart)
+		next->handle = scout_stripe_pick_locked(t, f->handle, only, &widen);
+	else if (f->handle && (!only || f->handle->session == only))
+		next->handle = f->handle;
+	if (next->handle)
+		scout_handle_ref(next->handle);
+	if (!f->handle && !f->nsent && !f->reopen)
+		next->reopen = f;
+	if (widen)
+		next->widen = f;
+	f->refs += (next->reopen != NULL) + widen;
 	scout_unlock(&f->lock);
-	return go;
+	return next->handle != NULL;
 }
 
-static struct scout_turn *next_locked(struct scout_node *n, struct scout_handle **handle,
-				      struct scout_file **reopen)
+static void next_locked(struct scout_node *n, struct next *next)
 {
 	struct scout_turn *t;
 
 	TAILQ_FOREACH (t, &n->turns, link) {
-		if (t->state == SCOUT_TURN_READY)
-			return may_go_locked(n, t, handle, reopen) ? t : NULL;
+		if (t->state == SCOUT_TURN_READY) {
+			next->turn = may_go_locked(n, t, next) ? t : NULL;
+			return;
+		}
 		if (t->state == SCOUT_TURN_SENT && t->ops->alone)
-			return NULL;
+			return;
 	}
-	return NULL;
 }
 
 /* Takes what is over out of the queue, in order. */
@@ -155,13 +192,19 @@ static void back(struct scout_turn *t, bool lost, bool left)
 	struct scout_handle *h = t->handle;
 	bool again = false, reopen;
 
-	if (lost)
+	if (h->stripe)
+		scout_stripe_back(f, h, lost, left);
+	else if (lost)
 		scout_file_lost(f, h);
 	scout_lock(&f->lock);
 	f->refs++; /* t may be over soon */
 	scout_unlock(&f->lock);
 	scout_lock(&n->lock);
 	t->handle = NULL;
+	h->writing -= t->bytes;
+	/* there may be as many dead stripes as attempts */
+	if (h->stripe && lost && !left)
+		t->attempts--;
 	n->sent--;
 	f->nsent--;
 	if (lost)
@@ -209,14 +252,26 @@ static void send_turn(struct scout_node *n, struct scout_turn *t, struct scout_h
 	t->handle = handle;
 	t->attempts++;
 	t->sent_ns = scout_now_ns();
-	n->session = s;
 	n->sent++;
 	t->file->nsent++;
 	t->ops->prepare(t);
+	handle->writing += t->bytes;
 	t->calls[0].done = answered;
 	scout_unlock(&n->lock);
 	scout_rpc_send_on(s, &t->calls[0]);
 	scout_lock(&n->lock);
+}
+
+static void open_more(const struct next *next)
+{
+	if (next->reopen) {
+		scout_file_reopen(next->reopen);
+		scout_file_unref(next->reopen);
+	}
+	if (next->widen) {
+		scout_stripe_widen(next->widen);
+		scout_file_unref(next->widen);
+	}
 }
 
 static void run(struct scout_node *n)
@@ -229,21 +284,18 @@ static void run(struct scout_node *n)
 	}
 	n->running = true;
 	while (n->again) {
-		struct scout_handle *handle = NULL;
-		struct scout_file *reopen = NULL;
-		struct scout_turn *t;
+		struct next next = {0};
 
 		n->again = false;
-		t = next_locked(n, &handle, &reopen);
-		if (t) {
-			send_turn(n, t, handle);
-		} else if (reopen) {
+		next_locked(n, &next);
+		if (next.turn)
+			send_turn(n, next.turn, next.handle);
+		if (next.reopen || next.widen) {
 			scout_unlock(&n->lock);
-			scout_file_reopen(reopen);
-			scout_file_unref(reopen);
+			open_more(&next);
 			scout_lock(&n->lock);
 		}
-		n->again |= t || reopen || scout_write_admit_locked(n);
+		n->again |= next.turn || next.reopen || scout_write_admit_locked(n);
 	}
 	n->running = false;
 	scout_unlock(&n->lock);

@@ -1,9 +1,10 @@
 /* What goes to the server for one remote file, in its order: writes, changes of its attributes, looks
  * and fsyncs by handle, each a turn in its node's queue.
  *
- * A turn goes out when all before it went out on the same session, where the server keeps the order
- * (draft-ietf-secsh-filexfer-02, section 6.1), or were answered. Turns end in their order, too: so
- * whoever waits for one waits for all before it.
+ * A turn goes out when each before it was answered, or went out on the same session, where the server
+ * keeps the order (draft-ietf-secsh-filexfer-02, section 6.1), or is a write of other bytes, so that
+ * their order is of no matter: such writes go over several sessions (stripe.h). Turns end in their
+ * order: so whoever waits for one waits for all before it.
  *
  * Private to node.c, turn.c, write.c, sync.c, and the files of file.h. */
 #ifndef SCOUTFS_HOSTS_TURN_H
@@ -40,10 +41,9 @@ struct scout_node {
 	struct scout_mutex lock;
 	/* under lock, all of it */
 	struct scout_turns turns;
-	struct scout_turn *tail;       /* the last one, a write that still gathers bytes */
-	struct scout_session *session; /* of the turns that are sent */
-	unsigned sent;
-	size_t bytes, limit; /* in writes; how many there may be */
+	struct scout_turn *tail; /* the last one, a write that still gathers bytes */
+	unsigned sent;           /* turns; on which handle, each of them knows */
+	size_t bytes, limit;     /* in writes; how many there may be */
 	uint64_t seq;
 	bool running, again; /* somebody sends just now; and is to look once more */
 	TAILQ_HEAD(scout_settles, scout_settle) settling;
@@ -51,6 +51,7 @@ struct scout_node {
 	TAILQ_HEAD(, scout_file) files;
 	unsigned writers; /* of these */
 	uint64_t end;     /* of what was written, since cut */
+	uint64_t took_ns; /* from sending a write to its end, the last time */
 	/* What the file on the server may be, to know it again: the size lies between the two. */
 	bool known;
 	uint64_t size_min, size_max, mtime;
@@ -61,6 +62,9 @@ enum scout_turn_state { SCOUT_TURN_READY, SCOUT_TURN_SENT, SCOUT_TURN_ENDED };
 struct scout_turn_ops {
 	bool modifies; /* readers wait for it, and are told that the file changed */
 	bool alone;    /* nothing is on its way beside it */
+	/* Whether it may be on its way beside u, which was added before and is of its kind, on another
+	 * session, under node->lock. NULL: it may not, and goes out on its file's own handle only. */
+	bool (*apart)(const struct scout_turn *t, const struct scout_turn *u);
 	/* Fills in the calls by scout_turn_call, under node->lock. */
 	void (*prepare)(struct scout_turn *t);
 	/* All calls are answered, by what t->calls say. True: it sent more and will call
@@ -87,6 +91,7 @@ struct scout_turn {
 	int err;
 	bool last; /* of a file that was released */
 	uint64_t sent_ns;
+	size_t bytes;             /* of the file's contents, in its calls */
 	struct scout_rpc calls[]; /* one behind the other */
 };
 

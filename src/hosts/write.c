@@ -437,11 +437,23 @@ void scout_file_write(struct scout_file *f, uint64_t offset, const void *data, s
 	scout_file_unref(f);
 }
 
+/* One handle's order, or another's, shows where the bytes are the same, and where the server says where
+ * they go. */
+static bool apart(const struct scout_turn *t, const struct scout_turn *u)
+{
+	const struct piece *p = SCOUT_CONTAINER(t, const struct piece, turn);
+	const struct piece *q = SCOUT_CONTAINER(u, const struct piece, turn);
+
+	return !t->file->appends && !u->file->appends &&
+	       (p->offset + p->length <= q->offset || q->offset + q->length <= p->offset);
+}
+
 static void prepare(struct scout_turn *t)
 {
 	const struct piece *p = piece_of(t);
 	uint32_t step = t->file->write_bytes, at = 0;
 
+	t->bytes = p->length;
 	for (unsigned i = 0; at < p->length; i++, at += step) {
 		struct scout_sftp_call *call = scout_turn_call(t, i, SCOUT_SFTP_WRITE);
 
@@ -523,6 +535,7 @@ static void adapt_locked(struct scout_node *n, const struct piece *p)
 {
 	uint64_t took = scout_now_ns() - p->turn.sent_ns;
 
+	n->took_ns = took;
 	if (took > n->host->config->request_timeout_ns / 4)
 		n->limit /= 2;
 	else
@@ -576,6 +589,7 @@ static void over(struct scout_turn *t)
 
 static const struct scout_turn_ops piece_ops = {
     .modifies = true,
+    .apart = apart,
     .prepare = prepare,
     .more = more,
     .lost_locked = lost_locked,

@@ -4,6 +4,7 @@ Runs on a thread of its own; the knobs may be turned at any time and hold from t
 """
 
 import asyncio
+import collections
 import os
 import socket
 import struct
@@ -24,6 +25,7 @@ class Proxy:
         self.cut_after = None     # a connection ends (RST) after so many bytes of the server's
         self.connections = self.most = self.total = 0
         self.bytes_up = self.bytes_down = 0
+        self.carried_up = collections.Counter()  # bytes_up of each connection, by its descriptor
         self.round_trips = 0      # answers that waited for one another, on all connections
         self._asked = 0           # the round trip that the server has heard of
         self._flow = None         # cleared: bytes stay where they are
@@ -75,6 +77,7 @@ class Proxy:
     def reset_counts(self):
         self.most, self.total = self.connections, 0
         self.bytes_up = self.bytes_down = 0
+        self.carried_up.clear()
         self.round_trips = self._asked = 0
 
     # the proxy's thread
@@ -208,6 +211,7 @@ class Proxy:
             passed += len(data)
             if up:
                 self.bytes_up += len(data)
+                self.carried_up[sink.fileno()] += len(data)
                 self._asked = max(self._asked, trip)
             else:
                 self.bytes_down += len(data)

@@ -251,6 +251,33 @@ static void what_holds_open_files_drains_only_beside_others(void **state)
 	assert_false(scout_policy_may_drain(&load, 1));
 }
 
+static void a_further_handle_goes_where_there_is_none(void **state)
+{
+	const struct scout_load *const taken[] = {&loads[0], &loads[2]};
+	struct scout_route_query q = query(3);
+	struct scout_route r;
+
+	(void)state;
+	set(0, UP, 0, 0);
+	set(1, UP, 9, 0);
+	set(2, UP, 0, 0);
+	r = scout_policy_route_apart(&q, taken, 2);
+	assert_int_equal(r.kind, SCOUT_ROUTE_SESSION);
+	assert_int_equal(r.index, 1);
+	assert_false(r.want);
+	/* one that has much to carry is better than none, and another is better */
+	loads[1].bulk = 1;
+	r = scout_policy_route_apart(&q, taken, 2);
+	assert_int_equal(r.kind, SCOUT_ROUTE_SESSION);
+	assert_true(r.want);
+	loads[1].draining = true;
+	r = scout_policy_route_apart(&q, taken, 2);
+	assert_int_equal(r.kind, SCOUT_ROUTE_QUEUE);
+	assert_true(r.want);
+	q.max = 3;
+	assert_false(scout_policy_route_apart(&q, taken, 2).want);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -267,6 +294,7 @@ int main(void)
 	    cmocka_unit_test(suspects_leave_room),
 	    cmocka_unit_test(a_draining_session_takes_nothing_new),
 	    cmocka_unit_test(what_holds_open_files_drains_only_beside_others),
+	    cmocka_unit_test(a_further_handle_goes_where_there_is_none),
 	};
 
 	return cmocka_run_group_tests_name("hosts/policy", tests, NULL, NULL);

@@ -1,0 +1,315 @@
+/* How a file gets stripes, and loses them.
+ *
+ * SFTP carries no inode numbers, and the name may be another file's by now. So what was opened by it gets
+ * no byte before it has proved to be the same: twice its size lies between what the server had answered
+ * and what we had written, and in between it has grown with us. A file that does not grow, or appends,
+ * has one handle.
+ *
+ * A candidate is under node->lock but while a call of it is under way (busy); then it is the call's, which
+ * holds the file. Calls go out with no lock held. */
+#include "hosts/stripe.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hosts/attr.h"
+#include "hosts/file.h"
+#include "hosts/turn.h"
+
+#define FAILURES 3
+#define PACE_MS 20 /* between two looks for a session */
+/* Where an answer takes longer, the link is what is slow, and not the session. */
+#define SLOW_NS SCOUT_NS_PER_S
+
+struct scout_candidate {
+	struct scout_file *file; /* with a reference while busy */
+	struct scout_handle *handle;
+	char *path;
+	uint64_t cut;  /* the node's, all along */
+	uint64_t size; /* as first seen */
+	bool busy, seen;
+	uint64_t least; /* what it has to show, by what was answered when the look went out */
+	struct scout_rpc open, look;
+};
+
+static void candidate_free(struct scout_candidate *c)
+{
+	if (!c)
+		return;
+	scout_handle_unref(c->handle);
+	free(c->path);
+	free(c);
+}
+
+void scout_stripes_take_locked(struct scout_file *f, struct scout_stripes *ret)
+{
+	struct scout_stripes *s = &f->stripes;
+
+	*ret = *s;
+	s->count = 0;
+	if (s->candidate && s->candidate->busy)
+		ret->candidate = NULL;
+	else
+		s->candidate = NULL;
+}
+
+void scout_stripes_free(struct scout_stripes *s)
+{
+	while (s->count)
+		scout_handle_unref(s->handles[--s->count]);
+	candidate_free(s->candidate);
+	s->candidate = NULL;
+}
+
+static bool may_widen_locked(struct scout_file *f)
+{
+	const struct scout_stripes *s = &f->stripes;
+	const struct scout_node *n = f->node;
+
+	if (s->candidate)
+		return !s->candidate->busy && n->size_min > s->candidate->size;
+	return s->count < SCOUT_STRIPES && s->failures < FAILURES && n->known &&
+	       n->size_max > n->size_min && n->took_ns < SLOW_NS &&
+	       s->count + 1 < f->host->config->max_sessions_per_host && !scout_file_nameless(f) &&
+	       scout_now_ns() >= s->next_ns;
+}
+
+struct scout_handle *scout_stripe_pick_locked(const struct scout_turn *t, struct scout_handle *own,
+					      const struct scout_session *only, bool *widen)
+{
+	struct scout_file *f = t->file;
+	const struct scout_stripes *s = &f->stripes;
+	struct scout_handle *best = !only || own->session == only ? own : NULL;
+
+	if (f->appends)
+		return best;
+	for (unsigned i = 0; i < s->count; i++) {
+		struct scout_handle *h = s->handles[i];
+
+		if ((!only || h->session == only) && (!best || h->writing < best->writing))
+			best = h;
+	}
+	if (!best || best->writing < SCOUT_STRIPE_BYTES)
+		return best;
+	*widen = may_widen_locked(f);
+	/* with one handle alone, as much as the server takes: it may be one with a large window */
+	return s->count || s->candidate ? NULL : best;
+}
+
+/* c is over: after so many failures, or it has become a stripe. */
+static void candidate_over(struct scout_candidate *c, unsigned failures)
+{
+	struct scout_file *f = c->file;
+
+	scout_lock(&f->node->lock);
+	f->stripes.candidate = NULL;
+	f->stripes.failures += failures;
+	scout_unlock(&f->node->lock);
+	candidate_free(c);
+	scout_node_run(f->node); /* writes may have waited for it */
+	scout_file_unref(f);
+}
+
+static void adopt(struct scout_candidate *c)
+{
+	struct scout_handle *h = scout_handle_ref(c->handle);
+	struct scout_file *f = c->file;
+	struct scout_stripes *s = &f->stripes;
+	bool wanted;
+
+	scout_lock(&f->node->lock);
+	scout_lock(&f->lock);
+	wanted = f->handle && f->turns; /* else it is closed, or has to be opened anew */
+	scout_unlock(&f->lock);
+	if (wanted) {
+		s->handles[s->count++] = c->handle;
+		c->handle = NULL;
+	}
+	scout_unlock(&f->node->lock);
+	if (wanted)
+		scout_handle_set_bulk(h);
+	scout_handle_unref(h);
+	candidate_over(c, 0);
+}
+
+/* Whether what c shows is our file as far as we have written it, under node->lock. */
+static bool fits_locked(const struct scout_candidate *c, const struct scout_attr *attr)
+{
+	const struct scout_node *n = c->file->node;
+
+	return S_ISREG(attr->mode) && attr->size >= c->least && attr->size <= n->size_max &&
+	       (uint64_t)attr->mtime.tv_sec >= n->mtime;
+}
+
+static void looked(struct scout_rpc *rpc, int err)
+{
+	struct scout_candidate *c = SCOUT_CONTAINER(rpc, struct scout_candidate, look);
+	struct scout_file *f = c->file;
+	struct scout_node *n = f->node;
+	bool fits = false, calm = false, seen;
+	struct scout_attr attr;
+
+	scout_attr_map(&rpc->call.attrs, &attr);
+	scout_lock(&n->lock);
+	seen = c->seen;
+	if (!err) {
+		calm = n->known && atomic_load(&n->cut) == c->cut;
+		fits = calm && fits_locked(c, &attr);
+	}
+	if (fits && !seen) {
+		c->seen = true;
+		c->size = attr.size;
+		c->busy = false; /* until it is to have grown */
+	}
+	scout_unlock(&n->lock);
+	if (!fits) {
+		candidate_over(c, calm ? FAILURES : 1);
+	} else if (seen) {
+		adopt(c);
+	} else {
+		scout_node_run(n);
+		scout_file_unref(f);
+	}
+}
+
+/* c is busy. */
+static void look(struct scout_candidate *c)
+{
+	struct scout_node *n = c->file->node;
+
+	scout_lock(&n->lock);
+	c->least = n->size_min;
+	scout_unlock(&n->lock);
+	memset(&c->look, 0, sizeof c->look);
+	c->look.call.op = SCOUT_SFTP_FSTAT;
+	c->look.call.handle = &c->handle->remote;
+	c->look.done = looked;
+	scout_rpc_send_on(c->handle->session, &c->look);
+}
+
+static void opened(struct scout_rpc *rpc, int err)
+{
+	struct scout_candidate *c = SCOUT_CONTAINER(rpc, struct scout_candidate, open);
+
+	if (err) {
+		candidate_over(c, err == -ECONNRESET ? 1 : FAILURES);
+		return;
+	}
+	scout_handle_opened(c->handle, rpc);
+	look(c);
+}
+
+static struct scout_candidate *candidate_new(struct scout_file *f)
+{
+	struct scout_candidate *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return NULL;
+	c->file = f;
+	c->busy = true;
+	c->path = scout_node_path(f->node);
+	c->handle = scout_handle_new(f->host);
+	if (!c->path || !c->handle) {
+		candidate_free(c);
+		return NULL;
+	}
+	c->handle->stripe = true;
+	c->open.call.op = SCOUT_SFTP_OPEN;
+	c->open.call.flags = SCOUT_SFTP_FLAG_WRITE;
+	c->open.call.path = c->path;
+	c->open.host = f->host;
+	c->open.done = opened;
+	return c;
+}
+
+/* On a session where f has no handle yet, if there is one. */
+static void send_open(struct scout_candidate *c)
+{
+	struct scout_handle *held[SCOUT_STRIPES + 1];
+	const struct scout_load *taken[SCOUT_STRIPES + 1];
+	struct scout_file *f = c->file;
+	unsigned count = 0;
+	bool sent;
+
+	scout_lock(&f->node->lock);
+	for (; count < f->stripes.count; count++)
+		held[count] = scout_handle_ref(f->stripes.handles[count]);
+	scout_lock(&f->lock);
+	if (f->handle)
+		held[count++] = scout_handle_ref(f->handle);
+	scout_unlock(&f->lock);
+	scout_unlock(&f->node->lock);
+	for (unsigned i = 0; i < count; i++)
+		taken[i] = &held[i]->session->load;
+	sent = scout_rpc_send_apart(&c->open, taken, count);
+	while (count)
+		scout_handle_unref(held[--count]);
+	if (!sent)
+		candidate_over(c, 0);
+}
+
+/* By who sends for the node, so that there is one at a time. */
+static void begin(struct scout_file *f)
+{
+	struct scout_candidate *c = candidate_new(f);
+
+	if (!c)
+		return;
+	scout_lock(&f->node->lock);
+	c->cut = atomic_load(&f->node->cut);
+	f->stripes.candidate = c;
+	f->stripes.next_ns = scout_now_ns() + PACE_MS * SCOUT_NS_PER_MS;
+	scout_unlock(&f->node->lock);
+	scout_file_ref(f);
+	send_open(c);
+}
+
+void scout_stripe_widen(struct scout_file *f)
+{
+	struct scout_candidate *c;
+	bool due;
+
+	scout_lock(&f->node->lock);
+	due = may_widen_locked(f);
+	c = f->stripes.candidate;
+	if (due && c)
+		c->busy = true;
+	scout_unlock(&f->node->lock);
+	if (due && c) {
+		scout_file_ref(f);
+		look(c);
+	} else if (due) {
+		begin(f);
+	}
+}
+
+static bool leaving(struct scout_session *s)
+{
+	bool draining;
+
+	scout_lock(&s->host->lock);
+	draining = s->load.draining;
+	scout_unlock(&s->host->lock);
+	return draining;
+}
+
+void scout_stripe_back(struct scout_file *f, struct scout_handle *h, bool lost, bool left)
+{
+	struct scout_stripes *s = &f->stripes;
+	bool mine = false;
+
+	if (!lost && !leaving(h->session))
+		return;
+	scout_lock(&f->node->lock);
+	for (unsigned i = 0; i < s->count && !mine; i++) {
+		mine = s->handles[i] == h;
+		if (mine)
+			s->handles[i] = s->handles[--s->count];
+	}
+	if (mine && lost && left)
+		scout_file_lose_unsynced_locked(f);
+	scout_unlock(&f->node->lock);
+	if (mine)
+		scout_handle_unref(h);
+}

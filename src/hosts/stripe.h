@@ -1,0 +1,45 @@
+/* Further handles of a file that is written faster than one session takes it: each on a session of its
+ * own, and for writes alone. Which write may go on which is turn.c's to say. */
+#ifndef SCOUTFS_HOSTS_STRIPE_H
+#define SCOUTFS_HOSTS_STRIPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SCOUT_STRIPES 4 /* of one file, beside its own handle */
+/* So much under way on each keeps a session busy (OpenSSH's takes 2 MiB at a time), and little more, so
+ * that what others ask on it does not wait for long. */
+#define SCOUT_STRIPE_BYTES ((size_t)3 << 20)
+
+struct scout_candidate;
+struct scout_file;
+struct scout_handle;
+struct scout_session;
+struct scout_turn;
+
+/* A file's, under its node->lock. */
+struct scout_stripes {
+	struct scout_handle *handles[SCOUT_STRIPES];
+	unsigned count;
+	struct scout_candidate *candidate; /* may become the next one */
+	unsigned failures;                 /* of candidates: after a few there is no other */
+	uint64_t next_ns;                  /* nor before that */
+};
+
+/* The handle for t, a write that may go only on a session (NULL: on any): own, which is its file's, or a
+ * stripe, whichever has least under way. NULL: t has to wait for an answer. *widen: one stripe more
+ * would help; ask for it by scout_stripe_widen. Under node->lock. */
+struct scout_handle *scout_stripe_pick_locked(const struct scout_turn *t, struct scout_handle *own,
+					      const struct scout_session *only, bool *widen);
+/* Goes a step on the way to one stripe more. No lock held; the caller holds f. */
+void scout_stripe_widen(struct scout_file *f);
+/* A turn is back from h, a stripe: it is given up when its session was lost (left: with something
+ * that may have reached the server) or is to make room for another host. No lock held. */
+void scout_stripe_back(struct scout_file *f, struct scout_handle *h, bool lost, bool left);
+/* Takes all out of f, under node->lock, for scout_stripes_free. */
+void scout_stripes_take_locked(struct scout_file *f, struct scout_stripes *ret);
+/* No lock held. */
+void scout_stripes_free(struct scout_stripes *s);
+
+#endif

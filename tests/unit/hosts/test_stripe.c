@@ -1,0 +1,357 @@
+/* Writes of one file over two sessions of a fake engine: which may go where, what a lost session costs,
+ * and what a handle has to show first. */
+#include <limits.h>
+
+#include "hosts/file.h"
+#include "write_rig.h"
+
+#define START (8 * MIB)        /* written and answered before: then much may be under way */
+#define FULL (20 * PIECE)      /* on its way on the first session: more than keeps it busy */
+#define AFTER (START + FULL)   /* what spread() goes on with */
+#define SPREAD (AFTER + PIECE) /* what it comes to, and one write more that it may need */
+
+/* Under fake.lock: WRITEs that each session may answer, and has. */
+static unsigned allowed[2], answered[2];
+static uint32_t flags; /* of the last OPEN */
+static bool stop_behind_look;
+
+static void gate(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	if (call->op == SCOUT_SFTP_OPEN)
+		flags = call->flags;
+	/* then what goes to the second session does not leave */
+	if (call->op == SCOUT_SFTP_FSTAT && s->number == 1 && stop_behind_look)
+		fake.hold_answers = fake.count[SCOUT_SFTP_FSTAT] == 2;
+	if (call->op != SCOUT_SFTP_WRITE)
+		return;
+	assert_true(s->number < 2);
+	while (answered[s->number] >= allowed[s->number] && !s->stop && !s->kill)
+		pthread_cond_wait(&fake.changed, &fake.lock);
+	answered[s->number]++;
+}
+
+static void allow(unsigned session, unsigned writes)
+{
+	FAKE_LOCKED(allowed[session] = writes == UINT_MAX ? UINT_MAX : allowed[session] + writes);
+}
+
+/* Calls of a kind that wait at a session for their answer, under fake.lock. */
+static unsigned waiting_locked(unsigned session, enum scout_sftp_op op)
+{
+	const struct scout_sftp_call *c;
+	unsigned n = 0;
+
+	TAILQ_FOREACH (c, &fake.sessions[session]->queue, link)
+		n += c->op == op;
+	return n;
+}
+
+static unsigned waiting(unsigned session, enum scout_sftp_op op)
+{
+	unsigned n;
+
+	FAKE_LOCKED(n = waiting_locked(session, op));
+	return n;
+}
+
+/* Whether both sessions take calls. */
+static bool both_up(void)
+{
+	struct scout_host *host = ((struct scout_file *)file.handle)->host;
+	bool up;
+
+	scout_lock(&host->lock);
+	up = host->nsessions == 2 && host->sessions[0]->state == SCOUT_SESSION_UP &&
+	     host->sessions[1]->state == SCOUT_SESSION_UP;
+	scout_unlock(&host->lock);
+	return up;
+}
+
+/* Neither has time to pass before the file looks for a session again, nor was any answer slow. */
+static void hurry(void)
+{
+	struct scout_file *f = file.handle;
+
+	scout_lock(&f->node->lock);
+	f->stripes.next_ns = f->node->took_ns = 0;
+	scout_unlock(&f->node->lock);
+}
+
+/* A file of which much is under way, on its one session. */
+static void fill(int more, bool stop)
+{
+	memset(allowed, 0, sizeof allowed);
+	memset(answered, 0, sizeof answered);
+	stop_behind_look = stop;
+	rig_config(2);
+	rig.config.max_sessions = 2;
+	rig.hosts[0].max_sessions_per_host = 2;
+	rig.hosts[0].request_timeout_ns = 1000 * SCOUT_NS_PER_S; /* no answer counts as slow */
+	rig_start((size_t)256 << 20);
+	assert_int_equal(open_as(&file, "h0/f", O_CREAT | more), 0);
+	FAKE_LOCKED(fake.hold_connects = true); /* another session is for later */
+	for (size_t at = 0; at < START; at += 256 * KIB)
+		assert_int_equal(write_at(&file, at, 256 * KIB, 1), 0);
+	assert_int_equal(flush_of(&file), 0);
+	hurry();
+	FAKE_LOCKED(fake.before = gate, fake.count[SCOUT_SFTP_FSTAT] = 0);
+	for (size_t at = START; at < AFTER; at += PIECE)
+		assert_int_equal(write_at(&file, at, PIECE, 1), 0);
+}
+
+/* A second session comes; there the name is opened once more, and looked at for the first time. */
+static void first_look(void)
+{
+	uint64_t until = scout_now_ns() + 10 * SCOUT_NS_PER_S;
+
+	FAKE_LOCKED(fake.hold_connects = false);
+	while (!both_up()) {
+		const struct timespec pause = {.tv_nsec = 1000000};
+
+		assert_true(scout_now_ns() < until);
+		nanosleep(&pause, NULL);
+	}
+	hurry();
+	assert_int_equal(write_at(&file, AFTER, PIECE, 1), 0);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_FSTAT] == 1);
+	assert_int_equal(flags, SCOUT_SFTP_FLAG_WRITE);
+}
+
+/* The file has grown, and the next write goes over the second session, unanswered. */
+static void spread(void)
+{
+	fill(O_RDWR, false);
+	first_look();
+	assert_int_equal(write_at(&file, SPREAD, PIECE, 1), 0);
+	assert_int_equal(waiting(1, SCOUT_SFTP_WRITE), 0);
+	allow(0, 2);
+	FAKE_WAIT(waiting_locked(1, SCOUT_SFTP_WRITE) == 1);
+	assert_int_equal(fake.count[SCOUT_SFTP_FSTAT], 2);
+}
+
+static void same(size_t from, size_t to, unsigned seed)
+{
+	FAKE_LOCKED(const struct fake_node *n = fake_find_locked("/f"); assert_true(n->size >= to);
+		    for (size_t i = from; i < to; i++) if (n->data[i] != fake_byte(i, seed))
+			fail_msg("byte %zu is wrong", i));
+}
+
+static void a_file_goes_over_two_sessions(void **state)
+{
+	const size_t size = SPREAD + 10 * PIECE;
+
+	(void)state;
+	spread();
+	for (size_t at = SPREAD + PIECE; at < size; at += PIECE)
+		assert_int_equal(write_at(&file, at, PIECE, 1), 0);
+	FAKE_WAIT(waiting_locked(1, SCOUT_SFTP_WRITE) == 10);
+	allow(0, UINT_MAX);
+	allow(1, UINT_MAX);
+	assert_int_equal(fsync_of(&file), 0);
+	holds("/f", size, 1);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPEN], 2);
+	file_release(&file);
+	file.handle = NULL;
+	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 2);
+	tear_down();
+}
+
+static void overlapping_writes_keep_their_order(void **state)
+{
+	const uint64_t next = SPREAD + 5000 + PIECE;
+
+	(void)state;
+	spread();
+	allow(0, UINT_MAX);
+	FAKE_WAIT(waiting_locked(0, SCOUT_SFTP_WRITE) == 0);
+	FAKE_LOCKED(allowed[0] = answered[0]);
+	/* the same bytes as on the second session: behind them, though the first has nothing to do */
+	assert_int_equal(write_at(&file, SPREAD + 10, 1000, 2), 0);
+	assert_int_equal(write_at(&file, SPREAD + 5000, PIECE, 3), 0);
+	FAKE_WAIT(waiting_locked(1, SCOUT_SFTP_WRITE) == 3);
+	/* other bytes: over the first */
+	assert_int_equal(write_at(&file, next, PIECE, 4), 0);
+	FAKE_WAIT(waiting_locked(0, SCOUT_SFTP_WRITE) == 1);
+	/* some of both: not before those of one are there */
+	assert_int_equal(write_at(&file, next - 100, 200, 5), 0);
+	assert_int_equal(write_at(&file, 0, PIECE, 6), 0);
+	assert_int_equal(waiting(0, SCOUT_SFTP_WRITE) + waiting(1, SCOUT_SFTP_WRITE), 4);
+	allow(1, UINT_MAX);
+	FAKE_WAIT(waiting_locked(1, SCOUT_SFTP_WRITE) == 0);
+	allow(0, UINT_MAX);
+	assert_int_equal(flush_of(&file), 0);
+	same(0, PIECE, 6);
+	same(PIECE, SPREAD + 10, 1);
+	same(SPREAD + 10, SPREAD + 1010, 2);
+	same(SPREAD + 1010, SPREAD + 5000, 1);
+	same(SPREAD + 5000, next - 100, 3);
+	same(next - 100, next + 100, 5);
+	same(next + 100, next + PIECE, 4);
+	tear_down();
+}
+
+/* Fsync waits for what is under way on the other session, and what is written behind it for fsync. */
+static void fsync_is_behind_all_and_before_the_rest(void **state)
+{
+	struct ask sync = {0};
+
+	(void)state;
+	spread();
+	ask_start(&sync, ASK_SYNCED);
+	rig.backend.ops->fsync(rig.backend.self, file.handle, &sync.req);
+	allow(0, UINT_MAX);
+	FAKE_WAIT(waiting_locked(0, SCOUT_SFTP_WRITE) == 0);
+	assert_int_equal(waiting(0, SCOUT_SFTP_FSYNC), 0);
+	assert_int_equal(fake.count[SCOUT_SFTP_FSYNC], 0);
+	assert_int_equal(write_at(&file, 0, PIECE, 2), 0);
+	assert_int_equal(waiting(0, SCOUT_SFTP_WRITE), 0);
+	assert_int_equal(waiting(1, SCOUT_SFTP_WRITE), 1);
+	assert_false(sync.done);
+	allow(1, UINT_MAX);
+	assert_int_equal(ask_wait(&sync), 0);
+	assert_int_equal(flush_of(&file), 0);
+	same(0, PIECE, 2);
+	same(PIECE, SPREAD + PIECE, 1);
+	tear_down();
+}
+
+/* What may have arrived is lost, and told; the file goes on. */
+static void a_lost_session_is_told_and_gone_on_without(void **state)
+{
+	(void)state;
+	spread();
+	FAKE_LOCKED(fake.sends_at_once = true);
+	assert_int_equal(write_at(&file, SPREAD + PIECE, PIECE, 1), 0);
+	FAKE_WAIT(waiting_locked(1, SCOUT_SFTP_WRITE) == 2);
+	allow(0, UINT_MAX);
+	lose_session(1, 1);
+	assert_int_equal(fsync_of(&file), -EIO);
+	assert_int_equal(write_at(&file, SPREAD, 2 * KIB, 2), 0);
+	assert_int_equal(fsync_of(&file), 0);
+	same(0, SPREAD, 1);
+	same(SPREAD, SPREAD + 2 * KIB, 2);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPEN], 2); /* the first handle is as it was */
+	tear_down();
+}
+
+/* What never left goes over the other session, and nobody notices. */
+static void what_never_left_goes_another_way(void **state)
+{
+	(void)state;
+	fill(O_RDWR, true);
+	first_look();
+	assert_int_equal(write_at(&file, SPREAD, PIECE, 1), 0);
+	allow(0, 2);
+	FAKE_WAIT(waiting_locked(1, SCOUT_SFTP_WRITE) == 1);
+	lose_session(1, 1);
+	allow(0, UINT_MAX);
+	FAKE_LOCKED(fake.hold_answers = false);
+	assert_int_equal(fsync_of(&file), 0);
+	holds("/f", SPREAD + PIECE, 1);
+	tear_down();
+}
+
+/* Its size is right, and does not grow with us: no byte goes there. */
+static void another_file_by_its_name_is_not_written_into(void **state)
+{
+	const size_t size = START + 5 * PIECE;
+
+	(void)state;
+	fill(O_RDWR, false);
+	FAKE_LOCKED(fake_add_locked("/f", size, fake.now, 9));
+	first_look();
+	assert_int_equal(write_at(&file, SPREAD, PIECE, 1), 0);
+	allow(0, 5);
+	FAKE_WAIT(answered[0] == 5);
+	assert_int_equal(fake.count[SCOUT_SFTP_FSTAT], 1);
+	allow(0, 2);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 1);
+	assert_int_equal(fake.count[SCOUT_SFTP_FSTAT], 2);
+	allow(0, UINT_MAX);
+	for (size_t at = SPREAD + PIECE; at < SPREAD + 30 * PIECE; at += PIECE)
+		assert_int_equal(write_at(&file, at, PIECE, 1), 0);
+	assert_int_equal(flush_of(&file), 0);
+	holds("/f", size, 9);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPEN], 2); /* nor is it tried again */
+	tear_down();
+}
+
+static void appends_go_over_one_session(void **state)
+{
+	(void)state;
+	fill(O_WRONLY | O_APPEND, false);
+	FAKE_LOCKED(fake.hold_connects = false);
+	hurry();
+	assert_int_equal(write_at(&file, AFTER, PIECE, 1), 0);
+	assert_int_equal(fake.starts, 1);
+	allow(0, UINT_MAX);
+	assert_int_equal(flush_of(&file), 0);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPEN], 1);
+	tear_down();
+}
+
+static void what_is_overwritten_goes_over_one_session(void **state)
+{
+	(void)state;
+	fill(O_RDWR, false);
+	allow(0, UINT_MAX);
+	assert_int_equal(flush_of(&file), 0);
+	FAKE_LOCKED(allowed[0] = answered[0]; fake.hold_connects = false);
+	hurry();
+	for (size_t at = 0; at < FULL; at += PIECE)
+		assert_int_equal(write_at(&file, at, PIECE, 1), 0);
+	assert_int_equal(waiting(0, SCOUT_SFTP_WRITE), FULL / PIECE);
+	allow(0, UINT_MAX);
+	assert_int_equal(flush_of(&file), 0);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPEN], 1);
+	holds("/f", AFTER, 1);
+	tear_down();
+}
+
+/* At the limit the second session goes to another host that has waited, and the file is the first's. */
+static void a_session_is_given_to_another_host(void **state)
+{
+	struct scout_host *host;
+	struct scout_pool *pool;
+	struct ask waits = {0};
+	bool over = false;
+
+	(void)state;
+	spread();
+	host = scout_table_find(rig.backend.self, "h1", 2);
+	pool = &host->all->pool;
+	ask_getattr(&waits, "h1/x");
+	allow(0, UINT_MAX);
+	allow(1, UINT_MAX);
+	for (uint64_t at = SPREAD + PIECE; !over; at += PIECE) {
+		assert_true(at < SPREAD + 1000 * PIECE);
+		scout_lock(&pool->lock);
+		host->in_line_ns = pool->drain_after_ns = 0; /* as if it had waited */
+		scout_unlock(&pool->lock);
+		scout_pool_kick(pool);
+		assert_int_equal(write_at(&file, at % (100 * PIECE), PIECE, 1), 0);
+		FAKE_LOCKED(over = waits.done);
+	}
+	assert_int_equal(ask_wait(&waits), -ENOENT);
+	assert_int_equal(fake.starts, 3);
+	assert_int_equal(flush_of(&file), 0);
+	scout_host_unref(host);
+	tear_down();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_file_goes_over_two_sessions),
+	    cmocka_unit_test(overlapping_writes_keep_their_order),
+	    cmocka_unit_test(fsync_is_behind_all_and_before_the_rest),
+	    cmocka_unit_test(a_lost_session_is_told_and_gone_on_without),
+	    cmocka_unit_test(what_never_left_goes_another_way),
+	    cmocka_unit_test(another_file_by_its_name_is_not_written_into),
+	    cmocka_unit_test(appends_go_over_one_session),
+	    cmocka_unit_test(what_is_overwritten_goes_over_one_session),
+	    cmocka_unit_test(a_session_is_given_to_another_host),
+	};
+
+	return cmocka_run_group_tests_name("hosts/stripe", tests, NULL, NULL);
+}
