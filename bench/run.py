@@ -220,8 +220,8 @@ def cat_small(root):
 
 
 def find_first(root):
-    """Until the path lookups themselves have their answer, nothing can be compared."""
-    os.stat(root)
+    """Who mounts without a connection makes it now, as the others have made theirs before."""
+    os.path.exists(os.path.join(root, "none"))
 
 
 def lstat_many(root):
