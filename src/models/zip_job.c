@@ -323,8 +323,13 @@ static int inflate_on(struct scout_member *b)
 
 static int go(struct scout_member *b)
 {
-	int err = atomic_load(&b->m->stopped) ? -ESHUTDOWN : OVER;
+	int err = OVER;
 
+	if (atomic_load(&b->m->stopped))
+		err = -ESHUTDOWN;
+	else if (b->read && scout_req_unwanted(b->read->req))
+		err =
+		    -EINTR; /* it may have far to go; who asks again goes on from the last point */
 	if (err == OVER && data_of(b) == 0)
 		err = find_data(b);
 	if (err != OVER || b->entry.method == SCOUT_ZIP_STORED)
