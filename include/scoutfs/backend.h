@@ -81,7 +81,8 @@ struct scout_result {
 		struct {    /* open, create, opendir (attr not for opendir) */
 			void *handle;
 			struct scout_attr attr;
-			bool direct_io; /* size not known beforehand: no kernel cache */
+			bool direct_io;  /* size not known beforehand: no kernel cache */
+			bool drop_cache; /* what the kernel has of the file is not to be trusted */
 		} open;
 		struct { /* read: fewer bytes than asked only at the end of the file */
 			const struct iovec *iov;

@@ -74,6 +74,7 @@ struct scout_models_config {
 	size_t part_size;
 	uint64_t list_ttl_ns;
 	size_t list_max_keys;
+	bool verify; /* what is read whole, against its checksum */
 	uint64_t timeout_ns;
 	unsigned max_attempts;
 	bool unzip; /* archives are folders, too */

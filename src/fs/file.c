@@ -31,7 +31,7 @@ static struct scout_fh *keep(struct scout_request *r, struct scout_inode *inode,
 	}
 	f->timeout_ns = r->timeout_ns;
 	f->version = res->open.attr.version;
-	fi->keep_cache = !fi->direct_io;
+	fi->keep_cache = !fi->direct_io && !res->open.drop_cache;
 	fi->noflush = !f->writer;
 	fi->fh = (uintptr_t)f;
 	return f;

@@ -224,6 +224,7 @@ static int open_answered(struct opening *op, const struct scout_answer *answer)
 		return err;
 	res.ttl_ms = scout_models_ttl_ms(m, answer->asked_ns);
 	res.open.handle = file;
+	res.open.drop_cache = scout_verify_distrusts(m, answer->version);
 	answer_attr(m, answer, &res.open.attr);
 	scout_req_done(op->req, 0, &res);
 	return 0;
@@ -468,6 +469,7 @@ static void stop(void *self)
 	scout_s3_stop(m->s3); /* every call ends, and with it who waits for it */
 	scout_read_stop(m);
 	scout_zip_stop(m);
+	scout_verify_stop(m);
 }
 
 static void models_free(void *self)
@@ -477,6 +479,7 @@ static void models_free(void *self)
 	scout_zip_destroy(m);
 	scout_s3_free(m->s3);
 	scout_budget_remove_reclaimer(m->budget, m);
+	scout_verify_destroy(m);
 	scout_block_destroy(m);
 	scout_read_destroy(m);
 	scout_question_destroy(m);
@@ -539,6 +542,14 @@ int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 	if (err < 0) {
 		scout_zip_stop(m);
 		scout_zip_destroy(m);
+		scout_share_free(m->share);
+		free(m);
+		return err;
+	}
+	err = scout_verify_start(m);
+	if (err < 0) {
+		scout_s3_stop(m->s3);
+		scout_s3_free(m->s3);
 		scout_share_free(m->share);
 		free(m);
 		return err;

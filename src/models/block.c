@@ -77,10 +77,8 @@ static void offer(struct scout_models *m, struct scout_block *b, bool used)
 	scout_unlock(&m->lru_lock);
 }
 
-void scout_block_pin_locked(struct scout_models *m, struct scout_block *b)
+static void unlist(struct scout_models *m, struct scout_block *b)
 {
-	if (b->pins++ > 0 || b->state != SCOUT_BLOCK_READY)
-		return;
 	scout_lock(&m->lru_lock);
 	if (b->listed)
 		TAILQ_REMOVE(list_of(m, b), b, lru);
@@ -88,14 +86,44 @@ void scout_block_pin_locked(struct scout_models *m, struct scout_block *b)
 	scout_unlock(&m->lru_lock);
 }
 
+/* A reader had it, and somebody else holds it still. */
+static void mark_used(struct scout_models *m, struct scout_block *b)
+{
+	scout_lock(&m->lru_lock);
+	b->used = true;
+	scout_unlock(&m->lru_lock);
+}
+
+void scout_block_pin_locked(struct scout_models *m, struct scout_block *b)
+{
+	if (b->pins++ == 0 && b->state == SCOUT_BLOCK_READY)
+		unlist(m, b);
+}
+
 bool scout_block_unpin_locked(struct scout_models *m, struct scout_block *b)
 {
 	assert(b->pins > 0);
-	if (--b->pins > 0)
+	if (--b->pins > 0) {
+		mark_used(m, b);
 		return false;
+	}
 	if (b->state == SCOUT_BLOCK_READY)
 		offer(m, b, true);
 	return b->state == SCOUT_BLOCK_FAILED;
+}
+
+void scout_block_hold_locked(struct scout_models *m, struct scout_block *b)
+{
+	assert(b->state == SCOUT_BLOCK_READY);
+	if (b->pins++ == 0)
+		unlist(m, b);
+}
+
+void scout_block_release_locked(struct scout_models *m, struct scout_block *b)
+{
+	assert(b->pins > 0 && b->state == SCOUT_BLOCK_READY);
+	if (--b->pins == 0)
+		offer(m, b, false);
 }
 
 void scout_block_ready_locked(struct scout_models *m, struct scout_block *b)
@@ -103,6 +131,7 @@ void scout_block_ready_locked(struct scout_models *m, struct scout_block *b)
 	b->state = SCOUT_BLOCK_READY;
 	if (b->pins == 0)
 		offer(m, b, false);
+	scout_verify_ready_locked(m, b);
 }
 
 bool scout_block_fail_locked(struct scout_block *b, int err)

@@ -4,6 +4,7 @@
 
 #include "models/models.h"
 #include "models/question.h"
+#include "models/verify.h"
 #include "models/window.h"
 
 enum scout_block_state {
@@ -55,6 +56,7 @@ struct scout_object {
 	struct scout_block *blocks;     /* under lock: by index */
 	struct scout_read_list readers; /* under lock: wait for bytes of pinned blocks */
 	struct scout_run run;           /* under lock: all handles' reads as one sequence */
+	struct scout_verify verify;
 };
 
 /* object.c */
@@ -68,6 +70,8 @@ void scout_object_unref(struct scout_models *m, struct scout_object *o);
 /* S3 has another version, or none: reads of this one fail from now on, the next open asks S3. True:
  * that is news. */
 bool scout_object_change(struct scout_models *m, struct scout_object *o);
+/* Who opens it from now on has everything fetched anew. */
+void scout_object_forget(struct scout_models *m, struct scout_object *o);
 
 /* block.c: o->lock is held for _locked */
 void scout_block_init(struct scout_models *m);
@@ -79,6 +83,9 @@ struct scout_block *scout_block_add_locked(struct scout_models *m, struct scout_
 void scout_block_pin_locked(struct scout_models *m, struct scout_block *b);
 /* True: b failed and that was its last pin; free it without the lock. */
 bool scout_block_unpin_locked(struct scout_models *m, struct scout_block *b);
+/* Likewise of a ready one, by who is no reader. */
+void scout_block_hold_locked(struct scout_models *m, struct scout_block *b);
+void scout_block_release_locked(struct scout_models *m, struct scout_block *b);
 /* All its bytes are there. */
 void scout_block_ready_locked(struct scout_models *m, struct scout_block *b);
 /* It is missing again, and its pins learn err. True: free it without the lock. */

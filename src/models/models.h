@@ -11,6 +11,7 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#include "models/verify.h"
 #include "scoutfs/backend.h"
 #include "scoutfs/budget.h"
 #include "scoutfs/config.h"
@@ -75,7 +76,8 @@ struct scout_models {
 	struct scout_block_list used_blocks, fresh_blocks;
 	atomic_size_t nblocks;
 
-	struct scout_zips *zips; /* immutable: zip.h; NULL: archives are no folders */
+	struct scout_zips *zips;          /* immutable: zip.h; NULL: archives are no folders */
+	struct scout_verifiers verifiers; /* verify.c */
 
 	/* read.c */
 	struct scout_mutex parked_lock; /* SCOUT_LOCK_LRU, never with lru_lock */

@@ -13,6 +13,7 @@
 static void object_free(struct scout_object *o)
 {
 	assert(!o->blocks && TAILQ_EMPTY(&o->readers));
+	scout_verify_end(o);
 	scout_mutex_destroy(&o->lock);
 	free(o->key);
 	free(o);
@@ -35,6 +36,7 @@ static struct scout_object *object_new(struct scout_models *m, const char *path,
 	o->modified = answer->modified;
 	o->version = answer->version;
 	scout_cut_make(&o->cut, answer->bytes, m->config->part_size, m->memory);
+	scout_verify_init(m, o, answer);
 	scout_mutex_init(&o->lock, SCOUT_LOCK_OBJECT);
 	TAILQ_INIT(&o->readers);
 	return o;
@@ -126,6 +128,13 @@ void scout_object_unref(struct scout_models *m, struct scout_object *o)
 	scout_unlock(&m->objects_lock);
 	if (last)
 		object_free(o);
+}
+
+void scout_object_forget(struct scout_models *m, struct scout_object *o)
+{
+	scout_lock(&m->objects_lock);
+	unlist_locked(m, o);
+	scout_unlock(&m->objects_lock);
 }
 
 bool scout_object_change(struct scout_models *m, struct scout_object *o)

@@ -5,7 +5,7 @@
  * ticket, holding nothing; tickets are given up by reads that end. (2) A ticket holder holds at most
  * SCOUT_READ_BUFS blocks and buffers, and there are that many buffers for each ticket, so while it
  * waits for a buffer some buffer is held by no ticket: it is free, or reclaimable, or about to be
- * unpinned by a reply, or in a fetch. (3) A fetch has all its buffers before it is sent, and ends
+ * unpinned by a reply, or in a fetch, or at a verifier, which waits for nothing. (3) A fetch has all its buffers before it is sent, and ends
  * within the engine's deadlines; then its blocks are reclaimable or given back, and the budget is
  * poked. So each wait ends by something that does not wait for memory.
  *
@@ -150,7 +150,7 @@ static void finish(struct scout_read *r, int err)
 	unref(r);
 }
 
-/* 1: all bytes are there; 0: not yet; or why they will not be. */
+/* 1: all bytes are there, and right as far as is known; 0: not yet; or why they will not be. */
 static int state_locked(const struct scout_read *r)
 {
 	for (size_t i = 0; i < r->nblocks; i++) {
@@ -162,7 +162,7 @@ static int state_locked(const struct scout_read *r)
 		if (b->filled < skip + len)
 			return 0;
 	}
-	return 1;
+	return scout_verify_state_locked(r->m, r->object, r->offset + r->size);
 }
 
 void scout_read_collect_locked(struct scout_object *o, struct scout_read_list *list)
@@ -458,9 +458,12 @@ static void run(struct scout_read *r)
 static int try_now_locked(struct scout_read *r)
 {
 	struct scout_object *o = r->object;
+	int right;
 
 	if (o->changed)
 		return -ESTALE;
+	if (o->verify.verdict == SCOUT_WRONG)
+		return -EIO;
 	for (size_t i = 0; i < r->nblocks; i++) {
 		const struct scout_block *b = scout_block_find_locked(o, r->first + i);
 		size_t skip, len = part_of(r, i, &skip);
@@ -471,7 +474,8 @@ static int try_now_locked(struct scout_read *r)
 		if (!b || b->filled < skip + len)
 			return 0;
 	}
-	return pin_present_locked(r) == 0;
+	right = scout_verify_state_locked(r->m, o, r->offset + r->size);
+	return right == 1 ? pin_present_locked(r) == 0 : right;
 }
 
 static void begin(struct scout_read *r)

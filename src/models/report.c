@@ -199,6 +199,14 @@ void scout_models_metrics(void *self, struct scout_text *out)
 	       "Cached blocks that made room.", scout_counted(&c->block_evictions));
 	metric(out, "scoutfs_models_block_bytes", "gauge", "Memory of blocks.",
 	       atomic_load(&m->nblocks) * SCOUT_BUF_BYTES);
+	metric(out, "scoutfs_models_verified_total", "counter",
+	       "Objects whose bytes, read whole, match S3's checksum.",
+	       scout_counted(&m->verifiers.verified));
+	metric(out, "scoutfs_models_unverified_total", "counter",
+	       "Objects read whole without a checksum to compare with, or evicted before.",
+	       scout_counted(&m->verifiers.unverified));
+	metric(out, "scoutfs_models_mismatches_total", "counter",
+	       "Objects whose bytes did not match.", scout_counted(&m->verifiers.mismatches));
 	metric(out, "scoutfs_models_list_requests_total", "counter", "Pages of listings asked for.",
 	       scout_counted(&c->list_requests));
 	metric(out, "scoutfs_models_direct_questions_total", "counter",

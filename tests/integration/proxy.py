@@ -225,10 +225,10 @@ class Answer:
 
     def __init__(self, status=None, code=None, headers=None, cut_after=None, reset=True,
                  corrupt=False, stall=False, hold_after=None, bytes_per_s=0, chunked=False,
-                 lose=False, instead=None):
+                 lose=False, instead=None, flip=None):
         self.status = status        # answer this ourselves…
         self.code = code            # …with S3's XML of an error, or else without a body…
-        self.headers = headers or {}  # …and with these
+        self.headers = headers or {}  # …and with these, which also join one that is passed on
         self.cut_after = cut_after  # end the connection after so many bytes of the body…
         self.reset = reset          # …by RST, or else politely by FIN
         self.corrupt = corrupt      # close it in mid-header
@@ -238,6 +238,7 @@ class Answer:
         self.lose = lose            # pass it on, and lose the answer
         self.instead = instead      # pass it on, and answer 200 with this body
         self.chunked = chunked          # send it in chunks, without a length
+        self.flip = flip            # the byte of the body that comes wrong
 
     def error(self, request):
         """Our own answer's bytes."""
@@ -416,7 +417,8 @@ class HttpProxy(Proxy):
         if chunked:
             head = "\r\n".join([line for line in lines if not line.lower().startswith(
                 "content-length:")] + ["Transfer-Encoding: chunked"]).encode("latin-1")
-        await self._loop.sock_sendall(client, head + b"\r\n\r\n")
+        more = "".join(f"\r\n{name}: {value}" for name, value in answer.headers.items())
+        await self._loop.sock_sendall(client, head + more.encode() + b"\r\n\r\n")
         self.bytes_down += len(head) + 4
         if request.method == "HEAD" or request.status in (204, 304):
             return True
@@ -439,6 +441,9 @@ class HttpProxy(Proxy):
                     raise ConnectionResetError
             if answer.bytes_per_s:
                 await asyncio.sleep(len(data) / answer.bytes_per_s)
+            if answer.flip is not None and 0 <= answer.flip - request.body_bytes < len(data):
+                data = bytearray(data)
+                data[answer.flip - request.body_bytes] ^= 1
             if answer.cut_after is not None and request.body_bytes + len(data) > answer.cut_after:
                 data = data[:answer.cut_after - request.body_bytes]
                 await self._body(request, client, data, chunked)

@@ -1,9 +1,14 @@
 """What the registry tells beside bytes: extended attributes, checksums, versions, listings."""
 
+import base64
+import hashlib
 import os
 import subprocess
 
-from tools import content, error, read
+import pytest
+
+from proxy import Answer
+from tools import MIB, content, error, read
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 
@@ -58,3 +63,101 @@ def test_attributes_where_there_are_none(sshd, rgw, bucket, mount):
     assert error(os.getxattr, m.host("web1"), "user.a") == "ENOTSUP"
     assert error(os.listxattr, m.path()) == "ENOTSUP"
     assert os.listxattr(m.model("a"))
+
+
+def flipped(at, times=1):
+    """A fault: the byte at that offset of an object comes wrong in the first answers that hold it."""
+    left = [times]
+
+    def fault(request):
+        if request.method == "GET" and request.range and left[0] > 0:
+            first, last = map(int, request.range.removeprefix("bytes=").split("-"))
+            if first <= at <= last:
+                left[0] -= 1
+                return Answer(flip=at - first)
+        return None
+    return fault
+
+
+def sha256_header(data):
+    return {"x-amz-checksum-sha256": base64.b64encode(hashlib.sha256(data).digest()).decode()}
+
+
+def test_one_wrong_byte_is_an_error(rgw, bucket, mount, http_proxy):
+    """MD5 by the ETag: EIO, one line, a metric; and the next who opens it gets the right bytes."""
+    data = content(9 * MIB + 5)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    s3 = http_proxy(rgw.port, fault=flipped(3 * MIB + 7))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    path = m.model("a", "v1", "model.zip")
+    assert error(read, path) == "EIO"
+    assert m.metric("scoutfs_models_mismatches_total") == 1
+    assert m.log().count("do not match its checksum") == 1
+    assert read(path) == data
+    assert m.metric("scoutfs_models_verified_total") == 1
+    assert s3.body_bytes() == 2 * len(data), "all of it is fetched again"
+    assert read(path) == data
+    assert s3.body_bytes() == 2 * len(data), "and then believed"
+    assert m.metric("scoutfs_models_mismatches_total") == 1
+
+
+def test_verify_no(rgw, bucket, mount, http_proxy):
+    """The bytes as they come."""
+    data = content(2 * MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    s3 = http_proxy(rgw.port, fault=flipped(77))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, verify="no"))
+    got = read(m.model("a", "v1", "model.zip"))
+    assert got[:77] == data[:77] and got[77] == data[77] ^ 1 and got[78:] == data[78:]
+    assert "checksum" not in m.log()
+    assert m.metric("scoutfs_models_mismatches_total") == 0
+
+
+def test_a_checksum_that_s3_keeps(rgw, bucket, mount, http_proxy):
+    """x-amz-checksum-sha256 goes before the ETag, is asked for, and shows as an attribute."""
+    data, other = content(2 * MIB), content(2 * MIB, 1)
+    rgw.put(bucket, "right", data)
+    rgw.put(bucket, "wrong", data)
+
+    def fault(request):
+        if request.method == "HEAD" and request.headers.get("x-amz-checksum-mode") == "ENABLED":
+            return Answer(headers=sha256_header(other if request.path.endswith("wrong") else data))
+        return None
+    s3 = http_proxy(rgw.port, fault=fault)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    assert read(m.model("right")) == data
+    assert m.metric("scoutfs_models_verified_total") == 1
+    assert os.getxattr(m.model("right"), "user.scoutfs.sha256") == \
+        hashlib.sha256(data).hexdigest().encode()
+    assert error(read, m.model("wrong")) == "EIO"
+    assert error(read, m.model("wrong")) == "EIO", "not only once"
+    assert "'wrong': its bytes do not match its checksum, sha256" in m.log()
+
+
+def test_an_upload_in_parts_has_no_checksum_of_the_whole(rgw, bucket, mount):
+    data = content(12 * MIB)
+    client = rgw.client()
+    upload = client.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"]
+    etags = [client.upload_part(Bucket=bucket, Key="parts", UploadId=upload, PartNumber=n + 1,
+                                Body=data[n * 6 * MIB:(n + 1) * 6 * MIB])["ETag"] for n in range(2)]
+    client.complete_multipart_upload(Bucket=bucket, Key="parts", UploadId=upload, MultipartUpload={
+        "Parts": [{"ETag": etag, "PartNumber": n + 1} for n, etag in enumerate(etags)]})
+    m = mount(NO_HOSTS, rgw.ini(bucket))
+    assert os.getxattr(m.model("parts"), "user.scoutfs.etag").endswith(b"-2")
+    assert read(m.model("parts")) == data
+    assert m.metric("scoutfs_models_unverified_total") == 1
+    assert m.metric("scoutfs_models_verified_total") == 0
+
+
+@pytest.mark.seconds(120)
+def test_100_readers_are_verified_once(rgw, bucket, mount, http_proxy):
+    data = content(24834009)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port), settings="memory = 64M")
+    readers = [subprocess.Popen(["sha256sum", m.model("a", "v1", "model.zip")],
+                                stdout=subprocess.PIPE, text=True) for _ in range(100)]
+    sums = {reader.communicate(timeout=100)[0].split(" ")[0] for reader in readers}
+    assert sums == {hashlib.sha256(data).hexdigest()}
+    assert m.metric("scoutfs_models_verified_total") == 1
+    assert s3.body_bytes() == len(data)

@@ -82,6 +82,7 @@ struct scout_s3 {
 	uint64_t cut_after;
 	int fail_body;
 	bool ignore_if_match;
+	uint64_t wrong_at; /* the byte before this offset comes wrong; 0: none */
 	bool repeat_token;
 	/* counted */
 	unsigned gets, heads, lists;
@@ -417,6 +418,8 @@ static inline bool fake_send(struct scout_s3_call *call, uint64_t offset, uint64
 			if (offset + i >= o->contents_at)
 				bytes[i] = o->contents[offset + i - o->contents_at];
 		}
+		if (fake.wrong_at > offset && fake.wrong_at <= offset + n)
+			bytes[fake.wrong_at - 1 - offset] ^= 1;
 		fake.bytes += n;
 		more = call->data(call, bytes, n);
 		offset += n;

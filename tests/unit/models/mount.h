@@ -23,6 +23,8 @@ struct mount {
 	bool stopped;
 };
 
+static bool mount_verifies; /* the next one */
+
 static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 {
 	static char endpoint[] = "http://nowhere", bucket[] = "bucket", region[] = "here";
@@ -41,6 +43,7 @@ static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 	    .timeout_ns = 30 * SCOUT_NS_PER_S,
 	    .max_attempts = 3,
 	    .unzip = true,
+	    .verify = mount_verifies,
 	};
 	assert_int_equal(scout_budget_new(memory, &t->budget), 0);
 	t->env.config = &t->config;
@@ -75,6 +78,7 @@ struct asked {
 	enum { GETATTR, OPEN, OPENDIR, READ, READDIR, XATTR } op;
 	struct scout_attr attr;
 	void *handle;
+	bool drop_cache;
 	uint8_t *bytes;
 	size_t size;
 	char **names;
@@ -94,6 +98,7 @@ static inline void asked_done(struct scout_req *req, int err, const struct scout
 		a->attr = res->attr;
 	if (err == 0 && (a->op == OPEN || a->op == OPENDIR)) {
 		a->handle = res->open.handle;
+		a->drop_cache = res->open.drop_cache;
 		a->attr = res->open.attr;
 	}
 	if (err == 0 && a->op == XATTR) {

@@ -1,0 +1,320 @@
+/* Checking what was fetched against the checksum that S3 keeps of the whole object.
+ *
+ * A running digest follows the blocks in the order of their offsets, on threads of its own: a block that
+ * becomes ready where the digest's row ends joins the row, and is held against eviction until the digest
+ * is over it. What waits there is bounded by a part of the memory; blocks beyond are not held, and if
+ * they are evicted before the digest comes to them, it ends there until somebody fetches them again. So
+ * holding delays nobody for longer than a digest takes, which waits for nothing.
+ *
+ * The reader of the last byte waits for the verdict when all of the rest is there. After wrong bytes all
+ * reads of that object are EIO, it leaves the table, so that the next open fetches everything again, and
+ * until they prove right the kernel drops its pages at each open.
+ *
+ * Object->lock for struct scout_verify; m->verifiers.lock for the queue of objects. */
+#include "models/verify.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "models/block.h"
+#include "models/read.h"
+#include "scoutfs/log.h"
+
+/* Of the memory for blocks, what may be held. */
+#define HELD_DIVISOR 4
+/* How far the digest may be behind a reader who waits for it: 1 GiB. */
+#define BEHIND_MAX 4096
+
+static uint64_t count_blocks(const struct scout_object *o)
+{
+	return (o->cut.bytes + SCOUT_BUF_BYTES - 1) / SCOUT_BUF_BYTES;
+}
+
+static bool is_ready_locked(struct scout_object *o, uint64_t index)
+{
+	const struct scout_block *b = scout_block_find_locked(o, index);
+
+	return b && b->state == SCOUT_BLOCK_READY;
+}
+
+/* ---- the row of blocks ---- */
+
+static void extend_locked(struct scout_models *m, struct scout_object *o)
+{
+	struct scout_verifiers *vs = &m->verifiers;
+	struct scout_verify *v = &o->verify;
+
+	/* one of each object there is always room for */
+	while (v->frontier < count_blocks(o) && is_ready_locked(o, v->frontier) &&
+	       (v->frontier == v->next || atomic_load(&vs->held) < vs->held_max)) {
+		scout_block_hold_locked(m, scout_block_find_locked(o, v->frontier));
+		atomic_fetch_add(&vs->held, 1);
+		v->frontier++;
+	}
+}
+
+/* The digest is over the first one, or will never come to it. */
+static void let_go_locked(struct scout_models *m, struct scout_object *o)
+{
+	scout_block_release_locked(m, scout_block_find_locked(o, o->verify.next));
+	atomic_fetch_sub(&m->verifiers.held, 1);
+	o->verify.next++;
+}
+
+/* o keeps a reference for it. */
+static void enqueue(struct scout_models *m, struct scout_object *o)
+{
+	struct scout_verifiers *vs = &m->verifiers;
+
+	scout_lock(&vs->lock);
+	TAILQ_INSERT_TAIL(&vs->queue, o, verify.queue);
+	pthread_cond_signal(&vs->wake);
+	scout_unlock(&vs->lock);
+}
+
+static void go_on_locked(struct scout_models *m, struct scout_object *o)
+{
+	struct scout_verify *v = &o->verify;
+
+	if (v->want.kind == SCOUT_S3_NO_CHECKSUM || v->verdict != SCOUT_UNDECIDED ||
+	    atomic_load(&m->stopped))
+		return;
+	extend_locked(m, o);
+	if (v->next == v->frontier || v->queued)
+		return;
+	v->queued = true;
+	scout_object_ref(o);
+	enqueue(m, o);
+}
+
+void scout_verify_ready_locked(struct scout_models *m, struct scout_block *b)
+{
+	b->object->verify.came++;
+	go_on_locked(m, b->object);
+}
+
+/* ---- what readers see ---- */
+
+/* The digest will come to the end without anybody's help. */
+static bool will_decide_locked(struct scout_object *o)
+{
+	const struct scout_verify *v = &o->verify;
+	uint64_t blocks = count_blocks(o);
+
+	if (!v->queued || blocks - v->next > BEHIND_MAX)
+		return false;
+	for (uint64_t i = v->frontier; i < blocks; i++) {
+		if (!is_ready_locked(o, i))
+			return false;
+	}
+	return true;
+}
+
+int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, uint64_t end)
+{
+	struct scout_verify *v = &o->verify;
+
+	if (v->verdict == SCOUT_WRONG)
+		return -EIO;
+	if (end < o->cut.bytes || v->verdict == SCOUT_RIGHT)
+		return 1;
+	go_on_locked(m, o);
+	if (will_decide_locked(o))
+		return 0;
+	if (m->config->verify && !v->counted && v->came >= count_blocks(o)) {
+		v->counted = true;
+		scout_count(&m->verifiers.unverified, 1);
+	}
+	return 1;
+}
+
+/* ---- versions that came with wrong bytes ---- */
+
+static void distrust(struct scout_verifiers *vs, uint64_t version)
+{
+	scout_lock(&vs->lock);
+	if (vs->ndistrusted < SCOUT_DISTRUSTED_MAX)
+		vs->distrusted[vs->ndistrusted] = version;
+	if (vs->ndistrusted <= SCOUT_DISTRUSTED_MAX)
+		vs->ndistrusted++;
+	scout_unlock(&vs->lock);
+}
+
+static void trust(struct scout_verifiers *vs, uint64_t version)
+{
+	size_t kept = 0;
+
+	scout_lock(&vs->lock);
+	if (vs->ndistrusted <= SCOUT_DISTRUSTED_MAX) {
+		for (size_t i = 0; i < vs->ndistrusted; i++) {
+			if (vs->distrusted[i] != version)
+				vs->distrusted[kept++] = vs->distrusted[i];
+		}
+		vs->ndistrusted = kept;
+	}
+	scout_unlock(&vs->lock);
+}
+
+bool scout_verify_distrusts(struct scout_models *m, uint64_t version)
+{
+	struct scout_verifiers *vs = &m->verifiers;
+	bool found;
+
+	scout_lock(&vs->lock);
+	found = vs->ndistrusted > SCOUT_DISTRUSTED_MAX;
+	for (size_t i = 0; !found && i < vs->ndistrusted; i++)
+		found = vs->distrusted[i] == version;
+	scout_unlock(&vs->lock);
+	return found;
+}
+
+/* ---- the verifiers ---- */
+
+/* Before the readers learn the verdict. */
+static void decide(struct scout_models *m, struct scout_object *o, bool right)
+{
+	struct scout_verifiers *vs = &m->verifiers;
+	char name[256];
+
+	scout_count(right ? &vs->verified : &vs->mismatches, 1);
+	if (right) {
+		trust(vs, o->version);
+		return;
+	}
+	distrust(vs, o->version);
+	scout_object_forget(m, o);
+	scout_error("models: '%s': its bytes do not match its checksum, %s",
+		    scout_format_name(name, sizeof(name), o->key),
+		    scout_s3_checksum_name(o->verify.want.kind));
+}
+
+/* The digest over o's first held block. Returns 0, or -errno: there is no digest of this kind. */
+static int digest_block(struct scout_object *o, const struct scout_block *b)
+{
+	struct scout_verify *v = &o->verify;
+	int err = v->digest ? 0 : scout_s3_digest_new(&v->want, &v->digest);
+
+	if (err == 0)
+		scout_s3_digest_update(v->digest, b->buf, b->bytes);
+	return err;
+}
+
+/* One block of o, which then waits for its next turn, or has none. */
+static void take_turn(struct scout_models *m, struct scout_object *o)
+{
+	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
+	struct scout_verify *v = &o->verify; /* its turn is ours alone */
+	bool last, stuck, more, right = false;
+	const struct scout_block *b;
+
+	scout_lock(&o->lock);
+	b = scout_block_find_locked(o, v->next);
+	last = v->next + 1 == count_blocks(o);
+	scout_unlock(&o->lock);
+	assert(b); /* held */
+	stuck = atomic_load(&m->stopped) || digest_block(o, b) < 0;
+	if (last && !stuck) {
+		right = scout_s3_digest_matches(v->digest);
+		decide(m, o, right);
+	}
+	scout_lock(&o->lock);
+	let_go_locked(m, o);
+	if (last && !stuck)
+		v->verdict = right ? SCOUT_RIGHT : SCOUT_WRONG;
+	else if (!stuck)
+		extend_locked(m, o);
+	while (stuck && v->next < v->frontier)
+		let_go_locked(m, o);
+	if (stuck)
+		v->want.kind = SCOUT_S3_NO_CHECKSUM;
+	more = v->next < v->frontier;
+	v->queued = more;
+	if (!more)
+		scout_read_collect_locked(o, &readers);
+	scout_unlock(&o->lock);
+	scout_read_finish(&readers);
+	scout_budget_poke(m->budget);
+	if (more)
+		enqueue(m, o);
+	else
+		scout_object_unref(m, o);
+}
+
+static void *run(void *arg)
+{
+	struct scout_models *m = arg;
+	struct scout_verifiers *vs = &m->verifiers;
+	struct scout_object *o;
+
+	do {
+		scout_lock(&vs->lock);
+		while (TAILQ_EMPTY(&vs->queue) && !vs->stop)
+			(void)scout_cond_wait(&vs->wake, &vs->lock, UINT64_MAX);
+		o = TAILQ_FIRST(&vs->queue);
+		if (o)
+			TAILQ_REMOVE(&vs->queue, o, verify.queue);
+		scout_unlock(&vs->lock);
+		if (o)
+			take_turn(m, o);
+	} while (o);
+	return NULL;
+}
+
+int scout_verify_start(struct scout_models *m)
+{
+	struct scout_verifiers *vs = &m->verifiers;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned want = !m->config->verify           ? 0
+			: cpus > SCOUT_VERIFIERS_MAX ? SCOUT_VERIFIERS_MAX
+			: cpus < 1                   ? 1
+						     : (unsigned)cpus;
+	int err = 0;
+
+	scout_mutex_init(&vs->lock, SCOUT_LOCK_LEAF);
+	scout_cond_init(&vs->wake);
+	TAILQ_INIT(&vs->queue);
+	vs->held_max = m->memory / SCOUT_BUF_BYTES / HELD_DIVISOR;
+	while (!err && vs->nthreads < want) {
+		err = scout_thread_start(&vs->threads[vs->nthreads], "verify", run, m);
+		if (!err)
+			vs->nthreads++;
+	}
+	if (err) {
+		scout_verify_stop(m);
+		scout_verify_destroy(m);
+	}
+	return err;
+}
+
+void scout_verify_stop(struct scout_models *m)
+{
+	struct scout_verifiers *vs = &m->verifiers;
+
+	scout_lock(&vs->lock);
+	vs->stop = true;
+	pthread_cond_broadcast(&vs->wake);
+	scout_unlock(&vs->lock);
+	while (vs->nthreads > 0)
+		pthread_join(vs->threads[--vs->nthreads], NULL);
+}
+
+void scout_verify_destroy(struct scout_models *m)
+{
+	assert(TAILQ_EMPTY(&m->verifiers.queue) && m->verifiers.held == 0);
+	pthread_cond_destroy(&m->verifiers.wake);
+	scout_mutex_destroy(&m->verifiers.lock);
+}
+
+void scout_verify_init(const struct scout_models *m, struct scout_object *o,
+		       const struct scout_answer *answer)
+{
+	if (m->config->verify && answer->bytes > 0)
+		o->verify.want = answer->checksum;
+}
+
+void scout_verify_end(struct scout_object *o)
+{
+	scout_s3_digest_free(o->verify.digest);
+}

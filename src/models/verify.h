@@ -1,0 +1,74 @@
+/* Objects' bytes against their checksums: once for each version, however many readers it has. */
+#ifndef MODELS_VERIFY_H
+#define MODELS_VERIFY_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "scoutfs/lock.h"
+#include "scoutfs/metrics.h"
+#include "scoutfs/s3.h"
+
+struct scout_answer;
+struct scout_block;
+struct scout_models;
+struct scout_object;
+
+enum scout_verdict { SCOUT_UNDECIDED, SCOUT_RIGHT, SCOUT_WRONG };
+
+/* Of one object. */
+struct scout_verify {
+	/* under object->lock */
+	struct scout_s3_checksum want; /* of no kind: nothing to compare with */
+	enum scout_verdict verdict;
+	uint64_t next;     /* the block that the digest comes to next */
+	uint64_t frontier; /* those before are held for it: ready, and not to be evicted */
+	uint64_t came;     /* blocks that became ready, those fetched again included */
+	bool queued;       /* some verifier has it, or will */
+	bool counted;      /* as one that was read whole unverified */
+
+	struct scout_s3_digest *digest;  /* whose turn it is, a verifier's */
+	TAILQ_ENTRY(scout_object) queue; /* under m->verifiers.lock */
+};
+TAILQ_HEAD(scout_verify_queue, scout_object);
+
+#define SCOUT_VERIFIERS_MAX 4
+#define SCOUT_DISTRUSTED_MAX 64
+
+/* Of the mount. */
+struct scout_verifiers {
+	struct scout_mutex lock; /* SCOUT_LOCK_LEAF */
+	pthread_cond_t wake;
+	struct scout_verify_queue queue; /* under lock: objects with held blocks */
+	bool stop;                       /* under lock */
+	/* under lock: versions that came with wrong bytes last, of which the kernel may have pages */
+	uint64_t distrusted[SCOUT_DISTRUSTED_MAX];
+	size_t ndistrusted; /* beyond the array: every version */
+	pthread_t threads[SCOUT_VERIFIERS_MAX];
+	unsigned nthreads; /* the owner's */
+	size_t held_max;   /* immutable: blocks */
+	atomic_size_t held;
+	scout_counter verified, unverified, mismatches;
+};
+
+/* Without `verify` in the config there are no threads, and nothing is compared. 0 or -errno. */
+int scout_verify_start(struct scout_models *m);
+void scout_verify_stop(struct scout_models *m); /* whoever waits for a verdict goes without */
+void scout_verify_destroy(struct scout_models *m);
+
+void scout_verify_init(const struct scout_models *m, struct scout_object *o,
+		       const struct scout_answer *answer);
+void scout_verify_end(struct scout_object *o); /* it is freed */
+
+/* b became ready; its object's lock is held. */
+void scout_verify_ready_locked(struct scout_models *m, struct scout_block *b);
+/* Whether a read that ends at end, whose bytes are there, may be answered: 1; 0: when the waiting reads
+ * are collected next; -EIO: its object's bytes are wrong. o->lock is held. */
+int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, uint64_t end);
+/* Whether the kernel may hold wrong pages of that version: at an open they are to go. */
+bool scout_verify_distrusts(struct scout_models *m, uint64_t version);
+
+#endif

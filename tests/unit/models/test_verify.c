@@ -1,0 +1,303 @@
+/* Whole reads against checksums: right, wrong, none; who waits for the verdict and who does not. */
+#include "mount.h"
+
+#define KEY "a/v1/model.zip"
+#define BYTES (5 * MIB + 77)
+
+/* The CRC32 of KEY's bytes as S3 tells it. */
+static const char *crc32_of(uint64_t len)
+{
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static char text[9];
+	uint8_t *bytes = malloc(len);
+	uint32_t crc = UINT32_MAX;
+	uint64_t bits;
+
+	fake_bytes(bytes, KEY, 0, 0, len);
+	for (uint64_t i = 0; i < len; i++) {
+		crc ^= bytes[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc & 1 ? crc >> 1 ^ 0xEDB88320 : crc >> 1;
+	}
+	free(bytes);
+	bits = (uint64_t)~crc << 4 & 0xFFFFFFFFF;
+	for (int i = 0; i < 6; i++)
+		text[i] = digits[bits >> (30 - 6 * i) & 63];
+	strcpy(text + 6, "==");
+	return text;
+}
+
+static void up(struct mount *t, uint64_t bytes, bool verifies)
+{
+	static const char *headers[] = {"x-amz-checksum-crc32", NULL, NULL};
+
+	mount_verifies = verifies;
+	mount_up(t, "", 16 * MIB);
+	fake_put(KEY, bytes);
+	headers[1] = crc32_of(bytes);
+	fake.headers = headers;
+}
+
+static uint64_t verified(struct mount *t)
+{
+	return scout_counted(&t->models->verifiers.verified);
+}
+
+static uint64_t unverified(struct mount *t)
+{
+	return scout_counted(&t->models->verifiers.unverified);
+}
+
+static uint64_t mismatches(struct mount *t)
+{
+	return scout_counted(&t->models->verifiers.mismatches);
+}
+
+static struct asked *read_at(struct mount *t, struct asked *opened, uint64_t offset)
+{
+	struct asked *a = ask_read(t, opened, offset, MIB);
+
+	fake_answer_all();
+	asked_wait(a);
+	return a;
+}
+
+/* Reads all of it in order; what the last read came to. */
+static int read_whole(struct mount *t, struct asked *opened, uint64_t bytes)
+{
+	int err = 0;
+
+	for (uint64_t at = 0; at < bytes; at += MIB) {
+		struct asked *a = read_at(t, opened, at);
+
+		/* wrong bytes that came at once may be told before the end */
+		assert_true(a->err == 0 || a->err == -EIO);
+		assert_true(a->err == -EIO || err == 0);
+		err = a->err;
+		asked_free(a);
+	}
+	return err;
+}
+
+static void right_bytes(void **state)
+{
+	struct mount t;
+	struct asked *f;
+
+	(void)state;
+	up(&t, BYTES, true);
+	f = must_open(&t, KEY);
+	assert_false(f->drop_cache);
+	assert_int_equal(read_whole(&t, f, BYTES), 0);
+	assert_int_equal(verified(&t), 1);
+	assert_int_equal(read_whole(&t, f, BYTES), 0);
+	close_file(&t, f);
+	assert_int_equal(verified(&t), 1);
+	assert_int_equal(unverified(&t), 0);
+	mount_down(&t);
+}
+
+static void wrong_bytes(void **state)
+{
+	struct mount t;
+	struct asked *f, *again;
+
+	(void)state;
+	up(&t, BYTES, true);
+	(void)scout_log_open(SCOUT_LOG_ERROR, "/dev/null", false);
+	f = must_open(&t, KEY);
+	fake.wrong_at = 3 * MIB;
+	assert_int_equal(read_whole(&t, f, BYTES), -EIO);
+	assert_int_equal(mismatches(&t), 1);
+	/* from now on all of it, for who has it open */
+	expect(read_at(&t, f, 0), -EIO);
+	fake.wrong_at = 0;
+	again = must_open(&t, KEY);
+	assert_true(again->drop_cache);
+	assert_int_equal(read_whole(&t, again, BYTES), 0);
+	assert_true(fake.bytes >= 2 * BYTES);
+	assert_int_equal(verified(&t), 1);
+	expect(read_at(&t, f, 0), -EIO);
+	close_file(&t, f);
+	close_file(&t, again);
+	f = must_open(&t, KEY);
+	assert_false(f->drop_cache);
+	close_file(&t, f);
+	(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
+	mount_down(&t);
+}
+
+static void not_asked_for(void **state)
+{
+	struct mount t;
+	struct asked *f;
+
+	(void)state;
+	up(&t, BYTES, false);
+	f = must_open(&t, KEY);
+	fake.wrong_at = 3 * MIB;
+	assert_int_equal(read_whole(&t, f, BYTES), 0);
+	assert_int_equal(verified(&t) + unverified(&t) + mismatches(&t), 0);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
+static void nothing_to_compare_with(void **state)
+{
+	struct mount t;
+	struct asked *f;
+
+	(void)state;
+	up(&t, BYTES, true);
+	fake.headers = NULL;
+	f = must_open(&t, KEY);
+	assert_int_equal(read_whole(&t, f, BYTES), 0);
+	assert_int_equal(read_whole(&t, f, BYTES), 0);
+	assert_int_equal(unverified(&t), 1);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
+/* Who reads the end alone waits for nobody, and is no whole read. */
+static void the_end_alone(void **state)
+{
+	struct mount t;
+	struct asked *f, *a;
+
+	(void)state;
+	up(&t, 12 * MIB, true);
+	f = must_open(&t, KEY);
+	a = ask_read(&t, f, 12 * MIB - 100, 100);
+	fake_answer_all();
+	expect_bytes(a, KEY, 0, 12 * MIB - 100, 100);
+	assert_int_equal(verified(&t) + unverified(&t) + mismatches(&t), 0);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
+/* More than there is memory for: read in order, the digest keeps up or the count tells. */
+static void larger_than_memory(void **state)
+{
+	struct mount t;
+	struct asked *f;
+
+	(void)state;
+	up(&t, 24 * MIB, true);
+	f = must_open(&t, KEY);
+	assert_int_equal(read_whole(&t, f, 24 * MIB), 0);
+	assert_int_equal(verified(&t) + unverified(&t), 1);
+	assert_int_equal(mismatches(&t), 0);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
+struct reader {
+	struct mount *t;
+	pthread_t thread;
+	int err;
+};
+
+static void *read_on_a_thread(void *arg)
+{
+	struct reader *r = arg;
+	struct asked *f = ask_open(r->t, KEY);
+
+	asked_wait(f);
+	r->err = f->err;
+	for (uint64_t at = 0; r->err == 0 && at < BYTES; at += MIB / 2) {
+		struct asked *a = ask_read(r->t, f, at, MIB / 2);
+
+		asked_wait(a);
+		r->err = a->err;
+		asked_free(a);
+	}
+	r->t->backend.ops->release(r->t->backend.self, f->handle);
+	asked_free(f);
+	return NULL;
+}
+
+static void many_readers(struct mount *t, int want)
+{
+	struct reader readers[16];
+
+	fake_start_engine();
+	for (size_t i = 0; i < 16; i++) {
+		readers[i].t = t;
+		assert_int_equal(
+		    pthread_create(&readers[i].thread, NULL, read_on_a_thread, &readers[i]), 0);
+	}
+	for (size_t i = 0; i < 16; i++) {
+		pthread_join(readers[i].thread, NULL);
+		assert_int_equal(readers[i].err, want);
+	}
+}
+
+static void once_for_many_readers(void **state)
+{
+	struct mount t;
+
+	(void)state;
+	up(&t, BYTES, true);
+	many_readers(&t, 0);
+	assert_int_equal(verified(&t), 1);
+	assert_int_equal(unverified(&t), 0);
+	mount_down(&t);
+}
+
+static void every_reader_is_told(void **state)
+{
+	struct mount t;
+
+	(void)state;
+	up(&t, BYTES, true);
+	(void)scout_log_open(SCOUT_LOG_ERROR, "/dev/null", false);
+	fake.wrong_at = 1;
+	many_readers(&t, -EIO);
+	assert_true(mismatches(&t) >= 1);
+	assert_int_equal(verified(&t), 0);
+	(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
+	mount_down(&t);
+}
+
+/* What is stopped while a digest is under way leaves nothing behind. */
+static void stopped(void **state)
+{
+	struct mount t;
+	struct asked *f, *a;
+
+	(void)state;
+	up(&t, 10 * MIB, true);
+	f = must_open(&t, KEY);
+	for (uint64_t at = 0; at < 10 * MIB; at += MIB) {
+		a = ask_read(&t, f, at, MIB);
+		fake_answer_all();
+		if (at + MIB < 10 * MIB)
+			asked_wait(a);
+		if (at + MIB < 10 * MIB)
+			asked_free(a);
+	}
+	mount_stop(&t);
+	asked_wait(a);
+	assert_true(a->err == 0 || a->err == -ESHUTDOWN);
+	asked_free(a);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(right_bytes),
+	    cmocka_unit_test(wrong_bytes),
+	    cmocka_unit_test(not_asked_for),
+	    cmocka_unit_test(nothing_to_compare_with),
+	    cmocka_unit_test(the_end_alone),
+	    cmocka_unit_test(larger_than_memory),
+	    cmocka_unit_test(once_for_many_readers),
+	    cmocka_unit_test(every_reader_is_told),
+	    cmocka_unit_test(stopped),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
