@@ -260,6 +260,7 @@ static int run(struct program *p)
 	if (err)
 		return err;
 	p->env.config = p->config;
+	p->env.mountpoint = scout_fs_mountpoint(p->fs);
 	p->env.budget = p->budget;
 	p->env.metrics = p->metrics;
 	p->env.backends = p->backends;

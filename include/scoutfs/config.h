@@ -77,7 +77,8 @@ struct scout_models_config {
 	bool verify; /* what is read whole, against its checksum */
 	uint64_t timeout_ns;
 	unsigned max_attempts;
-	bool unzip; /* archives are folders, too */
+	bool unzip;    /* archives are folders, too */
+	bool workload; /* .scoutfs/workload is there */
 };
 
 struct scout_config {

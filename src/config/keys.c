@@ -94,6 +94,7 @@ const struct scout_key scout_keys[] = {
 	{GLOBAL(M, "timeout", models.timeout_ns), NUMBER(duration, 10 * MS, HOUR), DEFAULT("30s")},
 	{GLOBAL(M, "max_attempts", models.max_attempts), NUMBER(count, 1, 20), DEFAULT("3")},
 	{GLOBAL(M, "unzip", models.unzip), BOOL, DEFAULT("yes")},
+	{GLOBAL(M, "workload", models.workload), BOOL, DEFAULT("no")},
 };
 /* clang-format on */
 

@@ -5,6 +5,8 @@
  *   metrics           for Prometheus
  *   <backend>/<entry> what a backend tells of one of its things (hosts/<name>); touching it has the
  *                     backend forget what it believed of it
+ *   workload          a line written to it has readers read, and it tells what came of it (workload.h);
+ *                     there when the config says so
  *
  * It has no lock and no thread: a file's text is its handle, immutable from open to release. */
 #include <errno.h>
@@ -15,18 +17,29 @@
 #include <unistd.h>
 
 #include "control/report.h"
+#include "control/workload.h"
 #include "scoutfs/backend.h"
 #include "scoutfs/clock.h"
+#include "scoutfs/config.h"
 #include "scoutfs/text.h"
 
 struct control {
-	const struct scout_env *env; /* immutable */
-	uint64_t start_ns;           /* immutable */
-	struct timespec start;       /* immutable, wall clock */
+	const struct scout_env *env;     /* immutable */
+	uint64_t start_ns;               /* immutable */
+	struct timespec start;           /* immutable, wall clock */
+	struct scout_workload *workload; /* immutable; NULL: there is none */
 };
 
 /* What a path names. */
-enum kind { KIND_NONE, KIND_ROOT, KIND_STATUS, KIND_METRICS, KIND_DETAILS, KIND_DETAIL };
+enum kind {
+	KIND_NONE,
+	KIND_ROOT,
+	KIND_STATUS,
+	KIND_METRICS,
+	KIND_WORKLOAD,
+	KIND_DETAILS,
+	KIND_DETAIL
+};
 
 struct target {
 	enum kind kind;
@@ -52,6 +65,8 @@ static struct target resolve(struct control *c, const char *path)
 		t.kind = KIND_STATUS;
 	else if (strcmp(path, "metrics") == 0)
 		t.kind = KIND_METRICS;
+	else if (strcmp(path, "workload") == 0 && c->workload)
+		t.kind = KIND_WORKLOAD;
 	for (size_t i = 0; i < c->env->nbackends; i++) {
 		const struct scout_backend *be = &c->env->backends[i];
 
@@ -71,6 +86,8 @@ static int render(struct control *c, const struct target *t, struct scout_text *
 		scout_report_status(c->env, scout_now_ns() - c->start_ns, out);
 	else if (t->kind == KIND_METRICS)
 		scout_report_metrics(c->env, scout_now_ns() - c->start_ns, out);
+	else if (t->kind == KIND_WORKLOAD)
+		scout_workload_show(c->workload, out);
 	else if (t->kind == KIND_DETAIL)
 		return t->backend->ops->detail(t->backend->self, t->entry, out);
 	else
@@ -78,11 +95,20 @@ static int render(struct control *c, const struct target *t, struct scout_text *
 	return out->failed ? -ENOMEM : 0;
 }
 
-static struct scout_attr attr_of(struct control *c, bool directory)
+static bool is_directory(const struct target *t)
 {
+	return t->kind == KIND_ROOT || t->kind == KIND_DETAILS;
+}
+
+static struct scout_attr attr_of(struct control *c, const struct target *t)
+{
+	bool directory = is_directory(t);
+
 	/* sizes are not known before a file is opened, as in /proc */
 	return (struct scout_attr){
-	    .mode = directory ? S_IFDIR | 0555 : S_IFREG | 0444,
+	    .mode = directory                  ? S_IFDIR | 0555
+		    : t->kind == KIND_WORKLOAD ? S_IFREG | 0644
+					       : S_IFREG | 0444,
 	    .nlink = directory ? 2 : 1,
 	    .uid = getuid(),
 	    .gid = getgid(),
@@ -113,7 +139,7 @@ static void get_attr(void *self, const char *path, void *handle, struct scout_re
 	if (err)
 		res.ttl_ms = 0;
 	else
-		res.attr = attr_of(c, t.kind == KIND_ROOT || t.kind == KIND_DETAILS);
+		res.attr = attr_of(c, &t);
 	scout_req_done(req, err, &res);
 }
 
@@ -131,7 +157,7 @@ static void open_file(void *self, const char *path, int flags, struct scout_req 
 	struct scout_text *text = calloc(1, sizeof(*text));
 	int err = text ? 0 : -ENOMEM;
 
-	if (!err && (flags & O_ACCMODE) != O_RDONLY)
+	if (!err && (flags & O_ACCMODE) != O_RDONLY && t.kind != KIND_WORKLOAD)
 		err = -EROFS;
 	if (!err)
 		err = render(c, &t, text);
@@ -143,7 +169,7 @@ static void open_file(void *self, const char *path, int flags, struct scout_req 
 		return;
 	}
 	res.open.handle = text;
-	res.open.attr = attr_of(c, false);
+	res.open.attr = attr_of(c, &t);
 	scout_req_done(req, 0, &res);
 }
 
@@ -160,6 +186,16 @@ static void read_file(void *self, void *handle, uint64_t offset, size_t size, ui
 	scout_req_done(req, 0, &res);
 }
 
+/* Only of the workload's file are there writers. A line is one write(2), as in /proc. */
+static void write_file(void *self, void *handle, uint64_t offset, const void *data, size_t size,
+		       struct scout_req *req)
+{
+	struct control *c = self;
+
+	(void)handle, (void)offset;
+	scout_req_done(req, scout_workload_start(c->workload, data, size), NULL);
+}
+
 static void release_file(void *self, void *handle)
 {
 	(void)self;
@@ -174,7 +210,7 @@ static void list_names(struct control *c, const struct target *t, struct scout_t
 		t->backend->ops->detail_list(t->backend->self, out);
 		return;
 	}
-	scout_text_printf(out, "status\nmetrics\n");
+	scout_text_printf(out, "status\nmetrics\n%s", c->workload ? "workload\n" : "");
 	for (size_t i = 0; i < c->env->nbackends; i++) {
 		if (c->env->backends[i].ops->detail)
 			scout_text_printf(out, "%s/\n", c->env->backends[i].ops->name);
@@ -212,11 +248,13 @@ static void open_dir(void *self, const char *path, struct scout_req *req)
 	for (char *save, *name = strtok_r(dir->names, "\n", &save); name;
 	     name = strtok_r(NULL, "\n", &save)) {
 		size_t len = strlen(name);
-		bool directory = name[len - 1] == '/';
+		struct target entry = {KIND_DETAIL, NULL, NULL};
 
-		if (directory)
+		if (name[len - 1] == '/')
 			name[len - 1] = '\0';
-		dir->entries[dir->count++] = (struct scout_dirent){name, attr_of(c, directory)};
+		if (t.kind == KIND_ROOT)
+			entry = resolve(c, name);
+		dir->entries[dir->count++] = (struct scout_dirent){name, attr_of(c, &entry)};
 	}
 	res.open.handle = dir;
 	scout_req_done(req, 0, &res);
@@ -253,10 +291,12 @@ static void set_attr(void *self, const char *path, void *handle, const struct sc
 	int err = t.kind == KIND_NONE ? -ENOENT : -EROFS;
 
 	(void)handle; /* no name here is ever taken away */
-	if (t.kind == KIND_DETAIL && t.backend->ops->retry &&
-	    !(change->set & ~(SCOUT_SET_ATIME | SCOUT_SET_MTIME)))
+	if (t.kind == KIND_WORKLOAD && !(change->set & ~SCOUT_SET_SIZE))
+		err = 0; /* `echo >` truncates it first */
+	else if (t.kind == KIND_DETAIL && t.backend->ops->retry &&
+		 !(change->set & ~(SCOUT_SET_ATIME | SCOUT_SET_MTIME)))
 		err = t.backend->ops->retry(t.backend->self, t.entry);
-	res.changed.attr = attr_of(c, false);
+	res.changed.attr = attr_of(c, &t);
 	scout_req_done(req, err, err ? NULL : &res);
 }
 
@@ -275,7 +315,17 @@ static void no_report(void *self, struct scout_text *out)
 
 static void stop(void *self)
 {
-	(void)self; /* nothing is ever pending */
+	struct control *c = self;
+
+	scout_workload_stop(c->workload); /* no request is ever pending */
+}
+
+static void control_free(void *self)
+{
+	struct control *c = self;
+
+	scout_workload_free(c->workload);
+	free(c);
 }
 
 static const struct scout_backend_ops control_ops = {
@@ -291,18 +341,24 @@ static const struct scout_backend_ops control_ops = {
     .releasedir = release_dir,
     .statfs = stat_fs,
     .setattr = set_attr,
+    .write = write_file,
     .status = no_report,
     .metrics = no_report,
     .stop = stop,
-    .free = free,
+    .free = control_free,
 };
 
 int scout_control_new(const struct scout_env *env, struct scout_backend *ret)
 {
 	struct control *c = calloc(1, sizeof(*c));
+	int err = c ? 0 : -ENOMEM;
 
-	if (!c)
-		return -ENOMEM;
+	if (!err && env->config->models.bucket && env->config->models.workload)
+		err = scout_workload_new(env->mountpoint, &c->workload);
+	if (err) {
+		free(c);
+		return err;
+	}
 	c->env = env;
 	c->start_ns = scout_now_ns();
 	clock_gettime(CLOCK_REALTIME, &c->start);

@@ -203,6 +203,11 @@ int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, si
 	return err;
 }
 
+const char *scout_fs_mountpoint(const struct scout_fs *fs)
+{
+	return fs->mountpoint;
+}
+
 void scout_fs_free(struct scout_fs *fs)
 {
 	if (!fs)

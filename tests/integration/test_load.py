@@ -4,13 +4,14 @@ registry for it."""
 import json
 import math
 import os
+import signal
 import statistics
 import subprocess
 import sys
 
 from mount import BINARY, SAN, TOP, clean_env, command
-from procs import run
-from tools import content, write
+from procs import run, wait_for
+from tools import content, error, read, write
 
 LOAD = os.path.join(os.path.dirname(BINARY), "scoutfs-load")
 SIZE = 300_000
@@ -26,6 +27,21 @@ def load(folder, *args, env=None, status=0):
     assert done.returncode == status, done.stdout + done.stderr
     with open(path, encoding="utf-8") as f:
         return done.stdout, json.load(f)
+
+
+def order(path, line):
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, line.encode())
+    finally:
+        os.close(fd)
+
+
+def ended(path, number):
+    """What the file says once that run is over."""
+    text = read(path).decode()
+    mine = text.partition(f"run {number}:")[2].partition("\n")[0]
+    return text if ": done" in mine or ": failed" in mine else None
 
 
 def check_figures(figures):
@@ -81,6 +97,41 @@ def test_called_in_another_way(folder):
         assert (done.returncode, done.stdout) == (2, "") and "usage:" in done.stderr
     _, figures = load(folder, "-c", "2", os.path.join(folder, "missing"), status=1)
     assert [c["error"] for c in figures["per_client"]] == ["No such file or directory"] * 2
+
+
+def test_started_by_the_mount(rgw, bucket, mount, http_proxy, folder):
+    """One run at a time, by number; what is no order is refused and starts nothing."""
+    rgw.put(bucket, "a/b/main/model.zip", content(SIZE))
+    s3 = http_proxy(rgw.port)
+    m = mount("[hosts]\nssh_config =\n", rgw.ini(bucket, s3.port, workload="yes"))
+    path = m.path(".scoutfs", "workload")
+    assert "workload" in os.listdir(m.path(".scoutfs")) and read(path) == b""
+    for line in ("", "clients=3", "model=a", "model=a/b version=main clients=0", "model=a version=..",
+                 "model=/a version=main", "model=a/b version=main x=1", "model=a version=main\0"):
+        assert error(order, path, line or " ") == "EINVAL", line
+    assert read(path) == b""
+    run_sh = ["sh", "-c", 'echo "clients=5 model=a/b version=main" > "$1"', "sh", path]
+    assert run(*run_sh).stderr == ""
+    text = wait_for(lambda: ended(path, 1), 30, "run 1")
+    assert text.startswith("run 1: model=a/b version=main clients=5 duration=0: done")
+    assert f"downloads=5 failed=0 success=100.00% bytes={5 * SIZE}" in text
+    assert s3.body_bytes("model.zip") == SIZE
+    order(path, "model=a/b version=missing clients=2")
+    text = wait_for(lambda: ended(path, 2), 30, "run 2")
+    assert "run 2: model=a/b version=missing clients=2 duration=0: failed" in text
+    assert "error: No such file or directory" in text and text.startswith("run 1:")
+    order(path, "model=a/b version=main clients=2 duration=600")
+    assert error(order, path, "model=a/b version=main") == "EBUSY"
+    wait_for(lambda: "progress elapsed=" in read(path).decode(), 30, "progress")
+    m.unmount(signal.SIGTERM)  # which ends the readers, and leaves no process
+
+
+def test_no_workload_unless_asked_for(rgw, bucket, mount):
+    m = mount("[hosts]\nssh_config =\n", rgw.ini(bucket))
+    path = m.path(".scoutfs", "workload")
+    assert error(order, path, "model=a version=main") == "ENOENT"
+    assert error(order, m.path(".scoutfs", "status"), "x") == "EROFS"
+    assert "workload" not in os.listdir(m.path(".scoutfs"))
 
 
 def test_a_registry_filled(rgw, folder):
