@@ -1,5 +1,5 @@
-"""An agent that holds a hardware key, but for the hardware: sk-ssh-ed25519@openssh.com, whose signature
-is over what a touched FIDO token would sign (OpenSSH's PROTOCOL.u2f, draft-miller-ssh-agent)."""
+"""An agent that holds a hardware key, but for the hardware: its signature is over what a touched FIDO
+token would sign (OpenSSH's PROTOCOL.u2f, draft-miller-ssh-agent)."""
 
 import hashlib
 import os
@@ -7,16 +7,24 @@ import socketserver
 import struct
 import threading
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-KIND, APPLICATION = b"sk-ssh-ed25519@openssh.com", b"ssh:"
+ED25519, ECDSA = "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"
+APPLICATION = b"ssh:"
 LIST, LISTED, SIGN, SIGNED, FAILURE = 11, 12, 13, 14, 5
 TOUCHED = 1
 
 
 def string(data):
     return struct.pack(">I", len(data)) + data
+
+
+def mpint(number):
+    return string(number.to_bytes(number.bit_length() // 8 + 1, "big"))
 
 
 def strings(data, count):
@@ -27,12 +35,18 @@ def strings(data, count):
 
 
 class SkAgent:
-    def __init__(self, folder, touched=True):
+    def __init__(self, folder, kind=ED25519, touched=True):
+        self.kind = kind
         self.flags = TOUCHED if touched else 0
         self.signed = 0  # the token's counter
-        self.key = Ed25519PrivateKey.generate()
-        raw = self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.public = string(KIND) + string(raw) + string(APPLICATION)
+        if kind == ED25519:
+            self.key = Ed25519PrivateKey.generate()
+            public = string(self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        else:
+            self.key = ec.generate_private_key(ec.SECP256R1())
+            public = string(b"nistp256") + string(self.key.public_key().public_bytes(
+                Encoding.X962, PublicFormat.UncompressedPoint))
+        self.public = string(kind.encode()) + public + string(APPLICATION)
         self.env = {"SSH_AUTH_SOCK": os.path.join(folder, "sk-agent.sock")}
         agent = self
 
@@ -59,7 +73,12 @@ class SkAgent:
         self.signed += 1
         tail = bytes([self.flags]) + struct.pack(">I", self.signed)
         over = hashlib.sha256(APPLICATION).digest() + tail + hashlib.sha256(data).digest()
-        return string(KIND) + string(self.key.sign(over)) + tail
+        if self.kind == ED25519:
+            signature = self.key.sign(over)
+        else:
+            r, s = decode_dss_signature(self.key.sign(over, ec.ECDSA(SHA256())))
+            signature = mpint(r) + mpint(s)
+        return string(self.kind.encode()) + string(signature) + tail
 
     def stop(self):
         self.server.shutdown()

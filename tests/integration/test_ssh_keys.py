@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from procs import run, wait_for
-from sk_agent import KIND, SkAgent
+from sk_agent import ECDSA, ED25519, SkAgent
 from sshconf import Agent, SshConfig, certify, copy_key, script
 from sshd import make_key
 from tools import error, read, together, write
@@ -103,12 +103,12 @@ def test_pipes_for_files(conf, web, folder):
     assert opened(m, conf, web) == "ok"
 
 
-@pytest.mark.parametrize("touched", [True, False])
-def test_a_hardware_key(conf, web, folder, touched):
+@pytest.mark.parametrize("kind,touched", [(ED25519, True), (ECDSA, True), (ED25519, False)])
+def test_a_hardware_key(conf, web, folder, kind, touched):
     """Through the agent it is a key like others; what its token signs without a touch, sshd refuses."""
-    agent = SkAgent(folder, touched)
+    agent = SkAgent(folder, kind, touched)
     try:
-        accept(web, f"{KIND.decode()} {base64.b64encode(agent.public).decode()} token\n")
+        accept(web, f"{kind} {base64.b64encode(agent.public).decode()} token\n")
         m = conf.mount(conf.host(web, key=False), env=agent.env)
         assert opened(m, conf, web) == ("ok" if touched else "EACCES")
         assert agent.signed
