@@ -57,6 +57,20 @@ def test_by_address_and_port(config, web1, mount):
     assert sorted(names(m)) == sorted([name, f"127.0.0.1:{web1.port}"])
 
 
+def test_by_an_ipv6_address(config, web1, sshd, mount):
+    six = sshd("six", options="ListenAddress ::1\n")
+    write(os.path.join(six.files, "f"), b"six")
+    with open(os.path.join(web1.folder, "known_hosts"), "a", encoding="utf-8") as f:
+        f.write(six.known_hosts_line().replace("127.0.0.1", "::1"))
+    with open(os.path.join(web1.folder, "ssh_config"), "a", encoding="utf-8") as f:
+        f.write(f"Match host ::1\n  User {six.user}\n  IdentityFile {six.client_key}\n")
+    m = mount(asked_for(web1))
+    name = f"{six.user}@[::1]:{six.port}"
+    assert read(m.host(name, six.files[1:], "f")) == b"six"
+    wait_for(lambda: name in names(m), 5, "the listing")
+    assert "Connection from ::1" in six.read_log()
+
+
 def test_by_a_name_of_ssh_config(config, web1, mount):
     """Also one that allow keeps out of the list, and with a user in front."""
     m = mount(asked_for(web1, allow="none-of-them"))
