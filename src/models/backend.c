@@ -67,16 +67,6 @@ void scout_models_dir_attr(const struct scout_models *m, struct scout_attr *ret)
 	ret->nlink = 2;
 }
 
-uint32_t scout_models_ttl_ms(const struct scout_models *m, uint64_t from_ns)
-{
-	uint64_t age = scout_now_ns() - from_ns, ttl = m->config->list_ttl_ns;
-	uint64_t left_ms = age < ttl ? (ttl - age) / SCOUT_NS_PER_MS : 0;
-
-	if (left_ms < SCOUT_TTL_MIN_MS)
-		return SCOUT_TTL_MIN_MS;
-	return left_ms < SCOUT_TTL_MAX_MS ? (uint32_t)left_ms : SCOUT_TTL_MAX_MS;
-}
-
 /* ---- getattr ---- */
 
 struct looking {
@@ -116,7 +106,7 @@ static void reply_answer(struct scout_models *m, struct scout_req *req,
 		scout_req_done(req, -ENOENT, &res);
 		return;
 	}
-	res.ttl_ms = scout_models_ttl_ms(m, a->asked_ns);
+	res.ttl_ms = SCOUT_TTL_MS;
 	answer_attr(m, a, &res.attr);
 	scout_req_done(req, 0, &res);
 }
@@ -164,7 +154,7 @@ static bool reply_known(struct scout_models *m, const char *path, struct scout_r
 			reply_answer(m, req, &answer);
 	}
 	if (n) {
-		struct scout_result res = {.ttl_ms = scout_models_ttl_ms(m, tree->listed_ns)};
+		struct scout_result res = {.ttl_ms = SCOUT_TTL_MS};
 
 		node_attr(m, n, &res.attr);
 		scout_req_done(req, 0, &res);
@@ -176,7 +166,7 @@ static bool reply_known(struct scout_models *m, const char *path, struct scout_r
 
 static void getattr_key(struct scout_models *m, const char *path, struct scout_req *req)
 {
-	struct scout_result res = {.ttl_ms = SCOUT_TTL_MAX_MS};
+	struct scout_result res = {.ttl_ms = SCOUT_TTL_MS};
 
 	if (path[0] == '\0') {
 		scout_models_dir_attr(m, &res.attr);
@@ -222,7 +212,7 @@ static int open_answered(struct opening *op, const struct scout_answer *answer)
 	err = scout_models_file_open(m, op->path, answer, &file);
 	if (err < 0)
 		return err;
-	res.ttl_ms = scout_models_ttl_ms(m, answer->asked_ns);
+	res.ttl_ms = SCOUT_TTL_MS;
 	res.open.handle = file;
 	res.open.drop_cache = scout_verify_distrusts(m, answer->version);
 	answer_attr(m, answer, &res.open.attr);
@@ -390,7 +380,7 @@ static void read_keys(struct scout_models *m, struct folder *f, uint64_t index,
 		      struct scout_req *req)
 {
 	struct scout_dirent entries[DIRENTS];
-	struct scout_result res = {.ttl_ms = scout_models_ttl_ms(m, f->tree->listed_ns)};
+	struct scout_result res = {.ttl_ms = SCOUT_TTL_MS};
 	bool answers = scout_question_count(m) > 0;
 	size_t count = 0;
 
@@ -456,6 +446,23 @@ static void statfs_models(void *self, const char *path, struct scout_req *req)
 	scout_req_done(req, 0, &res);
 }
 
+/* touch(1) of the root: all is to be listed anew. */
+static void set_attr(void *self, const char *path, void *handle, const struct scout_setattr *change,
+		     struct scout_req *req)
+{
+	struct scout_models *m = self;
+	struct scout_result res = {.ttl_ms = SCOUT_TTL_MS};
+
+	(void)handle;
+	if (*path || (change->set & ~(SCOUT_SET_ATIME | SCOUT_SET_MTIME))) {
+		scout_req_done(req, -EROFS, NULL);
+		return;
+	}
+	scout_catalogue_refresh(m);
+	scout_models_dir_attr(m, &res.changed.attr);
+	scout_req_done(req, 0, &res);
+}
+
 static bool reclaim(void *arg)
 {
 	return scout_block_evict(arg, false);
@@ -502,6 +509,7 @@ static const struct scout_backend_ops models_ops = {
     .getxattr = scout_zip_getxattr,
     .listxattr = scout_zip_listxattr,
     .statfs = statfs_models,
+    .setattr = set_attr,
     .status = scout_models_status,
     .metrics = scout_models_metrics,
     .stop = stop,

@@ -5,7 +5,8 @@
  * A view has at most one listing under way, however many wait for it, and is believed for list_ttl.
  * Then a directory listing waits for a new one, so that `ls` shows what is there now, while lookups
  * go on with the old one, so that an open never waits for a long listing. A failed listing leaves the
- * old tree in place and is not tried again for a second.
+ * old tree in place and is not tried again for a second. A refresh ends the belief in all trees at once:
+ * who lists afterwards gets what S3 was asked later, also when a listing was under way.
  *
  * m->catalogue_lock for the views; trees are immutable and counted. */
 #include "models/catalogue.h"
@@ -33,6 +34,7 @@ struct scout_view {
 	int err;                      /* of the last listing */
 	uint64_t failed_ns;           /* when, if err is not 0 */
 	bool running;                 /* a listing is under way */
+	unsigned tree_of, tried_of;   /* m->refreshes when that of tree, or the last one, began */
 	struct listers listers;       /* who waits for it */
 	UT_hash_handle hh;            /* in m->folders */
 	TAILQ_ENTRY(scout_view) link; /* in m->old_folders */
@@ -130,13 +132,40 @@ static struct scout_view *get_folder_locked(struct scout_models *m, const char *
 
 static bool fresh(const struct scout_view *v, uint64_t now)
 {
-	return v->tree && now - v->tree->listed_ns < v->m->config->list_ttl_ns;
+	return v->tree && v->tree_of == v->m->refreshes &&
+	       now - v->tree->listed_ns < v->m->config->list_ttl_ns;
 }
 
 static bool failed_just_now(const struct scout_view *v, uint64_t now)
 {
-	return v->err < 0 && now - v->failed_ns < RETRY_NS;
+	return v->err < 0 && v->tried_of == v->m->refreshes && now - v->failed_ns < RETRY_NS;
 }
+
+static void begin_locked(struct scout_view *v)
+{
+	v->running = true;
+	v->tried_of = v->m->refreshes;
+}
+
+/* Those whom the listing that is over serves go to listers; begins another one for the rest. */
+static bool sort_listers_locked(struct scout_view *v, bool failed, struct listers *listers)
+{
+	struct scout_lister *l = TAILQ_FIRST(&v->listers), *next;
+
+	for (; l; l = next) {
+		next = TAILQ_NEXT(l, link);
+		if (!failed && l->since != v->tried_of)
+			continue;
+		TAILQ_REMOVE(&v->listers, l, link);
+		TAILQ_INSERT_TAIL(listers, l, link);
+	}
+	if (TAILQ_EMPTY(&v->listers))
+		return false;
+	begin_locked(v);
+	return true;
+}
+
+static void start(struct scout_view *v);
 
 /* Nothing at all was listed: no such directory. The root is always there. */
 static int found(const struct scout_view *v)
@@ -151,7 +180,7 @@ static void view_listed(void *arg, int err, struct scout_tree *tree)
 	struct scout_tree *old = NULL;
 	struct listers listers = TAILQ_HEAD_INITIALIZER(listers);
 	struct scout_lister *l;
-	bool flat = v->flat, first_too_many = false;
+	bool flat = v->flat, first_too_many = false, again;
 	char name[256];
 
 	scout_format_name(name, sizeof(name), v->path);
@@ -159,11 +188,11 @@ static void view_listed(void *arg, int err, struct scout_tree *tree)
 		scout_question_forget(m, tree->asked_ns);
 	scout_lock(&m->catalogue_lock);
 	v->running = false;
-	TAILQ_CONCAT(&listers, &v->listers, link);
 	v->err = err;
 	if (tree) {
 		old = v->tree;
 		v->tree = tree;
+		v->tree_of = v->tried_of;
 		err = found(v);
 		scout_tree_ref(tree); /* the folder may be forgotten while listers are told */
 	} else {
@@ -175,9 +204,12 @@ static void view_listed(void *arg, int err, struct scout_tree *tree)
 		old = v->tree;
 		v->tree = NULL;
 	}
+	again = sort_listers_locked(v, !tree, &listers);
 	trim_folders_locked(m, FOLDERS_MAX);
 	scout_unlock(&m->catalogue_lock);
 
+	if (again)
+		start(v);
 	if (first_too_many)
 		scout_info("models: more than %zu keys (list_max_keys): listing by directory",
 			   m->config->list_max_keys);
@@ -222,9 +254,11 @@ void scout_catalogue_list(struct scout_models *m, const char *folder, struct sco
 	} else if (v && !v->running && failed_just_now(v, now)) {
 		err = v->err;
 	} else if (v) {
+		l->since = m->refreshes;
 		TAILQ_INSERT_TAIL(&v->listers, l, link);
 		begin = !v->running;
-		v->running = true;
+		if (begin)
+			begin_locked(v);
 		l = NULL;
 	}
 	scout_unlock(&m->catalogue_lock);
@@ -257,19 +291,28 @@ const struct scout_node *scout_catalogue_find(struct scout_models *m, const char
 	uint64_t now = scout_now_ns();
 	const char *below = path;
 	struct scout_view *v;
-	bool begin = false;
+	bool begin;
 
 	*tree = NULL;
 	scout_lock(&m->catalogue_lock);
 	v = view_of_locked(m, path, &below);
-	if (v && v->tree && (v->flat || fresh(v, now)))
+	if (v && v->tree && (v->flat ? v->tree_of == m->refreshes : fresh(v, now)))
 		*tree = scout_tree_ref(v->tree);
-	if (v && v->flat && !fresh(v, now) && !v->running && !failed_just_now(v, now))
-		begin = v->running = true;
+	begin = v && v->flat && !fresh(v, now) && !v->running && !failed_just_now(v, now);
+	if (begin)
+		begin_locked(v);
 	scout_unlock(&m->catalogue_lock);
 	if (begin)
 		start(v);
 	return *tree ? scout_tree_find(*tree, below) : NULL;
+}
+
+void scout_catalogue_refresh(struct scout_models *m)
+{
+	scout_lock(&m->catalogue_lock);
+	m->refreshes++;
+	scout_unlock(&m->catalogue_lock);
+	scout_question_forget(m, scout_now_ns());
 }
 
 struct scout_tree *scout_catalogue_peek(struct scout_models *m, bool *too_many_keys)

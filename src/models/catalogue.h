@@ -10,7 +10,9 @@ struct scout_lister {
 	/* With no lock held, on any thread, perhaps before scout_catalogue_list returns. err 0: tree
 	 * holds one reference, the callee's. Else -errno; -E2BIG only for all keys: ask by folder. */
 	void (*listed)(struct scout_lister *l, int err, struct scout_tree *tree);
-	TAILQ_ENTRY(scout_lister) link; /* under catalogue_lock */
+	/* under catalogue_lock */
+	TAILQ_ENTRY(scout_lister) link;
+	unsigned since; /* the refreshes that it must not be older than */
 };
 
 void scout_catalogue_init(struct scout_models *m);
@@ -25,6 +27,9 @@ void scout_catalogue_list(struct scout_models *m, const char *folder, struct sco
  * perhaps to NULL). */
 const struct scout_node *scout_catalogue_find(struct scout_models *m, const char *path,
 					      struct scout_tree **tree);
+
+/* What was listed or answered until now is not believed any more. */
+void scout_catalogue_refresh(struct scout_models *m);
 
 /* One reference to the last flat listing or NULL, for the report. */
 struct scout_tree *scout_catalogue_peek(struct scout_models *m, bool *too_many_keys);

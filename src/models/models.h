@@ -19,8 +19,9 @@
 #include "scoutfs/metrics.h"
 #include "scoutfs/s3.h"
 
-#define SCOUT_TTL_MAX_MS 60000u
-#define SCOUT_TTL_MIN_MS 1000u
+/* How long the kernel believes names and attributes: to ask again costs no request to S3, and what it
+ * holds longer no refresh could take from it. */
+#define SCOUT_TTL_MS 1000u
 
 struct scout_block;
 struct scout_object;
@@ -61,6 +62,7 @@ struct scout_models {
 	struct scout_view_list old_folders; /* under catalogue_lock: least recently used first */
 	unsigned nfolders;                  /* under catalogue_lock */
 	bool too_many_keys;                 /* under catalogue_lock: no flat view any more */
+	unsigned refreshes;                 /* under catalogue_lock: how often that was asked for */
 
 	/* question.c */
 	struct scout_mutex question_lock;    /* SCOUT_LOCK_CATALOGUE, never with catalogue_lock */
@@ -90,9 +92,6 @@ char *scout_models_key(const struct scout_models *m, const char *path, const cha
 void scout_models_file_attr(const struct scout_models *m, uint64_t bytes, int64_t modified,
 			    uint64_t version, struct scout_attr *ret);
 void scout_models_dir_attr(const struct scout_models *m, struct scout_attr *ret);
-
-/* How long to believe what was true at from_ns and is looked at again list_ttl later. */
-uint32_t scout_models_ttl_ms(const struct scout_models *m, uint64_t from_ns);
 
 /* The report: report.c. */
 void scout_models_status(void *self, struct scout_text *out);

@@ -1,7 +1,7 @@
 /* A listing's keys as a tree. Paths are collected in one arena, sorted by their components, and cut
- * into nodes level by level, so that the children of a directory are a sorted run of one array: about
- * 100 bytes a key, no pointer chasing, lookups by binary search. The names are cut out of the arena
- * in place. Where a name is both an object and a folder the folder wins.
+ * into nodes level by level, so that the children of a directory are a sorted run of one array: no
+ * pointer chasing, lookups by binary search. What stays is a node and a name each (some 90 bytes a key of
+ * a registry), of what was collected the double. Where a name is both an object and a folder the folder wins.
  *
  * Built by one thread (the engine's), then immutable; shared by an atomic count. */
 #include "models/tree.h"
@@ -162,7 +162,7 @@ static int64_t cut_name(struct scout_tree *t, size_t i, size_t hi, size_t skip, 
 		objects += !other->dir && other->len == end;
 	}
 	*n = (struct scout_node){
-	    .name = name, /* ended by NUL when all is cut */
+	    .name = name, /* until all is cut it ends with the path, or at a slash */
 	    .bytes = e->bytes,
 	    .modified = e->modified,
 	    .version = e->version,
@@ -204,6 +204,40 @@ static int cut_directory(struct scout_tree *t, uint32_t at, size_t *cap)
 	return 0;
 }
 
+/* Keeps the nodes' names alone. */
+static int keep_names(struct scout_tree *t)
+{
+	struct scout_node *exact;
+	size_t len = 0;
+	char *names, *at;
+
+	for (uint32_t i = 1; i < t->nnodes; i++)
+		len += strcspn(t->nodes[i].name, "/") + 1;
+	names = at = malloc(len + 1);
+	if (!names)
+		return -ENOMEM;
+	for (uint32_t i = 1; i < t->nnodes; i++) {
+		size_t n = strcspn(t->nodes[i].name, "/");
+
+		memcpy(at, t->nodes[i].name, n);
+		at[n] = '\0';
+		t->nodes[i].name = at;
+		at += n + 1;
+	}
+	free(t->arena);
+	t->arena = names;
+	t->arena_len = t->arena_cap = len;
+	exact = reallocarray(t->nodes, t->nnodes, sizeof(*t->nodes));
+	if (exact) /* else it stays as large as it is */
+		t->nodes = exact;
+	return 0;
+}
+
+size_t scout_tree_bytes(const struct scout_tree *t)
+{
+	return sizeof(*t) + t->nnodes * sizeof(*t->nodes) + t->arena_cap;
+}
+
 int scout_tree_build(struct scout_tree *t)
 {
 	struct scout_node *root;
@@ -225,13 +259,7 @@ int scout_tree_build(struct scout_tree *t)
 	free(t->entries);
 	t->entries = NULL;
 	t->nodes[0].name = "";
-	for (char *slash = t->arena; slash && slash < t->arena + t->arena_len; slash++) {
-		slash = memchr(slash, '/', (size_t)(t->arena + t->arena_len - slash));
-		if (!slash)
-			break;
-		*slash = '\0';
-	}
-	return 0;
+	return keep_names(t);
 }
 
 /* strcmp of a component (len bytes) and a name. */

@@ -49,6 +49,9 @@ int scout_tree_add(struct scout_tree *t, const char *path, size_t len, uint64_t 
 /* Afterwards t is immutable. Returns 0, -ENOMEM, or -E2BIG (far more directories than keys). */
 int scout_tree_build(struct scout_tree *t);
 
+/* The memory that it takes once it is built. */
+size_t scout_tree_bytes(const struct scout_tree *t);
+
 struct scout_tree *scout_tree_ref(struct scout_tree *t);
 void scout_tree_unref(struct scout_tree *t); /* NULL is fine */
 

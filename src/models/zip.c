@@ -313,7 +313,7 @@ static int attr_found(struct visit *v, struct scout_zip *zip)
 	struct scout_zip_place place;
 
 	if (scout_zip_names_find(&zip->names, below(v), &place)) {
-		res.ttl_ms = scout_models_ttl_ms(v->m, v->answer.asked_ns);
+		res.ttl_ms = SCOUT_TTL_MS;
 		place_attr(v->m, zip, &place, &res.attr);
 		scout_req_done(v->req, 0, &res);
 	} else {
@@ -324,7 +324,7 @@ static int attr_found(struct visit *v, struct scout_zip *zip)
 
 static void attr_inside(struct visit *v)
 {
-	struct scout_result res = {.ttl_ms = scout_models_ttl_ms(v->m, v->answer.asked_ns)};
+	struct scout_result res = {.ttl_ms = SCOUT_TTL_MS};
 
 	if (*below(v)) {
 		with_directory(v);
@@ -384,7 +384,7 @@ void scout_zip_listxattr(void *self, const char *path, struct scout_req *req)
 
 static int open_found(struct visit *v, struct scout_zip *zip)
 {
-	struct scout_result res = {.ttl_ms = scout_models_ttl_ms(v->m, v->answer.asked_ns)};
+	struct scout_result res = {.ttl_ms = SCOUT_TTL_MS};
 	struct scout_models_file *file;
 	struct scout_zip_place place;
 	int err;
@@ -468,7 +468,7 @@ void scout_zip_opendir(struct scout_models *m, const char *path, struct scout_re
 void scout_zip_readdir(struct scout_models *m, void *handle, uint64_t index, struct scout_req *req)
 {
 	struct opened *o = handle;
-	struct scout_result res = {.ttl_ms = scout_models_ttl_ms(m, o->asked_ns)};
+	struct scout_result res = {.ttl_ms = SCOUT_TTL_MS};
 	struct scout_dirent entries[DIRENTS];
 	char names[DIRENTS][NAME_MAX + 1];
 	size_t count = 0;

@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from procs import wait_for
 from proxy import Answer
-from tools import MIB, content, error, read
+from tools import MIB, content, error, read, together
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 
@@ -161,3 +162,37 @@ def test_100_readers_are_verified_once(rgw, bucket, mount, http_proxy):
     assert sums == {hashlib.sha256(data).hexdigest()}
     assert m.metric("scoutfs_models_verified_total") == 1
     assert s3.body_bytes() == len(data)
+
+
+def test_touch_lists_anew(rgw, bucket, mount, http_proxy):
+    """`touch /models`: the next listing asks S3, whatever list_ttl says, and old names are gone."""
+    rgw.put(bucket, "old/v1/model.zip", b"old")
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, list_ttl="1h"))
+    assert os.listdir(m.model()) == ["old"]
+    assert os.stat(m.model("old", "v1", "model.zip")).st_size == 3
+    rgw.put(bucket, "new/v1/model.zip", b"new")
+    rgw.client().delete_object(Bucket=bucket, Key="old/v1/model.zip")
+    assert os.listdir(m.model()) == ["old"]
+    assert len(s3.lists()) == 1
+    subprocess.run(["touch", m.model()], check=True)
+    assert os.listdir(m.model()) == ["new"]
+    assert len(s3.lists()) == 2
+    wait_for(lambda: error(os.stat, m.model("old", "v1", "model.zip")) == "ENOENT", 15,
+             "the kernel to ask again")
+    assert error(os.utime, m.model("new")) == "EROFS"
+    assert error(os.chmod, m.model(), 0o700) == "EROFS"
+
+
+@pytest.mark.seconds(120)
+def test_500_models_are_2_listings(rgw, bucket, mount, http_proxy):
+    together([lambda k=k: [rgw.put(bucket, f"id-{n:03}/main/{name}", b"x")
+                           for n in range(k, 500, 8)
+                           for name in ("config.json", "model.zip", "README.md")]
+              for k in range(8)])
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    listed = subprocess.run(["ls", "-lR", m.model()], check=True, stdout=subprocess.PIPE, text=True)
+    assert listed.stdout.count("model.zip") == 500
+    assert [r.method for r in s3.requests] == ["GET", "GET"] and len(s3.lists()) == 2
+    assert m.metric("scoutfs_models_catalogue_bytes") < 1500 * 200

@@ -74,6 +74,8 @@ struct scout_s3 {
 	bool stopped;                      /* under lock */
 	struct fake_object objects[FAKE_KEYS];
 	size_t nobjects; /* sorted by key */
+	/* instead of these, so many for listings: files of fake_generated_key */
+	size_t generated;
 	/* what is answered instead, by operation: 0 nothing */
 	int fail[SCOUT_S3_UPLOADS + 1];
 	/* what HEAD tells beside: name, value and so on, then NULL */
@@ -224,18 +226,35 @@ struct fake_page {
 	struct fake_entry entries[];
 };
 
+/* Four files a model, a thousand models an organisation, in the order of bytes. */
+static inline void fake_generated_key(char *key, size_t i)
+{
+	static const char *const files[] = {"README.md", "config.json", "model.zip",
+					    "tokenizer.json"};
+
+	sprintf(key, "org-%04zu/model-%03zu/main/%s", i / 4000, i / 4 % 1000, files[i % 4]);
+}
+
 static inline void fake_list(struct scout_s3_call *call)
 {
+	struct fake_object generated = {.bytes = 1000};
+	size_t count = fake.generated > 0 ? fake.generated : fake.nobjects;
+	char key[100];
 	size_t from = call->continuation ? strtoul(call->continuation, NULL, 10) : 0, i;
 	size_t plen = strlen(call->prefix);
 	struct fake_page *page =
 	    calloc(1, sizeof(*page) + call->max_keys * sizeof(struct fake_entry));
 
-	for (i = from; i < fake.nobjects && page->count < call->max_keys; i++) {
-		const struct fake_object *o = &fake.objects[i];
+	for (i = from; i < count && page->count < call->max_keys; i++) {
+		const struct fake_object *o = fake.generated > 0 ? &generated : &fake.objects[i];
 		struct fake_entry *e = &page->entries[page->count];
 		const char *slash = NULL;
 
+		if (fake.generated > 0) {
+			fake_generated_key(key, i);
+			generated.key = key;
+			generated.key_len = strlen(key);
+		}
 		if (o->key_len < plen || memcmp(o->key, call->prefix, plen) != 0)
 			continue;
 		e->key_len = o->key_len;
@@ -253,7 +272,7 @@ static inline void fake_list(struct scout_s3_call *call)
 		fake_etag(e->etag, o);
 		page->count++;
 	}
-	if (i < fake.nobjects)
+	if (i < count)
 		snprintf(page->next, sizeof(page->next), "%zu", fake.repeat_token ? from : i);
 	(void)call->data(call, page, sizeof(*page) + call->max_keys * sizeof(struct fake_entry));
 	free(page);

@@ -65,12 +65,12 @@ static void attributes(void **state)
 	assert_int_equal(a->attr.size, 1002);
 	assert_int_equal(a->attr.mtime.tv_sec, FAKE_MODIFIED);
 	assert_int_equal(a->attr.uid, getuid());
-	assert_int_equal(a->ttl_ms, 60000);
+	assert_int_equal(a->ttl_ms, 1000);
 	asked_free(a);
 	later(40000);
 	a = ask_getattr(&t, "m002/main");
 	assert_int_equal(a->attr.mode, S_IFDIR | 0555);
-	assert_int_equal(a->ttl_ms, 20000);
+	assert_int_equal(a->ttl_ms, 1000);
 	asked_free(a);
 	expect(ask_opendir(&t, "m002/main/model.zip"), -ENOTDIR);
 	mount_down(&t);

@@ -1,0 +1,173 @@
+/* Listings that are large, and listings that are asked for anew. */
+#include "mount.h"
+
+#include "models/tree.h"
+
+/* ---- how much they take ---- */
+
+static struct scout_tree *plant(size_t keys)
+{
+	struct scout_tree *t = scout_tree_new(keys);
+	char key[100];
+
+	for (size_t i = 0; i < keys; i++) {
+		fake_generated_key(key, i);
+		assert_int_equal(scout_tree_add(t, key, strlen(key), 1000, 7, i), 0);
+	}
+	assert_int_equal(scout_tree_add(t, key, strlen(key), 1000, 7, 0), -E2BIG);
+	assert_int_equal(scout_tree_build(t), 0);
+	return t;
+}
+
+static void memory_of(size_t keys, size_t most_bytes_a_key)
+{
+	struct scout_tree *t = plant(keys);
+	char last[100];
+
+	assert_int_equal(t->files, keys);
+	assert_true(scout_tree_bytes(t) / keys <= most_bytes_a_key);
+	fake_generated_key(last, keys - 1);
+	assert_int_equal(scout_tree_find(t, last)->version, keys - 1);
+	assert_int_equal(scout_tree_find(t, "org-0003")->count, 1000);
+	assert_null(scout_tree_find(t, "org-0003/model-007/main/model.zi"));
+	scout_tree_unref(t);
+}
+
+static void a_hundred_thousand_keys(void **state)
+{
+	(void)state;
+	memory_of(100000, 100);
+}
+
+static void a_million_keys(void **state)
+{
+	(void)state;
+	memory_of(1000000, 100);
+}
+
+/* A million of them over list_max_keys: the flat listing is given up there, and folders are listed. */
+static void a_million_keys_by_folder(void **state)
+{
+	struct mount t;
+	struct asked *d, *r;
+	unsigned lists;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	fake.generated = 1000000;
+	d = ask_opendir(&t, "");
+	fake_answer_all();
+	assert_true(d->done);
+	assert_int_equal(d->err, 0);
+	assert_int_equal(fake.lists, 202); /* 200,001 keys, then 250 names */
+	r = asked_new(READDIR);
+	t.backend.ops->readdir(t.backend.self, d->handle, 249, &r->req);
+	assert_int_equal(r->count, 1);
+	assert_string_equal(r->names[0], "org-0249");
+	asked_free(r);
+	t.backend.ops->releasedir(t.backend.self, d->handle);
+	asked_free(d);
+	lists = fake.lists;
+	expect_names(&t, "org-0249/model-999/main",
+		     "README.md config.json model.zip tokenizer.json");
+	assert_int_equal(fake.lists, lists + 1);
+	mount_down(&t);
+}
+
+/* ---- touch ---- */
+
+static struct asked *touch(struct mount *t, const char *path, unsigned set)
+{
+	struct asked *a = asked_new(GETATTR);
+	struct scout_setattr change = {.set = set};
+
+	t->backend.ops->setattr(t->backend.self, path, NULL, &change, &a->req);
+	return a;
+}
+
+static void touched(struct mount *t)
+{
+	struct asked *a = touch(t, "", SCOUT_SET_ATIME | SCOUT_SET_MTIME);
+
+	assert_true(S_ISDIR(a->attr.mode));
+	expect(a, 0);
+}
+
+static void a_refresh_lists_anew(void **state)
+{
+	struct mount t;
+	struct asked *a;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	fake_put("a/v1/model.zip", 7);
+	fake_put("b/v1/model.zip", 7);
+	expect_names(&t, "", "a b");
+	fake_put("c/v1/model.zip", 7);
+	fake_delete("b/v1/model.zip");
+	expect_names(&t, "", "a b");
+	touched(&t);
+	/* also of names nothing is believed, before the new listing is there */
+	a = ask_getattr(&t, "b/v1/model.zip");
+	assert_false(asked_is_done(a));
+	fake_answer_all();
+	expect(a, -ENOENT);
+	assert_int_equal(fake.lists, 3); /* two of all, one below the name */
+	expect_names(&t, "", "a c");
+	assert_int_equal(fake.lists, 3);
+	mount_down(&t);
+}
+
+/* Who comes after a refresh does not get the listing that was under way before it. */
+static void a_refresh_while_it_is_listed(void **state)
+{
+	struct mount t;
+	struct asked *before, *after;
+	struct scout_s3_call *call;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	fake_put("a/v1/model.zip", 7);
+	before = ask_opendir(&t, "");
+	call = fake_take(false);
+	touched(&t);
+	after = ask_opendir(&t, "");
+	fake_answer(call, 1000);
+	assert_true(asked_is_done(before));
+	assert_false(asked_is_done(after));
+	fake_put("b/v1/model.zip", 7);
+	fake_answer_all();
+	assert_true(asked_is_done(after));
+	assert_int_equal(fake.lists, 2);
+	expect_names(&t, "", "a b");
+	assert_int_equal(fake.lists, 2);
+	t.backend.ops->releasedir(t.backend.self, before->handle);
+	t.backend.ops->releasedir(t.backend.self, after->handle);
+	asked_free(before);
+	asked_free(after);
+	mount_down(&t);
+}
+
+static void nothing_else_is_set(void **state)
+{
+	struct mount t;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	fake_put("a/v1/model.zip", 7);
+	expect(touch(&t, "", SCOUT_SET_MODE), -EROFS);
+	expect(touch(&t, "a", SCOUT_SET_MTIME), -EROFS);
+	expect(touch(&t, "a/v1/model.zip", SCOUT_SET_MTIME), -EROFS);
+	mount_down(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_hundred_thousand_keys),      cmocka_unit_test(a_million_keys),
+	    cmocka_unit_test(a_million_keys_by_folder),     cmocka_unit_test(a_refresh_lists_anew),
+	    cmocka_unit_test(a_refresh_while_it_is_listed), cmocka_unit_test(nothing_else_is_set),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
