@@ -289,6 +289,7 @@ static void dir_attr(const struct scout_models *m, int64_t modified, uint64_t ve
 		     struct scout_attr *ret)
 {
 	scout_models_dir_attr(m, ret);
+	ret->mode = S_IFDIR | 0555; /* also where the registry can be written to */
 	ret->mtime.tv_sec = ret->atime.tv_sec = (time_t)modified;
 	ret->version = version;
 }
@@ -303,8 +304,7 @@ static void place_attr(const struct scout_models *m, const struct scout_zip *zip
 		return;
 	}
 	scout_models_file_attr(m, e->bytes, e->modified, zip->version, ret);
-	if (e->executable)
-		ret->mode |= 0111;
+	ret->mode = S_IFREG | (e->executable ? 0555 : 0444);
 }
 
 static int attr_found(struct visit *v, struct scout_zip *zip)
