@@ -72,6 +72,7 @@ struct scout_models_config {
 	char *profile; /* or NULL */
 	unsigned max_connections;
 	size_t part_size;
+	size_t read_window; /* of a sequential reader; memory may allow less */
 	uint64_t list_ttl_ns;
 	size_t list_max_keys;
 	bool verify; /* what is read whole, against its checksum */

@@ -88,6 +88,7 @@ const struct scout_key scout_keys[] = {
 	{GLOBAL(M, "profile", models.profile), STRING(word)},
 	{GLOBAL(M, "max_connections", models.max_connections), NUMBER(count, 1, 1000), DEFAULT("150")},
 	{GLOBAL(M, "part_size", models.part_size), NUMBER(size, SCOUT_BUF_BYTES, GIB), DEFAULT("8M")},
+	{GLOBAL(M, "read_window", models.read_window), NUMBER(size, MIB, 64 * GIB), DEFAULT("256M")},
 	{GLOBAL(M, "list_ttl", models.list_ttl_ns), NUMBER(duration, 0, 24 * HOUR), DEFAULT("60s")},
 	{GLOBAL(M, "list_max_keys", models.list_max_keys), NUMBER(count, 1, 10000000), DEFAULT("200000")},
 	{GLOBAL(M, "verify", models.verify), BOOL, DEFAULT("yes")},

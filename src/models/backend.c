@@ -24,6 +24,7 @@
 
 /* /hosts must keep memory when the registry is slow. */
 #define SHARE_DIVISOR 2
+#define SMALL_DIVISOR 8
 /* How long a name that is not there stays so, in the kernel and here. */
 #define MISSING_NS SCOUT_NS_PER_S
 /* What back-off between attempts may add to a request's time. */
@@ -491,6 +492,7 @@ static void models_free(void *self)
 	scout_read_destroy(m);
 	scout_question_destroy(m);
 	scout_catalogue_destroy(m);
+	scout_share_free(m->small);
 	scout_share_free(m->share);
 	free(m);
 }
@@ -533,12 +535,16 @@ int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 	m->budget = env->budget;
 	scout_budget_stats(m->budget, &memory);
 	m->memory = memory.limit_bytes / SHARE_DIVISOR;
+	m->ahead_memory = m->memory / 4 * 3;
 	m->uid = getuid();
 	m->gid = getgid();
 	m->mounted = (time_t)(scout_wall_ns() / SCOUT_NS_PER_S);
 	err = scout_share_new(m->budget, SHARE_DIVISOR, &m->share);
+	if (!err)
+		err = scout_share_new(m->budget, SMALL_DIVISOR, &m->small);
 	if (err < 0) {
 		scout_error("models: no memory");
+		scout_share_free(m->share);
 		free(m);
 		return err;
 	}
@@ -550,6 +556,7 @@ int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 	if (err < 0) {
 		scout_zip_stop(m);
 		scout_zip_destroy(m);
+		scout_share_free(m->small);
 		scout_share_free(m->share);
 		free(m);
 		return err;

@@ -60,9 +60,20 @@ struct scout_block *scout_block_add_locked(struct scout_models *m, struct scout_
 		free(b);
 		return NULL;
 	}
+	b->ahead = true;
+	if (o->ahead++ == 0)
+		atomic_fetch_add(&m->aheads, 1);
 	scout_object_ref(o);
 	atomic_fetch_add(&m->nblocks, 1);
 	return b;
+}
+
+/* A reader has it, or none will. */
+static void arrive_locked(struct scout_models *m, struct scout_block *b)
+{
+	if (b->ahead && --b->object->ahead == 0)
+		atomic_fetch_sub(&m->aheads, 1);
+	b->ahead = false;
 }
 
 /* In the list of those that may go, unless an evictor has it in hand. */
@@ -96,6 +107,7 @@ static void mark_used(struct scout_models *m, struct scout_block *b)
 
 void scout_block_pin_locked(struct scout_models *m, struct scout_block *b)
 {
+	arrive_locked(m, b);
 	if (b->pins++ == 0 && b->state == SCOUT_BLOCK_READY)
 		unlist(m, b);
 }
@@ -134,9 +146,10 @@ void scout_block_ready_locked(struct scout_models *m, struct scout_block *b)
 	scout_verify_ready_locked(m, b);
 }
 
-bool scout_block_fail_locked(struct scout_block *b, int err)
+bool scout_block_fail_locked(struct scout_models *m, struct scout_block *b, int err)
 {
 	assert(b->state == SCOUT_BLOCK_FILLING);
+	arrive_locked(m, b);
 	HASH_DEL(b->object->blocks, b);
 	b->state = SCOUT_BLOCK_FAILED;
 	b->err = err;
@@ -154,17 +167,23 @@ void scout_block_free(struct scout_models *m, struct scout_block *b)
 	scout_buf_put(m->share, buf);
 }
 
-void scout_block_unwanted_locked(struct scout_models *m, struct scout_object *o)
+void scout_block_unwanted_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
+				 uint64_t end)
 {
 	struct scout_block *b, *next;
 
 	scout_lock(&m->lru_lock);
 	HASH_ITER (hh, o->blocks, b, next) {
-		if (b->listed && !b->used) {
-			TAILQ_REMOVE(&m->fresh_blocks, b, lru);
-			b->used = true;
+		uint64_t at = b->index * SCOUT_BUF_BYTES;
+
+		if (!b->ahead || at + SCOUT_BUF_BYTES <= from || at >= end)
+			continue;
+		arrive_locked(m, b);
+		if (b->listed)
+			TAILQ_REMOVE(list_of(m, b), b, lru);
+		b->used = true;
+		if (b->listed)
 			TAILQ_INSERT_TAIL(&m->used_blocks, b, lru);
-		}
 	}
 	scout_unlock(&m->lru_lock);
 }
@@ -198,6 +217,7 @@ bool scout_block_evict(struct scout_models *m, bool used_only)
 		gone = b->pins == 0;
 		if (gone) {
 			HASH_DEL(o->blocks, b);
+			arrive_locked(m, b);
 		} else {
 			/* pinned meanwhile: its last unpin lists it again */
 			scout_lock(&m->lru_lock);

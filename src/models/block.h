@@ -24,7 +24,8 @@ struct scout_block {
 	uint32_t filled;
 	unsigned pins; /* readers that look at it */
 	enum scout_block_state state;
-	int err; /* of FAILED */
+	bool ahead; /* no reader has had it yet, and somebody is to */
+	int err;    /* of FAILED */
 	UT_hash_handle hh;
 
 	/* under m->lru_lock */
@@ -51,8 +52,11 @@ struct scout_object {
 	atomic_bool planning; /* somebody fetches ahead in it */
 
 	struct scout_mutex lock;        /* SCOUT_LOCK_OBJECT */
-	unsigned handles;               /* under lock */
+	struct scout_file_list files;   /* under lock: the handles */
 	bool changed;                   /* under lock: S3 has another version, or none */
+	uint64_t left_ns;               /* under lock: when a reader last closed */
+	unsigned fetches;               /* under lock: submitted and not done */
+	size_t ahead;                   /* under lock: how many of its blocks are */
 	struct scout_block *blocks;     /* under lock: by index */
 	struct scout_read_list readers; /* under lock: wait for bytes of pinned blocks */
 	struct scout_run run;           /* under lock: all handles' reads as one sequence */
@@ -60,11 +64,17 @@ struct scout_object {
 };
 
 /* object.c */
-/* The object that answer (FILE) tells of, with a reference for a handle; an older version of the key
- * is changed from now on. Returns 0 or -ENOMEM. */
+/* Makes file (zeroed) a handle of the object that answer (FILE) tells of, with a reference; an older
+ * version of the key is changed from now on. Returns 0 or -ENOMEM. */
 int scout_object_open(struct scout_models *m, const char *path, const struct scout_answer *answer,
-		      struct scout_object **ret);
-void scout_object_close(struct scout_models *m, struct scout_object *o);
+		      struct scout_models_file *file);
+void scout_object_close(struct scout_models *m, struct scout_models_file *file);
+/* Whether some reader's window has bytes of [from, end); o->lock is held. */
+bool scout_object_wants_locked(const struct scout_object *o, uint64_t from, uint64_t end);
+/* The window of a run that ended as old: what lies in no other one may go first, and what is on its
+ * way is given up; o->lock is held. */
+void scout_object_close_window_locked(struct scout_models *m, struct scout_object *o,
+				      const struct scout_run *old);
 void scout_object_ref(struct scout_object *o);
 void scout_object_unref(struct scout_models *m, struct scout_object *o);
 /* S3 has another version, or none: reads of this one fail from now on, the next open asks S3. True:
@@ -89,9 +99,10 @@ void scout_block_release_locked(struct scout_models *m, struct scout_block *b);
 /* All its bytes are there. */
 void scout_block_ready_locked(struct scout_models *m, struct scout_block *b);
 /* It is missing again, and its pins learn err. True: free it without the lock. */
-bool scout_block_fail_locked(struct scout_block *b, int err);
-/* No handle is open: what was fetched ahead for them may go first. */
-void scout_block_unwanted_locked(struct scout_models *m, struct scout_object *o);
+bool scout_block_fail_locked(struct scout_models *m, struct scout_block *b, int err);
+/* The blocks of the bytes [from, end) that were fetched ahead may go first. */
+void scout_block_unwanted_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
+				 uint64_t end);
 void scout_block_free(struct scout_models *m, struct scout_block *b); /* failed, unpinned */
 /* Gives back the buffer of the block that was used longest ago; those fetched ahead and not yet read
  * only when not used_only. False: there is none. No lock held. */

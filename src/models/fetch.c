@@ -3,8 +3,13 @@
  *
  * Nothing here waits for memory: a fetch is made only with all its buffers in hand, so the engine's
  * thread, which copies into them, never needs one. A fetch that failed gives its unfilled blocks
- * back as missing. A fetch that nobody wants any more is given up when its next bytes come, unless the
- * object is small: the next reader of a model follows soon.
+ * back as missing. A fetch that nobody wants any more (its readers closed, or went elsewhere) is given up
+ * at its next whole block, unless the object is small or one closed just now: the next reader of a model
+ * follows soon.
+ *
+ * Read-ahead is for all readers alike: memory and connections for it are divided by the number of
+ * objects that have blocks ahead of their readers, and some of both is left to reads that a person waits
+ * for.
  *
  * A fetch belongs to the engine's thread from submit to done; blocks are under object->lock. */
 #include "models/fetch.h"
@@ -14,10 +19,16 @@
 #include <string.h>
 
 #include "models/read.h"
+#include "scoutfs/clock.h"
 #include "scoutfs/log.h"
 
 /* Read-ahead smaller than this waits until more memory is spare. */
-#define AHEAD_MIN_BLOCKS 8
+#define AHEAD_MIN_BLOCKS 4
+/* So long a reader that closed may be followed by one that goes on with what it had asked for. */
+#define LINGER_NS SCOUT_NS_PER_S
+/* This part of the connections is not for read-ahead: half of it the engine keeps for small calls, the
+ * other half is for whoever waits for his bytes. */
+#define CONNECTIONS_KEPT_DIVISOR 4
 
 struct scout_fetch {
 	struct scout_s3_call call;
@@ -56,7 +67,7 @@ static bool fill_locked(struct scout_fetch *f, size_t len)
 static void fail_locked(struct scout_fetch *f, int err)
 {
 	for (size_t i = 0; i < f->nblocks; i++) {
-		if (f->blocks[i] && !scout_block_fail_locked(f->blocks[i], err))
+		if (f->blocks[i] && !scout_block_fail_locked(f->m, f->blocks[i], err))
 			f->blocks[i] = NULL;
 	}
 }
@@ -97,26 +108,42 @@ static int check(const struct scout_fetch *f, size_t len)
 	return len > f->call.length - f->got ? -EIO : 0;
 }
 
+/* Whether a reader waits for what is still to come, or will. When it is begun and nearly over, it costs
+ * less than a new connection. */
+static bool wanted_locked(const struct scout_fetch *f, bool begun)
+{
+	uint64_t from = f->call.offset + f->got, end = f->call.offset + f->call.length;
+
+	if (f->object->cut.whole || (begun && end - from <= SCOUT_READ_MAX) ||
+	    scout_object_wants_locked(f->object, from, end) ||
+	    scout_now_ns() - f->object->left_ns < LINGER_NS)
+		return true;
+	for (size_t i = f->got / SCOUT_BUF_BYTES; i < f->nblocks; i++) {
+		if (f->blocks[i] && f->blocks[i]->pins > 0)
+			return true;
+	}
+	return false;
+}
+
 static bool take_bytes(struct scout_s3_call *call, const void *bytes, size_t len)
 {
 	struct scout_fetch *f = (struct scout_fetch *)call;
 	struct scout_object *o = f->object;
 	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
-	bool ready = false;
+	bool first = f->got == 0, ready;
 
 	f->err = check(f, len);
 	if (f->err < 0)
 		return false;
 	copy(f, bytes, len);
 	scout_lock(&o->lock);
-	if (o->handles > 0 || o->cut.whole) {
-		ready = fill_locked(f, len);
-		scout_read_collect_locked(o, &readers);
-	} else {
+	ready = fill_locked(f, len);
+	if ((first || ready) && !wanted_locked(f, !first)) {
 		/* at once, so that who opens it now finds them missing */
 		f->err = -ECANCELED;
 		fail_locked(f, f->err);
 	}
+	scout_read_collect_locked(o, &readers);
 	scout_unlock(&o->lock);
 	scout_read_finish(&readers);
 	if (f->err < 0)
@@ -149,14 +176,15 @@ static void fetch_done(struct scout_s3_call *call, int err)
 		scout_warn("models: '%s': changed while it was read",
 			   scout_format_name(name, sizeof(name), o->key));
 	atomic_fetch_sub(&m->fetches, 1);
+	scout_lock(&o->lock);
+	o->fetches--;
 	if (err < 0) {
-		scout_lock(&o->lock);
 		fail_locked(f, err);
 		scout_read_collect_locked(o, &readers);
-		scout_unlock(&o->lock);
-		scout_read_finish(&readers);
-		free_blocks(f);
 	}
+	scout_unlock(&o->lock);
+	scout_read_finish(&readers);
+	free_blocks(f);
 	scout_object_unref(m, o);
 	free(f);
 }
@@ -188,6 +216,7 @@ static struct scout_fetch *fetch_new_locked(struct scout_models *m, struct scout
 	f->m = m;
 	f->object = o;
 	scout_object_ref(o);
+	o->fetches++;
 	f->call = (struct scout_s3_call){
 	    .op = SCOUT_S3_GET,
 	    .key = o->key,
@@ -223,6 +252,19 @@ void scout_fetch_cover_locked(struct scout_models *m, struct scout_object *o, ui
 	}
 }
 
+/* Among how many objects read-ahead is divided, o being one. */
+static size_t sharers_locked(const struct scout_models *m, const struct scout_object *o)
+{
+	return atomic_load(&m->aheads) + (o->ahead == 0);
+}
+
+size_t scout_fetch_room_locked(struct scout_models *m, const struct scout_object *o)
+{
+	size_t room = m->ahead_memory / SCOUT_BUF_BYTES / sharers_locked(m, o);
+
+	return room > o->ahead ? room - o->ahead : 0;
+}
+
 size_t scout_fetch_missing_locked(struct scout_object *o, uint64_t from, uint64_t to)
 {
 	size_t missing = 0;
@@ -230,6 +272,19 @@ size_t scout_fetch_missing_locked(struct scout_object *o, uint64_t from, uint64_
 	for (; from < to; from++)
 		missing += !scout_block_find_locked(o, from);
 	return missing;
+}
+
+/* Whether one more fetch ahead would come before nobody who waits for his bytes. */
+static bool connection_spare_locked(const struct scout_models *m, const struct scout_object *o)
+{
+	unsigned max =
+	    m->config->max_connections - m->config->max_connections / CONNECTIONS_KEPT_DIVISOR;
+	size_t ours;
+
+	if (max < 2)
+		max = 2; /* the second waits in line, so that the first is followed at once */
+	ours = max / sharers_locked(m, o);
+	return atomic_load(&m->fetches) < max && o->fetches < (ours > 0 ? ours : 1);
 }
 
 void scout_fetch_submit(struct scout_models *m, struct scout_fetch_list *list)
@@ -268,18 +323,15 @@ static bool ahead_unit(struct scout_models *m, struct scout_object *o, uint64_t 
 {
 	struct scout_fetch_list list = TAILQ_HEAD_INITIALIZER(list);
 	void *bufs[SCOUT_FETCH_BLOCKS];
-	size_t missing, n;
+	size_t missing, room = 0, n;
 	bool all;
 
 	scout_lock(&o->lock);
 	missing = scout_fetch_missing_locked(o, from, to);
+	if (connection_spare_locked(m, o))
+		room = scout_fetch_room_locked(m, o);
 	scout_unlock(&o->lock);
-	if (missing == 0)
-		return true;
-	/* those who wait for a byte come before those who will */
-	if (atomic_load(&m->fetches) >= 2 * m->config->max_connections)
-		return false;
-	n = scout_fetch_spare(m, bufs, missing);
+	n = scout_fetch_spare(m, bufs, missing < room ? missing : room);
 	all = n == missing;
 	if (all || n >= AHEAD_MIN_BLOCKS) {
 		scout_lock(&o->lock);

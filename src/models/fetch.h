@@ -12,6 +12,8 @@ TAILQ_HEAD(scout_fetch_list, scout_fetch);
 void scout_fetch_cover_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
 			      uint64_t to, void **bufs, size_t *nbufs,
 			      struct scout_fetch_list *list);
+/* How many more blocks may be ahead of o's readers; o->lock is held. */
+size_t scout_fetch_room_locked(struct scout_models *m, const struct scout_object *o);
 /* How many of the blocks [from, to) are missing; o->lock is held. */
 size_t scout_fetch_missing_locked(struct scout_object *o, uint64_t from, uint64_t to);
 

@@ -30,9 +30,11 @@ struct scout_answer;
 struct scout_question;
 struct scout_read;
 struct scout_zips;
+struct scout_models_file;
 TAILQ_HEAD(scout_block_list, scout_block);
 TAILQ_HEAD(scout_view_list, scout_view);
 TAILQ_HEAD(scout_read_list, scout_read);
+TAILQ_HEAD(scout_file_list, scout_models_file);
 
 struct scout_models_counters {
 	scout_counter bytes_served;
@@ -44,9 +46,11 @@ struct scout_models {
 	/* immutable */
 	const struct scout_models_config *config;
 	struct scout_budget *budget;
-	struct scout_share *share;
+	struct scout_share *share; /* of all buffers, and of the tickets of long reads */
+	struct scout_share *small; /* of the tickets of short ones, which queue by themselves */
 	struct scout_s3 *s3;
-	size_t memory; /* the share's, for cached blocks */
+	size_t memory;       /* the share's, for cached blocks */
+	size_t ahead_memory; /* of that for read-ahead: the rest holds what is being read */
 	uid_t uid;
 	gid_t gid;
 	time_t mounted; /* the time that directories show: S3 keeps none for them */
@@ -54,6 +58,7 @@ struct scout_models {
 	atomic_bool stopped;
 	struct scout_models_counters counters; /* atomic */
 	atomic_uint fetches;                   /* submitted and not done */
+	atomic_uint aheads;                    /* objects with blocks ahead of their readers */
 
 	/* catalogue.c */
 	struct scout_mutex catalogue_lock;  /* SCOUT_LOCK_CATALOGUE */

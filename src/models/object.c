@@ -1,5 +1,6 @@
 /* The table of objects: one struct for each version of a key that is open or has cached blocks, so
- * bounded by the handles and the memory there are. Handles of one version share it.
+ * bounded by the handles and the memory there are. Handles of one version share it; what of it is
+ * fetched ahead, and how long, is by the windows of them all.
  *
  * m->objects_lock for the table. Counting is atomic, but the last reference goes under that lock, so
  * that what is found in the table is alive. */
@@ -9,6 +10,8 @@
 #include <string.h>
 
 #include "models/block.h"
+#include "models/read.h"
+#include "scoutfs/clock.h"
 
 static void object_free(struct scout_object *o)
 {
@@ -17,6 +20,11 @@ static void object_free(struct scout_object *o)
 	scout_mutex_destroy(&o->lock);
 	free(o->key);
 	free(o);
+}
+
+static size_t longest_window(const struct scout_models *m)
+{
+	return m->config->read_window < m->ahead_memory ? m->config->read_window : m->ahead_memory;
 }
 
 static struct scout_object *object_new(struct scout_models *m, const char *path,
@@ -35,10 +43,11 @@ static struct scout_object *object_new(struct scout_models *m, const char *path,
 	memcpy(o->etag, answer->etag, sizeof(o->etag));
 	o->modified = answer->modified;
 	o->version = answer->version;
-	scout_cut_make(&o->cut, answer->bytes, m->config->part_size, m->memory);
+	scout_cut_make(&o->cut, answer->bytes, m->config->part_size, longest_window(m));
 	scout_verify_init(m, o, answer);
 	scout_mutex_init(&o->lock, SCOUT_LOCK_OBJECT);
 	TAILQ_INIT(&o->readers);
+	TAILQ_INIT(&o->files);
 	return o;
 }
 
@@ -55,54 +64,89 @@ static void unlist_locked(struct scout_models *m, struct scout_object *o)
 	o->listed = false;
 }
 
-/* An open one that is this version, or what stands in its way taken out of the table. */
-static struct scout_object *find_locked(struct scout_models *m, const char *key,
-					const struct scout_answer *answer)
+static void join_locked(struct scout_object *o, struct scout_models_file *file)
+{
+	file->object = o;
+	TAILQ_INSERT_TAIL(&o->files, file, link);
+}
+
+/* Makes file a handle of the one that is this version, or takes what stands in its way out of the
+ * table: false. */
+static bool find_locked(struct scout_models *m, const char *key, const struct scout_answer *answer,
+			struct scout_models_file *file)
 {
 	struct scout_object *o;
 
 	HASH_FIND_STR(m->objects, key, o);
 	if (!o)
-		return NULL;
+		return false;
 	scout_lock(&o->lock);
 	if (same(o, answer)) {
-		o->handles++;
+		join_locked(o, file);
 		scout_unlock(&o->lock);
 		scout_object_ref(o);
-		return o;
+		return true;
 	}
 	o->changed = true;
 	scout_unlock(&o->lock);
 	unlist_locked(m, o);
-	return NULL;
+	return false;
 }
 
 int scout_object_open(struct scout_models *m, const char *path, const struct scout_answer *answer,
-		      struct scout_object **ret)
+		      struct scout_models_file *file)
 {
-	struct scout_object *made = object_new(m, path, answer), *found;
+	struct scout_object *made = object_new(m, path, answer);
+	bool found;
 
 	if (!made)
 		return -ENOMEM;
-	made->handles = 1;
 	scout_lock(&m->objects_lock);
-	found = find_locked(m, made->key, answer);
+	found = find_locked(m, made->key, answer, file);
 	if (!found) {
+		join_locked(made, file);
 		HASH_ADD_KEYPTR(hh, m->objects, made->key, strlen(made->key), made);
 		made->listed = made->hh.tbl != NULL; /* else it works, but is not shared */
 	}
 	scout_unlock(&m->objects_lock);
 	if (found)
 		object_free(made);
-	*ret = found ? found : made;
 	return 0;
 }
 
-void scout_object_close(struct scout_models *m, struct scout_object *o)
+bool scout_object_wants_locked(const struct scout_object *o, uint64_t from, uint64_t end)
 {
+	const struct scout_models_file *file;
+
+	if (scout_run_wants(&o->run, from, end))
+		return true;
+	TAILQ_FOREACH (file, &o->files, link) {
+		if (scout_run_wants(&file->run, from, end))
+			return true;
+	}
+	return false;
+}
+
+void scout_object_close_window_locked(struct scout_models *m, struct scout_object *o,
+				      const struct scout_run *old)
+{
+	if (old->ahead > old->high && !scout_object_wants_locked(o, old->high, old->ahead))
+		scout_block_unwanted_locked(m, o, old->high, old->ahead);
+}
+
+void scout_object_close(struct scout_models *m, struct scout_models_file *file)
+{
+	struct scout_object *o = file->object;
+
 	scout_lock(&o->lock);
-	if (--o->handles == 0)
-		scout_block_unwanted_locked(m, o);
+	TAILQ_REMOVE(&o->files, file, link);
+	o->left_ns = scout_now_ns();
+	scout_object_close_window_locked(m, o, &file->run);
+	if (TAILQ_EMPTY(&o->files)) {
+		/* the next reader may go on from where the last one was: the kernel has the rest */
+		o->run.ahead = 0;
+		scout_block_unwanted_locked(m, o, 0, o->cut.bytes);
+	}
 	scout_unlock(&o->lock);
 	scout_object_unref(m, o);
 }

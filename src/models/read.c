@@ -24,6 +24,8 @@
 
 /* How long a read that S3 failed is not asked for again by the same file. */
 #define FAILED_NS SCOUT_NS_PER_S
+/* A read of so much, of nobody who reads on, does not wait in line with those who do. */
+#define SMALL_BYTES ((size_t)128 * 1024)
 
 struct scout_read {
 	struct scout_waiter waiter;
@@ -39,7 +41,8 @@ struct scout_read {
 	size_t nblocks;
 	struct scout_run *run; /* whose read-ahead is due, or NULL */
 	uint64_t ahead;        /* up to here */
-	bool ticket;
+	bool small;
+	bool ticket; /* of share_of() */
 	size_t nspare;
 	void *spare[SCOUT_READ_BUFS];
 	struct scout_block *blocks[SCOUT_READ_BUFS]; /* pinned, or NULL */
@@ -122,6 +125,12 @@ static void note_failure(struct scout_read *r, int err)
 	scout_unlock(&r->object->lock);
 }
 
+/* Whose ticket r takes; buffers are always m->share's. */
+static struct scout_share *share_of(const struct scout_read *r)
+{
+	return r->small ? r->m->small : r->m->share;
+}
+
 /* The end of r: answers, and gives back what it holds. */
 static void finish(struct scout_read *r, int err)
 {
@@ -144,7 +153,7 @@ static void finish(struct scout_read *r, int err)
 	unpin(r);
 	scout_fetch_give_back(m, r->spare, r->nspare);
 	if (r->ticket)
-		scout_ticket_put(m->share);
+		scout_ticket_put(share_of(r));
 	scout_budget_poke(m->budget);
 	scout_object_unref(m, r->object);
 	unref(r);
@@ -280,13 +289,14 @@ static bool get_memory(struct scout_read *r)
 		if (now)
 			r->spare[r->nspare++] = buf;
 	} else {
-		now = scout_ticket_get(m->share, &r->waiter);
+		now = scout_ticket_get(share_of(r), &r->waiter);
 		if (now)
 			r->ticket = true;
 	}
 	if (now)
 		(void)unpark(r); /* it was: nobody else may take it while it does not wait */
-	else if (atomic_load(&m->stopped) && scout_waiter_cancel(m->share, &r->waiter) && unpark(r))
+	else if (atomic_load(&m->stopped) && scout_waiter_cancel(share_of(r), &r->waiter) &&
+		 unpark(r))
 		finish(r, -ESHUTDOWN); /* stop had looked before r began to wait */
 	unref(r);
 	return now;
@@ -300,7 +310,7 @@ void scout_read_stop(struct scout_models *m)
 	scout_lock(&m->parked_lock);
 	for (r = TAILQ_FIRST(&m->parked); r; r = next) {
 		next = TAILQ_NEXT(r, park_link);
-		if (!scout_waiter_cancel(m->share, &r->waiter))
+		if (!scout_waiter_cancel(share_of(r), &r->waiter))
 			continue;
 		TAILQ_REMOVE(&m->parked, r, park_link);
 		r->parked = false;
@@ -313,16 +323,17 @@ void scout_read_stop(struct scout_models *m)
 	}
 }
 
-/* The block after those that a sequential reader's fetch should cover: the end of the unit. */
+/* The block after those that a sequential reader's fetch should cover: the end of the unit, or of what
+ * is to be fetched ahead, but for the read's own blocks. */
 static uint64_t unit_end(const struct scout_read *r)
 {
-	uint64_t unit = r->object->cut.unit / SCOUT_BUF_BYTES;
-	uint64_t end = (r->first + r->nblocks - 1) / unit * unit + unit;
-	uint64_t blocks = (r->file->end + SCOUT_BUF_BYTES - 1) / SCOUT_BUF_BYTES;
+	uint64_t own = r->first + r->nblocks, unit = r->object->cut.unit / SCOUT_BUF_BYTES;
+	uint64_t end = r->first / unit * unit + unit;
+	uint64_t last = (r->ahead + SCOUT_BUF_BYTES - 1) / SCOUT_BUF_BYTES;
 
-	if (end > blocks)
-		end = blocks;
-	return end > r->first + r->nblocks ? end : r->first + r->nblocks;
+	if (end > last)
+		end = last;
+	return end > own ? end : own;
 }
 
 static void ahead(struct scout_read *r)
@@ -363,6 +374,8 @@ static int fetch_missing(struct scout_read *r, bool plan)
 	if (plan) {
 		scout_lock(&o->lock);
 		more = scout_fetch_missing_locked(o, end, unit_end(r));
+		if (more > scout_fetch_room_locked(r->m, o))
+			more = scout_fetch_room_locked(r->m, o);
 		scout_unlock(&o->lock);
 		n = scout_fetch_spare(r->m, bufs, more);
 	}
@@ -487,8 +500,11 @@ static void begin(struct scout_read *r)
 	scout_lock(&o->lock);
 	for (size_t i = 0; i < 2; i++) {
 		/* readers in step share the kernel's read-ahead: each sees a part of one sequence */
+		struct scout_run old = *runs[i];
 		uint64_t target = scout_run_note(runs[i], &o->cut, r->offset, r->size);
 
+		if (runs[i]->ahead < old.ahead)
+			scout_object_close_window_locked(r->m, o, &old);
 		if (target > r->file->end)
 			target = r->file->end;
 		if (!r->run && target > 0) {
@@ -496,6 +512,7 @@ static void begin(struct scout_read *r)
 			r->ahead = target;
 		}
 	}
+	r->small = r->size <= SMALL_BYTES && r->file->run.window == 0 && o->run.window == 0;
 	now = try_now_locked(r);
 	if (now == 1)
 		scout_count(&r->m->counters.block_hits, r->nblocks);
@@ -536,7 +553,7 @@ int scout_models_file_open(struct scout_models *m, const char *path,
 
 	if (!file)
 		return -ENOMEM;
-	err = scout_object_open(m, path, answer, &file->object);
+	err = scout_object_open(m, path, answer, file);
 	if (err < 0) {
 		free(file);
 		return err;
@@ -549,7 +566,7 @@ int scout_models_file_open(struct scout_models *m, const char *path,
 
 void scout_models_file_close(struct scout_models *m, struct scout_models_file *file)
 {
-	scout_object_close(m, file->object);
+	scout_object_close(m, file);
 	free(file);
 }
 

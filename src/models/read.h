@@ -12,9 +12,10 @@ struct scout_models_file {
 	_Atomic uint64_t proved; /* the version that it proved itself against last */
 	/* under object->lock */
 	struct scout_run run;
-	int failed_err;                   /* of the last reads that S3 failed; 0: none */
-	uint64_t failed_ns;               /* when */
-	uint64_t failed_from, failed_end; /* what they asked for */
+	TAILQ_ENTRY(scout_models_file) link; /* object->files */
+	int failed_err;                      /* of the last reads that S3 failed; 0: none */
+	uint64_t failed_ns;                  /* when */
+	uint64_t failed_from, failed_end;    /* what they asked for */
 };
 
 void scout_read_init(struct scout_models *m);

@@ -1,18 +1,26 @@
 /* Cutting objects into fetches, and telling readers who go on from readers who jump.
  *
- * One connection to S3 carries some 50 to 100 MB/s, so a small object is split over 4 to 8 fetches
- * from its first byte; 2 MiB is where one more request stops paying. The kernel sends READs of up
- * to 1 MiB, several at once and in any order: a read counts as going on when it reaches beyond the
- * last one and starts no more than a READ behind it. Pure functions; the caller locks. */
+ * One connection to S3 carries some 50 to 100 MB/s, so an object is read over many from its first
+ * MiB on, a small one in pieces of at least 1 MiB. But a header, or the page that a map faults on,
+ * looks at first as the beginning of a long read does: the kernel makes a READ of up to 1 MiB of it.
+ * So the first MiB comes alone, and the window opens with the next READ that goes on from there,
+ * which the kernel sends as soon as the first bytes are there.
+ *
+ * The kernel sends READs of up to 1 MiB, several at once and in any order: a read counts as going on
+ * when it reaches beyond the last one and starts no more than a READ behind it. Pure functions; the
+ * caller locks. */
 #include "models/window.h"
 
 #define MIB ((uint64_t)1024 * 1024)
 #define WHOLE_BYTES (64 * MIB)
-#define FETCH_MIN (2 * MIB)
-#define FETCHES_MAX 8
-#define FETCHES_FEW 4
-#define UNITS_FIRST 4
-#define UNITS_MAX 16
+#define FIRST_BYTES MIB
+#define OPEN_BYTES (MIB / 2) /* so much was read in order when the window opens */
+#define FETCH_MIN MIB
+#define FETCHES_MAX 16       /* of a small object */
+#define FETCHES_FEW 4        /* the last of so few may be small */
+#define WINDOW_UNITS 8       /* the longest window has as many at least */
+#define GROWTH 2             /* the window to what was read in order */
+#define GROWTH_FROM_START 32 /* likewise from the object's start, where most read on to the end */
 #define READ_BULK ((size_t)128 * 1024) /* the kernel's read-ahead, not a program's small read */
 
 static uint64_t round_up(uint64_t n, uint64_t to)
@@ -33,23 +41,26 @@ static uint64_t split(uint64_t bytes)
 	return round_up(bytes, SCOUT_BUF_BYTES);
 }
 
-void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size, size_t memory)
+void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size, size_t window)
 {
-	uint64_t part = part_size / SCOUT_BUF_BYTES * SCOUT_BUF_BYTES;
+	uint64_t unit = window / WINDOW_UNITS;
 
-	if (part == 0)
-		part = SCOUT_BUF_BYTES;
-	if (part > SCOUT_FETCH_BLOCKS * SCOUT_BUF_BYTES)
-		part = SCOUT_FETCH_BLOCKS * SCOUT_BUF_BYTES;
+	if (unit < FETCH_MIN)
+		unit = FETCH_MIN;
+	if (unit > part_size)
+		unit = part_size;
+	unit = unit / SCOUT_BUF_BYTES * SCOUT_BUF_BYTES;
+	if (unit == 0)
+		unit = SCOUT_BUF_BYTES;
+	if (unit > SCOUT_FETCH_BLOCKS * SCOUT_BUF_BYTES)
+		unit = SCOUT_FETCH_BLOCKS * SCOUT_BUF_BYTES;
 	*cut = (struct scout_cut){
 	    .bytes = bytes,
-	    .unit = part,
-	    /* the rest holds what is being read, or whole parts would never be spare */
-	    .ahead_max = memory / 4 * 3,
-	    .whole = bytes <= WHOLE_BYTES,
-	    .eager = bytes <= part,
+	    .unit = unit,
+	    .window = window,
+	    .whole = bytes <= WHOLE_BYTES && bytes <= window,
 	};
-	if (cut->whole && bytes > 0 && split(bytes) < part)
+	if (cut->whole && bytes > 0 && split(bytes) < unit)
 		cut->unit = split(bytes);
 }
 
@@ -59,6 +70,8 @@ static void follow(struct scout_run *run, uint64_t offset, size_t size)
 	uint64_t end = offset + size;
 
 	if (run->begun ? offset <= run->high + slack && end > run->high : offset == 0) {
+		run->goes_on = run->begun;
+		run->from_start |= offset == 0;
 		run->bytes += size;
 		run->high = end;
 	} else if (!run->begun || end > run->high || end + 2 * SCOUT_READ_MAX < run->high) {
@@ -67,29 +80,43 @@ static void follow(struct scout_run *run, uint64_t offset, size_t size)
 	run->begun = true;
 }
 
+/* Up to where the run's reader should find what it reads next. */
+static uint64_t reach(const struct scout_run *run, const struct scout_cut *cut)
+{
+	uint64_t end = run->high + run->window;
+	uint64_t step = run->window < 2 * cut->unit ? MIB : cut->unit;
+
+	if (run->window == 0)
+		end = round_up(run->high, FIRST_BYTES);
+	else if (end < cut->bytes)
+		end = end / step * step;
+	return end < cut->bytes ? end : cut->bytes;
+}
+
+/* Opens the window when it is time, or widens it. */
+static void widen(struct scout_run *run, const struct scout_cut *cut)
+{
+	uint64_t window = run->bytes * (run->from_start ? GROWTH_FROM_START : GROWTH);
+
+	if (run->goes_on && run->bytes >= OPEN_BYTES)
+		run->window = window < cut->window ? window : cut->window;
+}
+
 uint64_t scout_run_note(struct scout_run *run, const struct scout_cut *cut, uint64_t offset,
 			size_t size)
 {
-	uint64_t window, target;
+	bool tiny = cut->bytes <= FIRST_BYTES && offset == 0;
+	uint64_t target;
 
 	follow(run, offset, size);
-	if (run->bytes >= READ_BULK || (cut->eager && offset == 0 && run->bytes == size))
-		run->sequential = true;
-	if (!run->sequential)
+	if (run->bytes < READ_BULK && !tiny)
 		return 0;
-	if (cut->whole)
-		return run->ahead < cut->bytes ? cut->bytes : 0;
-	if (run->units == 0)
-		run->units = UNITS_FIRST;
-	window = run->units * cut->unit;
-	if (window > cut->ahead_max)
-		window = cut->ahead_max;
-	target = round_up(run->high + window, cut->unit);
-	if (target > cut->bytes)
-		target = cut->bytes;
-	if (target <= run->ahead)
-		return 0;
-	if (run->ahead > 0 && run->units < UNITS_MAX)
-		run->units *= 2;
-	return target;
+	widen(run, cut);
+	target = reach(run, cut);
+	return target > run->ahead ? target : 0;
+}
+
+bool scout_run_wants(const struct scout_run *run, uint64_t from, uint64_t end)
+{
+	return from < run->ahead && end + 2 * SCOUT_READ_MAX > run->high;
 }

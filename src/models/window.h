@@ -13,27 +13,29 @@
 
 /* How an object is cut. */
 struct scout_cut {
-	uint64_t bytes; /* the object's size */
-	uint64_t unit;  /* fetches of read-ahead begin and end at multiples of it; whole blocks */
-	uint64_t ahead_max; /* the longest window */
-	bool whole;         /* small: a sequential reader fetches all of it at once */
-	bool eager;         /* at most a part: the first read at 0 counts as sequential */
+	uint64_t bytes;  /* the object's size */
+	uint64_t unit;   /* fetches of read-ahead begin and end at multiples of it; whole blocks */
+	uint64_t window; /* the longest */
+	bool whole;      /* small: once it is read in order, all of it comes, whoever stays */
 };
 
-/* memory: what the blocks of all objects may take. */
-void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size, size_t memory);
+/* window: the longest that the config and the memory for blocks allow. */
+void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size, size_t window);
 
 /* One sequence of reads, by handle or by object. Zeroed is a new one. */
 struct scout_run {
-	uint64_t high;  /* the highest end of a read in the run */
-	uint64_t bytes; /* read since the run began */
-	uint64_t ahead; /* what is before this was asked for already */
-	unsigned units; /* the window */
-	bool begun, sequential;
+	uint64_t high;   /* the highest end of a read in the run */
+	uint64_t bytes;  /* read since the run began */
+	uint64_t ahead;  /* what is before this was asked for already */
+	uint64_t window; /* 0: not open */
+	bool begun, goes_on, from_start;
 };
 
 /* Notes a read of size > 0 inside the object; returns the offset up to which to fetch ahead, or 0. */
 uint64_t scout_run_note(struct scout_run *run, const struct scout_cut *cut, uint64_t offset,
 			size_t size);
+
+/* Whether bytes of [from, end) were asked for on the run's behalf and are still before its reader. */
+bool scout_run_wants(const struct scout_run *run, uint64_t from, uint64_t end);
 
 #endif

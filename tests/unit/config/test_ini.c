@@ -37,6 +37,7 @@ static void defaults(void **state)
 	assert_false(c->models.path_style);
 	assert_int_equal(c->models.max_connections, 150);
 	assert_int_equal(c->models.part_size, 8 << 20);
+	assert_int_equal(c->models.read_window, 256 << 20);
 	assert_int_equal(c->models.list_ttl_ns, 60 * SCOUT_NS_PER_S);
 	assert_int_equal(c->models.list_max_keys, 200000);
 	assert_true(c->models.verify);

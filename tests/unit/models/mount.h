@@ -38,6 +38,7 @@ static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 	    .prefix = strdup(prefix),
 	    .max_connections = 150,
 	    .part_size = 8 * MIB,
+	    .read_window = 256 * MIB,
 	    .list_ttl_ns = 60 * SCOUT_NS_PER_S,
 	    .list_max_keys = 200000,
 	    .timeout_ns = 30 * SCOUT_NS_PER_S,

@@ -190,15 +190,15 @@ static void small_objects_are_cut(void **state)
 
 	(void)state;
 	assert_int_equal(pieces(1, &unit, &last), 1);
-	assert_int_equal(pieces(3 * MIB, &unit, &last), 1);
-	assert_int_equal(pieces(24834009, &unit, &last), 8);
-	assert_int_equal(pieces(64 * MIB, &unit, &last), 8);
-	assert_int_equal(unit, 8 * MIB);
+	assert_int_equal(pieces(3 * MIB, &unit, &last), 3);
+	assert_int_equal(pieces(24834009, &unit, &last), 16);
+	assert_int_equal(pieces(64 * MIB, &unit, &last), 16);
+	assert_int_equal(unit, 4 * MIB);
 	for (uint64_t bytes = 9 * MIB; bytes <= 64 * MIB; bytes += 77777) {
 		unsigned n = pieces(bytes, &unit, &last);
 
-		assert_in_range(n, 4, 8);
-		assert_true(unit >= 2 * MIB && (n == 4 || last >= 2 * MIB));
+		assert_in_range(n, 4, 16);
+		assert_true(unit >= MIB && (n == 4 || last >= MIB));
 	}
 	assert_int_equal(pieces(100 * MIB, &unit, &last), 13);
 	assert_int_equal(unit, 8 * MIB);
@@ -213,8 +213,13 @@ static void odd_part_sizes(void **state)
 	assert_int_equal(cut.unit, SCOUT_BUF_BYTES);
 	scout_cut_make(&cut, 100 * MIB, 5 * MIB + 1, 128 * MIB);
 	assert_int_equal(cut.unit, 5 * MIB);
-	scout_cut_make(&cut, 100000 * MIB, 4096 * MIB, 128 * MIB);
+	scout_cut_make(&cut, 100000 * MIB, 4096 * MIB, 1024 * MIB);
 	assert_int_equal(cut.unit, SCOUT_FETCH_BLOCKS * SCOUT_BUF_BYTES);
+	/* a short window is of several fetches all the same */
+	scout_cut_make(&cut, 100000 * MIB, 8 * MIB, 24 * MIB);
+	assert_int_equal(cut.unit, 3 * MIB);
+	scout_cut_make(&cut, 100000 * MIB, 8 * MIB, MIB / 2);
+	assert_int_equal(cut.unit, MIB);
 	scout_cut_make(&cut, 0, 8 * MIB, 128 * MIB);
 	assert_true(cut.unit > 0);
 }
@@ -226,25 +231,31 @@ static void readers_who_go_on(void **state)
 
 	(void)state;
 	scout_cut_make(&cut, 1024 * MIB, 8 * MIB, 128 * MIB);
-	assert_int_equal(scout_run_note(&run, &cut, 0, MIB), 40 * MIB);
-	run.ahead = 40 * MIB;
+	/* it may be no more than a look */
+	assert_int_equal(scout_run_note(&run, &cut, 0, MIB), MIB);
+	run.ahead = MIB;
 	/* out of order, as the kernel does */
-	assert_int_equal(scout_run_note(&run, &cut, 2 * MIB, MIB), 0);
+	assert_int_equal(scout_run_note(&run, &cut, 2 * MIB, MIB), 64 * MIB);
+	run.ahead = 64 * MIB;
 	assert_int_equal(scout_run_note(&run, &cut, MIB, MIB), 0);
-	for (uint64_t at = 3 * MIB; at < 8 * MIB; at += MIB)
+	/* the window is whole parts, and grows to its longest */
+	assert_int_equal(scout_run_note(&run, &cut, 3 * MIB, MIB), 96 * MIB);
+	run.ahead = 96 * MIB;
+	assert_int_equal(scout_run_note(&run, &cut, 4 * MIB, MIB), 128 * MIB);
+	run.ahead = 128 * MIB;
+	for (uint64_t at = 5 * MIB; at < 7 * MIB; at += MIB)
 		assert_int_equal(scout_run_note(&run, &cut, at, MIB), 0);
-	assert_int_equal(scout_run_note(&run, &cut, 8 * MIB, MIB), 48 * MIB);
-	run.ahead = 48 * MIB;
-	/* the window has doubled, and doubles again, to three quarters of the memory */
-	assert_int_equal(scout_run_note(&run, &cut, 9 * MIB, MIB), 80 * MIB);
-	run.ahead = 80 * MIB;
-	assert_int_equal(scout_run_note(&run, &cut, 10 * MIB, MIB), 112 * MIB);
-	run.ahead = 112 * MIB;
-	assert_int_equal(scout_run_note(&run, &cut, 11 * MIB, MIB), 0);
-	assert_int_equal(scout_run_note(&run, &cut, 16 * MIB, MIB), 0);
+	assert_int_equal(scout_run_note(&run, &cut, 7 * MIB, MIB), 136 * MIB);
+	run.ahead = 136 * MIB;
+	assert_true(scout_run_wants(&run, 8 * MIB, 9 * MIB));
+	assert_true(scout_run_wants(&run, 135 * MIB, 140 * MIB));
+	assert_false(scout_run_wants(&run, 136 * MIB, 140 * MIB));
+	assert_false(scout_run_wants(&run, 0, 6 * MIB));
 	/* somewhere else: begins anew, and only when it goes on */
 	assert_int_equal(scout_run_note(&run, &cut, 500 * MIB, MIB), 0);
-	assert_int_equal(scout_run_note(&run, &cut, 501 * MIB, MIB), 536 * MIB);
+	assert_false(scout_run_wants(&run, 0, 1024 * MIB));
+	assert_int_equal(scout_run_note(&run, &cut, 501 * MIB, MIB), 504 * MIB);
+	assert_int_equal(scout_run_note(&run, &cut, 502 * MIB, MIB), 507 * MIB);
 	/* never beyond the end */
 	run = (struct scout_run){0};
 	(void)scout_run_note(&run, &cut, 1020 * MIB, MIB);
@@ -272,12 +283,12 @@ static void readers_who_jump(void **state)
 	run = (struct scout_run){0};
 	assert_int_equal(scout_run_note(&run, &cut, 0, 65536), 0);
 	assert_int_not_equal(scout_run_note(&run, &cut, 65536, 65536), 0);
-	/* but of a small one is */
-	scout_cut_make(&cut, 6 * MIB, 8 * MIB, 128 * MIB);
+	/* but of a very small one is */
+	scout_cut_make(&cut, MIB, 8 * MIB, 128 * MIB);
 	run = (struct scout_run){0};
-	assert_int_equal(scout_run_note(&run, &cut, 0, 4096), 6 * MIB);
+	assert_int_equal(scout_run_note(&run, &cut, 0, 4096), MIB);
 	run = (struct scout_run){0};
-	assert_int_equal(scout_run_note(&run, &cut, 5 * MIB, 65536), 0);
+	assert_int_equal(scout_run_note(&run, &cut, MIB / 2, 65536), 0);
 }
 
 int main(void)

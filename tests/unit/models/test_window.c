@@ -1,0 +1,295 @@
+/* How far ahead of whom is fetched: windows that open, grow and close, and what readers leave to
+ * each other of memory and connections. */
+#include "mount.h"
+
+#include "models/read.h"
+
+static struct scout_object *object_of(struct asked *opened)
+{
+	return ((struct scout_models_file *)opened->handle)->object;
+}
+
+/* Reads [from, end) a MiB at a time, answering all that S3 is asked. */
+static void read_on(struct mount *t, struct asked *f, const char *key, uint64_t from, uint64_t end)
+{
+	for (uint64_t at = from; at < end; at += MIB) {
+		struct asked *a = ask_read(t, f, at, MIB);
+
+		fake_answer_all();
+		expect_bytes(a, key, 0, at, MIB);
+	}
+}
+
+/* The same, answering no more than each read waits for. */
+static void read_along(struct mount *t, struct asked *f, const char *key, uint64_t from,
+		       uint64_t end)
+{
+	for (uint64_t at = from; at < end; at += MIB) {
+		struct asked *a = ask_read(t, f, at, MIB);
+
+		while (!asked_is_done(a))
+			assert_true(fake_answer_one());
+		expect_bytes(a, key, 0, at, MIB);
+	}
+}
+
+/* The bytes of the calls that wait for their answer. */
+static uint64_t bytes_queued(void)
+{
+	struct scout_s3_call *call;
+	uint64_t bytes = 0;
+
+	pthread_mutex_lock(&fake.lock);
+	TAILQ_FOREACH (call, &fake.queue, link)
+		bytes += call->length;
+	pthread_mutex_unlock(&fake.lock);
+	return bytes;
+}
+
+static unsigned queued_of(const char *key)
+{
+	struct scout_s3_call *call;
+	unsigned n = 0;
+
+	pthread_mutex_lock(&fake.lock);
+	TAILQ_FOREACH (call, &fake.queue, link)
+		n += strcmp(call->key, key) == 0;
+	pthread_mutex_unlock(&fake.lock);
+	return n;
+}
+
+/* What the kernel makes of a program that looks at a header: its read-ahead begins as for one who reads
+ * on. */
+static void headers_cost_a_mib(void **state)
+{
+	static const uint64_t sizes[] = {20 * MIB, 200 * MIB};
+	static const size_t reads[][4] = {
+	    {131072},               /* 64 KiB of a program's */
+	    {16384, 32768, 65536},  /* 4 KiB, and on */
+	    {32768, 65536, 131072}, /* 8 bytes, then 60 KiB */
+	    {MIB},                  /* a fault in a map */
+	};
+	struct mount t;
+	char key[32];
+
+	(void)state;
+	mount_up(&t, "", 256 * MIB);
+	for (size_t i = 0; i < 8; i++) {
+		const size_t *r = reads[i % 4];
+		struct asked *f;
+		uint64_t at = 0;
+
+		snprintf(key, sizeof(key), "m%zu", i);
+		fake_put(key, sizes[i / 4]);
+		f = must_open(&t, key);
+		fake.bytes = 0;
+		for (size_t k = 0; k < 4 && r[k] > 0; at += r[k++]) {
+			struct asked *a = ask_read(&t, f, at, r[k]);
+
+			fake_answer_all();
+			expect_bytes(a, key, 0, at, r[k]);
+		}
+		assert_in_range(fake.bytes, SCOUT_BUF_BYTES, MIB);
+		close_file(&t, f);
+	}
+	mount_down(&t);
+}
+
+static void windows_grow_to_read_window(void **state)
+{
+	struct mount t;
+	struct asked *f;
+	uint64_t most = 0;
+
+	(void)state;
+	mount_up(&t, "", 256 * MIB);
+	t.config.models.read_window = 8 * MIB;
+	fake_put("m", 100 * MIB);
+	f = must_open(&t, "m");
+	for (uint64_t at = 0; at < 90 * MIB; at += MIB) {
+		struct asked *a = ask_read(&t, f, at, MIB);
+		uint64_t ahead;
+
+		fake_answer_all();
+		expect_bytes(a, "m", 0, at, MIB);
+		ahead = object_of(f)->ahead * SCOUT_BUF_BYTES;
+		if (ahead > most)
+			most = ahead;
+	}
+	assert_in_range(most, 7 * MIB, 8 * MIB);
+	assert_in_range(fake.bytes, 90 * MIB, 98 * MIB);
+	close_file(&t, f);
+	assert_int_equal(atomic_load(&t.models->aheads), 0);
+	mount_down(&t);
+}
+
+static void a_seek_closes_the_window(void **state)
+{
+	struct mount t;
+	struct asked *f, *g, *a;
+
+	(void)state;
+	mount_up(&t, "", 256 * MIB);
+	fake_put("m", 500 * MIB);
+	f = must_open(&t, "m");
+	g = must_open(&t, "m");
+	read_on(&t, f, "m", 0, 3 * MIB);
+	a = ask_read(&t, f, 400 * MIB, 4096);
+	fake_answer_all();
+	expect_bytes(a, "m", 0, 400 * MIB, 4096);
+	assert_int_equal(object_of(f)->ahead, 0);
+	/* what is on its way is given up, but for a reader whose window has it */
+	read_along(&t, f, "m", 100 * MIB, 110 * MIB);
+	assert_true(bytes_queued() > 4 * MIB);
+	fake.bytes = 0;
+	a = ask_read(&t, f, 200 * MIB, 4096);
+	fake_answer_all();
+	expect_bytes(a, "m", 0, 200 * MIB, 4096);
+	assert_true(fake.bytes < MIB);
+	read_along(&t, f, "m", 300 * MIB, 310 * MIB);
+	assert_true(bytes_queued() > 4 * MIB);
+	read_on(&t, g, "m", 300 * MIB, 310 * MIB);
+	fake.bytes = 0;
+	close_file(&t, f);
+	read_on(&t, g, "m", 310 * MIB, 320 * MIB);
+	assert_true(fake.bytes > 0);
+	for (unsigned i = 0; i < fake.gets; i++) {
+		for (unsigned k = 0; k < i; k++)
+			assert_true(fake.got[i].offset != fake.got[k].offset);
+	}
+	close_file(&t, g);
+	mount_down(&t);
+}
+
+/* The first reader dies in mid-fetch; who comes next has what is on its way. */
+static void fetches_outlive_their_reader(void **state)
+{
+	static const uint64_t sizes[] = {24834009, 200 * MIB};
+	struct mount t;
+	char key[32];
+
+	(void)state;
+	mount_up(&t, "", 256 * MIB);
+	for (size_t i = 0; i < 2; i++) {
+		struct asked *f, *a, *b;
+		size_t queued;
+
+		snprintf(key, sizeof(key), "m%zu", i);
+		fake_put(key, sizes[i]);
+		f = must_open(&t, key);
+		fake.bytes = 0;
+		read_on(&t, f, key, 0, MIB);
+		a = ask_read(&t, f, MIB, MIB);
+		queued = fake_queued();
+		assert_true(queued >= 4);
+		/* a signal: the kernel has its answer, and closes later */
+		atomic_store(&a->req.unwanted, true);
+		b = ask_open(&t, key);
+		assert_true(fake_answer_one());
+		assert_true(asked_is_done(a));
+		asked_free(a);
+		while (!asked_is_done(b))
+			assert_true(fake_answer_one());
+		close_file(&t, f);
+		f = b;
+		for (uint64_t at = 0; at < 20 * MIB; at += MIB) {
+			a = ask_read(&t, f, at, MIB);
+			fake_answer_all();
+			expect_bytes(a, key, 0, at, MIB);
+		}
+		assert_in_range(fake.bytes, 20 * MIB, sizes[i]);
+		for (unsigned k = 1; k < fake.gets; k++)
+			assert_true(fake.got[k].offset != fake.got[k - 1].offset);
+		fake.gets = 0;
+		close_file(&t, f);
+	}
+	mount_down(&t);
+}
+
+/* Connections and memory for read-ahead are divided, also when one came much earlier. */
+static void objects_have_equal_parts(void **state)
+{
+	struct mount t;
+	struct asked *f[4];
+	uint64_t at[4] = {0};
+
+	(void)state;
+	mount_up(&t, "", 128 * MIB); /* 48 MiB for read-ahead */
+	t.config.models.max_connections = 16;
+	t.config.models.part_size = MIB;
+	for (int i = 0; i < 4; i++) {
+		char key[] = {'a' + (char)i, 0};
+
+		fake_put(key, 1000 * MIB);
+		f[i] = must_open(&t, key);
+	}
+	at[0] = 20 * MIB;
+	read_along(&t, f[0], "a", 0, at[0]);
+	/* a quarter is for those who wait */
+	assert_in_range(queued_of("a"), 11, 12);
+	for (int round = 0; round < 60; round++) {
+		for (int i = 0; i < 4; i++) {
+			char key[] = {'a' + (char)i, 0};
+
+			read_along(&t, f[i], key, at[i], at[i] + MIB);
+			at[i] += MIB;
+		}
+		assert_true(fake_queued() <= 13);
+	}
+	for (int i = 0; i < 4; i++) {
+		char key[] = {'a' + (char)i, 0};
+
+		assert_true(queued_of(key) <= 4);
+		assert_in_range(object_of(f[i])->ahead * SCOUT_BUF_BYTES, 2 * MIB, 13 * MIB);
+	}
+	for (int i = 0; i < 4; i++)
+		close_file(&t, f[i]);
+	fake_answer_all();
+	assert_int_equal(atomic_load(&t.models->aheads), 0);
+	mount_down(&t);
+}
+
+static void short_reads_pass_long_ones(void **state)
+{
+	struct mount t;
+	struct asked *f[20], *a[20], *config, *b;
+	char key[32];
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB); /* 5 tickets, and one for short reads */
+	fake_put("config.json", 700);
+	config = must_open(&t, "config.json");
+	for (int i = 0; i < 20; i++) {
+		snprintf(key, sizeof(key), "m%d", i);
+		fake_put(key, 100 * MIB);
+		f[i] = must_open(&t, key);
+	}
+	for (int i = 0; i < 20; i++)
+		a[i] = ask_read(&t, f[i], 50 * MIB, MIB);
+	assert_int_equal(fake_queued(), 5);
+	b = ask_read(&t, config, 0, 4096);
+	assert_int_equal(queued_of("config.json"), 1);
+	fake_answer_all();
+	expect_bytes(b, "config.json", 0, 0, 700);
+	for (int i = 0; i < 20; i++) {
+		snprintf(key, sizeof(key), "m%d", i);
+		expect_bytes(a[i], key, 0, 50 * MIB, MIB);
+		close_file(&t, f[i]);
+	}
+	close_file(&t, config);
+	mount_down(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(headers_cost_a_mib),
+	    cmocka_unit_test(windows_grow_to_read_window),
+	    cmocka_unit_test(a_seek_closes_the_window),
+	    cmocka_unit_test(fetches_outlive_their_reader),
+	    cmocka_unit_test(objects_have_equal_parts),
+	    cmocka_unit_test(short_reads_pass_long_ones),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
