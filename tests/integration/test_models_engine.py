@@ -17,6 +17,10 @@ def size(request):
     return int(last) - int(first) + 1
 
 
+def start(request):
+    return int(request.range.removeprefix("bytes=").split("-")[0])
+
+
 def is_bulk(request):
     return request.method == "GET" and request.range is not None and size(request) > 256 << 10
 
@@ -26,17 +30,18 @@ def test_a_small_file_beside_bulk_that_takes_all_it_may(rgw, bucket, mount, http
     model, config = content(40 * MIB), content(5000)
     rgw.put(bucket, "a/v1/model.zip", model)
     rgw.put(bucket, "a/v1/config.json", config)
-    s3 = http_proxy(rgw.port, lambda r: Answer(hold_after=0) if is_bulk(r) else None)
+    s3 = http_proxy(rgw.port, lambda r: Answer(hold_after=0) if is_bulk(r) and start(r) > 0 else None)
     m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_connections=8, part_size="1M"))
     reader = Background([lambda: read(m.model("a", "v1", "model.zip"))])
     wait_for(lambda: s3.held == 6, 20, "bulk in all its connections")
     assert read(m.model("a", "v1", "config.json")) == config
     assert os.listdir(m.model("a")) == ["v1"]
-    assert reader.running() == 1 and m.metric("scoutfs_s3_queue_length") > 0
+    assert reader.running() == 1
     s3.fault = lambda request: None
     s3.release()
     assert sha256(reader.results()[0]) == sha256(model)
-    assert s3.body_bytes("model.zip") == len(model) and s3.most <= 8
+    # what was held for long was asked for again
+    assert len({r.range for r in s3.gets("model.zip")}) == 40 and s3.most <= 8
 
 
 def test_readers_share_the_connections_in_turn(rgw, bucket, mount, http_proxy):
@@ -130,7 +135,7 @@ def test_hedges_are_few(rgw, bucket, mount, http_proxy):
 
 
 def test_a_get_that_is_far_slower_than_its_siblings_is_hedged(rgw, bucket, mount, http_proxy):
-    models = [content(1_500_000, number) for number in range(8)]
+    models = [content(1_000_000, number) for number in range(8)]
     for number, data in enumerate(models):
         rgw.put(bucket, f"m/{number}/model.zip", data)
     slow, seen = Once(is_bulk, bytes_per_s=10_000), set()
@@ -139,7 +144,7 @@ def test_a_get_that_is_far_slower_than_its_siblings_is_hedged(rgw, bucket, mount
         if not is_bulk(request) or (request.path, last(request)) in seen:
             return None
         seen.add((request.path, last(request)))
-        return slow(request) or Answer(bytes_per_s=400_000)
+        return slow(request) or Answer(bytes_per_s=270_000)
 
     s3 = http_proxy(rgw.port, fault)
     m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
