@@ -20,9 +20,9 @@ LONGEST = 700
 BASE = {"budget", "child", "clock", "file", "lock", "log", "metrics", "text", "version"}
 LAYERS = {
     "base": BASE,
-    "config": BASE | {"config"},
+    "config": BASE | {"arn", "config"},
     "sftp": BASE | {"config", "sftp"},
-    "s3": BASE | {"config", "s3"},
+    "s3": BASE | {"arn", "config", "s3"},
     "hosts": BASE | {"config", "sftp", "backend"},
     "models": BASE | {"config", "s3", "backend"},
     "control": BASE | {"config", "backend"},

@@ -63,9 +63,10 @@ struct scout_host_config {
 struct scout_models_config {
 	char *endpoint; /* "http[s]://host[:port]" without a path, never NULL */
 	char *region;
-	char *bucket; /* NULL: no /models */
-	char *prefix; /* "" or with a slash at the end */
-	bool path_style;
+	char *bucket;    /* or an access point's ARN (scoutfs/arn.h); NULL: no /models */
+	char *prefix;    /* "" or with a slash at the end */
+	bool path_style; /* of a bucket; an access point has none */
+	bool dual_stack, requester_pays, anonymous;
 	char *access_key_id; /* from the ini; NULL: AWS's chain */
 	char *secret_access_key;
 	char *session_token;

@@ -89,6 +89,25 @@ static void need(struct scout_draft *d, const char *set, const char *missing)
 			      "%s without %s in [models]", set, missing);
 }
 
+/* Two keys of [models] of which one makes the other void. */
+static void exclude(struct scout_draft *d, const char *one, const char *other)
+{
+	scout_problem(&d->problems, scout_draft_line(d, SCOUT_SECTION_MODELS, other),
+		      "%s and %s in [models]: one of them", one, other);
+}
+
+static void check_signing(struct scout_draft *d)
+{
+	const struct scout_models_config *m = &d->config->models;
+
+	if (m->anonymous && m->access_key_id)
+		exclude(d, "anonymous", "access_key_id");
+	if (m->anonymous && m->profile)
+		exclude(d, "anonymous", "profile");
+	if (m->anonymous && m->requester_pays) /* who should pay? */
+		exclude(d, "anonymous", "requester_pays");
+}
+
 static void check_bucket(struct scout_draft *d)
 {
 	int line = 0;
@@ -122,9 +141,14 @@ static void default_endpoint(struct scout_draft *d)
 
 	if (!scout_draft_line(d, SCOUT_SECTION_MODELS, "path_style"))
 		m->path_style = m->endpoint != NULL;
+	if (m->endpoint && m->dual_stack && !strstr(m->endpoint, ".amazonaws.com"))
+		scout_problem(&d->problems, scout_draft_line(d, SCOUT_SECTION_MODELS, "dual_stack"),
+			      "dual_stack is of AWS's endpoints, not of %s", m->endpoint);
 	if (m->endpoint)
 		return;
-	scout_text_printf(&url, "https://s3.%s.amazonaws.com", m->region);
+	scout_text_printf(&url, "https://s3.%s%s.amazonaws.com%s",
+			  m->dual_stack ? "dualstack." : "", m->region,
+			  strncmp(m->region, "cn-", 3) == 0 ? ".cn" : "");
 	m->endpoint = url.failed ? NULL : scout_text_take(&url);
 	scout_text_free(&url);
 	if (!m->endpoint)
@@ -138,6 +162,7 @@ void scout_draft_check(struct scout_draft *d)
 	struct scout_draft_host *h;
 
 	check_bucket(d);
+	check_signing(d);
 	need(d, "access_key_id", "secret_access_key");
 	need(d, "secret_access_key", "access_key_id");
 	need(d, "session_token", "access_key_id");

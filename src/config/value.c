@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "scoutfs/arn.h"
 #include "scoutfs/clock.h"
 
 struct unit {
@@ -343,7 +344,13 @@ static int read_bucket(const char *text, char **ret, const char **why)
 {
 	size_t len = strlen(text);
 
-	(void)why;
+	if (scout_is_arn(text)) {
+		struct scout_access_point point;
+
+		if (scout_access_point_parse(text, &point, why) < 0)
+			return -EINVAL;
+		return keep(text, len, ret);
+	}
 	if (!scout_text_is_made_of(text, ".-_") || len < 3 || len > 255 || text[0] == '.')
 		return -EINVAL;
 	return keep(text, len, ret);
@@ -414,7 +421,8 @@ const struct scout_value_kind scout_kind_endpoint = {.wants = "http[s]://host[:p
 const struct scout_value_kind scout_kind_region = {.wants = "a region such as us-east-1",
 						   .string = read_region};
 const struct scout_value_kind scout_kind_bucket = {
-    .wants = "a bucket's name (3 to 255 letters, digits, '.', '-', '_')", .string = read_bucket};
+    .wants = "a bucket's name (3 to 255 letters, digits, '.', '-', '_') or an access point's ARN",
+    .string = read_bucket};
 const struct scout_value_kind scout_kind_prefix = {.wants = "a prefix of keys such as registry/",
 						   .string = read_prefix};
 const struct scout_value_kind scout_kind_word = {.wants = "one word of printable ASCII",

@@ -95,6 +95,8 @@ int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret
 	if (!err)
 		err = scout_s3_sockets_init(&s3->context.sockets, config->max_connections);
 	if (!err)
+		err = scout_s3_place_new(config, NULL, &s3->context.place);
+	if (!err)
 		err = make_multi(s3);
 	if (!err)
 		err = scout_s3_chain_new(config, wake, s3, &s3->context.chain);
@@ -141,6 +143,7 @@ void scout_s3_free(struct scout_s3 *s3)
 		curl_multi_cleanup(s3->multi);
 	scout_s3_sockets_destroy(&s3->context.sockets);
 	scout_s3_chain_free(s3->context.chain);
+	scout_s3_place_free(&s3->context.place);
 	scout_mutex_destroy(&s3->lock);
 	curl_global_cleanup();
 	free(s3);

@@ -62,6 +62,7 @@ struct scout_s3_transfer *scout_s3_hedge_new(struct scout_s3 *s3, struct scout_s
 	twin->attempts = t->attempts;
 	twin->failures = t->failures;
 	twin->skew_tried = t->skew_tried;
+	twin->move_tried = t->move_tried;
 	twin->hedged = t->hedged = true;
 	twin->twin = t;
 	t->twin = twin;

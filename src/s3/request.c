@@ -93,7 +93,7 @@ static int make_list_url(const struct scout_s3_transfer *t, struct scout_s3_url 
 		params[n++] = (struct scout_s3_param){"version-id-marker", call->version_marker};
 	if (!versions && call->start_after && !call->continuation)
 		params[n++] = (struct scout_s3_param){"start-after", call->start_after};
-	return scout_s3_url_new(t->context->config, NULL, params, n, ret);
+	return scout_s3_url_new(&t->context->place, NULL, params, n, ret);
 }
 
 static int make_url(const struct scout_s3_transfer *t, struct scout_s3_url *ret)
@@ -110,7 +110,7 @@ static int make_url(const struct scout_s3_transfer *t, struct scout_s3_url *ret)
 	n = scout_s3_op_params(call, params, number);
 	if (call->version_id)
 		params[n++] = (struct scout_s3_param){"versionId", call->version_id};
-	return scout_s3_url_new(t->context->config, bucket ? NULL : call->key, params, n, ret);
+	return scout_s3_url_new(&t->context->place, bucket ? NULL : call->key, params, n, ret);
 }
 
 static int add_header(struct scout_s3_transfer *t, const char *name, const char *value)
@@ -154,7 +154,7 @@ static int add_signature(struct scout_s3_transfer *t, const struct scout_s3_url 
 	struct scout_sigv4_scope scope = {
 	    .access_key_id = c->access_key_id,
 	    .secret_access_key = c->secret_access_key,
-	    .region = t->context->config->region,
+	    .region = t->context->place.region,
 	    .service = "s3",
 	    .date = date,
 	};
@@ -192,6 +192,9 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 	if (c->access_key_id) {
 		headers[n++] = (struct scout_sigv4_header){"x-amz-content-sha256", payload(call)};
 		headers[n++] = (struct scout_sigv4_header){"x-amz-date", date};
+		if (t->context->config->requester_pays)
+			headers[n++] =
+			    (struct scout_sigv4_header){"x-amz-request-payer", "requester"};
 		if (c->session_token)
 			headers[n++] =
 			    (struct scout_sigv4_header){"x-amz-security-token", c->session_token};
@@ -257,6 +260,7 @@ int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy,
 	if (!t->twin && t->got < t->handed_over)
 		t->got = t->handed_over;
 	t->got_before = t->got;
+	memcpy(t->region, t->context->place.region, sizeof(t->region));
 	t->sent = t->moved = t->lively_moved = t->counted = 0;
 	t->begun_ns = t->heard_ns = t->lively_ns = scout_now_ns();
 	t->signer = signer;

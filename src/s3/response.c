@@ -151,21 +151,35 @@ bool scout_s3_response_error(struct scout_s3_response *r, const char *bytes, siz
 	return r->error_seen <= MAX_ERROR_BYTES;
 }
 
-const char *scout_s3_response_code(const struct scout_s3_response *r, char buf[SCOUT_S3_CODE_MAX])
+/* A word between open and close in an error's body; "" when there is none. */
+static void take_element(const struct scout_s3_response *r, const char *open, const char *close,
+			 char *dst, size_t cap)
 {
-	static const char open[] = "<Code>", close[] = "</Code>";
 	const char *start = memmem(r->error_body, r->error_len, open, strlen(open));
 	const char *end = NULL;
 
-	buf[0] = '\0';
+	dst[0] = '\0';
 	if (start) {
 		start += strlen(open);
 		end = memmem(start, (size_t)(r->error_body + r->error_len - start), close,
 			     strlen(close));
 	}
 	if (end)
-		take_word(buf, SCOUT_S3_CODE_MAX, start, (size_t)(end - start));
+		take_word(dst, cap, start, (size_t)(end - start));
+}
+
+const char *scout_s3_response_code(const struct scout_s3_response *r, char buf[SCOUT_S3_CODE_MAX])
+{
+	take_element(r, "<Code>", "</Code>", buf, SCOUT_S3_CODE_MAX);
 	return buf;
+}
+
+void scout_s3_response_region(const struct scout_s3_response *r, char region[SCOUT_S3_REGION_MAX])
+{
+	if (*r->region)
+		memcpy(region, r->region, SCOUT_S3_REGION_MAX);
+	else
+		take_element(r, "<Region>", "</Region>", region, SCOUT_S3_REGION_MAX);
 }
 
 const char *scout_s3_response_reason(const struct scout_s3_response *r, char *buf, size_t cap)

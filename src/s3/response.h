@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "s3/place.h"
 #include "scoutfs/s3.h"
 
 #define SCOUT_S3_ERROR_BODY_MAX 4096
@@ -18,12 +19,12 @@ struct scout_s3_response {
 	bool has_length;
 	uint64_t length; /* Content-Length */
 	bool has_range;
-	uint64_t first, last, total; /* Content-Range: bytes first-last/total */
-	char etag[SCOUT_ETAG_MAX];   /* "": none, or not one */
-	time_t modified;             /* Last-Modified; 0: none */
-	time_t date;                 /* Date; 0: none */
-	unsigned retry_after_s;      /* Retry-After in seconds; 0: none */
-	char region[32];             /* x-amz-bucket-region */
+	uint64_t first, last, total;      /* Content-Range: bytes first-last/total */
+	char etag[SCOUT_ETAG_MAX];        /* "": none, or not one */
+	time_t modified;                  /* Last-Modified; 0: none */
+	time_t date;                      /* Date; 0: none */
+	unsigned retry_after_s;           /* Retry-After in seconds; 0: none */
+	char region[SCOUT_S3_REGION_MAX]; /* x-amz-bucket-region */
 
 	size_t header_bytes;
 	char error_body[SCOUT_S3_ERROR_BODY_MAX + 1];
@@ -40,5 +41,7 @@ bool scout_s3_response_error(struct scout_s3_response *r, const char *bytes, siz
 const char *scout_s3_response_reason(const struct scout_s3_response *r, char *buf, size_t cap);
 /* S3's error code (its Error element's Code) in buf; "" when there is none. */
 const char *scout_s3_response_code(const struct scout_s3_response *r, char buf[SCOUT_S3_CODE_MAX]);
+/* The region that the bucket is in, by a header or the body of an error; "" when neither says it. */
+void scout_s3_response_region(const struct scout_s3_response *r, char region[SCOUT_S3_REGION_MAX]);
 
 #endif

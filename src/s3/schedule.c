@@ -204,6 +204,24 @@ static void follow_clock(struct scout_s3 *s3, time_t server_date)
 	s3->context.clock_offset_s = offset_s;
 }
 
+/* The bucket is in another region: from now on all requests go there. */
+static int follow_region(struct scout_s3 *s3, const char *region)
+{
+	struct scout_s3_place place;
+	int err;
+
+	if (strcmp(region, s3->context.place.region) == 0)
+		return 0;
+	err = scout_s3_place_new(s3->context.config, region, &place);
+	if (err < 0)
+		return err;
+	scout_warn("s3: bucket %s is in region %s, not %s: asking there from now on",
+		   s3->context.config->bucket, region, s3->context.place.region);
+	scout_s3_place_free(&s3->context.place);
+	s3->context.place = place;
+	return 0;
+}
+
 /* The endpoint has more to do than it can: fewer requests at once from now on. */
 static void slow_down(struct scout_s3 *s3, const struct scout_s3_transfer *t)
 {
@@ -256,15 +274,33 @@ static void succeed(struct scout_s3_transfer *t)
 	transfer_free(t);
 }
 
+/* The answer says what was wrong with the request: once a call it is made anew, and that is no failure. */
+static bool corrects_us(struct scout_s3 *s3, struct scout_s3_transfer *t,
+			const struct scout_s3_verdict *v)
+{
+	char region[SCOUT_S3_REGION_MAX];
+
+	if (v->err == -EACCES && !t->skew_tried &&
+	    scout_s3_is_skewed(&t->response, t->call->op, t->signed_at)) {
+		t->skew_tried = true;
+		follow_clock(s3, t->response.date);
+		return true;
+	}
+	if (t->move_tried || !scout_s3_is_moved(&t->response, t->region, region))
+		return false;
+	t->move_tried = true;
+	return follow_region(s3, region) == 0;
+}
+
 static void fail(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scout_s3_verdict *v)
 {
 	if (scout_s3_is_slow_down(&t->response))
 		slow_down(s3, t);
-	if (v->err == -EACCES && !t->skew_tried && !t->twin &&
-	    scout_s3_is_skewed(&t->response, t->call->op, t->signed_at)) {
-		t->skew_tried = true;
-		follow_clock(s3, t->response.date);
-		pause_until(s3, t, 0);
+	if (corrects_us(s3, t, v)) {
+		if (t->twin)
+			succeed(t);
+		else
+			pause_until(s3, t, 0);
 		return;
 	}
 	if (t->got - t->got_before >= PROGRESS_BYTES)

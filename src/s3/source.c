@@ -384,7 +384,9 @@ int scout_s3_source_find(const struct scout_models_config *config, struct scout_
 	asking->reason[0] = '\0';
 	if (!s)
 		return no_memory(&f);
-	if (config->access_key_id || config->secret_access_key)
+	if (config->anonymous)
+		err = set_label(s, "anonymous") ? 0 : no_memory(&f);
+	else if (config->access_key_id || config->secret_access_key)
 		err = take_keys(&f, s, config->access_key_id, config->secret_access_key,
 				config->session_token, "scoutfs.ini");
 	else if (!config->profile &&

@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "s3/credentials.h"
+#include "s3/place.h"
 #include "s3/response.h"
 #include "s3/sockets.h"
 #include "s3/verdict.h"
@@ -20,6 +21,7 @@
 struct scout_s3_context {
 	const struct scout_models_config *config; /* immutable after start */
 	struct scout_s3_chain *chain;             /* immutable after start */
+	struct scout_s3_place place;              /* engine thread only, once it runs */
 	int64_t clock_offset_s; /* engine thread only: the server's clock less ours */
 	uint64_t
 	    first_byte_ns; /* engine thread only: what a first byte takes of late; 0: none came yet */
@@ -40,7 +42,7 @@ struct scout_s3_transfer {
 	uint64_t got;      /* GET: bytes received and not too early, over all attempts */
 	unsigned attempts; /* begun */
 	unsigned failures; /* in a row */
-	bool skew_tried;
+	bool skew_tried, move_tried;
 	bool cancelled;
 	uint64_t due_ns; /* while pausing: when the next attempt may begin */
 	enum scout_s3_use use;
@@ -71,6 +73,7 @@ struct scout_s3_transfer {
 	uint64_t lively_ns, lively_moved; /* when, and at what, it was last fast enough */
 	uint64_t counted;                 /* moved when rates were last compared */
 	time_t signed_at;                 /* by the server's clock */
+	char region[SCOUT_S3_REGION_MAX]; /* it was signed for */
 	struct scout_text body;           /* the answer of whole ones */
 	struct scout_text
 	    header_lines; /* GET, HEAD: for the caller's header(), ended by NUL each */

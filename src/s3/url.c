@@ -10,7 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "scoutfs/config.h"
+#include "s3/place.h"
 
 static bool is_unreserved(unsigned char c)
 {
@@ -78,42 +78,25 @@ void scout_s3_query(struct scout_text *out, const struct scout_s3_param *params,
 	}
 }
 
-/* A certificate for *.host holds for one label, so a bucket with dots is asked for in path style
- * over https, as AWS's own clients do. */
-static bool in_path(const struct scout_models_config *c)
-{
-	return c->path_style ||
-	       (strncasecmp(c->endpoint, "https:", 6) == 0 && strchr(c->bucket, '.') != NULL);
-}
-
-int scout_s3_url_new(const struct scout_models_config *config, const char *key,
+int scout_s3_url_new(const struct scout_s3_place *place, const char *key,
 		     const struct scout_s3_param *params, size_t n, struct scout_s3_url *ret)
 {
-	struct scout_text url = {0}, host = {0}, path = {0}, query = {0};
-	const char *authority = strstr(config->endpoint, "://");
+	struct scout_text url = {0}, path = {0}, query = {0};
 	struct scout_s3_url u;
 
-	assert(authority);
-	authority += strlen("://");
-	if (in_path(config)) {
-		scout_text_printf(&path, "/");
-		scout_s3_encode(&path, config->bucket, false);
-	} else {
-		scout_text_printf(&host, "%s.", config->bucket);
-	}
-	scout_text_printf(&host, "%s", authority);
+	scout_text_printf(&path, "%s", place->base);
 	if (key || path.len == 0)
 		scout_text_printf(&path, "/");
 	if (key)
 		scout_s3_encode(&path, key, true);
 	scout_s3_query(&query, params, n);
 
-	u.host = scout_text_take(&host);
+	u.host = strdup(place->host);
 	u.path = scout_text_take(&path);
 	u.query = scout_text_take(&query);
 	if (u.host && u.path && u.query)
-		scout_text_printf(&url, "%.*s%s%s%s%s", (int)(authority - config->endpoint),
-				  config->endpoint, u.host, u.path, *u.query ? "?" : "", u.query);
+		scout_text_printf(&url, "%s%s%s%s%s", place->scheme, u.host, u.path,
+				  *u.query ? "?" : "", u.query);
 	u.url = scout_text_take(&url);
 	if (!u.host || !u.path || !u.query || !u.url) {
 		scout_s3_url_free(&u);

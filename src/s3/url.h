@@ -1,5 +1,4 @@
-/* Where a request goes: its URL, in path style (http://host/bucket/key) or virtual-host style
- * (http://bucket.host/key), with the parts a signature needs. */
+/* A request's URL, with the parts that a signature needs. */
 #ifndef SCOUTFS_S3_URL_H
 #define SCOUTFS_S3_URL_H
 
@@ -8,7 +7,7 @@
 
 #include "scoutfs/text.h"
 
-struct scout_models_config;
+struct scout_s3_place;
 
 struct scout_s3_param {
 	const char *name;
@@ -30,7 +29,7 @@ void scout_s3_encode(struct scout_text *out, const char *text, bool keep_slash);
 void scout_s3_query(struct scout_text *out, const struct scout_s3_param *params, size_t n);
 
 /* key NULL: the bucket itself. Returns 0 or -ENOMEM. */
-int scout_s3_url_new(const struct scout_models_config *config, const char *key,
+int scout_s3_url_new(const struct scout_s3_place *place, const char *key,
 		     const struct scout_s3_param *params, size_t n, struct scout_s3_url *ret);
 void scout_s3_url_free(struct scout_s3_url *url);
 

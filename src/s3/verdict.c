@@ -45,20 +45,21 @@ void scout_s3_judge_late_error(const struct scout_s3_response *r, struct scout_s
 
 void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_verdict *v)
 {
-	char reason[80], code[SCOUT_S3_CODE_MAX];
+	char reason[80], code[SCOUT_S3_CODE_MAX], region[SCOUT_S3_REGION_MAX];
 	int err = -EIO;
 	bool retry = false;
 
 	scout_s3_response_reason(r, reason, sizeof(reason));
 	scout_s3_response_code(r, code);
+	scout_s3_response_region(r, region);
 	switch (r->status) {
 	case 301:
 	case 302:
 	case 307:
 	case 308:
-		if (*r->region)
+		if (*region)
 			scout_s3_verdict_set(v, -EIO, false, "%s: the bucket is in region %s",
-					     reason, r->region);
+					     reason, region);
 		else
 			scout_s3_verdict_set(
 			    v, -EIO, false,
@@ -97,9 +98,9 @@ void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_ve
 		err = no_room(code);
 		retry = false;
 	}
-	if (*r->region && r->status == 400)
+	if (*region && r->status == 400)
 		scout_s3_verdict_set(v, err, retry, "%s: the bucket is in region %s", reason,
-				     r->region);
+				     region);
 	else
 		scout_s3_verdict_set(v, err, retry, "%s", reason);
 }
@@ -210,6 +211,15 @@ bool scout_s3_is_slow_down(const struct scout_s3_response *r)
 
 	return r->status == 503 || r->status == 429 ||
 	       strcmp(scout_s3_response_code(r, code), "SlowDown") == 0;
+}
+
+bool scout_s3_is_moved(const struct scout_s3_response *r, const char *asked, char *region)
+{
+	if (r->status != 301 && r->status != 302 && r->status != 307 && r->status != 308 &&
+	    r->status != 400)
+		return false;
+	scout_s3_response_region(r, region);
+	return *region && strcmp(region, asked) != 0;
 }
 
 bool scout_s3_is_skewed(const struct scout_s3_response *r, enum scout_s3_op op, time_t signed_at)

@@ -33,6 +33,9 @@ void scout_s3_judge_curl(CURLcode code, long os_errno, const char *detail,
 /* The server has more to do than it can. */
 bool scout_s3_is_slow_down(const struct scout_s3_response *r);
 
+/* The bucket is in another region than the one that was asked: region, of SCOUT_S3_REGION_MAX. */
+bool scout_s3_is_moved(const struct scout_s3_response *r, const char *asked, char *region);
+
 /* The server's clock is so far from ours (signed_at) that it refuses our signatures. */
 bool scout_s3_is_skewed(const struct scout_s3_response *r, enum scout_s3_op op, time_t signed_at);
 

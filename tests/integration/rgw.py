@@ -53,6 +53,9 @@ rgw run sync thread = false
 rgw dynamic resharding = false
 rgw s3 auth use sts = true
 rgw sts key = 0123456789abcdef
+rgw crypt require ssl = false
+rgw crypt s3 kms backend = testing
+rgw crypt s3 kms encryption keys = testkey=YmluCmJvb3N0CmJvb3N0LWJ1aWxkCmNlcGguY29uZgo=
 """
 
 

@@ -207,3 +207,91 @@ def test_a_chunked_body_that_is_cut_is_resumed(rgw, bucket, mount, http_proxy):
     assert read(m.model("a", "v1", "model.zip")) == data
     again = [r for r in s3.gets("model.zip") if last(r) == last(cut.request)][-1]
     assert size(again) == size(cut.request) - 700_000
+
+
+def signed_region(request):
+    """Of the credential that a request was signed with."""
+    return request.headers["authorization"].partition("Credential=")[2].split("/")[2]
+
+
+MOVED = {301: "PermanentRedirect", 307: "TemporaryRedirect", 400: "AuthorizationHeaderMalformed"}
+
+
+@pytest.mark.parametrize("status", MOVED)
+def test_the_right_region_is_followed_once_and_remembered(rgw, bucket, mount, http_proxy, status):
+    """As S3 tells it: to a HEAD by a header alone."""
+    rgw.put(bucket, "a/v1/model.zip", content(MIB))
+
+    def elsewhere(request):
+        if signed_region(request) == "eu-west-1":
+            return None
+        return Answer(status=status, code=MOVED[status],
+                      headers={"x-amz-bucket-region": "eu-west-1"})
+
+    s3 = http_proxy(rgw.port, elsewhere)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    assert read(m.model("a", "v1", "model.zip")) == content(MIB)
+    asked = [signed_region(r) for r in s3.requests]
+    assert set(asked) == {"us-east-1", "eu-west-1"} and asked.count("us-east-1") <= 3, asked
+    s3.reset_counts()
+    assert error(os.stat, m.model("b")) == "ENOENT"
+    assert {signed_region(r) for r in s3.requests} == {"eu-west-1"}
+    assert m.log().count("is in region eu-west-1") == 1
+    assert m.metric("scoutfs_s3_retries_total") == 0
+
+
+def test_a_region_that_leads_nowhere_is_an_error(rgw, bucket, mount, http_proxy):
+    s3 = http_proxy(rgw.port, lambda r: Answer(
+        status=301, code="PermanentRedirect",
+        headers={"x-amz-bucket-region": f"x-{signed_region(r)[-20:]}"}))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    assert error(os.listdir, m.model()) == "EIO"
+    assert len(s3.requests) == 2
+
+
+def test_anonymous(rgw, bucket, mount, http_proxy):
+    """Whatever credentials there are, none is used."""
+    rgw.put(bucket, "a/v1/model.zip", b"x")
+    rgw.client().put_bucket_acl(Bucket=bucket, ACL="public-read")
+    rgw.client().put_object_acl(Bucket=bucket, Key="a/v1/model.zip", ACL="public-read")
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, secret=False, anonymous="yes"),
+              env={"AWS_ACCESS_KEY_ID": "WRONG", "AWS_SECRET_ACCESS_KEY": "wrong"})
+    assert read(m.model("a", "v1", "model.zip")) == b"x"
+    assert not [r for r in s3.requests if "authorization" in r.headers]
+    assert "anonymous" in m.status()
+
+
+@pytest.mark.parametrize("pays", ["yes", "no"])
+def test_requester_pays(rgw, bucket, mount, http_proxy, pays):
+    """Every request says who pays, and the gateway finds that signed."""
+    rgw.put(bucket, "a/v1/model.zip", content(MIB))
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, requester_pays=pays))
+    assert os.listdir(m.model("a")) == ["v1"]
+    assert read(m.model("a", "v1", "model.zip")) == content(MIB)
+    assert {r.method for r in s3.requests} == {"GET", "HEAD"} and s3.lists()
+    told = {r.headers.get("x-amz-request-payer") for r in s3.requests}
+    assert told == {"requester" if pays == "yes" else None}
+
+
+def test_an_access_point(rgw, mount, http_proxy):
+    """Its name and account are the host's first label; signed for its region, not the config's."""
+    bucket = rgw.make_bucket("models-123456789012")
+    rgw.put(bucket, "a/v1/model.zip", b"x")
+    s3 = http_proxy(rgw.port)
+    ini = rgw.ini("arn:aws:s3:eu-west-1:123456789012:accesspoint/models", region="us-east-2")
+    m = mount(NO_HOSTS, ini.replace("127.0.0.1", "s3.test"),
+              env={"http_proxy": f"http://127.0.0.1:{s3.port}"})
+    assert read(m.model("a", "v1", "model.zip")) == b"x"
+    assert {r.headers["host"] for r in s3.requests} == {f"{bucket}.s3.test:{rgw.port}"}
+    assert {signed_region(r) for r in s3.requests} == {"eu-west-1"}
+
+
+def test_an_object_that_is_encrypted_with_a_key_of_kms(rgw, bucket, mount):
+    """Its ETag is no MD5; it reads as any other."""
+    data = content(3 * MIB)
+    rgw.client().put_object(Bucket=bucket, Key="a/v1/model.zip", Body=data,
+                            ServerSideEncryption="aws:kms", SSEKMSKeyId="testkey")
+    m = mount(NO_HOSTS, rgw.ini(bucket, part_size="1M"))
+    assert read(m.model("a", "v1", "model.zip")) == data

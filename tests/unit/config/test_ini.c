@@ -311,7 +311,7 @@ static void models_need_a_bucket_and_whole_credentials(void **state)
 	refused("[models]\nprefix = a\nregion = eu-west-1\n", "@:2: [models] has no bucket\n");
 	refused("[models]\nbucket =\n",
 		"@:2: bad value '' for bucket: want a bucket's name (3 to 255 "
-		"letters, digits, '.', '-', '_')\n");
+		"letters, digits, '.', '-', '_') or an access point's ARN\n");
 	refused("[models]\nbucket = abc\naccess_key_id = A\n",
 		"@:3: access_key_id without secret_access_key in [models]\n");
 	refused("[models]\nsecret_access_key = S\nbucket = abc\n",
@@ -323,6 +323,36 @@ static void models_need_a_bucket_and_whole_credentials(void **state)
 	/* a secret that is refused is not shown, and not missing on top */
 	refused("[models]\nbucket = abc\naccess_key_id = A\nsecret_access_key = my secret\n",
 		"@:4: bad value for secret_access_key: want one word of printable ASCII\n");
+}
+
+static void models_places(void **state)
+{
+	const char *point = "arn:aws:s3:eu-west-1:123456789012:accesspoint/models";
+	struct scout_config *c =
+	    good("[models]\nbucket = arn:aws:s3:eu-west-1:123456789012:accesspoint/models\n"
+		 "dual_stack = yes\nrequester_pays = yes\n");
+
+	(void)state;
+	assert_string_equal(c->models.bucket, point);
+	assert_string_equal(c->models.endpoint, "https://s3.dualstack.us-east-1.amazonaws.com");
+	assert_true(c->models.dual_stack && c->models.requester_pays && !c->models.anonymous);
+	scout_config_free(c);
+	c = good("[models]\nbucket = abc\nregion = cn-north-1\nanonymous = yes\n");
+	assert_string_equal(c->models.endpoint, "https://s3.cn-north-1.amazonaws.com.cn");
+	assert_true(c->models.anonymous);
+	scout_config_free(c);
+
+	refused("[models]\nbucket = arn:aws:s3::123456789012:accesspoint/abc.mrap\n",
+		"@:2: bad value 'arn:aws:s3::123456789012:accesspoint/abc.mrap' for bucket (an "
+		"access point of several regions needs signatures that we do not make): want a "
+		"bucket's name (3 to 255 letters, digits, '.', '-', '_') or an access point's "
+		"ARN\n");
+	refused("[models]\nbucket = abc\nendpoint = http://s3.lan\ndual_stack = yes\n",
+		"@:4: dual_stack is of AWS's endpoints, not of http://s3.lan\n");
+	refused("[models]\nbucket = abc\nanonymous = yes\nprofile = p\n",
+		"@:4: anonymous and profile in [models]: one of them\n");
+	refused("[models]\nbucket = abc\nanonymous = yes\nrequester_pays = yes\n",
+		"@:4: anonymous and requester_pays in [models]: one of them\n");
 }
 
 static void models_keys(void **state)
@@ -524,6 +554,7 @@ int main(void)
 	    TEST(all_errors_in_one_run),
 	    TEST(errors_are_bounded),
 	    TEST(models_need_a_bucket_and_whole_credentials),
+	    TEST(models_places),
 	    TEST(models_keys),
 	    TEST(a_secret_that_others_can_read),
 	    TEST(options_win),

@@ -200,6 +200,31 @@ static void hosts_and_users(void **state)
 	string(&scout_kind_jump, "a|b", NULL);
 }
 
+static void buckets(void **state)
+{
+	static const char *const bad[] = {
+	    "ab",
+	    ".abc",
+	    "a/b",
+	    "arn:aws:s3:eu-west-1:123456789012:accesspoint",
+	    "arn:aws:s3:eu-west-1:123456789012:accesspoint/",
+	    "arn:aws:s3:eu-west-1:12345678901:accesspoint/abc",
+	    "arn:aws:s3:eu-west-1:123456789012:accesspoint/a/b",
+	    "arn:aws:s3:eu-west-1:123456789012:bucket/abc",
+	    "arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op-1/accesspoint/abc",
+	    "arn:aws:s3-object-lambda:eu-west-1:123456789012:accesspoint/abc",
+	    "arn:aws:s3::123456789012:accesspoint/abc.mrap"};
+
+	(void)state;
+	string(&scout_kind_bucket, "my-models.v1", "my-models.v1");
+	string(&scout_kind_bucket, "arn:aws:s3:eu-west-1:123456789012:accesspoint/abc",
+	       "arn:aws:s3:eu-west-1:123456789012:accesspoint/abc");
+	string(&scout_kind_bucket, "arn:aws-us-gov:s3:us-gov-west-1:123456789012:accesspoint:abc",
+	       "arn:aws-us-gov:s3:us-gov-west-1:123456789012:accesspoint:abc");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		string(&scout_kind_bucket, bad[i], NULL);
+}
+
 static void endpoints(void **state)
 {
 	static const char *const bad[] = {
@@ -263,8 +288,9 @@ int main(void)
 	    cmocka_unit_test(durations),       cmocka_unit_test(sizes),
 	    cmocka_unit_test(booleans),        TEST(paths),
 	    TEST(home_without_the_variable),   cmocka_unit_test(roots),
-	    cmocka_unit_test(hosts_and_users), cmocka_unit_test(endpoints),
-	    cmocka_unit_test(models_strings),  cmocka_unit_test(names_of_hosts),
+	    cmocka_unit_test(hosts_and_users), cmocka_unit_test(buckets),
+	    cmocka_unit_test(endpoints),       cmocka_unit_test(models_strings),
+	    cmocka_unit_test(names_of_hosts),
 	};
 
 	return cmocka_run_group_tests_name("config/value", tests, NULL, NULL);

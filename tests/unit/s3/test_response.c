@@ -178,6 +178,42 @@ static void a_redirect_names_the_region(void **state)
 	assert_string_equal(v.reason, "301: the bucket is in region eu-west-1");
 }
 
+static void a_wrong_region_is_told_by_a_header_or_the_body(void **state)
+{
+	struct scout_s3_response moved =
+	    ANSWER("HTTP/1.1 301 Moved Permanently", "x-amz-bucket-region: eu-west-1");
+	struct scout_s3_response malformed =
+	    error(400, "<Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region>");
+	struct scout_s3_response other = error(403, "<Region>eu-west-1</Region>");
+	struct scout_s3_response mute = error(301, "<Code>PermanentRedirect</Code>");
+	struct scout_s3_response nonsense = error(400, "<Region>a/../b</Region>");
+	char region[SCOUT_S3_REGION_MAX];
+
+	(void)state;
+	assert_true(scout_s3_is_moved(&moved, "us-east-1", region));
+	assert_string_equal(region, "eu-west-1");
+	assert_true(scout_s3_is_moved(&malformed, "us-east-1", region));
+	assert_string_equal(region, "eu-west-1");
+	assert_false(scout_s3_is_moved(&malformed, "eu-west-1", region));
+	assert_false(scout_s3_is_moved(&other, "us-east-1", region));
+	assert_false(scout_s3_is_moved(&mute, "us-east-1", region));
+	assert_false(scout_s3_is_moved(&nonsense, "us-east-1", region));
+}
+
+static void asking_to_slow_down(void **state)
+{
+	struct scout_s3_response r = error(503, "");
+
+	(void)state;
+	assert_true(scout_s3_is_slow_down(&r));
+	r = error(429, "");
+	assert_true(scout_s3_is_slow_down(&r));
+	r = error(400, "<Code>SlowDown</Code>");
+	assert_true(scout_s3_is_slow_down(&r));
+	r = error(500, "<Code>InternalError</Code>");
+	assert_false(scout_s3_is_slow_down(&r));
+}
+
 static void long_error_bodies_are_bounded(void **state)
 {
 	struct scout_s3_response r = {.status = 500};
@@ -329,6 +365,8 @@ int main(void)
 	    cmocka_unit_test(etags),
 	    cmocka_unit_test(statuses),
 	    cmocka_unit_test(a_redirect_names_the_region),
+	    cmocka_unit_test(a_wrong_region_is_told_by_a_header_or_the_body),
+	    cmocka_unit_test(asking_to_slow_down),
 	    cmocka_unit_test(long_error_bodies_are_bounded),
 	    cmocka_unit_test(ranges_must_be_those_asked_for),
 	    cmocka_unit_test(a_whole_object_only_answers_a_range_from_its_start),
