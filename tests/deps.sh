@@ -6,7 +6,7 @@ set -eu
 packages='gcc make pkg-config libc6-dev libfuse3-dev fuse3 libssh-dev libcurl4-openssl-dev libinih-dev
 	libexpat1-dev libcjson-dev libssl-dev zlib1g-dev uthash-dev libcmocka-dev clang clang-format libclang-rt-14-dev
 	openssh-server openssh-client radosgw ceph-mon ceph-osd ceph-common
-	proftpd-core proftpd-mod-crypto python3-asyncssh
+	proftpd-core proftpd-mod-crypto python3-asyncssh python3-swift
 	python3 python3-pytest python3-pytest-timeout python3-boto3
 	openssl procps util-linux coreutils findutils grep tar diffutils mount curl git rsync'
 

@@ -18,6 +18,7 @@ from procs import hide_mounts  # noqa: E402
 from proxy import HttpProxy, Proxy  # noqa: E402
 from rgw import Rgw  # noqa: E402
 from sshd import Sshd, make_key  # noqa: E402
+from swift_server import Swift  # noqa: E402
 
 
 def pytest_configure():
@@ -46,6 +47,17 @@ def rgw(workdir):
     folder = os.path.join(workdir, "rgw")
     os.mkdir(folder)
     server = Rgw(folder)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def swift(workdir):
+    folder = os.path.join(workdir, "swift")
+    os.mkdir(folder)
+    server = Swift(folder)
     try:
         yield server.start()
     finally:
