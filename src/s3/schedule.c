@@ -306,7 +306,8 @@ static void fail(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scout_
 	if (t->got - t->got_before >= PROGRESS_BYTES)
 		t->failures = 0;
 	t->failures++;
-	if (v->retry && t->twin)
+	/* an answer that makes no sense is one of two, too; any other is the truth */
+	if (t->twin && (v->retry || v->err == -EIO))
 		succeed(t);
 	else
 		settle(s3, t, v);
