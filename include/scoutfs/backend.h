@@ -123,7 +123,9 @@ static inline bool scout_req_unwanted(struct scout_req *req)
 
 struct scout_backend_ops {
 	const char *name; /* its directory in the root */
-	bool split;       /* each child of its root is a subtree with an inode lock of its own */
+	bool
+	    replaces; /* O_TRUNC makes another file, which takes the place of the one there at close */
+	bool split; /* each child of its root is a subtree with an inode lock of its own */
 
 	/* How long the front waits for an answer under path before it says ETIMEDOUT. */
 	uint64_t (*timeout_ns)(void *self, const char *path);

@@ -82,6 +82,14 @@ static void open_done(struct scout_req *req, int err, const struct scout_result 
 	scout_request_put(r);
 }
 
+/* Where truncating makes another file, who reads the one that is there must not see it shrink. */
+static bool leads_elsewhere(struct scout_inode *inode, int flags)
+{
+	if (!inode->backend || !inode->backend->ops->replaces)
+		return false;
+	return scout_inode_is_apart(inode) || ((flags & O_TRUNC) && !scout_inode_set_apart(inode));
+}
+
 void scout_fs_open(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct scout_inode *inode = scout_fs_inode(fuse_req_userdata(fuse), ino);
@@ -90,6 +98,10 @@ void scout_fs_open(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if ((writes(fi->flags) || (fi->flags & O_TRUNC)) && !SCOUT_FS_TAKES(inode, write)) {
 		fuse_reply_err(fuse, EROFS);
+		return;
+	}
+	if (leads_elsewhere(inode, fi->flags)) {
+		fuse_reply_err(fuse, ESTALE); /* the kernel looks the name up again */
 		return;
 	}
 	r = scout_fs_begin(fuse, SCOUT_OP_OPEN, inode, NULL, path, open_done);

@@ -377,6 +377,31 @@ void scout_inode_remove(struct scout_inode *inode)
 	scout_unlock(&inode->tree->lock);
 }
 
+bool scout_inode_set_apart(struct scout_inode *inode)
+{
+	bool first;
+
+	scout_lock(&inode->tree->lock);
+	first = !inode->apart && TAILQ_EMPTY(&inode->files);
+	inode->apart |= first;
+	if (has_name_locked(inode)) {
+		lose_name_locked(inode);
+		free_number_locked(inode);
+	}
+	scout_unlock(&inode->tree->lock);
+	return first;
+}
+
+bool scout_inode_is_apart(struct scout_inode *inode)
+{
+	bool apart;
+
+	scout_lock(&inode->tree->lock);
+	apart = inode->apart;
+	scout_unlock(&inode->tree->lock);
+	return apart;
+}
+
 static bool is_below_locked(const struct scout_inode *at, const struct scout_inode *inode)
 {
 	while (at != inode && at->level > 1)

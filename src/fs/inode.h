@@ -63,6 +63,7 @@ struct scout_inode {
 	/* The kernel may hold pages that are older than our own writes, and will drop them when it is
 	 * told another mtime: unless it is by a SETATTR. */
 	bool mixed;
+	bool apart; /* it is another file's that is being written to replace the one of its name */
 	/* It holds pages of writes that failed after they were answered. */
 	bool lost;
 	/* In tree->inodes: of parent and name; parent is the inode itself, once it has lost its name. */
@@ -97,6 +98,10 @@ struct scout_inode *scout_inode_link(struct scout_inode *parent, const char *nam
 				     const struct scout_attr *attr, struct scout_inode *of);
 /* The child called name, pinned; NULL: it is not in the table. */
 struct scout_inode *scout_inode_find(struct scout_inode *parent, const char *name);
+/* inode is opened to make another file of its name: nobody finds it by that any more. False: it is open
+ * already, or was opened so; the name has to be looked up again, and leads elsewhere then. */
+bool scout_inode_set_apart(struct scout_inode *inode);
+bool scout_inode_is_apart(struct scout_inode *inode);
 /* We unlinked or replaced what inode stood for. */
 void scout_inode_remove(struct scout_inode *inode);
 /* We renamed what inode stood for; what was at the new name is replaced. Both parents of one tree, and

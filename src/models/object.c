@@ -183,6 +183,8 @@ void scout_object_forget(struct scout_models *m, struct scout_object *o)
 
 bool scout_object_change(struct scout_models *m, struct scout_object *o)
 {
+	const char *path = o->key + strlen(m->config->prefix);
+	struct scout_answer answer;
 	bool news;
 
 	scout_lock(&m->objects_lock);
@@ -192,7 +194,8 @@ bool scout_object_change(struct scout_models *m, struct scout_object *o)
 	o->changed = true;
 	scout_unlock(&o->lock);
 	scout_unlock(&m->objects_lock);
-	if (news)
-		scout_question_drop(m, o->key + strlen(m->config->prefix));
+	/* a newer one may be known already */
+	if (news && scout_question_known(m, path, 0, &answer) && answer.version == o->version)
+		scout_question_drop(m, path);
 	return news;
 }
