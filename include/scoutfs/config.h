@@ -81,6 +81,9 @@ struct scout_models_config {
 	unsigned max_attempts;
 	bool unzip;    /* archives are folders, too */
 	bool workload; /* .scoutfs/workload is there */
+	bool read_only;
+	bool overwrite, delete;          /* when not read_only: objects that are there */
+	uint64_t abort_uploads_after_ns; /* uploads that were never ended; 0: never */
 };
 
 struct scout_config {

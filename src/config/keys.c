@@ -99,6 +99,10 @@ const struct scout_key scout_keys[] = {
 	{GLOBAL(M, "max_attempts", models.max_attempts), NUMBER(count, 1, 20), DEFAULT("3")},
 	{GLOBAL(M, "unzip", models.unzip), BOOL, DEFAULT("yes")},
 	{GLOBAL(M, "workload", models.workload), BOOL, DEFAULT("no")},
+	{GLOBAL(M, "read_only", models.read_only), BOOL, DEFAULT("yes")},
+	{GLOBAL(M, "overwrite", models.overwrite), BOOL, DEFAULT("no")},
+	{GLOBAL(M, "delete", models.delete), BOOL, DEFAULT("no")},
+	{GLOBAL(M, "abort_uploads_after", models.abort_uploads_after_ns), NUMBER(duration, 0, 8760 * HOUR), DEFAULT("24h")},
 };
 /* clang-format on */
 

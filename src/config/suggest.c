@@ -7,14 +7,6 @@
 
 #define LONGEST 32 /* longer names get no suggestion; no key or section is that long */
 
-/* keys whose feature is not here; refused, so that nobody believes them to be in force */
-static const struct {
-	const char *name;
-	unsigned sections;
-} later[] = {
-    {"read_only", SCOUT_SECTION_MODELS},
-};
-
 static unsigned min(unsigned a, unsigned b)
 {
 	return a < b ? a : b;
@@ -65,12 +57,6 @@ void scout_key_suggest(enum scout_section section, const char *name, struct scou
 	const struct scout_key *meant = NULL;
 	unsigned best = LONGEST;
 
-	for (size_t i = 0; i < sizeof(later) / sizeof(*later); i++) {
-		if ((later[i].sections & section) && strcmp(later[i].name, name) == 0) {
-			scout_text_printf(out, ": not supported yet");
-			return;
-		}
-	}
 	for (size_t i = 0; i < scout_key_count; i++) {
 		const struct scout_key *key = &scout_keys[i];
 

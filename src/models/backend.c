@@ -16,6 +16,7 @@
 #include "models/block.h"
 #include "models/catalogue.h"
 #include "models/models.h"
+#include "models/publish.h"
 #include "models/question.h"
 #include "models/read.h"
 #include "models/zip.h"
@@ -56,7 +57,7 @@ void scout_models_file_attr(const struct scout_models *m, uint64_t bytes, int64_
 			    uint64_t version, struct scout_attr *ret)
 {
 	fill_attr(m, modified, ret);
-	ret->mode = S_IFREG | 0444;
+	ret->mode = S_IFREG | (m->config->read_only ? 0444 : 0644);
 	ret->size = bytes;
 	ret->version = version;
 }
@@ -64,7 +65,7 @@ void scout_models_file_attr(const struct scout_models *m, uint64_t bytes, int64_
 void scout_models_dir_attr(const struct scout_models *m, struct scout_attr *ret)
 {
 	fill_attr(m, m->mounted, ret);
-	ret->mode = S_IFDIR | 0555;
+	ret->mode = S_IFDIR | (m->config->read_only ? 0555 : 0755);
 	ret->nlink = 2;
 }
 
@@ -439,11 +440,11 @@ static void statfs_models(void *self, const char *path, struct scout_req *req)
 				       .f_bsize = SCOUT_BUF_BYTES,
 				       .f_frsize = 4096,
 				       .f_namemax = 255,
-				       .f_flag = ST_RDONLY,
 				   }};
 
-	(void)self;
 	(void)path;
+	if (((const struct scout_models *)self)->config->read_only)
+		res.space.f_flag = ST_RDONLY;
 	scout_req_done(req, 0, &res);
 }
 
@@ -473,6 +474,7 @@ static void stop(void *self)
 {
 	struct scout_models *m = self;
 
+	scout_publisher_stop(m->publisher);
 	atomic_store(&m->stopped, true);
 	scout_s3_stop(m->s3); /* every call ends, and with it who waits for it */
 	scout_read_stop(m);
@@ -488,6 +490,7 @@ static void models_free(void *self)
 	scout_s3_free(m->s3);
 	scout_budget_remove_reclaimer(m->budget, m);
 	scout_verify_destroy(m);
+	scout_publisher_free(m->publisher);
 	scout_block_destroy(m);
 	scout_read_destroy(m);
 	scout_question_destroy(m);
@@ -575,5 +578,14 @@ int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 	scout_read_init(m);
 	scout_budget_add_reclaimer(m->budget, reclaim, m);
 	*ret = (struct scout_backend){.ops = &models_ops, .self = m};
+	if (!m->config->read_only) {
+		err = scout_publisher_new(m, &models_ops);
+		if (err < 0) {
+			stop(m);
+			models_free(m);
+			return err;
+		}
+		ret->ops = &m->publisher->ops;
+	}
 	return 0;
 }

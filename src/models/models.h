@@ -25,6 +25,7 @@
 
 struct scout_block;
 struct scout_object;
+struct scout_publisher;
 struct scout_view;
 struct scout_answer;
 struct scout_question;
@@ -83,8 +84,9 @@ struct scout_models {
 	struct scout_block_list used_blocks, fresh_blocks;
 	atomic_size_t nblocks;
 
-	struct scout_zips *zips;          /* immutable: zip.h; NULL: archives are no folders */
-	struct scout_verifiers verifiers; /* verify.c */
+	struct scout_zips *zips;           /* immutable: zip.h; NULL: archives are no folders */
+	struct scout_verifiers verifiers;  /* verify.c */
+	struct scout_publisher *publisher; /* immutable; NULL: read only */
 
 	/* read.c */
 	struct scout_mutex parked_lock; /* SCOUT_LOCK_LRU, never with lru_lock */

@@ -3,6 +3,7 @@
 
 #include "models/catalogue.h"
 #include "models/models.h"
+#include "models/publish.h"
 #include "scoutfs/clock.h"
 
 static bool has_file(const struct scout_tree *t, const struct scout_node *dir)
@@ -137,6 +138,8 @@ void scout_models_status(void *self, struct scout_text *out)
 	scout_text_printf(out, "  blocks       %" PRIu64 " hits, %" PRIu64 " misses, %s cached\n",
 			  scout_counted(&c->block_hits), scout_counted(&c->block_misses),
 			  scout_format_bytes(a, atomic_load(&m->nblocks) * SCOUT_BUF_BYTES));
+	if (m->publisher)
+		scout_publisher_status(m->publisher, out);
 	report_error(&s, out);
 }
 
@@ -215,5 +218,7 @@ void scout_models_metrics(void *self, struct scout_text *out)
 	       t ? scout_tree_bytes(t) : 0);
 	metric(out, "scoutfs_models_catalogue_keys", "gauge", "Keys in the last whole listing.",
 	       t ? t->keys : 0);
+	if (m->publisher)
+		scout_publisher_metrics(m->publisher, out);
 	scout_tree_unref(t);
 }

@@ -225,7 +225,7 @@ class Answer:
 
     def __init__(self, status=None, code=None, headers=None, cut_after=None, reset=True,
                  corrupt=False, stall=False, hold_after=None, bytes_per_s=0, chunked=False,
-                 lose=False, instead=None, flip=None):
+                 lose=False, flip=None):
         self.status = status        # answer this ourselves…
         self.code = code            # …with S3's XML of an error, or else without a body…
         self.headers = headers or {}  # …and with these, which also join one that is passed on
@@ -236,7 +236,6 @@ class Answer:
         self.hold_after = hold_after    # after so many bytes of the body, wait for release()
         self.bytes_per_s = bytes_per_s  # of the body, of this answer alone
         self.lose = lose            # pass it on, and lose the answer
-        self.instead = instead      # pass it on, and answer 200 with this body
         self.chunked = chunked          # send it in chunks, without a length
         self.flip = flip            # the byte of the body that comes wrong
 
@@ -408,11 +407,6 @@ class HttpProxy(Proxy):
             raise ConnectionResetError
         headers = {name.lower(): value.strip() for name, _, value in
                    (line.partition(":") for line in lines[1:])}
-        if answer.instead is not None:
-            await self._loop.sock_sendall(
-                client, f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer.instead)}\r\n"
-                f"Connection: close\r\n\r\n{answer.instead}".encode())
-            return False
         chunked = answer.chunked and "content-range" in headers
         if chunked:
             head = "\r\n".join([line for line in lines if not line.lower().startswith(

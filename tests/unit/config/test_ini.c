@@ -44,6 +44,9 @@ static void defaults(void **state)
 	assert_int_equal(c->models.timeout_ns, 30 * SCOUT_NS_PER_S);
 	assert_int_equal(c->models.max_attempts, 3);
 	assert_true(c->models.unzip);
+	assert_true(c->models.read_only);
+	assert_false(c->models.overwrite || c->models.delete);
+	assert_int_equal(c->models.abort_uploads_after_ns, 24 * 3600 * SCOUT_NS_PER_S);
 	scout_config_free(c);
 }
 
@@ -171,13 +174,6 @@ static void unknown_names(void **state)
 		"@:1: unknown section [hots web1] (did you mean [host web1]?)\n");
 	refused("[Something]\n", "@:1: unknown section [Something]\n");
 	refused("[]\n", "@:1: unknown section []\n");
-}
-
-static void keys_whose_feature_comes_later(void **state)
-{
-	(void)state;
-	refused("[models]\nbucket = abc\nread_only = yes\n",
-		"@:3: unknown key 'read_only' in [models]: not supported yet\n");
 }
 
 static void duplicates(void **state)
@@ -545,7 +541,6 @@ int main(void)
 	    TEST(bom_crlf_and_comments),
 	    TEST(long_host_names_are_not_cut),
 	    TEST(unknown_names),
-	    TEST(keys_whose_feature_comes_later),
 	    TEST(duplicates),
 	    TEST(a_section_may_be_taken_up_again),
 	    TEST(bad_host_names),

@@ -45,6 +45,7 @@ static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 	    .max_attempts = 3,
 	    .unzip = true,
 	    .verify = mount_verifies,
+	    .read_only = true,
 	};
 	assert_int_equal(scout_budget_new(memory, &t->budget), 0);
 	t->env.config = &t->config;

@@ -1,0 +1,31 @@
+/* What this mount has changed in the registry, and its listings do not know yet. */
+#ifndef MODELS_CHANGES_H
+#define MODELS_CHANGES_H
+
+#include "models/upload.h"
+
+enum scout_change_kind {
+	SCOUT_CHANGE_NONE,
+	SCOUT_CHANGE_FOLDER,
+	SCOUT_CHANGE_FILE,
+	SCOUT_CHANGE_GONE
+};
+
+/* attr: as it is now. */
+void scout_changes_published(struct scout_publisher *pub, const char *path,
+			     const struct scout_attr *attr);
+void scout_changes_removed(struct scout_publisher *pub, const char *path);
+/* A folder without anything in it, which S3 cannot have. Returns 0, or -ENOSPC beyond a thousand. */
+int scout_changes_mkdir(struct scout_publisher *pub, const char *path);
+enum scout_change_kind scout_changes_find(struct scout_publisher *pub, const char *path);
+/* Whether a folder is below the folder path; and whether anything is that a listing may lack. */
+bool scout_changes_folder_below(struct scout_publisher *pub, const char *path);
+bool scout_changes_any(struct scout_publisher *pub, const char *path);
+/* Each of folder's own names that a listing begun at listed_ns may lack, with pub->lock held. */
+void scout_changes_each(struct scout_publisher *pub, const char *folder, uint64_t listed_ns,
+			void (*each)(void *arg, const char *name, enum scout_change_kind kind,
+				     const struct scout_attr *attr),
+			void *arg);
+void scout_changes_destroy(struct scout_publisher *pub);
+
+#endif

@@ -1,0 +1,524 @@
+/* The end of an upload: a small object is one PUT, a larger one is completed from its parts; or all of it
+ * is aborted, and nothing was ever there.
+ *
+ * Whether the name is still free is S3's to decide, by a condition of the request; a server that knows no
+ * conditions there is asked right before. An answer that was lost is looked for: the object's ETag tells
+ * whether it is ours. */
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/changes.h"
+#include "models/part.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/log.h"
+
+#define MD5_HEX 32
+
+static struct scout_upload *upload_of(struct scout_s3_call *call)
+{
+	return (struct scout_upload *)((char *)call - offsetof(struct scout_upload, call));
+}
+
+/* Sends u->call, which is set up but for what all have in common; done gives the reference back. */
+static void send_locked(struct scout_upload *u, void (*done)(struct scout_s3_call *call, int err))
+{
+	struct scout_models *m = u->pub->m;
+
+	u->call.key = u->key;
+	u->call.done = done;
+	u->busy = true;
+	scout_upload_ref(u);
+	scout_unlock(&u->lock);
+	if (u->call.body)
+		(void)scout_s3_hash_body(m->s3, &u->call, u->sha256); /* as in scout_part_send */
+	scout_s3_submit(m->s3, &u->call);
+	scout_lock(&u->lock);
+}
+
+/* The last of what a call's done does, with u->lock held. */
+static void answered_locked(struct scout_upload *u)
+{
+	u->busy = false;
+	scout_unlock(&u->lock);
+	scout_upload_gets_on(u);
+	scout_upload_run(u);
+	scout_upload_unref(u);
+}
+
+static void fail_by_locked(struct scout_upload *u, const struct scout_s3_call *call, int err)
+{
+	scout_upload_fail_locked(u, err == -ENOENT ? -EIO : err,
+				 *call->reason ? call->reason : strerror(-err));
+}
+
+/* ---- CREATE ---- */
+
+static bool take_id(struct scout_s3_call *call, const void *bytes, size_t len)
+{
+	struct scout_upload *u = upload_of(call);
+	char *id = NULL;
+	int err = scout_s3_parse_upload_id(bytes, len, &id);
+
+	scout_lock(&u->lock);
+	u->id = id;
+	if (err)
+		scout_upload_fail_locked(u, err, "malformed answer to CREATE");
+	scout_unlock(&u->lock);
+	if (!err) {
+		scout_lock(&u->pub->lock);
+		u->own_id = id;
+		scout_unlock(&u->pub->lock);
+	}
+	return true;
+}
+
+static void created(struct scout_s3_call *call, int err)
+{
+	struct scout_upload *u = upload_of(call);
+
+	scout_lock(&u->lock);
+	if (!err && !u->id)
+		err = -EIO;
+	if (err)
+		fail_by_locked(u, call, err);
+	answered_locked(u);
+}
+
+void scout_upload_create_locked(struct scout_upload *u)
+{
+	u->call = (struct scout_s3_call){.op = SCOUT_S3_CREATE, .data = take_id};
+	send_locked(u, created);
+}
+
+/* ---- looking ---- */
+
+/* The MD5 of what each calls the piece, as S3 tells it: in hex, and "-N" behind it of N parts. */
+static bool etag_of_parts(const struct scout_upload *u, char etag[SCOUT_ETAG_MAX], EVP_MD_CTX *md)
+{
+	for (unsigned i = 0; i < u->nparts; i++) {
+		const char *hex = u->etags[i];
+		unsigned char digest[MD5_HEX / 2];
+
+		if (!hex || strlen(hex) != MD5_HEX + 2)
+			return false;
+		for (size_t k = 0; k < sizeof(digest); k++) {
+			unsigned byte;
+
+			if (sscanf(hex + 1 + 2 * k, "%2x", &byte) != 1)
+				return false;
+			digest[k] = (unsigned char)byte;
+		}
+		if (!EVP_DigestUpdate(md, digest, sizeof(digest)))
+			return false;
+	}
+	snprintf(etag, SCOUT_ETAG_MAX, "-%u", u->nparts);
+	return true;
+}
+
+static bool etag_of_whole(const struct scout_upload *u, char etag[SCOUT_ETAG_MAX], EVP_MD_CTX *md)
+{
+	const struct scout_upload_part *p = u->part;
+
+	for (uint64_t at = 0; at < p->bytes; at += SCOUT_BUF_BYTES) {
+		uint64_t left = p->bytes - at;
+		size_t n = left < SCOUT_BUF_BYTES ? (size_t)left : SCOUT_BUF_BYTES;
+
+		if (!EVP_DigestUpdate(md, p->bufs[at / SCOUT_BUF_BYTES], n))
+			return false;
+	}
+	etag[0] = '\0';
+	return true;
+}
+
+/* Whether etag is that of what u sent. Some servers have ETags of another kind: then nobody knows. */
+static bool is_ours(const struct scout_upload *u, const char *etag)
+{
+	char want[SCOUT_ETAG_MAX] = "\"", tail[SCOUT_ETAG_MAX];
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	bool ok = md && EVP_DigestInit_ex(md, EVP_md5(), NULL) &&
+		  (u->multipart ? etag_of_parts(u, tail, md) : etag_of_whole(u, tail, md)) &&
+		  EVP_DigestFinal_ex(md, digest, NULL);
+
+	EVP_MD_CTX_free(md);
+	if (!ok)
+		return false;
+	for (size_t i = 0; i < MD5_HEX / 2; i++)
+		snprintf(want + 1 + 2 * i, 3, "%02x", digest[i]);
+	snprintf(want + 1 + MD5_HEX, sizeof(want) - 1 - MD5_HEX, "%.32s\"", tail);
+	return strcmp(want, etag) == 0;
+}
+
+static void looked(struct scout_s3_call *call, int err)
+{
+	struct scout_upload *u = upload_of(call);
+
+	scout_lock(&u->lock);
+	if (!err && is_ours(u, call->etag))
+		u->stored = true;
+	else
+		scout_upload_fail_locked(u, u->doubt == -ENOENT ? -EIO : u->doubt,
+					 "its last request was not answered");
+	u->doubt = 0;
+	answered_locked(u);
+}
+
+static void found(struct scout_s3_call *call, int err)
+{
+	struct scout_upload *u = upload_of(call);
+
+	scout_lock(&u->lock);
+	u->checked = err == -ENOENT;
+	if (!err)
+		scout_upload_fail_locked(u, -EEXIST, "there is an object of that name by now");
+	else if (err != -ENOENT)
+		fail_by_locked(u, call, err);
+	answered_locked(u);
+}
+
+static void head_locked(struct scout_upload *u, void (*done)(struct scout_s3_call *call, int err))
+{
+	u->call = (struct scout_s3_call){.op = SCOUT_S3_HEAD};
+	send_locked(u, done);
+}
+
+/* ---- PUT, COMPLETE ---- */
+
+/* The request that makes the object came back with err. */
+static void stored_locked(struct scout_upload *u, const struct scout_s3_call *call, int err)
+{
+	bool refused = err == -EACCES || err == -EDQUOT || err == -ENOSPC || err == -EFBIG ||
+		       err == -ENOMEM || err == -ECANCELED || err == -ESHUTDOWN ||
+		       (err == -EEXIST && !call->in_doubt);
+
+	if (!err)
+		u->stored = true;
+	else if (err == -EEXIST && refused)
+		scout_upload_fail_locked(u, err, "there is an object of that name by now");
+	else if (refused || u->err)
+		fail_by_locked(u, call, err);
+	else
+		u->doubt = err;
+}
+
+static void put_done(struct scout_s3_call *call, int err)
+{
+	struct scout_upload *u = ((struct scout_upload_part *)call)->upload;
+
+	scout_lock(&u->lock);
+	stored_locked(u, call, err);
+	answered_locked(u);
+}
+
+static void put_locked(struct scout_upload *u)
+{
+	struct scout_s3_call call = {
+	    .op = SCOUT_S3_PUT, .if_none_match = !u->replaces, .done = put_done};
+
+	if (!u->part)
+		u->part = scout_part_empty(u);
+	if (!u->part) {
+		scout_upload_fail_locked(u, -ENOMEM, "no memory");
+		return;
+	}
+	u->busy = true;
+	scout_upload_ref(u);
+	scout_unlock(&u->lock);
+	scout_part_send(u->part, &call);
+	scout_lock(&u->lock);
+}
+
+static bool take_completion(struct scout_s3_call *call, const void *bytes, size_t len)
+{
+	(void)call, (void)bytes, (void)len; /* what it says, the next look says better */
+	return true;
+}
+
+static void completed(struct scout_s3_call *call, int err)
+{
+	struct scout_upload *u = upload_of(call);
+
+	scout_lock(&u->lock);
+	stored_locked(u, call, err);
+	answered_locked(u);
+}
+
+static size_t xml_body(struct scout_s3_call *call, uint64_t offset, char *dst, size_t cap)
+{
+	const struct scout_text *xml = &upload_of(call)->xml;
+	size_t n = xml->len - (size_t)offset;
+
+	if (n > cap)
+		n = cap;
+	memcpy(dst, xml->str + offset, n);
+	return n;
+}
+
+static void add_escaped(struct scout_text *out, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '&')
+			scout_text_printf(out, "&amp;");
+		else if (*text == '<')
+			scout_text_printf(out, "&lt;");
+		else if (*text == '>')
+			scout_text_printf(out, "&gt;");
+		else
+			scout_text_append(out, text, 1);
+	}
+}
+
+static void complete_locked(struct scout_upload *u)
+{
+	struct scout_text *xml = &u->xml;
+
+	scout_text_free(xml);
+	scout_text_printf(xml, "<CompleteMultipartUpload>");
+	for (unsigned i = 0; i < u->nparts; i++) {
+		scout_text_printf(xml, "<Part><PartNumber>%u</PartNumber><ETag>", i + 1);
+		add_escaped(xml, u->etags[i]);
+		scout_text_printf(xml, "</ETag></Part>");
+	}
+	scout_text_printf(xml, "</CompleteMultipartUpload>");
+	if (xml->failed) {
+		scout_upload_fail_locked(u, -ENOMEM, "no memory");
+		return;
+	}
+	u->call = (struct scout_s3_call){
+	    .op = SCOUT_S3_COMPLETE,
+	    .upload_id = u->id,
+	    .if_none_match = !u->replaces,
+	    .body_bytes = xml->len,
+	    .body = xml_body,
+	    .data = take_completion,
+	};
+	send_locked(u, completed);
+}
+
+/* ---- it is there ---- */
+
+static void confirmed(struct scout_asker *a, int err, const struct scout_answer *answer)
+{
+	struct scout_upload *u =
+	    (struct scout_upload *)((char *)a - offsetof(struct scout_upload, asker));
+	struct scout_attr attr;
+
+	scout_upload_attr(u, &attr);
+	/* somebody may have removed or replaced it already */
+	if (!err && answer->kind == SCOUT_FILE)
+		scout_models_file_attr(u->pub->m, answer->bytes, answer->modified, answer->version,
+				       &attr);
+	scout_changes_published(u->pub, u->path, &attr);
+	scout_lock(&u->lock);
+	u->confirmed = true;
+	answered_locked(u);
+}
+
+static void settle_locked(struct scout_upload *u)
+{
+	struct scout_publisher *pub = u->pub;
+
+	if (u->settled)
+		return;
+	u->settled = true;
+	scout_lock(&pub->lock);
+	pub->unsettled--;
+	pthread_cond_signal(&pub->settled);
+	scout_unlock(&pub->lock);
+}
+
+static void publish_locked(struct scout_upload *u)
+{
+	struct scout_publisher *pub = u->pub;
+	struct scout_upload_part *p = u->part;
+	char name[256], bytes[32];
+
+	u->part = NULL;
+	u->state = SCOUT_UPLOAD_PUBLISHED;
+	settle_locked(u);
+	scout_unlock(&u->lock);
+	scout_part_free(p);
+	scout_upload_unlist(u);
+	scout_count(&pub->published, 1);
+	scout_count(&pub->bytes, u->taken);
+	scout_info("models: published %s, %s", scout_format_name(name, sizeof(name), u->path),
+		   scout_format_bytes(bytes, u->taken));
+	scout_lock(&u->lock);
+}
+
+static bool tell_flusher_locked(struct scout_upload *u)
+{
+	struct scout_upload_flusher *f = TAILQ_FIRST(&u->flushers);
+	struct scout_result res = {.ttl_ms = 0};
+	int err = u->err;
+
+	if (!f)
+		return false;
+	TAILQ_REMOVE(&u->flushers, f, link);
+	scout_unlock(&u->lock);
+	scout_req_done(f->req, err, err ? NULL : &res);
+	free(f);
+	scout_lock(&u->lock);
+	return true;
+}
+
+/* Whoever closed it does not wait any more: killed, interrupted, or out of patience. */
+static bool is_given_up_locked(const struct scout_upload *u)
+{
+	const struct scout_upload_flusher *f;
+
+	TAILQ_FOREACH (f, &u->flushers, link) {
+		if (!scout_req_unwanted(f->req))
+			return false;
+	}
+	return !TAILQ_EMPTY(&u->flushers);
+}
+
+/* All parts are with S3, or there is but one. */
+static void store_locked(struct scout_upload *u)
+{
+	if (!u->multipart)
+		put_locked(u);
+	else if (!u->checked && !u->replaces)
+		head_locked(u, found);
+	else
+		complete_locked(u);
+}
+
+bool scout_upload_close_locked(struct scout_upload *u)
+{
+	if (u->state == SCOUT_UPLOAD_PUBLISHED)
+		return tell_flusher_locked(u);
+	if (u->state != SCOUT_UPLOAD_CLOSING || u->write || u->busy)
+		return false;
+	if (u->stored && u->confirmed) {
+		publish_locked(u);
+		return true;
+	}
+	if (u->stored) {
+		u->busy = true;
+		u->asker.answered = confirmed;
+		scout_upload_ref(u);
+		scout_unlock(&u->lock);
+		scout_question_ask(u->pub->m, SCOUT_ASK_ANEW, u->path, &u->asker);
+		scout_lock(&u->lock);
+		return true;
+	}
+	if (u->doubt) {
+		head_locked(u, looked);
+		return true;
+	}
+	if (is_given_up_locked(u)) {
+		scout_upload_fail_locked(u, -EINTR, "whoever closed it was interrupted");
+		return true;
+	}
+	if (u->multipart && u->part) {
+		TAILQ_INSERT_TAIL(&u->ready, u->part, link);
+		u->part = NULL;
+		return true;
+	}
+	if (!TAILQ_EMPTY(&u->ready) || !TAILQ_EMPTY(&u->sent))
+		return false;
+	store_locked(u);
+	return true;
+}
+
+/* ---- it will never be ---- */
+
+static void abort_done(struct scout_s3_call *call, int err)
+{
+	struct scout_upload *u = upload_of(call);
+
+	(void)err; /* logged; what is left is found by its age */
+	scout_lock(&u->lock);
+	answered_locked(u);
+}
+
+static void cancel_locked(struct scout_upload *u)
+{
+	struct scout_upload_part *p;
+
+	u->cancelled = true;
+	TAILQ_FOREACH (p, &u->sent, link)
+		scout_s3_cancel(u->pub->m->s3, &p->call);
+	/* the small object's PUT; who has begun to create or to complete learns how it went */
+	if (u->busy && !u->multipart && u->part && !u->stored)
+		scout_s3_cancel(u->pub->m->s3, &u->part->call);
+}
+
+static void tell_failure(struct scout_upload *u)
+{
+	char name[256], why[256];
+
+	scout_upload_unlist(u);
+	scout_count(&u->pub->failed, 1);
+	scout_warn("models: %s is not published: %s (%s)",
+		   scout_format_name(name, sizeof(name), u->path),
+		   scout_format_name(why, sizeof(why), u->why), strerrorname_np(-u->err));
+}
+
+/* One part that is not with the engine; false: there is none. */
+static bool drop_part_locked(struct scout_upload *u)
+{
+	struct scout_upload_part *p = TAILQ_FIRST(&u->ready);
+
+	if (p) {
+		TAILQ_REMOVE(&u->ready, p, link);
+	} else if (u->part && !u->busy) {
+		p = u->part;
+		u->part = NULL;
+	}
+	if (!p)
+		return false;
+	scout_unlock(&u->lock);
+	scout_part_free(p);
+	scout_lock(&u->lock);
+	return true;
+}
+
+bool scout_upload_give_up_locked(struct scout_upload *u)
+{
+	struct scout_upload_write *w = u->write;
+
+	if (!u->told) {
+		u->told = true;
+		scout_unlock(&u->lock);
+		tell_failure(u);
+		scout_lock(&u->lock);
+		return true;
+	}
+	if (w) {
+		u->write = NULL;
+		scout_unlock(&u->lock);
+		scout_req_done(w->req, u->err, NULL);
+		free(w);
+		scout_lock(&u->lock);
+		return true;
+	}
+	if (tell_flusher_locked(u))
+		return true;
+	if (!u->cancelled) {
+		cancel_locked(u);
+		scout_part_leave_locked(u);
+		return true;
+	}
+	if (drop_part_locked(u))
+		return true;
+	if (u->busy || !TAILQ_EMPTY(&u->sent))
+		return false;
+	if (u->buffer) {
+		scout_part_leave_locked(u);
+		return true;
+	}
+	if (u->id && !u->stored && !u->aborted) {
+		u->aborted = true;
+		u->call = (struct scout_s3_call){.op = SCOUT_S3_ABORT, .upload_id = u->id};
+		send_locked(u, abort_done);
+		return true;
+	}
+	settle_locked(u);
+	return false;
+}

@@ -1,0 +1,473 @@
+/* Files that are being written: bytes in their order, from the first to the last, into parts; a part is
+ * sent when it is full, beside others. What comes at the end is in finish.c.
+ *
+ * One thread at a time goes on with an upload (scout_upload_run): events leave a note under its lock and
+ * call that. Any failure is for good: the upload is aborted, and every later write and close tells it.
+ *
+ * Closing publishes, if it is whoever had the file open last that closes it, and closes it of its own
+ * will: see caller.c. */
+#include "models/upload.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/part.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/log.h"
+
+#define STOP_NS (5 * SCOUT_NS_PER_S)
+#define REPORTED 20
+
+void scout_upload_ref(struct scout_upload *u)
+{
+	atomic_fetch_add_explicit(&u->refs, 1, memory_order_relaxed);
+}
+
+void scout_upload_unref(struct scout_upload *u)
+{
+	struct scout_publisher *pub = u->pub;
+
+	if (atomic_fetch_sub_explicit(&u->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	assert(!u->write && !u->busy && TAILQ_EMPTY(&u->sent) && TAILQ_EMPTY(&u->flushers));
+	assert(!u->part && !u->buffer && TAILQ_EMPTY(&u->ready));
+	scout_lock(&pub->lock);
+	TAILQ_REMOVE(&pub->all, u, link);
+	if (u->listed)
+		HASH_DEL(pub->by_path, u);
+	scout_unlock(&pub->lock);
+	for (size_t i = 0; i < u->etags_size; i++)
+		free(u->etags[i]);
+	free(u->etags);
+	free(u->id);
+	scout_text_free(&u->xml);
+	free(u->path);
+	free(u->key);
+	scout_mutex_destroy(&u->lock);
+	free(u);
+}
+
+static int list(struct scout_upload *u)
+{
+	struct scout_publisher *pub = u->pub;
+	struct scout_upload *other;
+	int err = 0;
+
+	scout_lock(&pub->lock);
+	HASH_FIND_STR(pub->by_path, u->path, other);
+	if (other) {
+		err = -EBUSY;
+	} else {
+		HASH_ADD_KEYPTR(hh, pub->by_path, u->path, strlen(u->path), u);
+		u->listed = u->hh.tbl != NULL;
+		err = u->listed ? 0 : -ENOMEM;
+	}
+	if (!err) {
+		TAILQ_INSERT_TAIL(&pub->all, u, link);
+		pub->unsettled++;
+	}
+	scout_unlock(&pub->lock);
+	return err;
+}
+
+int scout_upload_new(struct scout_publisher *pub, const char *path, struct scout_upload **ret)
+{
+	struct scout_upload *u = calloc(1, sizeof(*u));
+	int err = -ENOMEM;
+
+	if (!u)
+		return -ENOMEM;
+	u->pub = pub;
+	u->path = strdup(path);
+	u->key = scout_models_key(pub->m, path, "");
+	u->begun_ns = scout_now_ns();
+	u->begun = (time_t)(scout_wall_ns() / SCOUT_NS_PER_S);
+	u->version = u->begun_ns;
+	atomic_init(&u->refs, 1);
+	scout_mutex_init(&u->lock, SCOUT_LOCK_OBJECT);
+	TAILQ_INIT(&u->flushers);
+	TAILQ_INIT(&u->ready);
+	TAILQ_INIT(&u->sent);
+	if (u->path && u->key)
+		err = list(u);
+	if (err) {
+		free(u->path);
+		free(u->key);
+		scout_mutex_destroy(&u->lock);
+		free(u);
+		return err;
+	}
+	*ret = u;
+	return 0;
+}
+
+struct scout_upload *scout_upload_find(struct scout_publisher *pub, const char *path)
+{
+	struct scout_upload *u;
+
+	scout_lock(&pub->lock);
+	HASH_FIND_STR(pub->by_path, path, u);
+	if (u)
+		scout_upload_ref(u); /* no listed one is without */
+	scout_unlock(&pub->lock);
+	return u;
+}
+
+bool scout_upload_below(struct scout_publisher *pub, const char *path)
+{
+	struct scout_upload *u, *next;
+	size_t len = strlen(path);
+	bool below = false;
+
+	scout_lock(&pub->lock);
+	HASH_ITER (hh, pub->by_path, u, next)
+		below |= strncmp(u->path, path, len) == 0 && u->path[len] == '/';
+	scout_unlock(&pub->lock);
+	return below;
+}
+
+void scout_upload_unlist(struct scout_upload *u)
+{
+	struct scout_publisher *pub = u->pub;
+
+	scout_lock(&pub->lock);
+	if (u->listed)
+		HASH_DEL(pub->by_path, u);
+	u->listed = false;
+	scout_unlock(&pub->lock);
+}
+
+void scout_upload_replaces(struct scout_upload *u)
+{
+	u->replaces = true;
+}
+
+bool scout_upload_is_replacing(const struct scout_upload *u)
+{
+	return u->replaces;
+}
+
+void scout_upload_attr(struct scout_upload *u, struct scout_attr *ret)
+{
+	uint64_t taken;
+
+	scout_lock(&u->lock);
+	taken = u->taken;
+	scout_unlock(&u->lock);
+	scout_models_file_attr(u->pub->m, taken, u->begun, u->version, ret);
+}
+
+void scout_upload_fail_locked(struct scout_upload *u, int err, const char *why)
+{
+	if (u->err || u->state == SCOUT_UPLOAD_PUBLISHED)
+		return;
+	u->err = err;
+	snprintf(u->why, sizeof(u->why), "%s", why);
+}
+
+void scout_upload_gets_on(struct scout_upload *u)
+{
+	struct scout_upload_flusher *f;
+	uint64_t now = scout_now_ns();
+
+	scout_lock(&u->lock);
+	TAILQ_FOREACH (f, &u->flushers, link)
+		atomic_store(&f->req->alive_ns, now);
+	if (u->write)
+		atomic_store(&u->write->req->alive_ns, now);
+	scout_unlock(&u->lock);
+}
+
+/* ---- writing ---- */
+
+static void end_write_locked(struct scout_upload *u, int err)
+{
+	struct scout_upload_write *w = u->write;
+	struct scout_result res = {.ttl_ms = 0};
+
+	u->write = NULL;
+	scout_unlock(&u->lock);
+	scout_req_done(w->req, err, err ? NULL : &res);
+	free(w);
+	scout_lock(&u->lock);
+}
+
+/* Moves on with the write that waits; false: there is none, or it has to wait longer. */
+static bool take_locked(struct scout_upload *u)
+{
+	struct scout_upload_write *w = u->write;
+	struct scout_upload_part *p = u->part;
+	size_t at, n;
+
+	if (!w)
+		return false;
+	if (w->at == 0 && scout_req_unwanted(w->req)) {
+		end_write_locked(u, -EINTR);
+		return true;
+	}
+	if (p && p->bytes == p->bytes_max) { /* there is more than one part */
+		TAILQ_INSERT_TAIL(&u->ready, p, link);
+		u->part = NULL;
+		u->multipart = true;
+		return true;
+	}
+	if (!p)
+		return scout_part_begin_locked(u);
+	at = p->bytes % SCOUT_BUF_BYTES;
+	if (at == 0 && !u->buffer)
+		return scout_part_buffer_locked(u);
+	if (at == 0) {
+		p->bufs[p->nbufs++] = u->buffer;
+		u->buffer = NULL;
+	}
+	n = SCOUT_BUF_BYTES - at < w->size - w->at ? SCOUT_BUF_BYTES - at : w->size - w->at;
+	memcpy(p->bufs[p->nbufs - 1] + at, w->bytes + w->at, n);
+	p->bytes += n;
+	w->at += n;
+	u->taken += n;
+	if (w->at == w->size)
+		end_write_locked(u, 0);
+	return true;
+}
+
+static void part_done(struct scout_s3_call *call, int err)
+{
+	struct scout_upload_part *p = (struct scout_upload_part *)call;
+	struct scout_upload *u = p->upload;
+
+	scout_lock(&u->lock);
+	TAILQ_REMOVE(&u->sent, p, link);
+	if (!err) {
+		u->etags[call->part - 1] = strdup(call->etag);
+		if (!u->etags[call->part - 1])
+			err = -ENOMEM;
+	}
+	if (err)
+		scout_upload_fail_locked(u, err, *call->reason ? call->reason : "no memory");
+	scout_unlock(&u->lock);
+	scout_part_free(p);
+	scout_upload_gets_on(u);
+	scout_upload_run(u);
+	scout_upload_unref(u);
+}
+
+/* Sends a part that is full. */
+static bool ship_locked(struct scout_upload *u)
+{
+	struct scout_upload_part *p = u->part;
+	struct scout_s3_call call = {.op = SCOUT_S3_PART, .done = part_done};
+
+	if (u->multipart && p && p->bytes == p->bytes_max) {
+		TAILQ_INSERT_TAIL(&u->ready, p, link);
+		u->part = NULL;
+	}
+	p = TAILQ_FIRST(&u->ready);
+	if (!p || (!u->id && u->busy))
+		return false;
+	if (!u->id) {
+		scout_upload_create_locked(u);
+		return true;
+	}
+	TAILQ_REMOVE(&u->ready, p, link);
+	TAILQ_INSERT_TAIL(&u->sent, p, link);
+	scout_upload_ref(u);
+	call.part = p->call.part;
+	call.upload_id = u->id;
+	scout_unlock(&u->lock);
+	scout_part_send(p, &call);
+	scout_lock(&u->lock);
+	return true;
+}
+
+static bool step_locked(struct scout_upload *u)
+{
+	if (u->err)
+		return scout_upload_give_up_locked(u);
+	return take_locked(u) || ship_locked(u) || scout_upload_close_locked(u);
+}
+
+void scout_upload_run(struct scout_upload *u)
+{
+	scout_lock(&u->lock);
+	u->again = true;
+	if (!u->running) {
+		u->running = true;
+		while (u->again) {
+			u->again = false;
+			while (step_locked(u))
+				;
+		}
+		u->running = false;
+	}
+	scout_unlock(&u->lock);
+}
+
+void scout_upload_write(struct scout_upload *u, uint64_t offset, const void *data, size_t size,
+			struct scout_req *req)
+{
+	struct scout_upload_write *w = malloc(sizeof(*w) + size);
+	struct scout_result res = {.ttl_ms = 0};
+	int err = w ? 0 : -ENOMEM;
+
+	scout_upload_ref(u);
+	scout_lock(&u->lock);
+	/* the kernel has answered it and forgotten it */
+	if (u->write && u->write->at == 0 && scout_req_unwanted(u->write->req))
+		end_write_locked(u, -EINTR);
+	if (!err && u->err)
+		err = u->err;
+	else if (!err && u->state != SCOUT_UPLOAD_OPEN)
+		err = -EBADF; /* it is published, and never changes */
+	else if (!err && (u->write || offset != u->taken))
+		err = -EOPNOTSUPP;
+	if (err == -EOPNOTSUPP)
+		scout_upload_fail_locked(u, err, "it is not written from its start to its end");
+	if (!err && size > 0) {
+		*w = (struct scout_upload_write){.req = req, .size = size};
+		memcpy(w->bytes, data, size);
+		u->write = w;
+		w = NULL;
+	}
+	scout_unlock(&u->lock);
+	if (w || err)
+		scout_req_done(req, err, err ? NULL : &res);
+	free(w);
+	scout_upload_run(u);
+	scout_upload_unref(u);
+}
+
+/* ---- closing ---- */
+
+/* What a close by somebody whose fate is that comes to: 1: publish, 0: not yet, or why never. */
+static int judge_close(const struct scout_req *req, enum scout_fate fate, const char **why)
+{
+	*why = "the process that wrote it was killed";
+	if (fate == SCOUT_FATE_KILLED)
+		return -EINTR;
+	*why = "it cannot be seen whether the process that wrote it was killed";
+	if (fate == SCOUT_FATE_UNKNOWN)
+		return -EIO;
+	if (scout_caller_is_open(req->ino))
+		return 0;
+	*why = "the process that wrote it failed";
+	return fate == SCOUT_FATE_FAILED ? -EIO : 1;
+}
+
+void scout_upload_flush(struct scout_upload *u, struct scout_req *req)
+{
+	struct scout_upload_flusher *f = calloc(1, sizeof(*f));
+	struct scout_result res = {.ttl_ms = 0};
+	const char *why;
+	int err, verdict = judge_close(req, scout_caller_fate(req->task, req->user), &why);
+
+	scout_upload_ref(u);
+	scout_lock(&u->lock);
+	if (u->write && u->write->at == 0 && scout_req_unwanted(u->write->req))
+		end_write_locked(u, -EINTR);
+	if (!f)
+		scout_upload_fail_locked(u, -ENOMEM, "no memory");
+	if (u->state == SCOUT_UPLOAD_OPEN && verdict < 0)
+		scout_upload_fail_locked(u, verdict, why);
+	if (u->state == SCOUT_UPLOAD_OPEN && !u->err && verdict > 0)
+		u->state = SCOUT_UPLOAD_CLOSING;
+	err = u->err;
+	if (!err && u->state == SCOUT_UPLOAD_CLOSING) {
+		f->req = req;
+		TAILQ_INSERT_TAIL(&u->flushers, f, link);
+		f = NULL;
+	}
+	scout_unlock(&u->lock);
+	if (f || err)
+		scout_req_done(req, err, err ? NULL : &res);
+	free(f);
+	scout_upload_run(u);
+	scout_upload_unref(u);
+}
+
+void scout_upload_forget(struct scout_upload *u)
+{
+	scout_upload_unlist(u);
+	scout_lock(&u->lock);
+	scout_upload_fail_locked(u, -ECANCELED, "");
+	u->told = true;
+	scout_unlock(&u->lock);
+	scout_upload_run(u);
+	scout_upload_unref(u);
+}
+
+void scout_upload_release(struct scout_upload *u)
+{
+	scout_lock(&u->lock);
+	if (u->state == SCOUT_UPLOAD_OPEN)
+		scout_upload_fail_locked(u, -EIO, "nobody closed it");
+	scout_unlock(&u->lock);
+	scout_upload_run(u);
+	scout_upload_unref(u);
+}
+
+/* One that is not settled, referenced, or NULL. */
+static struct scout_upload *unsettled(struct scout_publisher *pub)
+{
+	struct scout_upload *u;
+
+	scout_lock(&pub->lock);
+	TAILQ_FOREACH (u, &pub->all, link) {
+		if (u->listed)
+			break;
+	}
+	if (u)
+		scout_upload_ref(u); /* as above */
+	scout_unlock(&pub->lock);
+	return u;
+}
+
+void scout_upload_stop_all(struct scout_publisher *pub)
+{
+	uint64_t deadline_ns = scout_now_ns() + STOP_NS;
+	struct scout_upload *u;
+	bool more = true;
+
+	while ((u = unsettled(pub))) {
+		scout_lock(&u->lock);
+		scout_upload_fail_locked(u, -ESHUTDOWN, "the mount ends");
+		scout_unlock(&u->lock);
+		scout_upload_run(u);
+		scout_upload_unref(u);
+	}
+	scout_lock(&pub->lock);
+	while (more && pub->unsettled > 0)
+		more = scout_cond_wait(&pub->settled, &pub->lock, deadline_ns);
+	scout_unlock(&pub->lock);
+}
+
+bool scout_upload_owns_locked(struct scout_publisher *pub, const char *id)
+{
+	struct scout_upload *u;
+
+	TAILQ_FOREACH (u, &pub->all, link) {
+		if (u->own_id && strcmp(u->own_id, id) == 0)
+			return true;
+	}
+	return false;
+}
+
+void scout_upload_report(struct scout_publisher *pub, struct scout_text *out)
+{
+	char name[256], age[32];
+	struct scout_upload *u;
+	unsigned count = 0;
+
+	scout_lock(&pub->lock);
+	TAILQ_FOREACH (u, &pub->all, link) {
+		if (u->listed && count++ < REPORTED)
+			scout_text_printf(out, "    writing    %s, for %s\n",
+					  scout_format_name(name, sizeof(name), u->path),
+					  scout_format_duration(age, scout_now_ns() - u->begun_ns));
+	}
+	scout_unlock(&pub->lock);
+	if (count > REPORTED)
+		scout_text_printf(out, "    and %u more\n", count - REPORTED);
+}
