@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PF_EXITING 0x4ul /* include/linux/sched.h; it has never been another */
+#define PF_EXITING 0x4ul /* include/linux/sched.h; they have never been others */
+#define PF_KTHREAD 0x200000ul
 #define FLAGS_AT 6       /* of the fields behind the name */
 #define CODE_AT 49
 
@@ -54,6 +55,9 @@ enum scout_fate scout_caller_fate(pid_t task, uid_t user)
 	unsigned code;
 
 	if (task == 0 || !read_stat(task, &flags, &code))
+		return SCOUT_FATE_UNKNOWN;
+	/* some kernels close the files of who ends by a thread of their own, and do not say for whom */
+	if (flags & PF_KTHREAD)
 		return SCOUT_FATE_UNKNOWN;
 	if (!(flags & PF_EXITING))
 		return SCOUT_FATE_LIVES;

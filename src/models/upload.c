@@ -342,10 +342,13 @@ void scout_upload_write(struct scout_upload *u, uint64_t offset, const void *dat
 /* ---- closing ---- */
 
 /* What a close by somebody whose fate is that comes to: 1: publish, 0: not yet, or why never. */
-static int judge_close(const struct scout_req *req, enum scout_fate fate, const char **why)
+static int judge_close(struct scout_req *req, enum scout_fate fate, const char **why)
 {
 	*why = "the process that wrote it was killed";
 	if (fate == SCOUT_FATE_KILLED)
+		return -EINTR;
+	*why = "whoever closed it was interrupted"; /* and may be gone */
+	if (scout_req_unwanted(req))
 		return -EINTR;
 	*why = "it cannot be seen whether the process that wrote it was killed";
 	if (fate == SCOUT_FATE_UNKNOWN)
