@@ -171,6 +171,7 @@ bool scout_rpc_send_apart(struct scout_rpc *rpc, const struct scout_load *const 
 	scout_lock(&host->lock);
 	scout_host_query_locked(host, scout_now_ns(), &q);
 	r = scout_policy_route_apart(&q, taken, ntaken);
+	r.want &= !atomic_load(&host->all->stopping);
 	if (r.kind == SCOUT_ROUTE_SESSION)
 		sent = submit_locked(
 		    SCOUT_CONTAINER(host->sessions[r.index], struct scout_session, load), rpc);
