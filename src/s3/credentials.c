@@ -141,7 +141,7 @@ static uint64_t after_success(struct scout_s3_chain *chain, struct scout_s3_cred
 	char left[32];
 
 	if (fresh->expires_s)
-		scout_info("s3: credentials from %s, renewed in %s", fresh->source,
+		scout_info("s3: credentials from %s, to be renewed in %s", fresh->source,
 			   scout_format_duration(left, wait_ns));
 	else
 		scout_info("s3: credentials from %s", fresh->source);
