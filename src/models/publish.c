@@ -69,7 +69,7 @@ static void publish_getattr(void *self, const char *path, void *handle, struct s
 	} else if (!path) {
 		scout_req_done(req, -ESTALE, NULL);
 	} else if (scout_changes_find(m->publisher, path) == SCOUT_CHANGE_FOLDER) {
-		res.ttl_ms = SCOUT_TTL_MIN_MS;
+		res.ttl_ms = SCOUT_TTL_MS;
 		scout_models_dir_attr(m, &res.attr);
 		scout_req_done(req, 0, &res);
 	} else {
