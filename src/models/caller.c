@@ -18,7 +18,7 @@
 
 #define PF_EXITING 0x4ul /* include/linux/sched.h; they have never been others */
 #define PF_KTHREAD 0x200000ul
-#define FLAGS_AT 6       /* of the fields behind the name */
+#define FLAGS_AT 6 /* of the fields behind the name */
 #define CODE_AT 49
 
 static bool read_stat(pid_t task, unsigned long *flags, unsigned *code)
