@@ -5,7 +5,6 @@
  * conditions there is asked right before. An answer that was lost is looked for: the object's ETag tells
  * whether it is ours. */
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,61 +94,64 @@ void scout_upload_create_locked(struct scout_upload *u)
 
 /* ---- looking ---- */
 
-/* The MD5 of what each calls the piece, as S3 tells it: in hex, and "-N" behind it of N parts. */
-static bool etag_of_parts(const struct scout_upload *u, char etag[SCOUT_ETAG_MAX], EVP_MD_CTX *md)
+/* The MD5 at the start of an ETag: its end, or NULL when there is none. */
+static const char *parse_md5(const char *etag, uint8_t digest[MD5_HEX / 2])
+{
+	if (etag[0] != '"' || strspn(etag + 1, "0123456789abcdef") < MD5_HEX)
+		return NULL;
+	for (size_t i = 0; i < MD5_HEX / 2; i++) {
+		unsigned byte;
+
+		if (sscanf(etag + 1 + 2 * i, "%2x", &byte) != 1)
+			return NULL;
+		digest[i] = (uint8_t)byte;
+	}
+	return etag + 1 + MD5_HEX;
+}
+
+/* S3 takes the digests of the parts as the bytes of the whole. */
+static bool add_parts(const struct scout_upload *u, struct scout_s3_digest *d)
 {
 	for (unsigned i = 0; i < u->nparts; i++) {
-		const char *hex = u->etags[i];
-		unsigned char digest[MD5_HEX / 2];
+		uint8_t digest[MD5_HEX / 2];
 
-		if (!hex || strlen(hex) != MD5_HEX + 2)
+		if (!u->etags[i] || !parse_md5(u->etags[i], digest))
 			return false;
-		for (size_t k = 0; k < sizeof(digest); k++) {
-			unsigned byte;
-
-			if (sscanf(hex + 1 + 2 * k, "%2x", &byte) != 1)
-				return false;
-			digest[k] = (unsigned char)byte;
-		}
-		if (!EVP_DigestUpdate(md, digest, sizeof(digest)))
-			return false;
+		scout_s3_digest_update(d, digest, sizeof(digest));
 	}
-	snprintf(etag, SCOUT_ETAG_MAX, "-%u", u->nparts);
 	return true;
 }
 
-static bool etag_of_whole(const struct scout_upload *u, char etag[SCOUT_ETAG_MAX], EVP_MD_CTX *md)
+static void add_bytes(const struct scout_upload_part *p, struct scout_s3_digest *d)
 {
-	const struct scout_upload_part *p = u->part;
-
 	for (uint64_t at = 0; at < p->bytes; at += SCOUT_BUF_BYTES) {
 		uint64_t left = p->bytes - at;
-		size_t n = left < SCOUT_BUF_BYTES ? (size_t)left : SCOUT_BUF_BYTES;
 
-		if (!EVP_DigestUpdate(md, p->bufs[at / SCOUT_BUF_BYTES], n))
-			return false;
+		scout_s3_digest_update(d, p->bufs[at / SCOUT_BUF_BYTES],
+				       left < SCOUT_BUF_BYTES ? (size_t)left : SCOUT_BUF_BYTES);
 	}
-	etag[0] = '\0';
-	return true;
 }
 
 /* Whether etag is that of what u sent. Some servers have ETags of another kind: then nobody knows. */
 static bool is_ours(const struct scout_upload *u, const char *etag)
 {
-	char want[SCOUT_ETAG_MAX] = "\"", tail[SCOUT_ETAG_MAX];
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
-	bool ok = md && EVP_DigestInit_ex(md, EVP_md5(), NULL) &&
-		  (u->multipart ? etag_of_parts(u, tail, md) : etag_of_whole(u, tail, md)) &&
-		  EVP_DigestFinal_ex(md, digest, NULL);
+	struct scout_s3_checksum want = {.kind = SCOUT_S3_MD5};
+	const char *tail = parse_md5(etag, want.bytes);
+	struct scout_s3_digest *d = NULL;
+	char expected[16] = "\"";
+	bool ours = true;
 
-	EVP_MD_CTX_free(md);
-	if (!ok)
+	if (u->multipart)
+		snprintf(expected, sizeof(expected), "-%u\"", u->nparts);
+	if (!tail || strcmp(tail, expected) != 0 || scout_s3_digest_new(&want, &d) != 0)
 		return false;
-	for (size_t i = 0; i < MD5_HEX / 2; i++)
-		snprintf(want + 1 + 2 * i, 3, "%02x", digest[i]);
-	snprintf(want + 1 + MD5_HEX, sizeof(want) - 1 - MD5_HEX, "%.32s\"", tail);
-	return strcmp(want, etag) == 0;
+	if (u->multipart)
+		ours = add_parts(u, d);
+	else
+		add_bytes(u->part, d);
+	ours = ours && scout_s3_digest_matches(d);
+	scout_s3_digest_free(d);
+	return ours;
 }
 
 static void looked(struct scout_s3_call *call, int err)
