@@ -63,6 +63,7 @@ struct scout_host_config {
 struct scout_models_config {
 	char *endpoint; /* "http[s]://host[:port]" without a path, never NULL */
 	char *region;
+	bool own_region; /* it was said, and is not the default */
 	char *bucket;    /* or an access point's ARN (scoutfs/arn.h); NULL: no /models */
 	char *prefix;    /* "" or with a slash at the end */
 	bool path_style; /* of a bucket; an access point has none */

@@ -163,6 +163,7 @@ void scout_draft_check(struct scout_draft *d)
 
 	check_bucket(d);
 	check_signing(d);
+	d->config->models.own_region = scout_draft_line(d, SCOUT_SECTION_MODELS, "region") != 0;
 	need(d, "access_key_id", "secret_access_key");
 	need(d, "secret_access_key", "access_key_id");
 	need(d, "session_token", "access_key_id");

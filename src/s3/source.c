@@ -373,12 +373,19 @@ static int from_rest(struct finder *f, const char *name, bool named, struct scou
 	return set_label(s, "anonymous") ? 0 : no_memory(f);
 }
 
+static const char *profile_name(const struct finder *f)
+{
+	const char *name = f->config->profile;
+
+	return name ? name : env(f, SCOUT_AWS_PROFILE);
+}
+
 int scout_s3_source_find(const struct scout_models_config *config, struct scout_s3_asking *asking,
 			 struct scout_s3_source **ret)
 {
 	struct finder f = {.config = config, .asking = asking};
 	struct scout_s3_source *s = calloc(1, sizeof(*s));
-	const char *profile = config->profile ? config->profile : env(&f, SCOUT_AWS_PROFILE);
+	const char *profile = profile_name(&f);
 	int err;
 
 	asking->reason[0] = '\0';
@@ -398,6 +405,39 @@ int scout_s3_source_find(const struct scout_models_config *config, struct scout_
 		scout_s3_source_free(s);
 	else
 		*ret = s;
+	return err;
+}
+
+static bool is_region(const char *text)
+{
+	size_t len = strlen(text);
+
+	return len < 64 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
+int scout_s3_source_region(const struct scout_models_config *config, struct scout_s3_asking *asking,
+			   char **ret)
+{
+	struct finder f = {.config = config, .asking = asking};
+	const char *region = env(&f, SCOUT_AWS_REGION), *profile = profile_name(&f);
+	struct scout_profile p = {0};
+	int err = 0;
+
+	*ret = NULL;
+	asking->reason[0] = '\0';
+	if (!region)
+		region = env(&f, SCOUT_AWS_DEFAULT_REGION);
+	if (!region) {
+		/* whoever needs the files will tell what is wrong with them */
+		if (read_profile(&f, profile ? profile : "default", &p) == 0)
+			region = p.value[SCOUT_PROFILE_REGION];
+	}
+	/* it becomes part of a host's name */
+	if (region && !is_region(region))
+		err = refuse(&f, "AWS_REGION, AWS_DEFAULT_REGION or the profile's region is none");
+	if (!err && !set(ret, region))
+		err = no_memory(&f);
+	scout_profile_free(&p);
 	return err;
 }
 

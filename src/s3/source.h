@@ -51,6 +51,10 @@ struct scout_s3_asking {
  * says why. */
 int scout_s3_source_find(const struct scout_models_config *config, struct scout_s3_asking *asking,
 			 struct scout_s3_source **ret);
+/* The region that AWS_REGION, AWS_DEFAULT_REGION or the profile says: *ret is the caller's, NULL for none.
+ * Returns 0, -EINVAL (it is no region's name) or -ENOMEM; asking->reason says why. */
+int scout_s3_source_region(const struct scout_models_config *config, struct scout_s3_asking *asking,
+			   char **ret);
 /* NULL is fine. */
 void scout_s3_source_free(struct scout_s3_source *s);
 

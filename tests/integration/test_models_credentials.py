@@ -157,6 +157,18 @@ def test_a_web_identity(aws, s3, ini, mount, folder):
     shows_no_secret(m, aws, aws.web_token)
 
 
+def test_the_region_of_the_profile(rgw, s3, ini, mount):
+    """It is signed for, unless the ini says another."""
+    keys = f"aws_access_key_id = {rgw.access_key}\naws_secret_access_key = {rgw.secret_key}\n"
+    for more, region in (("", "eu-west-1"), ("region = eu-west-2\n", "eu-west-2")):
+        s3.reset_counts()
+        m = mount(ini + more, run=False)
+        profile(m, "config", f"[default]\nregion = eu-west-1\n{keys}")
+        m.start()
+        works(m)
+        assert {r.headers["authorization"].split("/")[2] for r in s3.requests} == {region}
+
+
 def test_a_credential_process(rgw, aws, s3, ini, mount, folder):
     """Run once for each renewal, and never more than one at a time."""
     script = write(os.path.join(folder, "keys of mine.py"), b"""

@@ -32,6 +32,7 @@ static void defaults(void **state)
 	assert_string_equal(c->defaults.root, "/");
 	assert_null(c->models.bucket);
 	assert_string_equal(c->models.region, "us-east-1");
+	assert_false(c->models.own_region);
 	assert_string_equal(c->models.endpoint, "https://s3.us-east-1.amazonaws.com");
 	assert_string_equal(c->models.prefix, "");
 	assert_false(c->models.path_style);
@@ -374,6 +375,7 @@ static void models_keys(void **state)
 	scout_config_free(c);
 
 	c = good("[models]\nbucket = abc\nregion = eu-central-1\npath_style = yes\n");
+	assert_true(c->models.own_region);
 	assert_string_equal(c->models.endpoint, "https://s3.eu-central-1.amazonaws.com");
 	assert_true(c->models.path_style);
 	scout_config_free(c);

@@ -274,6 +274,37 @@ static void keys_of_the_credentials_file_are_before_a_process(void **state)
 	scout_s3_source_free(s);
 }
 
+static void region_is(const char *expected)
+{
+	char *found_region;
+
+	assert_int_equal(scout_s3_source_region(&config, &asking, &found_region), 0);
+	if (expected)
+		assert_string_equal(found_region, expected);
+	else
+		assert_null(found_region);
+	free(found_region);
+}
+
+static void regions(void **state)
+{
+	char *found_region;
+
+	(void)state;
+	region_is(NULL);
+	write_file(config_path,
+		   "[default]\nregion = eu-west-1\n[profile ml]\nregion = eu-west-2\n");
+	region_is("eu-west-1");
+	env.value[SCOUT_AWS_PROFILE] = (char[]){"ml"};
+	region_is("eu-west-2");
+	env.value[SCOUT_AWS_DEFAULT_REGION] = (char[]){"eu-west-3"};
+	region_is("eu-west-3");
+	env.value[SCOUT_AWS_REGION] = (char[]){"eu-south-1"};
+	region_is("eu-south-1");
+	env.value[SCOUT_AWS_REGION] = (char[]){"evil.example/"};
+	assert_int_equal(scout_s3_source_region(&config, &asking, &found_region), -EINVAL);
+}
+
 static void keys_that_would_break_a_header_are_refused(void **state)
 {
 	(void)state;
@@ -295,6 +326,7 @@ int main(void)
 	    cmocka_unit_test_setup(web_identity_of_a_profile, clean),
 	    cmocka_unit_test_setup(what_is_not_supported_is_said, clean),
 	    cmocka_unit_test_setup(keys_of_the_credentials_file_are_before_a_process, clean),
+	    cmocka_unit_test_setup(regions, clean),
 	    cmocka_unit_test_setup(keys_that_would_break_a_header_are_refused, clean),
 	};
 
