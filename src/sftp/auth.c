@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <libssh/callbacks.h>
 #include <openssl/evp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,26 @@ static void note(struct attempts *a, const char *what, const char *result)
 		 scout_format_name(name, sizeof(name), what), result);
 }
 
+/* After a call that does not block: whether it is to be made again, now that there is more to read. libssh's
+ * own wait would go on for a socket that libssh itself had closed. */
+static bool is_unfinished(struct scout_sftp *s, int rc)
+{
+	int fd = ssh_get_fd(s->ssh);
+	short events = ssh_get_poll_flags(s->ssh) & SSH_WRITE_PENDING ? POLLIN | POLLOUT : POLLIN;
+
+	return rc == SSH_AUTH_AGAIN && fd >= 0 && !scout_sftp_wait(s, fd, events, s->deadline_ns);
+}
+
+static int offer(struct scout_sftp *s, ssh_key key)
+{
+	int rc;
+
+	do
+		rc = ssh_userauth_publickey(s->ssh, NULL, key);
+	while (is_unfinished(s, rc));
+	return rc;
+}
+
 /* 1: in, 0: not yet, -errno: the connection is lost. */
 static int outcome(struct scout_sftp *s, struct attempts *a, int rc)
 {
@@ -65,7 +86,8 @@ static int outcome(struct scout_sftp *s, struct attempts *a, int rc)
 		a->partial = true;
 	if (rc == SSH_AUTH_PARTIAL || rc == SSH_AUTH_DENIED)
 		return 0;
-	return ssh_is_connected(s->ssh) && !scout_sftp_watch_fired(s->engine, &s->watch)
+	return rc != SSH_AUTH_AGAIN && ssh_is_connected(s->ssh) &&
+		       !scout_sftp_watch_fired(s->engine, &s->watch)
 		   ? 0
 		   : scout_sftp_fail_ssh(s, "authentication");
 }
@@ -263,7 +285,9 @@ static int try_agent(struct scout_sftp *s, struct attempts *a)
 		if (done == a->offers_count)
 			break;
 		scout_agent_offer(a->agent, a->offers + done, a->offers_count - done);
-		rc = ssh_userauth_agent(s->ssh, NULL);
+		do
+			rc = ssh_userauth_agent(s->ssh, NULL);
+		while (is_unfinished(s, rc));
 		refused = scout_agent_refused(a->agent);
 		got = outcome(s, a, rc);
 	} while (!got && refused);
@@ -283,10 +307,10 @@ static int try_key(struct scout_sftp *s, struct attempts *a, const struct identi
 			continue;
 		both = ssh_key_dup(key);
 		if (both && ssh_pki_copy_cert_to_privkey(a->certificates[i].key, both) == SSH_OK)
-			got = outcome(s, a, ssh_userauth_publickey(s->ssh, NULL, both));
+			got = outcome(s, a, offer(s, both));
 		ssh_key_free(both);
 	}
-	return got ? got : outcome(s, a, ssh_userauth_publickey(s->ssh, NULL, key));
+	return got ? got : outcome(s, a, offer(s, key));
 }
 
 /* By the file. ask: also when it takes a passphrase. */
@@ -368,15 +392,19 @@ static int refused(struct scout_sftp *s, const struct attempts *a)
 int scout_sftp_authenticate(struct scout_sftp *s)
 {
 	struct attempts *a = calloc(1, sizeof(*a));
-	int got;
+	int got, rc;
 
 	if (!a)
 		return scout_sftp_fail(s, -ENOMEM, "out of memory");
 	gather(&s->settings, a);
 	open_agent(s, a);
 	got = try_all(s, a);
-	if (!got) /* also tells what the server allows, when no key was there to be refused */
-		got = outcome(s, a, ssh_userauth_none(s->ssh, NULL));
+	if (!got) { /* also tells what the server allows, when no key was there to be refused */
+		do
+			rc = ssh_userauth_none(s->ssh, NULL);
+		while (is_unfinished(s, rc));
+		got = outcome(s, a, rc);
+	}
 	if (!got)
 		got = refused(s, a);
 	drop(s, a);

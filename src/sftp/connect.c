@@ -161,8 +161,6 @@ int scout_sftp_connect(struct scout_sftp *s)
 	err = handshake(s, fd);
 	if (!err)
 		err = scout_sftp_check_host_key(s);
-	if (!err)
-		err = scout_sftp_authenticate(s);
 	if (err)
 		return err;
 	/* libssh reads and writes only after poll(2) said so; from here on it never waits */
@@ -170,6 +168,9 @@ int scout_sftp_connect(struct scout_sftp *s)
 	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK))
 		return scout_sftp_fail(s, -errno, "%s", strerror(errno));
 	ssh_set_blocking(s->ssh, 0);
+	err = scout_sftp_authenticate(s);
+	if (err)
+		return err;
 	s->symlinks_as_drafted = takes_draft_order(s->ssh);
 	return open_channel(s);
 }
