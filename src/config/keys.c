@@ -94,6 +94,7 @@ const struct scout_key scout_keys[] = {
 	{GLOBAL(M, "read_window", models.read_window), NUMBER(size, MIB, 64 * GIB), DEFAULT("256M")},
 	{GLOBAL(M, "list_ttl", models.list_ttl_ns), NUMBER(duration, 0, 24 * HOUR), DEFAULT("60s")},
 	{GLOBAL(M, "list_max_keys", models.list_max_keys), NUMBER(count, 1, 10000000), DEFAULT("200000")},
+	{GLOBAL(M, "versions", models.versions), BOOL, DEFAULT("no")},
 	{GLOBAL(M, "verify", models.verify), BOOL, DEFAULT("yes")},
 	{GLOBAL(M, "timeout", models.timeout_ns), NUMBER(duration, 10 * MS, HOUR), DEFAULT("30s")},
 	{GLOBAL(M, "max_attempts", models.max_attempts), NUMBER(count, 1, 20), DEFAULT("3")},

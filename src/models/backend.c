@@ -19,6 +19,7 @@
 #include "models/publish.h"
 #include "models/question.h"
 #include "models/read.h"
+#include "models/versions.h"
 #include "models/zip.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/log.h"
@@ -173,6 +174,8 @@ static void getattr_key(struct scout_models *m, const char *path, struct scout_r
 	if (path[0] == '\0') {
 		scout_models_dir_attr(m, &res.attr);
 		scout_req_done(req, 0, &res);
+	} else if (scout_versions_cut(m, path) > 0) {
+		scout_versions_getattr(m, path, req);
 	} else if (!reply_known(m, path, req)) {
 		look(m, path, req);
 	}
@@ -292,6 +295,7 @@ struct folder {
 	struct scout_tree *tree;       /* one reference */
 	const struct scout_node *node; /* in tree */
 	bool alone;                    /* tree shows this directory only */
+	const char *below;             /* in that: "", or a name in a folder of versions */
 	char path[];
 };
 
@@ -321,16 +325,16 @@ static void folder_listed(struct scout_lister *l, int err, struct scout_tree *tr
 		err = -EFBIG;
 	}
 	if (err == 0) {
-		const char *below = f->alone ? "" : f->path;
-
-		f->node = scout_tree_find(tree, below);
+		f->node = scout_tree_find(tree, f->alone ? f->below : f->path);
 		if (!f->node && !f->alone) {
 			scout_tree_unref(tree);
 			list_alone(f);
 			return;
 		}
 		f->tree = tree;
-		if (!f->node->dir)
+		if (!f->node)
+			err = -ENOENT;
+		else if (!f->node->dir)
 			err = -ENOTDIR;
 	}
 	if (err == 0) {
@@ -344,7 +348,7 @@ static void folder_listed(struct scout_lister *l, int err, struct scout_tree *tr
 
 static void opendir_key(struct scout_models *m, const char *path, struct scout_req *req)
 {
-	size_t len = strlen(path) + 1;
+	size_t len = strlen(path) + 1, cut = scout_versions_cut(m, path);
 	struct folder *f = calloc(1, sizeof(*f) + len);
 
 	if (!f) {
@@ -355,7 +359,15 @@ static void opendir_key(struct scout_models *m, const char *path, struct scout_r
 	f->m = m;
 	f->req = req;
 	memcpy(f->path, path, len);
-	scout_catalogue_list(f->m, NULL, &f->lister);
+	f->below = "";
+	if (cut == 0) {
+		scout_catalogue_list(f->m, NULL, &f->lister);
+		return;
+	}
+	if (path[cut])
+		f->below = f->path + cut + 1;
+	f->path[cut] = '\0';
+	list_alone(f);
 }
 
 static void open_folder(void *self, const char *path, struct scout_req *req)

@@ -43,7 +43,8 @@ struct scout_object {
 	UT_hash_handle hh; /* under m->objects_lock */
 
 	/* immutable */
-	char *key;
+	char *key;                    /* of its path */
+	char *s3_key, *s3_version_id; /* as S3 knows it; version_id NULL: the newest */
 	char etag[SCOUT_ETAG_MAX];
 	int64_t modified;
 	uint64_t version;

@@ -18,6 +18,7 @@
 
 #include "models/listing.h"
 #include "models/question.h"
+#include "models/versions.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/log.h"
 
@@ -167,10 +168,14 @@ static bool sort_listers_locked(struct scout_view *v, bool failed, struct lister
 
 static void start(struct scout_view *v);
 
-/* Nothing at all was listed: no such directory. The root is always there. */
+/* Nothing at all was listed: no such directory. The root is always there, and so is a folder
+ * of versions. */
 static int found(const struct scout_view *v)
 {
-	return v->flat || v->path[0] == '\0' || v->tree->keys > 0 ? 0 : -ENOENT;
+	return v->flat || v->path[0] == '\0' || v->tree->keys > 0 ||
+		       scout_versions_cut(v->m, v->path) > 0
+		   ? 0
+		   : -ENOENT;
 }
 
 static void view_listed(void *arg, int err, struct scout_tree *tree)

@@ -219,7 +219,8 @@ static struct scout_fetch *fetch_new_locked(struct scout_models *m, struct scout
 	o->fetches++;
 	f->call = (struct scout_s3_call){
 	    .op = SCOUT_S3_GET,
-	    .key = o->key,
+	    .key = o->s3_key,
+	    .version_id = o->s3_version_id,
 	    .offset = offset,
 	    .length = (end < o->cut.bytes ? end : o->cut.bytes) - offset,
 	    .if_match = o->etag[0] ? o->etag : NULL,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/versions.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/log.h"
 
@@ -18,9 +19,12 @@ struct listing {
 	struct scout_s3_call call;
 	struct scout_models *m;
 	struct scout_tree *tree;
-	char *prefix;       /* of the keys asked for */
-	char *token;        /* of the page asked for, or NULL */
-	char *next;         /* of the page after, or NULL */
+	char *prefix;  /* of the keys asked for */
+	bool versions; /* of a folder of versions */
+	char *token;   /* of the page asked for, or NULL */
+	char *marker;  /* of versions: its second one, or NULL */
+	char *next;    /* of the page after, or NULL */
+	char *next_marker;
 	int err;            /* what was wrong with the page's contents */
 	size_t keys_before; /* in the tree, before this page */
 	unsigned empty_pages;
@@ -48,14 +52,39 @@ static bool add_entry(void *arg, const struct scout_s3_object *o)
 	return true;
 }
 
+static bool add_version(void *arg, const struct scout_s3_object *o)
+{
+	struct listing *l = arg;
+	size_t skip = strlen(l->prefix);
+	struct scout_text path = {0};
+
+	if (o->is_prefix || o->latest || o->deleted || o->key_len == skip)
+		return true;
+	if (o->key_len < skip || memcmp(o->key, l->prefix, skip) != 0 ||
+	    strchr(o->version_id, '/') || memchr(o->key + skip, '/', o->key_len - skip)) {
+		l->err = -EIO;
+		return false;
+	}
+	scout_text_append(&path, o->key + skip, o->key_len - skip);
+	scout_text_printf(&path, "/%s", o->version_id);
+	l->err = path.failed ? -ENOMEM
+			     : scout_tree_add(l->tree, path.str, path.len, o->bytes, o->modified,
+					      scout_key_version(o->etag, o->bytes, o->modified));
+	scout_text_free(&path);
+	return l->err == 0;
+}
+
 static bool take_page(struct scout_s3_call *call, const void *bytes, size_t len)
 {
 	struct listing *l = (struct listing *)call;
 	int err;
 
 	free(l->next);
-	l->next = NULL;
-	err = scout_s3_parse_list(bytes, len, add_entry, l, &l->next);
+	free(l->next_marker);
+	l->next = l->next_marker = NULL;
+	err = l->versions
+		  ? scout_s3_parse_versions(bytes, len, add_version, l, &l->next, &l->next_marker)
+		  : scout_s3_parse_list(bytes, len, add_entry, l, &l->next);
 	if (err < 0 && l->err == 0)
 		l->err = err;
 	return l->err == 0;
@@ -76,7 +105,9 @@ static void finish(struct listing *l, int err)
 	l->done(l->arg, err, tree);
 	free(l->prefix);
 	free(l->token);
+	free(l->marker);
 	free(l->next);
+	free(l->next_marker);
 	free(l);
 }
 
@@ -84,6 +115,7 @@ static void ask_page(struct listing *l)
 {
 	l->keys_before = l->tree->keys;
 	l->call.continuation = l->token;
+	l->call.version_marker = l->marker;
 	scout_count(&l->m->counters.list_requests, 1);
 	scout_s3_submit(l->m->s3, &l->call);
 }
@@ -102,7 +134,8 @@ static void page_done(struct scout_s3_call *call, int err)
 		finish(l, err);
 		return;
 	}
-	repeats = l->token && strcmp(l->token, l->next) == 0;
+	repeats = l->token && strcmp(l->token, l->next) == 0 &&
+		  strcmp(l->marker ? l->marker : "", l->next_marker ? l->next_marker : "") == 0;
 	l->empty_pages = l->tree->keys == l->keys_before ? l->empty_pages + 1 : 0;
 	if (repeats || l->empty_pages > EMPTY_PAGES_MAX) {
 		scout_warn("models: listing of '%s': the pages do not end", l->prefix);
@@ -110,8 +143,10 @@ static void page_done(struct scout_s3_call *call, int err)
 		return;
 	}
 	free(l->token);
+	free(l->marker);
 	l->token = l->next;
-	l->next = NULL;
+	l->marker = l->next_marker;
+	l->next = l->next_marker = NULL;
 	ask_page(l);
 }
 
@@ -125,7 +160,10 @@ int scout_listing_start(struct scout_models *m, const char *folder, bool flat,
 	l->m = m;
 	l->done = done;
 	l->arg = arg;
-	l->prefix = scout_models_key(m, folder, *folder ? "/" : "");
+	l->versions = scout_versions_cut(m, folder) > 0;
+	l->prefix = scout_models_key(m, folder, *folder && !l->versions ? "/" : "");
+	if (l->prefix && l->versions)
+		l->prefix[strlen(l->prefix) - strlen(SCOUT_VERSIONS)] = '\0';
 	l->tree = scout_tree_new(m->config->list_max_keys);
 	if (!l->prefix || !l->tree) {
 		scout_tree_unref(l->tree);
@@ -135,7 +173,7 @@ int scout_listing_start(struct scout_models *m, const char *folder, bool flat,
 	}
 	l->tree->asked_ns = scout_now_ns();
 	l->call = (struct scout_s3_call){
-	    .op = SCOUT_S3_LIST,
+	    .op = l->versions ? SCOUT_S3_LIST_VERSIONS : SCOUT_S3_LIST,
 	    .prefix = l->prefix,
 	    .delimiter = flat ? NULL : "/",
 	    .max_keys = PAGE_KEYS,

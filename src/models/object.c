@@ -11,6 +11,7 @@
 
 #include "models/block.h"
 #include "models/read.h"
+#include "models/versions.h"
 #include "scoutfs/clock.h"
 
 static void object_free(struct scout_object *o)
@@ -19,6 +20,8 @@ static void object_free(struct scout_object *o)
 	scout_verify_end(o);
 	scout_mutex_destroy(&o->lock);
 	free(o->key);
+	free(o->s3_key);
+	free(o->s3_version_id);
 	free(o);
 }
 
@@ -35,7 +38,8 @@ static struct scout_object *object_new(struct scout_models *m, const char *path,
 	if (!o)
 		return NULL;
 	o->key = scout_models_key(m, path, "");
-	if (!o->key) {
+	if (!o->key || scout_versions_key(m, path, &o->s3_key, &o->s3_version_id) < 0) {
+		free(o->key);
 		free(o);
 		return NULL;
 	}

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "models/keys.h"
+#include "models/versions.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/log.h"
 
@@ -34,7 +35,7 @@ struct scout_question {
 	struct scout_models *m;
 	enum scout_question_kind kind;
 	uint64_t asked_ns;
-	char *key, *prefix;
+	char *key, *version_id, *prefix;
 	struct scout_xattrs *xattrs; /* the engine's thread until it is over */
 	struct scout_s3_sums sums;   /* likewise */
 
@@ -206,6 +207,7 @@ static void free_question(struct scout_question *q)
 {
 	scout_xattrs_unref(q->xattrs);
 	free(q->key);
+	free(q->version_id);
 	free(q->prefix);
 	free(q);
 }
@@ -353,7 +355,7 @@ static struct scout_question *question_new(struct scout_models *m, enum scout_qu
 	q->m = m;
 	q->kind = kind;
 	q->asked_ns = scout_now_ns();
-	q->key = scout_models_key(m, path, "");
+	(void)scout_versions_key(m, path, &q->key, &q->version_id); /* else there is no key */
 	q->prefix = scout_models_key(m, path, "/");
 	q->pending = kind == SCOUT_ASK_NAME ? 2 : 1;
 	TAILQ_INIT(&q->askers);
@@ -366,6 +368,7 @@ static struct scout_question *question_new(struct scout_models *m, enum scout_qu
 	q->head = (struct scout_s3_call){
 	    .op = SCOUT_S3_HEAD,
 	    .key = q->key,
+	    .version_id = q->version_id,
 	    .checksums = true,
 	    .header = take_header,
 	    .done = head_done,

@@ -19,6 +19,7 @@
 #include "models/catalogue.h"
 #include "models/keys.h"
 #include "models/question.h"
+#include "models/versions.h"
 #include "scoutfs/clock.h"
 
 #define OURS "user.scoutfs."
@@ -249,6 +250,10 @@ static void look(struct scout_models *m, const char *path, const char *name, str
 {
 	struct scout_xattrs *x = *path ? scout_question_xattrs(m, path) : NULL;
 	enum scout_answer_kind kind = *path && !x ? known_kind(m, path) : SCOUT_DIR;
+	size_t cut = scout_versions_cut(m, path);
+
+	if (cut > 0 && (!path[cut] || !strchr(path + cut + 1, '/')))
+		kind = SCOUT_DIR; /* of versions, if there are any */
 
 	if (x)
 		reply(req, x, name);

@@ -196,3 +196,46 @@ def test_500_models_are_2_listings(rgw, bucket, mount, http_proxy):
     assert listed.stdout.count("model.zip") == 500
     assert [r.method for r in s3.requests] == ["GET", "GET"] and len(s3.lists()) == 2
     assert m.metric("scoutfs_models_catalogue_bytes") < 1500 * 200
+
+
+def test_object_versions(rgw, bucket, mount, http_proxy):
+    """.versions beside the newest: unlisted, listed by a LIST of its own when looked into, pinned."""
+    client = rgw.client()
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+    def put(key, body):
+        return client.put_object(Bucket=bucket, Key=key, Body=body)["VersionId"]
+    old = [put("a/v1/model.zip", content(300_000, n)) for n in range(3)]
+    newest = put("a/v1/model.zip", b"newest")
+    put("a/v1/README.md", b"only one")
+    gone = put("a/v1/gone", b"was here")
+    client.delete_object(Bucket=bucket, Key="a/v1/gone")
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, versions="yes"))
+    subprocess.run(["find", m.model(), "-ls"], check=True, stdout=subprocess.DEVNULL)
+    assert len(s3.requests) == 1, "who walks the tree does not walk its past"
+    assert os.listdir(m.model("a", "v1")) == ["README.md", "model.zip"]
+    versions = m.model("a", "v1", ".versions")
+    assert os.path.isdir(versions) and len(s3.requests) == 1
+    assert sorted(os.listdir(versions)) == ["gone", "model.zip"]
+    assert sorted(os.listdir(f"{versions}/model.zip")) == sorted(old)
+    assert [os.stat(f"{versions}/model.zip/{v}").st_size for v in old] == [300_000] * 3
+    assert len(s3.requests) == 2, "one LIST told all of them"
+    for number, version in enumerate(old):
+        assert read(f"{versions}/model.zip/{version}") == content(300_000, number)
+        assert os.getxattr(f"{versions}/model.zip/{version}", "user.scoutfs.version_id") == \
+            version.encode()
+    assert read(f"{versions}/gone/{gone}") == b"was here"
+    assert read(f"{versions}/model.zip/{newest}") == b"newest", "not listed, but there"
+    assert read(m.model("a", "v1", "model.zip")) == b"newest"
+    assert error(os.stat, f"{versions}/model.zip/nonesuch") == "ENOENT"
+    assert error(os.listdir, f"{versions}/README.md") == "ENOENT"
+    assert os.listdir(m.model(".versions")) == []
+    assert {r.query.partition("versionId=")[2] for r in s3.gets("model.zip")} == \
+        {*old, newest, ""}
+
+
+def test_versions_no(rgw, bucket, mount):
+    rgw.put(bucket, "a/v1/model.zip", b"x")
+    m = mount(NO_HOSTS, rgw.ini(bucket))
+    assert error(os.stat, m.model("a", "v1", ".versions")) == "ENOENT"

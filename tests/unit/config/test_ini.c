@@ -42,6 +42,7 @@ static void defaults(void **state)
 	assert_int_equal(c->models.list_ttl_ns, 60 * SCOUT_NS_PER_S);
 	assert_int_equal(c->models.list_max_keys, 200000);
 	assert_true(c->models.verify);
+	assert_false(c->models.versions);
 	assert_int_equal(c->models.timeout_ns, 30 * SCOUT_NS_PER_S);
 	assert_int_equal(c->models.max_attempts, 3);
 	assert_true(c->models.unzip);

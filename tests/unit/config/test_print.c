@@ -22,7 +22,8 @@ static void everything(void **state)
 	    "[models]\nbucket = abc\nendpoint = http://h:1\nprefix = p q\n"
 	    "access_key_id = AK\nsecret_access_key = hush\n"
 	    "session_token = hush2\nprofile = pr\npath_style = no\n"
-	    "part_size = 1M\nread_window = 3M\nlist_ttl = 0\nlist_max_keys = 5\nverify = no\n";
+	    "part_size = 1M\nread_window = 3M\nlist_ttl = 0\nlist_max_keys = 5\nversions = "
+	    "yes\nverify = no\n";
 	struct scout_config *first, *second;
 	char *once, *twice;
 

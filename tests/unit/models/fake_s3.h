@@ -67,6 +67,14 @@ struct fake_object {
 	uint64_t contents_at;
 };
 
+/* A version in ListObjectVersions' answer; number is that of its bytes. */
+struct fake_version {
+	const char *key, *id;
+	uint64_t bytes;
+	unsigned number;
+	bool latest, deleted;
+};
+
 struct scout_s3 {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -76,6 +84,7 @@ struct scout_s3 {
 	size_t nobjects; /* sorted by key */
 	/* instead of these, so many for listings: files of fake_generated_key */
 	size_t generated;
+	const struct fake_version *versions; /* ended by one without a key */
 	/* what is answered instead, by operation: 0 nothing */
 	int fail[SCOUT_S3_UPLOADS + 1];
 	/* what HEAD tells beside: name, value and so on, then NULL */
@@ -303,6 +312,41 @@ int scout_s3_parse_list(const void *xml, size_t len,
 	return 0;
 }
 
+/* All of them in one page, whatever it is a page of. */
+int scout_s3_parse_versions(const void *xml, size_t len,
+			    bool (*entry)(void *arg, const struct scout_s3_object *o), void *arg,
+			    char **next, char **version_marker)
+{
+	(void)xml;
+	(void)len;
+	for (const struct fake_version *v = fake.versions; v && v->key; v++) {
+		char etag[SCOUT_ETAG_MAX];
+		struct scout_s3_object o = {.key = v->key,
+					    .key_len = strlen(v->key),
+					    .bytes = v->bytes,
+					    .modified = FAKE_MODIFIED,
+					    .etag = etag,
+					    .version_id = v->id,
+					    .latest = v->latest,
+					    .deleted = v->deleted};
+
+		snprintf(etag, sizeof(etag), "\"%s\"", v->id);
+		if (!entry(arg, &o))
+			return -ECANCELED;
+	}
+	*next = *version_marker = NULL;
+	return 0;
+}
+
+static inline const struct fake_version *fake_find_version(const struct scout_s3_call *call)
+{
+	for (const struct fake_version *v = fake.versions; v && v->key; v++) {
+		if (strcmp(v->key, call->key) == 0 && strcmp(v->id, call->version_id) == 0)
+			return v;
+	}
+	return NULL;
+}
+
 /* ---- the engine ---- */
 
 int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret)
@@ -404,14 +448,18 @@ static inline size_t fake_queued(void)
 /* What the headers say; 0 or the errno of the status. */
 static inline int fake_headers(struct scout_s3_call *call)
 {
+	const struct fake_version *v = call->version_id ? fake_find_version(call) : NULL;
 	struct fake_object *o = fake_find(call->key);
 
 	if (fake.fail[call->op] < 0)
 		return fake.fail[call->op];
-	if (!o)
+	if (call->version_id ? !v : !o)
 		return -ENOENT;
-	fake_etag(call->etag, o);
-	call->object_bytes = o->bytes;
+	if (v)
+		snprintf(call->etag, sizeof(call->etag), "\"%s\"", v->id);
+	else
+		fake_etag(call->etag, o);
+	call->object_bytes = v ? v->bytes : o->bytes;
 	call->modified = FAKE_MODIFIED;
 	for (const char *const *h = fake.headers; h && *h && call->header; h += 2)
 		call->header(call, h[0], h[1]);
@@ -425,14 +473,16 @@ static inline int fake_headers(struct scout_s3_call *call)
 static inline bool fake_send(struct scout_s3_call *call, uint64_t offset, uint64_t length,
 			     size_t piece)
 {
-	const struct fake_object *o = fake_find(call->key);
+	static const struct fake_object none;
+	const struct fake_version *v = call->version_id ? fake_find_version(call) : NULL;
+	const struct fake_object *o = v ? &none : fake_find(call->key);
 	uint8_t *bytes = malloc(piece);
 	bool more = true;
 
 	while (more && length > 0) {
 		size_t n = length < piece ? (size_t)length : piece;
 
-		fake_bytes(bytes, call->key, o->version, offset, n);
+		fake_bytes(bytes, call->key, v ? v->number : o->version, offset, n);
 		for (size_t i = 0; o->contents && i < n; i++) {
 			if (offset + i >= o->contents_at)
 				bytes[i] = o->contents[offset + i - o->contents_at];
@@ -457,6 +507,9 @@ static inline void fake_answer(struct scout_s3_call *call, size_t piece)
 		err = fake.fail[SCOUT_S3_LIST];
 		if (err == 0)
 			fake_list(call);
+	} else if (call->op == SCOUT_S3_LIST_VERSIONS) {
+		fake.lists++;
+		(void)call->data(call, "", 0);
 	} else if (call->op == SCOUT_S3_HEAD) {
 		fake.heads++;
 		err = fake_headers(call);
