@@ -46,16 +46,19 @@ def test_connections_killed_at_random_moments(sshd, mount):
             cut_sessions(web1)
             kills.append(1)
 
+    def persistently(function, *args, **more):
+        while True:
+            try:
+                return function(*args, **more)
+            except ConnectionResetError:
+                time.sleep(0.05)  # the host's pause after a failed connect
+
     def by_pieces(seed):
         chance = random.Random(seed)
-        with open(m.host("web1", "large"), "rb", buffering=0) as f:
+        with persistently(open, m.host("web1", "large"), "rb", buffering=0) as f:
             got = []
             while True:
-                try:
-                    piece = f.read(chance.choice((4096, 128 * 1024, MIB)))
-                except ConnectionResetError:
-                    time.sleep(0.05)  # the host's pause after a failed connect
-                    continue
+                piece = persistently(f.read, chance.choice((4096, 128 * 1024, MIB)))
                 if not piece:
                     return b"".join(got)
                 got.append(piece)
