@@ -568,18 +568,17 @@ int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 		scout_error("models: no memory or thread for archives");
 	else
 		err = scout_s3_new(m->config, &m->s3);
+	if (!err) {
+		err = scout_verify_start(m);
+		if (err < 0) {
+			scout_s3_stop(m->s3);
+			scout_s3_free(m->s3);
+		}
+	}
 	if (err < 0) {
 		scout_zip_stop(m);
 		scout_zip_destroy(m);
 		scout_share_free(m->small);
-		scout_share_free(m->share);
-		free(m);
-		return err;
-	}
-	err = scout_verify_start(m);
-	if (err < 0) {
-		scout_s3_stop(m->s3);
-		scout_s3_free(m->s3);
 		scout_share_free(m->share);
 		free(m);
 		return err;

@@ -16,6 +16,8 @@
 #include "models/changes.h"
 #include "models/keys.h"
 #include "models/leftovers.h"
+#include "models/versions.h"
+#include "models/zip.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/log.h"
 
@@ -157,6 +159,11 @@ static void publish_access(void *self, const char *path, int mask, struct scout_
 	scout_req_done(req, 0, &res);
 }
 
+int scout_publish_refuses(const struct scout_models *m, const char *path)
+{
+	return scout_versions_cut(m, path) > 0 || scout_zip_claims(m, path) ? -EROFS : 0;
+}
+
 /* ---- open, create ---- */
 
 struct beginning {
@@ -205,7 +212,7 @@ static void begin(struct scout_models *m, const char *path, bool exclusive, bool
 {
 	struct scout_publisher *pub = m->publisher;
 	struct beginning *b = calloc(1, sizeof(*b));
-	int err = b ? 0 : -ENOMEM;
+	int err = b ? scout_publish_refuses(m, path) : -ENOMEM;
 
 	if (strlen(m->config->prefix) + strlen(path) > SCOUT_KEY_MAX)
 		err = -ENAMETOOLONG;
@@ -344,7 +351,7 @@ static void publish_unlink(void *self, const char *path, struct scout_req *req)
 	struct scout_upload *u = scout_upload_find(m->publisher, path);
 	size_t len = strlen(path) + 1;
 	struct removing *r = NULL;
-	int err = m->config->delete ? 0 : -EPERM;
+	int err = m->config->delete ? scout_publish_refuses(m, path) : -EPERM;
 
 	if (u) {
 		scout_upload_unref(u);

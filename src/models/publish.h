@@ -15,6 +15,8 @@ void scout_publisher_status(struct scout_publisher *pub, struct scout_text *out)
 void scout_publisher_metrics(struct scout_publisher *pub, struct scout_text *out);
 
 /* publish_dir.c: folders, with what this mount has made and removed in them. */
+/* What is only shown, archives' members and older versions, is neither made nor removed: -EROFS, or 0. */
+int scout_publish_refuses(const struct scout_models *m, const char *path);
 void scout_publish_opendir(void *self, const char *path, struct scout_req *req);
 void scout_publish_readdir(void *self, void *handle, uint64_t index, struct scout_req *req);
 void scout_publish_releasedir(void *self, void *handle);

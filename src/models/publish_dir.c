@@ -292,7 +292,9 @@ void scout_publish_mkdir(void *self, const char *path, mode_t mode, struct scout
 	const struct scout_models *m = self;
 
 	(void)mode; /* S3 keeps none */
-	if (strlen(m->config->prefix) + strlen(path) + 1 > SCOUT_KEY_MAX)
+	if (scout_publish_refuses(m, path))
+		scout_req_done(req, -EROFS, NULL);
+	else if (strlen(m->config->prefix) + strlen(path) + 1 > SCOUT_KEY_MAX)
 		scout_req_done(req, -ENAMETOOLONG, NULL);
 	else if (scout_changes_find(m->publisher, path) == SCOUT_CHANGE_FOLDER)
 		scout_req_done(req, -EEXIST, NULL);
@@ -318,5 +320,8 @@ static void to_remove(struct scout_asker *a, int err, const struct scout_answer 
 
 void scout_publish_rmdir(void *self, const char *path, struct scout_req *req)
 {
-	ask(self, path, req, to_remove);
+	if (scout_publish_refuses(self, path))
+		scout_req_done(req, -EROFS, NULL);
+	else
+		ask(self, path, req, to_remove);
 }

@@ -45,6 +45,11 @@ static size_t next_folder(const char *path, size_t from)
 	return 0;
 }
 
+bool scout_zip_claims(const struct scout_models *m, const char *path)
+{
+	return m->zips && next_folder(path, 0) > 0;
+}
+
 enum step { ASK_ARCHIVE, ASK_FOLDER, ASK_VERSION, ASK_ANEW };
 
 /* A request for a path that may lead into an archive. */

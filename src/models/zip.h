@@ -83,6 +83,9 @@ int scout_zip_start(struct scout_models *m);
 void scout_zip_stop(struct scout_models *m);
 void scout_zip_destroy(struct scout_models *m);
 
+/* Whether path is, or lies in, what may be an archive's folder, whatever the bucket has. */
+bool scout_zip_claims(const struct scout_models *m, const char *path);
+
 typedef void scout_zip_plain(struct scout_models *m, const char *path, struct scout_req *req);
 /* The backend's operations of that name, for any path: of what lies in no archive, plain's. */
 void scout_zip_getattr(struct scout_models *m, const char *path, struct scout_req *req,
