@@ -105,7 +105,7 @@ region = eu-west-1
     ("[host ..]\nhostname = x", "\\.\\."),
     ("[hosts]\nread_only = perhaps", "read_only"),
     ("[models]\nbucket = x-y-z\nendpoint = ftp://x", "endpoint"),
-    ("[models]\nbucket = x-y-z\nread_only = yes", "read_only"),
+    ("[models]\nbucket = x-y-z\nread_only = perhaps", "read_only"),
     ("no section = here", ":1:"),
     ("[hosts\nx = y", ":1:"),
 ])
