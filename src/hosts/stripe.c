@@ -142,6 +142,15 @@ static bool fits_locked(const struct scout_candidate *c, const struct scout_attr
 	       (uint64_t)attr->mtime.tv_sec >= n->mtime;
 }
 
+/* What c opened had our file's name, which may have been given to another one through this mount
+ * meanwhile. Under node->lock. */
+static bool keeps_name_locked(const struct scout_candidate *c)
+{
+	const struct scout_node *n = c->file->node;
+
+	return !atomic_load(&n->gone) && strcmp(n->path, c->path) == 0;
+}
+
 static void looked(struct scout_rpc *rpc, int err)
 {
 	struct scout_candidate *c = SCOUT_CONTAINER(rpc, struct scout_candidate, look);
@@ -154,7 +163,7 @@ static void looked(struct scout_rpc *rpc, int err)
 	scout_lock(&n->lock);
 	seen = c->seen;
 	if (!err) {
-		calm = n->known && atomic_load(&n->cut) == c->cut;
+		calm = keeps_name_locked(c) && n->known && atomic_load(&n->cut) == c->cut;
 		fits = calm && fits_locked(c, &attr);
 	}
 	if (fits && !seen) {

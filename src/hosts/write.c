@@ -492,10 +492,15 @@ static bool more(struct scout_turn *t)
 	first = !f->write_err && !f->narrowing;
 	f->narrowing |= first;
 	scout_unlock(&f->node->lock);
-	if (first)
-		p->path = scout_node_path(f->node);
-	if (!p->path)
+	if (!first)
 		return false;
+	p->path = scout_node_path(f->node);
+	if (!p->path) {
+		scout_lock(&f->node->lock);
+		f->narrowing = false;
+		scout_unlock(&f->node->lock);
+		return false;
+	}
 	p->space.call.op = SCOUT_SFTP_STATVFS;
 	p->space.call.path = p->path;
 	p->space.done = space_told;

@@ -3,6 +3,7 @@
 #include <limits.h>
 
 #include "hosts/file.h"
+#include "hosts/node.h"
 #include "write_rig.h"
 
 #define START (8 * MIB)        /* written and answered before: then much may be under way */
@@ -235,6 +236,28 @@ static void a_lost_session_is_told_and_gone_on_without(void **state)
 }
 
 /* What never left goes over the other session, and nobody notices. */
+static void what_had_its_name_before_gets_nothing(void **state)
+{
+	struct scout_file *f;
+	char *path;
+
+	(void)state;
+	fill(O_RDWR, false);
+	first_look();
+	f = file.handle;
+	path = scout_node_path(f->node);
+	/* what was opened may be what has the name now */
+	scout_node_renamed(f->host, path, "/g");
+	free(path);
+	assert_int_equal(write_at(&file, SPREAD, PIECE, 1), 0);
+	allow(0, UINT_MAX);
+	assert_int_equal(flush_of(&file), 0);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_FSTAT] >= 2 && fake.count[SCOUT_SFTP_CLOSE] >= 1);
+	assert_int_equal(answered[1], 0);
+	same(START, SPREAD + PIECE, 1);
+	tear_down();
+}
+
 static void what_never_left_goes_another_way(void **state)
 {
 	(void)state;
@@ -346,6 +369,7 @@ int main(void)
 	    cmocka_unit_test(overlapping_writes_keep_their_order),
 	    cmocka_unit_test(fsync_is_behind_all_and_before_the_rest),
 	    cmocka_unit_test(a_lost_session_is_told_and_gone_on_without),
+	    cmocka_unit_test(what_had_its_name_before_gets_nothing),
 	    cmocka_unit_test(what_never_left_goes_another_way),
 	    cmocka_unit_test(another_file_by_its_name_is_not_written_into),
 	    cmocka_unit_test(appends_go_over_one_session),
