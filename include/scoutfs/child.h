@@ -33,6 +33,9 @@ int scout_child_start(struct scout_child *c, char *const argv[], const char *she
 /* Waits for at most ms until it has ended by itself. */
 void scout_child_wait(const struct scout_child *c, unsigned ms);
 
+/* What it complains of from now on nobody reads, nor does the log. */
+void scout_child_deafen(struct scout_child *c);
+
 /* Ends it by SIGTERM, after grace_ms by SIGKILL, and reaps it. Gives the last line it complained with
  * (or ""). c is none afterwards; none is fine. Returns whether its exit status was 0. */
 bool scout_child_end(struct scout_child *c, unsigned grace_ms, char *complaint, size_t cap);

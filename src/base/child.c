@@ -171,6 +171,12 @@ void scout_child_wait(const struct scout_child *c, unsigned ms)
 	close(p.fd);
 }
 
+void scout_child_deafen(struct scout_child *c)
+{
+	close(c->err_fd);
+	c->err_fd = -1;
+}
+
 bool scout_child_end(struct scout_child *c, unsigned grace_ms, char *complaint, size_t cap)
 {
 	int status = -1; /* not known is not 0 */
@@ -179,9 +185,11 @@ bool scout_child_end(struct scout_child *c, unsigned grace_ms, char *complaint, 
 		complaint[0] = '\0';
 	if (!c->pid)
 		return true;
-	/* before the signal, which ssh would complain about too */
-	read_complaints(c->err_fd, c->pid, complaint, cap);
-	close(c->err_fd);
+	if (c->err_fd >= 0) {
+		/* before the signal, which ssh would complain about too */
+		read_complaints(c->err_fd, c->pid, complaint, cap);
+		close(c->err_fd);
+	}
 	(void)kill(-c->pid, SIGTERM); /* its group: what a shell started goes too */
 	scout_child_wait(c, grace_ms);
 	(void)kill(-c->pid, SIGKILL);

@@ -99,8 +99,12 @@ static void go_without(struct scout_s3_chain *chain)
 {
 	char reason[SCOUT_S3_REASON_MAX];
 	struct scout_s3_credentials *none;
+	bool already;
 
-	if (chain->failed_in_a_row > 0) {
+	scout_lock(&chain->lock);
+	already = chain->current != NULL;
+	scout_unlock(&chain->lock);
+	if (already) {
 		scout_debug("s3: still no credentials: %s", chain->asking.reason);
 		return;
 	}

@@ -47,13 +47,11 @@ static void take_output(int fd, struct output *o)
 static bool drop_complaints(int fd)
 {
 	char bytes[4096];
-	ssize_t n;
+	ssize_t n = read(fd, bytes, sizeof(bytes));
 
-	do
-		n = read(fd, bytes, sizeof(bytes));
-	while (n > 0 || (n < 0 && errno == EINTR));
+	/* once: whoever complains without end does not keep us from the deadline */
 	explicit_bzero(bytes, sizeof(bytes));
-	return n < 0 && errno == EAGAIN;
+	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 /* Until the child is over, also when a child of its own still holds its output. 0, -ECANCELED (stop_fd),
@@ -109,6 +107,7 @@ static int run(char *const argv[], int stop_fd, struct output *o, siginfo_t *how
 		err = follow(&c, fd, stop_fd, o);
 	if (!err && waitid(P_PID, (id_t)c.pid, how, WEXITED | WNOHANG | WNOWAIT))
 		err = -errno;
+	scout_child_deafen(&c);
 	(void)scout_child_end(&c, 0, NULL, 0); /* how says more */
 	close(fd);
 	return err;

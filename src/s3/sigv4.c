@@ -72,6 +72,8 @@ static int hash_request(const struct scout_sigv4_request *r, char out[HEX_MAX])
 	append_signed_names(&text, r);
 	scout_text_printf(&text, "\n%s", r->payload_sha256);
 	err = text.failed ? -ENOMEM : scout_sigv4_hash(text.str, text.len, out);
+	if (text.str)
+		explicit_bzero(text.str, text.len); /* a session token, perhaps */
 	scout_text_free(&text);
 	return err;
 }

@@ -88,7 +88,8 @@ size_t scout_s3_on_header(char *line, size_t size, size_t n, void *arg)
 	if (t->dropped)
 		return 0;
 	hear(t, len, first);
-	if (first)
+	/* that of a body of ours comes when it is sent, and says nothing of others */
+	if (first && !scout_s3_op_traits(t->call->op)->sends)
 		note_first_byte(t);
 	if (!scout_s3_response_header(&t->response, line, len)) {
 		t->too_long = true;

@@ -68,6 +68,8 @@ void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_ve
 	case 400:
 		if (strcmp(code, "ExpiredToken") == 0 || strcmp(code, "InvalidToken") == 0)
 			err = -EACCES;
+		/* a body of ours that came too slowly */
+		retry = strcmp(code, "RequestTimeout") == 0;
 		break;
 	case 401:
 	case 403:

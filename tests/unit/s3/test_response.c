@@ -150,6 +150,7 @@ static void statuses(void **state)
 	check_status(412, "", -ESTALE, false, "412");
 	check_status(416, "", -ERANGE, false, "416");
 	check_status(400, "<Code>ExpiredToken</Code>", -EACCES, false, "400 ExpiredToken");
+	check_status(400, "<Code>RequestTimeout</Code>", -EIO, true, "400 RequestTimeout");
 	check_status(400, "<Code>InvalidRequest</Code>", -EIO, false, "400 InvalidRequest");
 	check_status(429, "", -EIO, true, "429");
 	check_status(500, "<Code>InternalError</Code>", -EIO, true, "500 InternalError");
