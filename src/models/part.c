@@ -28,10 +28,25 @@ static void run_all(struct scout_upload_list *list)
 	running = list;
 	while ((u = TAILQ_FIRST(list))) {
 		TAILQ_REMOVE(list, u, resume);
+		scout_lock(&u->pub->lock);
+		u->resuming = false;
+		scout_unlock(&u->pub->lock);
 		scout_upload_run(u);
 		scout_upload_unref(u);
 	}
 	running = NULL;
+}
+
+/* Puts u, with a reference, where run_all finds it, if it is not there already: some other thread's list
+ * will do, as it is not run yet. pub->lock is held. */
+static void resume_locked(struct scout_upload_list *list, struct scout_upload *u)
+{
+	if (u->resuming) {
+		scout_upload_unref(u); /* that list has another */
+	} else {
+		u->resuming = true;
+		TAILQ_INSERT_TAIL(list, u, resume);
+	}
 }
 
 static void give_room(struct scout_publisher *pub, size_t room)
@@ -46,7 +61,7 @@ static void give_room(struct scout_publisher *pub, size_t room)
 		u->in_queue = false;
 		u->got_room = u->wants_room;
 		pub->spare -= u->wants_room;
-		TAILQ_INSERT_TAIL(&list, u, resume);
+		resume_locked(&list, u);
 	}
 	scout_unlock(&pub->lock);
 	run_all(&list);
@@ -181,7 +196,9 @@ static void granted(struct scout_waiter *w, void *buf)
 	u->buffer = buf;
 	u->wants_buffer = false;
 	scout_unlock(&u->lock);
-	TAILQ_INSERT_TAIL(&list, u, resume);
+	scout_lock(&u->pub->lock);
+	resume_locked(&list, u);
+	scout_unlock(&u->pub->lock);
 	run_all(&list);
 }
 

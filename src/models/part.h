@@ -74,12 +74,13 @@ struct scout_upload {
 	/* under pub->lock */
 	size_t wants_room, got_room;
 	bool in_queue;
+	bool resuming;      /* in a list by resume */
 	bool listed;        /* in by_path */
 	const char *own_id; /* id, once it is known */
 	TAILQ_ENTRY(scout_upload) link, queue_link;
 	UT_hash_handle hh;
 
-	TAILQ_ENTRY(scout_upload) resume; /* of the thread that gave it something */
+	TAILQ_ENTRY(scout_upload) resume; /* of the thread that gave it something, while resuming */
 };
 
 /* Goes on with u as far as it can; the caller has a reference and no lock. */
