@@ -364,6 +364,7 @@ void scout_upload_flush(struct scout_upload *u, struct scout_req *req)
 	struct scout_upload_flusher *f = calloc(1, sizeof(*f));
 	struct scout_result res = {.ttl_ms = 0};
 	const char *why;
+	bool waits = false;
 	int err, verdict = judge_close(req, scout_caller_fate(req->task, req->user), &why);
 
 	scout_upload_ref(u);
@@ -380,12 +381,13 @@ void scout_upload_flush(struct scout_upload *u, struct scout_req *req)
 	if (!err && u->state == SCOUT_UPLOAD_CLOSING) {
 		f->req = req;
 		TAILQ_INSERT_TAIL(&u->flushers, f, link);
-		f = NULL;
+		waits = true;
 	}
 	scout_unlock(&u->lock);
-	if (f || err)
+	if (!waits) {
+		free(f);
 		scout_req_done(req, err, err ? NULL : &res);
-	free(f);
+	}
 	scout_upload_run(u);
 	scout_upload_unref(u);
 }
