@@ -78,12 +78,21 @@ void scout_leftovers_free(struct scout_leftovers *l)
 	free(l);
 }
 
+/* 0: it is to come, by our clock; any time of the server's goes. */
+static uint64_t age_ns(time_t begun)
+{
+	uint64_t now_ns = scout_wall_ns();
+
+	if (begun < 0 || (uint64_t)begun > now_ns / SCOUT_NS_PER_S)
+		return 0;
+	return now_ns - (uint64_t)begun * SCOUT_NS_PER_S;
+}
+
 static bool is_old(const struct scout_leftovers *l, time_t begun)
 {
-	uint64_t after_ns = l->pub->m->config->abort_uploads_after_ns, now_ns = scout_wall_ns();
-	uint64_t begun_ns = (uint64_t)begun * SCOUT_NS_PER_S;
+	uint64_t after_ns = l->pub->m->config->abort_uploads_after_ns;
 
-	return after_ns > 0 && begun > 0 && now_ns > begun_ns && now_ns - begun_ns >= after_ns;
+	return after_ns > 0 && begun > 0 && age_ns(begun) >= after_ns;
 }
 
 static bool note(void *arg, const struct scout_s3_upload *u)
@@ -137,6 +146,7 @@ static bool take_page(struct scout_s3_call *call, const void *bytes, size_t len)
 
 	free(l->next_key);
 	free(l->next_id);
+	l->next_key = l->next_id = NULL;
 	l->err = scout_s3_parse_uploads(bytes, len, note, l, &l->next_key, &l->next_id);
 	return true;
 }
@@ -247,19 +257,15 @@ void scout_leftovers_look(struct scout_leftovers *l)
 
 void scout_leftovers_report(struct scout_leftovers *l, struct scout_text *out)
 {
-	uint64_t now_ns = scout_wall_ns();
 	char name[256], age[32];
 	struct leftover *o;
 
 	scout_lock(&l->pub->lock);
 	SLIST_FOREACH(o, &l->found, link)
 	{
-		uint64_t begun_ns = (uint64_t)o->begun * SCOUT_NS_PER_S;
-
-		scout_text_printf(
-		    out, "    unended    %s, begun %s ago\n",
-		    scout_format_name(name, sizeof(name), o->key),
-		    scout_format_duration(age, now_ns > begun_ns ? now_ns - begun_ns : 0));
+		scout_text_printf(out, "    unended    %s, begun %s ago\n",
+				  scout_format_name(name, sizeof(name), o->key),
+				  scout_format_duration(age, age_ns(o->begun)));
 	}
 	if (l->found_count > l->nfound)
 		scout_text_printf(out, "    and %u more unended\n", l->found_count - l->nfound);
