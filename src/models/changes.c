@@ -148,20 +148,48 @@ bool scout_changes_folder_below(struct scout_publisher *pub, const char *path)
 	return found;
 }
 
-void scout_changes_each(struct scout_publisher *pub, const char *folder, uint64_t listed_ns,
-			void (*each)(void *arg, const char *name, enum scout_change_kind kind,
-				     const struct scout_attr *attr),
-			void *arg)
+static int by_name(const void *a, const void *b)
 {
-	struct scout_change *c;
+	return strcmp(((const struct scout_changed *)a)->name,
+		      ((const struct scout_changed *)b)->name);
+}
 
-	for (c = pub->changes; c; c = c->hh.next) {
+ssize_t scout_changes_list(struct scout_publisher *pub, const char *folder, uint64_t listed_ns,
+			   struct scout_changed **ret)
+{
+	struct scout_changed *list;
+	struct scout_change *c;
+	ssize_t count = 0;
+
+	scout_lock(&pub->lock);
+	list = calloc(HASH_COUNT(pub->changes) + 1, sizeof(*list));
+	for (c = list ? pub->changes : NULL; c; c = c->hh.next) {
 		const char *name = below(c->path, folder);
 
-		if (name && !strchr(name, '/') && !is_old(pub, c) &&
-		    (c->kind == SCOUT_CHANGE_FOLDER || c->at_ns >= listed_ns))
-			each(arg, name, c->kind, &c->attr);
+		if (!name || strchr(name, '/') || is_old(pub, c) ||
+		    (c->kind != SCOUT_CHANGE_FOLDER && c->at_ns < listed_ns))
+			continue;
+		list[count].name = strdup(name);
+		if (!list[count].name)
+			break;
+		list[count].kind = c->kind;
+		list[count++].attr = c->attr;
 	}
+	scout_unlock(&pub->lock);
+	if (!list || c) {
+		scout_changes_drop(list, count);
+		return -ENOMEM;
+	}
+	qsort(list, (size_t)count, sizeof(*list), by_name);
+	*ret = list;
+	return count;
+}
+
+void scout_changes_drop(struct scout_changed *list, ssize_t count)
+{
+	for (ssize_t i = 0; i < count; i++)
+		free(list[i].name);
+	free(list);
 }
 
 bool scout_changes_any(struct scout_publisher *pub, const char *path)

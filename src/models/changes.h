@@ -11,6 +11,13 @@ enum scout_change_kind {
 	SCOUT_CHANGE_GONE
 };
 
+struct scout_changed {
+	char *name;
+	enum scout_change_kind kind;
+	struct scout_attr attr; /* of FILE */
+	bool seen;              /* the caller's, false at first */
+};
+
 /* attr: as it is now. */
 void scout_changes_published(struct scout_publisher *pub, const char *path,
 			     const struct scout_attr *attr);
@@ -21,11 +28,11 @@ enum scout_change_kind scout_changes_find(struct scout_publisher *pub, const cha
 /* Whether a folder is below the folder path; and whether anything is that a listing may lack. */
 bool scout_changes_folder_below(struct scout_publisher *pub, const char *path);
 bool scout_changes_any(struct scout_publisher *pub, const char *path);
-/* Each of folder's own names that a listing begun at listed_ns may lack, with pub->lock held. */
-void scout_changes_each(struct scout_publisher *pub, const char *folder, uint64_t listed_ns,
-			void (*each)(void *arg, const char *name, enum scout_change_kind kind,
-				     const struct scout_attr *attr),
-			void *arg);
+/* Folder's own names that a listing begun at listed_ns may lack, by strcmp(), for scout_changes_drop.
+ * Returns how many, or -ENOMEM. */
+ssize_t scout_changes_list(struct scout_publisher *pub, const char *folder, uint64_t listed_ns,
+			   struct scout_changed **ret);
+void scout_changes_drop(struct scout_changed *list, ssize_t count);
 void scout_changes_destroy(struct scout_publisher *pub);
 
 #endif

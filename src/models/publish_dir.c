@@ -21,15 +21,13 @@
 struct entry {
 	char *name;
 	struct scout_attr attr;
-	bool gone;
 };
 
 /* A folder put together; its handle has the lowest bit set. */
 struct merged {
 	struct entry *entries;
 	size_t count, size;
-	size_t listed; /* of them, from the listing, in its order */
-	bool failed;   /* no memory */
+	bool failed; /* no memory */
 };
 
 struct opening {
@@ -62,13 +60,15 @@ static struct entry *add(struct merged *d, const char *name, const struct scout_
 	struct entry *bigger, *e;
 
 	if (d->count == d->size) {
-		d->size = d->size ? d->size * 2 : 64;
-		bigger = reallocarray(d->entries, d->size, sizeof(*bigger));
+		size_t size = d->size ? d->size * 2 : 64;
+
+		bigger = reallocarray(d->entries, size, sizeof(*bigger));
 		if (!bigger) {
 			d->failed = true;
 			return NULL;
 		}
 		d->entries = bigger;
+		d->size = size;
 	}
 	e = &d->entries[d->count];
 	*e = (struct entry){.name = strdup(name), .attr = *attr};
@@ -80,64 +80,59 @@ static struct entry *add(struct merged *d, const char *name, const struct scout_
 	return e;
 }
 
-struct merging {
-	struct scout_publisher *pub;
-	struct merged *merged;
-};
-
-static void apply(void *arg, const char *name, enum scout_change_kind kind,
-		  const struct scout_attr *attr)
+static int by_name(const void *name, const void *changed)
 {
-	struct merging *g = arg;
-	struct merged *d = g->merged;
-	struct scout_attr folder;
-	struct entry *e = NULL;
-
-	for (size_t i = 0; i < d->count && !e; i++) {
-		if (strcmp(d->entries[i].name, name) == 0)
-			e = &d->entries[i];
-	}
-	if (kind == SCOUT_CHANGE_FOLDER) {
-		scout_models_dir_attr(g->pub->m, &folder);
-		attr = &folder;
-	}
-	if (kind == SCOUT_CHANGE_GONE && e)
-		e->gone = true;
-	else if (kind == SCOUT_CHANGE_FILE && e)
-		e->attr = *attr;
-	else if (kind != SCOUT_CHANGE_GONE && !e)
-		(void)add(d, name, attr);
+	return strcmp(name, ((const struct scout_changed *)changed)->name);
 }
 
-static void drop_gone(struct merged *d)
+/* The changes over what is listed. */
+static void apply(struct opening *o, struct scout_changed *changes, size_t count)
 {
+	struct merged *d = o->merged;
+	struct scout_attr folder;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < d->count; i++) {
-		if (d->entries[i].gone)
-			free(d->entries[i].name);
+		struct entry *e = &d->entries[i];
+		struct scout_changed *c =
+		    bsearch(e->name, changes, count, sizeof(*changes), by_name);
+
+		if (c)
+			c->seen = true;
+		if (c && c->kind == SCOUT_CHANGE_FILE)
+			e->attr = c->attr;
+		if (c && c->kind == SCOUT_CHANGE_GONE)
+			free(e->name);
 		else
-			d->entries[kept++] = d->entries[i];
+			d->entries[kept++] = *e;
 	}
 	d->count = kept;
+	scout_models_dir_attr(o->pub->m, &folder);
+	for (struct scout_changed *c = changes; c < changes + count; c++) {
+		if (!c->seen && c->kind != SCOUT_CHANGE_GONE)
+			(void)add(d, c->name, c->kind == SCOUT_CHANGE_FOLDER ? &folder : &c->attr);
+	}
 }
 
 /* All names are there: the changes over them, and the answer. */
 static void merge(struct opening *o)
 {
-	struct merging g = {.pub = o->pub, .merged = o->merged};
+	struct scout_changed *changes = NULL;
 	struct scout_result res = {.ttl_ms = 0};
 	bool too_many;
 	struct scout_tree *tree = scout_catalogue_peek(o->pub->m, &too_many);
 	uint64_t listed_ns = tree ? tree->asked_ns : 0;
+	ssize_t count;
 
 	scout_tree_unref(tree);
 	if (o->handle)
 		o->pub->below->releasedir(o->pub->m, o->handle);
-	scout_lock(&o->pub->lock);
-	scout_changes_each(o->pub, o->path, listed_ns, apply, &g);
-	scout_unlock(&o->pub->lock);
-	drop_gone(o->merged);
+	count = scout_changes_list(o->pub, o->path, listed_ns, &changes);
+	if (count < 0)
+		o->merged->failed = true;
+	else
+		apply(o, changes, (size_t)count);
+	scout_changes_drop(changes, count);
 	res.open.handle = (char *)o->merged + 1;
 	if (o->merged->failed) {
 		scout_req_done(o->req, -ENOMEM, NULL);
