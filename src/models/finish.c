@@ -417,6 +417,10 @@ bool scout_upload_close_locked(struct scout_upload *u)
 		scout_upload_fail_locked(u, -EINTR, "whoever closed it was interrupted");
 		return true;
 	}
+	if (u->taken < u->owed) {
+		scout_upload_fail_locked(u, -EIO, "a write that failed was not repeated");
+		return true;
+	}
 	if (u->multipart && u->part) {
 		TAILQ_INSERT_TAIL(&u->ready, u->part, link);
 		u->part = NULL;
@@ -483,8 +487,6 @@ static bool drop_part_locked(struct scout_upload *u)
 
 bool scout_upload_give_up_locked(struct scout_upload *u)
 {
-	struct scout_upload_write *w = u->write;
-
 	if (!u->told) {
 		u->told = true;
 		scout_unlock(&u->lock);
@@ -492,12 +494,8 @@ bool scout_upload_give_up_locked(struct scout_upload *u)
 		scout_lock(&u->lock);
 		return true;
 	}
-	if (w) {
-		u->write = NULL;
-		scout_unlock(&u->lock);
-		scout_req_done(w->req, u->err, NULL);
-		free(w);
-		scout_lock(&u->lock);
+	if (u->write) {
+		scout_upload_end_write_locked(u, u->err);
 		return true;
 	}
 	if (tell_flusher_locked(u))

@@ -86,6 +86,7 @@ static size_t take_room(struct scout_upload *u, size_t room)
 		u->in_queue = true;
 		TAILQ_INSERT_TAIL(&pub->queue, u, queue_link);
 	}
+	u->queued = u->in_queue ? u->write->req : NULL;
 	scout_unlock(&pub->lock);
 	return got;
 }

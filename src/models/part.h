@@ -46,8 +46,9 @@ struct scout_upload {
 	enum scout_upload_state state;
 	int err; /* why it will not be published; 0: it may be */
 	char why[200];
-	uint64_t taken;                              /* bytes written */
-	struct scout_upload_write *write;            /* the one that waits, or NULL */
+	uint64_t taken;                   /* bytes written */
+	uint64_t owed;                    /* to be taken: the end of writes that failed */
+	struct scout_upload_write *write; /* the one that waits, or NULL */
 	TAILQ_HEAD(, scout_upload_flusher) flushers; /* wait for its end */
 	struct scout_upload_part *part;              /* being filled, or NULL */
 	struct scout_upload_parts ready, sent;       /* full ones */
@@ -74,9 +75,10 @@ struct scout_upload {
 	/* under pub->lock */
 	size_t wants_room, got_room;
 	bool in_queue;
-	bool resuming;      /* in a list by resume */
-	bool listed;        /* in by_path */
-	const char *own_id; /* id, once it is known */
+	struct scout_req *queued; /* what waits for room there, or NULL */
+	bool resuming;            /* in a list by resume */
+	bool listed;              /* in by_path */
+	const char *own_id;       /* id, once it is known */
 	TAILQ_ENTRY(scout_upload) link, queue_link;
 	UT_hash_handle hh;
 
@@ -90,6 +92,9 @@ void scout_upload_unlist(struct scout_upload *u);
 /* It will not be published; the first reason counts. u->lock is held. */
 void scout_upload_fail_locked(struct scout_upload *u, int err, const char *why);
 
+/* Answers the write that waits; u->lock is held, and given up meanwhile. */
+void scout_upload_end_write_locked(struct scout_upload *u, int err);
+
 /* part.c; u->lock is held for _locked, and may be given up meanwhile. */
 /* The part and the buffer for its next byte: true when something came of it, false when u waits. */
 bool scout_part_begin_locked(struct scout_upload *u);
@@ -101,7 +106,7 @@ void scout_part_free(struct scout_upload_part *p); /* no lock held; NULL is fine
 struct scout_upload_part *scout_part_empty(struct scout_upload *u);
 /* Sends it: its call's done comes later. No lock held. */
 void scout_part_send(struct scout_upload_part *p, const struct scout_s3_call *call);
-/* Whoever waits for u sees it get on. No lock held. */
+/* Whoever waits for u, or for room, sees it get on. No lock held. */
 void scout_upload_gets_on(struct scout_upload *u);
 
 /* finish.c: the next step of one that is being closed, or has failed. True: look again. */

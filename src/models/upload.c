@@ -35,6 +35,7 @@ void scout_upload_unref(struct scout_upload *u)
 	assert(!u->write && !u->busy && TAILQ_EMPTY(&u->sent) && TAILQ_EMPTY(&u->flushers));
 	assert(!u->part && !u->buffer && TAILQ_EMPTY(&u->ready));
 	scout_lock(&pub->lock);
+	assert(!u->wants_buffer && !u->in_queue && !u->got_room);
 	TAILQ_REMOVE(&pub->all, u, link);
 	if (u->listed)
 		HASH_DEL(pub->by_path, u);
@@ -170,7 +171,9 @@ void scout_upload_fail_locked(struct scout_upload *u, int err, const char *why)
 
 void scout_upload_gets_on(struct scout_upload *u)
 {
+	struct scout_publisher *pub = u->pub;
 	struct scout_upload_flusher *f;
+	struct scout_upload *next;
 	uint64_t now = scout_now_ns();
 
 	scout_lock(&u->lock);
@@ -179,20 +182,45 @@ void scout_upload_gets_on(struct scout_upload *u)
 	if (u->write)
 		atomic_store(&u->write->req->alive_ns, now);
 	scout_unlock(&u->lock);
+	scout_lock(&pub->lock);
+	TAILQ_FOREACH (next, &pub->queue, queue_link) {
+		if (next->queued)
+			atomic_store(&next->queued->alive_ns, now);
+	}
+	scout_unlock(&pub->lock);
 }
 
 /* ---- writing ---- */
 
-static void end_write_locked(struct scout_upload *u, int err)
+void scout_upload_end_write_locked(struct scout_upload *u, int err)
 {
 	struct scout_upload_write *w = u->write;
 	struct scout_result res = {.ttl_ms = 0};
 
 	u->write = NULL;
+	scout_lock(&u->pub->lock);
+	u->queued = NULL;
+	scout_unlock(&u->pub->lock);
 	scout_unlock(&u->lock);
 	scout_req_done(w->req, err, err ? NULL : &res);
 	free(w);
 	scout_lock(&u->lock);
+}
+
+/* A write that the front has answered: the program was told that it failed. It may write that again, but
+ * for one of which some was taken; or a piece is missing, and nothing is published. */
+static bool drop_unwanted_locked(struct scout_upload *u)
+{
+	struct scout_upload_write *w = u->write;
+
+	if (!w || !scout_req_unwanted(w->req))
+		return false;
+	if (w->at > 0)
+		u->owed = UINT64_MAX;
+	else if (u->owed < u->taken + w->size)
+		u->owed = u->taken + w->size;
+	scout_upload_end_write_locked(u, -EINTR);
+	return true;
 }
 
 /* Moves on with the write that waits; false: there is none, or it has to wait longer. */
@@ -204,10 +232,8 @@ static bool take_locked(struct scout_upload *u)
 
 	if (!w)
 		return false;
-	if (w->at == 0 && scout_req_unwanted(w->req)) {
-		end_write_locked(u, -EINTR);
+	if (drop_unwanted_locked(u))
 		return true;
-	}
 	if (p && p->bytes == p->bytes_max) { /* there is more than one part */
 		TAILQ_INSERT_TAIL(&u->ready, p, link);
 		u->part = NULL;
@@ -229,7 +255,7 @@ static bool take_locked(struct scout_upload *u)
 	w->at += n;
 	u->taken += n;
 	if (w->at == w->size)
-		end_write_locked(u, 0);
+		scout_upload_end_write_locked(u, 0);
 	return true;
 }
 
@@ -314,9 +340,7 @@ void scout_upload_write(struct scout_upload *u, uint64_t offset, const void *dat
 
 	scout_upload_ref(u);
 	scout_lock(&u->lock);
-	/* the kernel has answered it and forgotten it */
-	if (u->write && u->write->at == 0 && scout_req_unwanted(u->write->req))
-		end_write_locked(u, -EINTR);
+	(void)drop_unwanted_locked(u);
 	if (!err && u->err)
 		err = u->err;
 	else if (!err && u->state != SCOUT_UPLOAD_OPEN)
@@ -369,8 +393,7 @@ void scout_upload_flush(struct scout_upload *u, struct scout_req *req)
 
 	scout_upload_ref(u);
 	scout_lock(&u->lock);
-	if (u->write && u->write->at == 0 && scout_req_unwanted(u->write->req))
-		end_write_locked(u, -EINTR);
+	(void)drop_unwanted_locked(u);
 	if (!f)
 		scout_upload_fail_locked(u, -ENOMEM, "no memory");
 	if (u->state == SCOUT_UPLOAD_OPEN && verdict < 0)

@@ -13,7 +13,7 @@ import pytest
 from mount import SAN, SLOWER
 from procs import wait_for
 from proxy import Answer
-from tools import MIB, content, error, read, sha256, timed, together, write
+from tools import MIB, content, error, python, read, sha256, timed, together, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 PART = 5 * MIB
@@ -361,6 +361,51 @@ def test_interrupted_in_close(rgw, bucket, mount, proxy, local):
     copy.send_signal(signal.SIGINT)
     assert copy.wait(10) != 0
     link.resume()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_interrupted_in_write(rgw, bucket, mount, again):
+    """While it waits for another's room: close tells it, unless that was written again."""
+    m = mount(NO_HOSTS, ini(rgw, bucket), settings="memory = 16M")
+    os.mkdir(m.model("a"))
+    first = os.open(m.model("a", "first.zip"), os.O_WRONLY | os.O_CREAT)
+    os.write(first, b"x")  # has the room for all of its part, and there is no more
+    second = python("""
+import os, signal, sys
+def stop(number, frame):
+    raise InterruptedError
+signal.signal(signal.SIGUSR1, stop)
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+print("open", flush=True)
+try:
+    os.write(fd, b"second")
+except InterruptedError:
+    print("interrupted", flush=True)
+if sys.argv[2] == "True":
+    os.write(fd, b"second")
+try:
+    os.close(fd)
+    print("closed", flush=True)
+except OSError as e:
+    print(e.strerror, flush=True)
+""", m.model("a", "second.zip"), again)
+    assert second.stdout.readline() == "open\n"
+    wait_for(lambda: m.metric("scoutfs_requests_in_flight") > 1, 20, "a write that waits")
+    second.send_signal(signal.SIGUSR1)
+    assert second.stdout.readline() == "interrupted\n"
+    if again:
+        os.close(first)
+    word = second.stdout.readline()
+    assert second.wait(20) == 0
+    if not again:
+        os.close(first)
+    third = m.model("a", "third.zip")
+    write(third, b"third")  # the room is there for others
+    if again:
+        assert word == "closed\n" and body(rgw, bucket, "a/second.zip") == b"second"
+    else:
+        assert word == "Input/output error\n" and "was not repeated" in m.log()
+        assert keys(rgw, bucket) == ["a/first.zip", "a/third.zip"]
 
 
 def test_a_silent_server(rgw, bucket, mount, proxy, local):
