@@ -277,11 +277,12 @@ static void step(struct scout_zip_job *job)
 	struct load *l = (struct load *)job;
 	const char *why = NULL;
 	int err = l->err;
-	uint64_t left;
+	uint64_t left = 0;
 
 	if (err == 0)
 		err = l->reading ? take(l, l->bytes, l->got, &why) : take_end(l, &why);
-	left = l->reading ? l->reader.end.bytes - l->reader.taken : 0;
+	if (l->reading && !l->reader.over)
+		left = l->reader.end.bytes - l->reader.taken;
 	if (err == 0 && left == 0)
 		err = scout_zip_reader_finish(&l->reader, &why);
 	if (err == 0 && left > 0)

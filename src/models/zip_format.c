@@ -17,6 +17,8 @@
 #define LOCATOR_BYTES 20
 #define CENTRAL_BYTES 46
 #define HEADER_MAX (CENTRAL_BYTES + 3 * 65535)
+/* What is fetched of an archive to know its members: room enough for as many as it may have. */
+#define DIRECTORY_MAX (4 * SCOUT_ZIP_NAMES_MAX)
 
 #define END_SIGNATURE 0x06054b50u
 #define END64_SIGNATURE 0x06064b50u
@@ -117,6 +119,8 @@ int scout_zip_find_end(const uint8_t *tail, size_t len, uint64_t archive_bytes,
 	before = archive_bytes - len + record;
 	if (end.bytes > before || end.start > before - end.bytes)
 		return broken(why, "its directory is not inside of it");
+	if (end.bytes > DIRECTORY_MAX)
+		return broken(why, "its directory is too large");
 	end.shift = before - end.bytes - end.start;
 	end.start += end.shift;
 	*ret = end;
@@ -288,7 +292,7 @@ int scout_zip_reader_take(struct scout_zip_reader *r, const uint8_t *bytes, size
 
 int scout_zip_reader_finish(struct scout_zip_reader *r, const char **why)
 {
-	if (r->taken != r->end.bytes || (r->part_len > 0 && !r->over))
+	if (!r->over && (r->taken != r->end.bytes || r->part_len > 0))
 		return broken(why, "its directory ends in the midst of a member");
 	/* without zip64 only the last 16 bits are there */
 	if ((r->members & UINT16_MAX) != (r->end.members & UINT16_MAX))

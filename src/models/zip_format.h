@@ -29,7 +29,7 @@ struct scout_zip_reader {
 	uint64_t members, taken; /* headers, and bytes */
 	uint8_t *part;           /* a header that has not come whole, or NULL */
 	size_t part_len;
-	bool over; /* there are no more headers */
+	bool over; /* there are no more headers: what else the directory has need not be taken */
 };
 
 /* names is borrowed; end is from scout_zip_find_end. */
@@ -39,7 +39,7 @@ void scout_zip_reader_init(struct scout_zip_reader *r, const struct scout_zip_en
  * and *why. */
 int scout_zip_reader_take(struct scout_zip_reader *r, const uint8_t *bytes, size_t len,
 			  const char **why);
-/* All has come: builds the names. Likewise. */
+/* All has come, or r->over: builds the names. Likewise. */
 int scout_zip_reader_finish(struct scout_zip_reader *r, const char **why);
 void scout_zip_reader_destroy(struct scout_zip_reader *r);
 

@@ -244,6 +244,42 @@ static void a_large_archive(void **state)
 	zip_free(&z);
 }
 
+/* What cannot be of use is not fetched, whatever the end says. */
+static void directories_of_nothing(void **state)
+{
+	const uint64_t most = UINT64_C(256) << 20;
+	struct zip ended = {.members = 0}, large = {.members = 0};
+	static const uint8_t zeros[8 * MIB];
+	struct mount t;
+	struct asked *d;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	put(&ended.directory, "PK\5\5", 4);
+	put(&ended.directory, zeros, sizeof(zeros));
+	finish(&ended, false, "");
+	fake_put("a/model.zip", ended.file.len);
+	fake_find("a/model.zip")->contents = ended.file.p;
+	finish_at(&large, most + 1, true, "");
+	memset(large.file.p + 40, 0, 16); /* the directory's bytes and start */
+	large.file.p[40] = 1;
+	large.file.p[43] = most >> 24;
+	fake_put("b/model.zip", most + 1 + large.file.len);
+	fake_find("b/model.zip")->contents = large.file.p;
+	fake_find("b/model.zip")->contents_at = most + 1;
+	d = answered(ask_opendir(&t, "a/model.zip.d"));
+	assert_int_equal(d->err, 0);
+	t.backend.ops->releasedir(t.backend.self, d->handle);
+	asked_free(d);
+	assert_true(fake.bytes <= 3 * SCOUT_BUF_BYTES);
+	fake.bytes = 0;
+	expect(answered(ask_getattr(&t, "b/model.zip.d/x")), -EIO);
+	assert_true(fake.bytes <= 2 * SCOUT_BUF_BYTES);
+	mount_down(&t);
+	zip_free(&ended);
+	zip_free(&large);
+}
+
 static void another_version(void **state)
 {
 	struct asked *f, *a;
@@ -273,7 +309,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(many_readers),          cmocka_unit_test(stopped_meanwhile),
 	    cmocka_unit_test(one_directory_for_all), cmocka_unit_test(failures),
-	    cmocka_unit_test(a_large_archive),       cmocka_unit_test(another_version),
+	    cmocka_unit_test(a_large_archive),       cmocka_unit_test(directories_of_nothing),
+	    cmocka_unit_test(another_version),
 	};
 	int failed;
 

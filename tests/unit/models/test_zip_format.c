@@ -23,7 +23,7 @@ static int parse(const uint8_t *p, size_t len, size_t piece)
 	if (err < 0)
 		return err;
 	scout_zip_reader_init(&r, &end, &names);
-	for (uint64_t at = 0; at < end.bytes && err == 0; at += piece)
+	for (uint64_t at = 0; at < end.bytes && err == 0 && !r.over; at += piece)
 		err = scout_zip_reader_take(&r, p + end.start + at,
 					    piece < end.bytes - at ? piece : end.bytes - at, &why);
 	if (err == 0)
@@ -258,6 +258,52 @@ static void broken_ones(void **state)
 	zip_free(&z);
 }
 
+/* What follows the members is not asked for. */
+static void a_signed_directory(void **state)
+{
+	struct zip z = {.members = 0};
+	static const uint8_t after[1000];
+
+	(void)state;
+	add(&z, "a", 8, "12345", 5);
+	put(&z.directory, "PK\5\5", 4);
+	put(&z.directory, after, sizeof(after));
+	finish(&z, false, "");
+	for (size_t piece = 1; piece < 200; piece++) {
+		assert_int_equal(parse(z.file.p, z.file.len, piece), 0);
+		expect_children("", "a");
+	}
+	z.file.p[z.file.len - 22 + 10]++; /* the number of members */
+	assert_int_equal(parse(z.file.p, z.file.len, 1000), -EIO);
+	assert_string_equal(why, "its directory has another number of members than it says");
+	zip_free(&z);
+}
+
+static void a_directory_too_large(void **state)
+{
+	const uint64_t most = UINT64_C(256) << 20;
+	struct zip z = {.members = 0};
+	struct scout_zip_end end;
+	uint8_t *p;
+
+	(void)state;
+	finish_at(&z, most + 1, true, "");
+	p = z.file.p + 40; /* the zip64 record's bytes and start */
+	for (size_t i = 0; i < 8; i++) {
+		p[i] = (uint8_t)(most >> 8 * i);
+		p[8 + i] = i == 0;
+	}
+	assert_int_equal(
+	    scout_zip_find_end(z.file.p, z.file.len, most + 1 + z.file.len, &end, &why), 0);
+	assert_int_equal(end.bytes, most);
+	p[0]++;
+	p[8]--;
+	assert_int_equal(
+	    scout_zip_find_end(z.file.p, z.file.len, most + 1 + z.file.len, &end, &why), -EIO);
+	assert_string_equal(why, "its directory is too large");
+	zip_free(&z);
+}
+
 static void inflate_from(struct scout_zip_points *points, const uint8_t *packed, size_t len,
 			 const uint8_t *plain, size_t size, uint64_t from)
 {
@@ -365,6 +411,8 @@ int main(void)
 	    cmocka_unit_test(members_that_are_refused),
 	    cmocka_unit_test(too_many_names),
 	    cmocka_unit_test(broken_ones),
+	    cmocka_unit_test(a_signed_directory),
+	    cmocka_unit_test(a_directory_too_large),
 	    cmocka_unit_test(inflating_from_anywhere),
 	    cmocka_unit_test(sums_in_any_order),
 	    cmocka_unit_test(sums_that_cannot_be),
