@@ -222,6 +222,8 @@ static int choose_stream(struct scout_member *b)
 {
 	struct scout_zip_stream *s = nearest(b, b->read->offset), *last = &b->streams[0];
 	uint64_t point = scout_zip_points_before(&b->points, b->read->offset);
+	bool was_open;
+	int err;
 
 	if (s && (b->read->offset - s->out <= NEAR || point <= s->out)) {
 		b->stream = s;
@@ -232,10 +234,12 @@ static int choose_stream(struct scout_member *b)
 		if (!b->streams[i].open || (&b->streams[i] != s && last == s))
 			last = &b->streams[i];
 	}
-	if (!last->open)
-		atomic_fetch_add(&b->m->zips->streams, 1);
 	b->stream = last;
-	return scout_zip_stream_open(last, &b->points, b->read->offset);
+	was_open = last->open;
+	err = scout_zip_stream_open(last, &b->points, b->read->offset);
+	if (last->open && !was_open)
+		atomic_fetch_add(&b->m->zips->streams, 1);
+	return err;
 }
 
 /* ---- inflating ---- */

@@ -3,6 +3,10 @@
 #include "mount.h"
 #include "zip_make.h"
 
+#include <dlfcn.h>
+
+#include "models/zip.h"
+
 #define READERS 24
 #define TEXT_BYTES (3 * MIB)
 
@@ -280,6 +284,44 @@ static void directories_of_nothing(void **state)
 	zip_free(&large);
 }
 
+/* zlib's, for all of this program. */
+static atomic_bool no_memory;
+
+int inflateInit2_(z_streamp z, int bits, const char *version, int size)
+{
+	int (*real)(z_streamp z, int bits, const char *version, int size);
+
+	if (atomic_load(&no_memory))
+		return Z_MEM_ERROR;
+	*(void **)&real = dlsym(RTLD_NEXT, "inflateInit2_");
+	return real(z, bits, version, size);
+}
+
+/* A stream that could not be opened is not counted as one. */
+static void no_memory_for_a_stream(void **state)
+{
+	struct asked *f, *a;
+	struct mount t;
+	struct zip z;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	put_archive("a/model.zip", &z);
+	f = answered(ask_open(&t, "a/model.zip.d/deflated"));
+	assert_int_equal(f->err, 0);
+	atomic_store(&no_memory, true);
+	expect(answered(ask_read(&t, f, 0, 1000)), -ENOMEM);
+	atomic_store(&no_memory, false);
+	assert_int_equal(atomic_load(&t.models->zips->streams), 0);
+	a = answered(ask_read(&t, f, 0, 1000));
+	assert_memory_equal(a->bytes, plain, 1000);
+	expect(a, 0);
+	assert_int_equal(atomic_load(&t.models->zips->streams), 1);
+	close_file(&t, f);
+	mount_down(&t);
+	zip_free(&z);
+}
+
 static void another_version(void **state)
 {
 	struct asked *f, *a;
@@ -307,10 +349,10 @@ static void another_version(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(many_readers),          cmocka_unit_test(stopped_meanwhile),
-	    cmocka_unit_test(one_directory_for_all), cmocka_unit_test(failures),
-	    cmocka_unit_test(a_large_archive),       cmocka_unit_test(directories_of_nothing),
-	    cmocka_unit_test(another_version),
+	    cmocka_unit_test(many_readers),           cmocka_unit_test(stopped_meanwhile),
+	    cmocka_unit_test(one_directory_for_all),  cmocka_unit_test(failures),
+	    cmocka_unit_test(a_large_archive),        cmocka_unit_test(directories_of_nothing),
+	    cmocka_unit_test(no_memory_for_a_stream), cmocka_unit_test(another_version),
 	};
 	int failed;
 
