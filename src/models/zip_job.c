@@ -118,7 +118,7 @@ static void granted(struct scout_waiter *w, void *buf)
 		b->bufs[b->nbufs++] = buf;
 	else
 		b->ticket = true;
-	post(b);
+	scout_zip_waited(b->m->zips->work, &b->job);
 }
 
 /* A ticket, then buffers. Once it waits, b may be another thread's: but for the reference. */
@@ -126,10 +126,12 @@ static int get_memory(struct scout_member *b)
 {
 	struct scout_share *share = b->m->zips->share;
 	size_t need = 1 + (b->read->size + SCOUT_BUF_BYTES - 1) / SCOUT_BUF_BYTES;
+	struct scout_zip_work *work = b->m->zips->work;
 	bool now = true;
 
 	b->waiter.granted = granted;
 	atomic_fetch_add(&b->refs, 1);
+	scout_zip_waits(work);
 	while (now && (!b->ticket || b->nbufs < need)) {
 		if (!b->ticket) {
 			now = scout_ticket_get(share, &b->waiter);
@@ -145,7 +147,9 @@ static int get_memory(struct scout_member *b)
 	}
 	/* stop may have looked before b began to wait */
 	if (!now && atomic_load(&b->m->stopped) && scout_waiter_cancel(share, &b->waiter))
-		post(b);
+		scout_zip_waited(work, &b->job);
+	else if (now)
+		scout_zip_waited(work, NULL);
 	scout_member_unref(b);
 	return now ? OVER : WAITS;
 }

@@ -142,7 +142,7 @@ void scout_zip_members_stop(struct scout_models *m)
 	scout_lock(&z->lock);
 	HASH_ITER (hh, z->members, b, next) {
 		if (scout_waiter_cancel(z->share, &b->waiter))
-			scout_zip_post(z->work, &b->job);
+			scout_zip_waited(z->work, &b->job);
 	}
 	scout_unlock(&z->lock);
 }

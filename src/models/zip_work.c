@@ -17,6 +17,8 @@ struct scout_zip_work {
 	struct scout_mutex lock;           /* SCOUT_LOCK_LEAF */
 	pthread_cond_t wake;               /* with lock */
 	TAILQ_HEAD(, scout_zip_job) queue; /* under lock */
+	unsigned waiting;                  /* under lock: jobs that may be waiting for memory */
+	unsigned running;                  /* under lock: threads */
 	bool stopping, stopped;            /* under lock */
 	pthread_t threads[THREADS];        /* the owner's */
 	unsigned nthreads;
@@ -29,7 +31,7 @@ static void *work(void *arg)
 
 	scout_lock(&w->lock);
 	for (;;) {
-		while (TAILQ_EMPTY(&w->queue) && !w->stopping)
+		while (TAILQ_EMPTY(&w->queue) && (!w->stopping || w->waiting > 0))
 			(void)scout_cond_wait(&w->wake, &w->lock, UINT64_MAX);
 		job = TAILQ_FIRST(&w->queue);
 		if (!job)
@@ -39,6 +41,7 @@ static void *work(void *arg)
 		job->run(job);
 		scout_lock(&w->lock);
 	}
+	w->stopped = --w->running == 0; /* not later: what is posted now would be lost */
 	scout_unlock(&w->lock);
 	return NULL;
 }
@@ -58,6 +61,9 @@ int scout_zip_work_start(struct scout_zip_work **ret)
 		if (err == 0)
 			w->nthreads++;
 	}
+	scout_lock(&w->lock);
+	w->running = w->nthreads;
+	scout_unlock(&w->lock);
 	if (w->nthreads == 0) {
 		scout_zip_work_free(w);
 		return err;
@@ -74,9 +80,6 @@ void scout_zip_work_stop(struct scout_zip_work *w)
 	scout_unlock(&w->lock);
 	while (w->nthreads > 0)
 		pthread_join(w->threads[--w->nthreads], NULL);
-	scout_lock(&w->lock);
-	w->stopped = true;
-	scout_unlock(&w->lock);
 }
 
 void scout_zip_work_free(struct scout_zip_work *w)
@@ -100,4 +103,22 @@ void scout_zip_post(struct scout_zip_work *w, struct scout_zip_job *job)
 	scout_unlock(&w->lock);
 	if (now)
 		job->run(job);
+}
+
+void scout_zip_waits(struct scout_zip_work *w)
+{
+	scout_lock(&w->lock);
+	w->waiting++;
+	scout_unlock(&w->lock);
+}
+
+void scout_zip_waited(struct scout_zip_work *w, struct scout_zip_job *job)
+{
+	scout_lock(&w->lock);
+	w->waiting--;
+	if (job)
+		TAILQ_INSERT_TAIL(&w->queue, job, link);
+	if (job || w->stopping)
+		pthread_cond_broadcast(&w->wake);
+	scout_unlock(&w->lock);
 }

@@ -15,12 +15,17 @@ struct scout_zip_work;
 
 /* Returns 0 or -errno. */
 int scout_zip_work_start(struct scout_zip_work **ret);
-/* Runs what waits, and what that posts, and ends the threads; what is posted later runs at once, on the
- * thread that posts it. */
+/* Runs what waits, what that posts, and what is still to get its memory, and ends the threads; what is
+ * posted later runs at once, on the thread that posts it. Whoever waits for memory has been cancelled, or
+ * is being granted it. */
 void scout_zip_work_stop(struct scout_zip_work *w);
 void scout_zip_work_free(struct scout_zip_work *w); /* stopped; NULL is fine */
 
 /* Any thread; never blocks. */
 void scout_zip_post(struct scout_zip_work *w, struct scout_zip_job *job);
+/* Before a job asks for memory, for which it may have to wait: others' threads give it. */
+void scout_zip_waits(struct scout_zip_work *w);
+/* The end of that: posts job; NULL: it has its memory without waiting. As scout_zip_post. */
+void scout_zip_waited(struct scout_zip_work *w, struct scout_zip_job *job);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include <dlfcn.h>
 
-#include "models/zip.h"
+#include "models/zip_member.h"
 
 #define READERS 24
 #define TEXT_BYTES (3 * MIB)
@@ -145,6 +145,86 @@ static struct asked *answered(struct asked *a)
 {
 	answer_until_done(a);
 	return a;
+}
+
+/* A grant of memory that takes its time, as that of another backend's thread may. */
+static struct {
+	struct mount *t;
+	struct scout_share *share;
+	void (*granted)(struct scout_waiter *w, void *buf);
+	atomic_bool begun;
+} slow;
+
+static void grant_slowly(struct scout_waiter *w, void *buf)
+{
+	atomic_store(&slow.begun, true);
+	while (!atomic_load(&slow.t->models->stopped))
+		sched_yield();
+	for (int i = 0; i < 1000; i++) /* time for a stop that does not wait to end */
+		sched_yield();
+	slow.granted(w, buf);
+}
+
+static void *give_ticket(void *arg)
+{
+	(void)arg;
+	scout_ticket_put(slow.share);
+	return NULL;
+}
+
+/* Takes all tickets once nobody has one; returns how many. */
+static size_t take_tickets(struct mount *t, struct scout_share *share)
+{
+	struct scout_budget_stats stats;
+	struct scout_waiter w;
+
+	do {
+		sched_yield();
+		scout_budget_stats(t->budget, &stats);
+	} while (stats.tickets > 0);
+	for (size_t i = 0; i < stats.tickets_limit; i++)
+		assert_true(scout_ticket_get(share, &w));
+	return stats.tickets_limit;
+}
+
+/* The mount ends while a read that waited for memory is being given it by somebody else. */
+static void stopped_while_granted(void **state)
+{
+	struct scout_budget_stats stats;
+	struct asked *f, *a;
+	pthread_t thread;
+	struct mount t;
+	size_t tickets;
+	struct zip z;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	put_archive("a/model.zip", &z);
+	f = answered(ask_open(&t, "a/model.zip.d/deflated"));
+	assert_int_equal(f->err, 0);
+	expect(answered(ask_read(&t, f, 0, 1000)), 0);
+	assert_int_equal(scout_share_new(t.budget, 1, &slow.share), 0);
+	slow.t = &t;
+	tickets = take_tickets(&t, slow.share);
+	a = ask_read(&t, f, 1000, 1000);
+	do {
+		sched_yield();
+		scout_budget_stats(t.budget, &stats);
+	} while (stats.waiting == 0);
+	slow.granted = t.models->zips->members->waiter.granted;
+	t.models->zips->members->waiter.granted = grant_slowly;
+	assert_int_equal(pthread_create(&thread, NULL, give_ticket, NULL), 0);
+	while (!atomic_load(&slow.begun))
+		sched_yield();
+	mount_stop(&t);
+	expect(a, -ESHUTDOWN);
+	pthread_join(thread, NULL);
+	while (--tickets > 0)
+		scout_ticket_put(slow.share);
+	scout_share_free(slow.share);
+	close_file(&t, f);
+	mount_down(&t);
+	zip_free(&z);
 }
 
 static void one_directory_for_all(void **state)
@@ -349,10 +429,15 @@ static void another_version(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(many_readers),           cmocka_unit_test(stopped_meanwhile),
-	    cmocka_unit_test(one_directory_for_all),  cmocka_unit_test(failures),
-	    cmocka_unit_test(a_large_archive),        cmocka_unit_test(directories_of_nothing),
-	    cmocka_unit_test(no_memory_for_a_stream), cmocka_unit_test(another_version),
+	    cmocka_unit_test(many_readers),
+	    cmocka_unit_test(stopped_meanwhile),
+	    cmocka_unit_test(stopped_while_granted),
+	    cmocka_unit_test(one_directory_for_all),
+	    cmocka_unit_test(failures),
+	    cmocka_unit_test(a_large_archive),
+	    cmocka_unit_test(directories_of_nothing),
+	    cmocka_unit_test(no_memory_for_a_stream),
+	    cmocka_unit_test(another_version),
 	};
 	int failed;
 
