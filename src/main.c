@@ -261,6 +261,7 @@ static int run(struct program *p)
 		return err;
 	p->env.config = p->config;
 	p->env.mountpoint = scout_fs_mountpoint(p->fs);
+	p->env.device = scout_fs_device(p->fs);
 	p->env.budget = p->budget;
 	p->env.metrics = p->metrics;
 	p->env.backends = p->backends;

@@ -224,6 +224,7 @@ struct scout_env {
 	/* as it was at the start; what has changed since came by reload */
 	const struct scout_config *config;
 	const char *mountpoint; /* absolute */
+	dev_t device;           /* of its files; 0: not known */
 	struct scout_budget *budget;
 	struct scout_metrics *metrics;
 	/* all of them, in the order of the root; complete before any request */

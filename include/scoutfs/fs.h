@@ -33,6 +33,9 @@ int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics 
 /* Where, as an absolute path; valid until free. */
 const char *scout_fs_mountpoint(const struct scout_fs *fs);
 
+/* st_dev of its files; 0: not known. */
+dev_t scout_fs_device(const struct scout_fs *fs);
+
 /* Serves until SIGTERM, SIGINT or an unmount; then answers what is still pending with
  * ENOTCONN, unmounts, and stops the backends. Called by the main thread. backends are borrowed; they
  * are complete. Returns 0, or -errno when the loop failed. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -206,6 +207,17 @@ int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, si
 const char *scout_fs_mountpoint(const struct scout_fs *fs)
 {
 	return fs->mountpoint;
+}
+
+dev_t scout_fs_device(const struct scout_fs *fs)
+{
+	unsigned major, minor;
+	char dev[32];
+
+	if (!mount_device(fs->mountpoint, dev, sizeof(dev)) ||
+	    sscanf(dev, "%u:%u", &major, &minor) != 2)
+		return 0;
+	return makedev(major, minor);
 }
 
 void scout_fs_free(struct scout_fs *fs)

@@ -551,6 +551,7 @@ int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 	scout_budget_stats(m->budget, &memory);
 	m->memory = memory.limit_bytes / SHARE_DIVISOR;
 	m->ahead_memory = m->memory / 4 * 3;
+	m->device = env->device;
 	m->uid = getuid();
 	m->gid = getgid();
 	m->mounted = (time_t)(scout_wall_ns() / SCOUT_NS_PER_S);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define PF_EXITING 0x4ul /* include/linux/sched.h; they have never been others */
@@ -91,7 +92,7 @@ static bool for_writing(int fds, const char *number)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
-static bool holds(int proc, const char *process, uint64_t ino)
+static bool holds(int proc, const char *process, dev_t device, uint64_t ino)
 {
 	char path[300];
 	struct dirent *d;
@@ -112,13 +113,15 @@ static bool holds(int proc, const char *process, uint64_t ino)
 		if (!isdigit((unsigned char)d->d_name[0]) ||
 		    statx(fd, d->d_name, AT_STATX_DONT_SYNC, STATX_INO, &st) != 0)
 			continue;
-		found = st.stx_ino == ino && for_writing(fd, d->d_name);
+		found = st.stx_ino == ino &&
+			(!device || makedev(st.stx_dev_major, st.stx_dev_minor) == device) &&
+			for_writing(fd, d->d_name);
 	}
 	closedir(fds);
 	return found;
 }
 
-bool scout_caller_is_open(uint64_t ino)
+bool scout_caller_is_open(dev_t device, uint64_t ino)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *d;
@@ -126,7 +129,7 @@ bool scout_caller_is_open(uint64_t ino)
 
 	while (proc && !found && (d = readdir(proc))) {
 		if (isdigit((unsigned char)d->d_name[0]))
-			found = holds(dirfd(proc), d->d_name, ino);
+			found = holds(dirfd(proc), d->d_name, device, ino);
 	}
 	if (proc)
 		closedir(proc);

@@ -16,7 +16,8 @@ enum scout_fate {
 
 /* Of the thread task (0: not known) of user, while it waits for us. */
 enum scout_fate scout_caller_fate(pid_t task, uid_t user);
-/* Whether a process that we may look into has the file with this number open for writing. */
-bool scout_caller_is_open(uint64_t ino);
+/* Whether a process that we may look into has the file with this number, of this device (0: of any), open for
+ * writing. */
+bool scout_caller_is_open(dev_t device, uint64_t ino);
 
 #endif

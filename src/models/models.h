@@ -52,6 +52,7 @@ struct scout_models {
 	struct scout_s3 *s3;
 	size_t memory;       /* the share's, for cached blocks */
 	size_t ahead_memory; /* of that for read-ahead: the rest holds what is being read */
+	dev_t device;        /* the mount's; 0: not known */
 	uid_t uid;
 	gid_t gid;
 	time_t mounted; /* the time that directories show: S3 keeps none for them */

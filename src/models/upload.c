@@ -366,7 +366,8 @@ void scout_upload_write(struct scout_upload *u, uint64_t offset, const void *dat
 /* ---- closing ---- */
 
 /* What a close by somebody whose fate is that comes to: 1: publish, 0: not yet, or why never. */
-static int judge_close(struct scout_req *req, enum scout_fate fate, const char **why)
+static int judge_close(const struct scout_upload *u, struct scout_req *req, enum scout_fate fate,
+		       const char **why)
 {
 	*why = "the process that wrote it was killed";
 	if (fate == SCOUT_FATE_KILLED)
@@ -377,7 +378,7 @@ static int judge_close(struct scout_req *req, enum scout_fate fate, const char *
 	*why = "it cannot be seen whether the process that wrote it was killed";
 	if (fate == SCOUT_FATE_UNKNOWN)
 		return -EIO;
-	if (scout_caller_is_open(req->ino))
+	if (scout_caller_is_open(u->pub->m->device, req->ino))
 		return 0;
 	*why = "the process that wrote it failed";
 	return fate == SCOUT_FATE_FAILED ? -EIO : 1;
@@ -389,7 +390,7 @@ void scout_upload_flush(struct scout_upload *u, struct scout_req *req)
 	struct scout_result res = {.ttl_ms = 0};
 	const char *why;
 	bool waits = false;
-	int err, verdict = judge_close(req, scout_caller_fate(req->task, req->user), &why);
+	int err, verdict = judge_close(u, req, scout_caller_fate(req->task, req->user), &why);
 
 	scout_upload_ref(u);
 	scout_lock(&u->lock);

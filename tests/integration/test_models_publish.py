@@ -458,6 +458,19 @@ def test_what_an_object_cannot_do(rgw, bucket, mount, local):
     assert body(rgw, bucket, "a/copied") == content(1000)
 
 
+def test_two_mounts_of_one_registry(rgw, bucket, mount, local):
+    """Whoever writes in the one does not hold up the other, where the same path has the same number."""
+    one, two = mount(NO_HOSTS, ini(rgw, bucket)), mount(NO_HOSTS, ini(rgw, bucket))
+    for m in (one, two):
+        os.mkdir(m.model("a"))
+    with open(one.model("a", "model.zip"), "wb", buffering=0) as f:
+        f.write(b"not whole")
+        assert cp(local(1000), two.model("a", "model.zip")).returncode == 0
+        assert body(rgw, bucket, "a/model.zip") == content(1000)
+        assert error(f.close) == "EEXIST"
+    assert body(rgw, bucket, "a/model.zip") == content(1000)
+
+
 def test_what_is_only_shown_stays(rgw, bucket, mount):
     """Members of archives and older versions are neither made nor removed, and hide behind nothing."""
     rgw.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
