@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building, testing and the demo need, and only those that are
-# missing. Servers are installed as programs to start by hand: nothing is started or enabled.
+# missing; the arguments name more. Servers are installed as programs to start by hand: nothing is started or
+# enabled.
 set -eu
 
 packages='gcc make pkg-config libc6-dev libfuse3-dev fuse3 libssh-dev libcurl4-openssl-dev libinih-dev
@@ -11,7 +12,7 @@ packages='gcc make pkg-config libc6-dev libfuse3-dev fuse3 libssh-dev libcurl4-o
 	openssl procps util-linux coreutils findutils grep tar diffutils mount curl git rsync'
 
 missing=
-for package in $packages; do
+for package in $packages "$@"; do
 	case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
 	installed) ;;
 	*) missing="$missing $package" ;;
