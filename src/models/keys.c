@@ -78,6 +78,21 @@ static uint64_t mix(uint64_t h, const void *bytes, size_t len)
 	return h;
 }
 
+/* The end before the slash, and the slash before all others. */
+static int rank(char c)
+{
+	return c == '\0' ? 0 : c == '/' ? 1 : 1 + (unsigned char)c;
+}
+
+int scout_key_compare(const char *a, const char *b)
+{
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	return rank(*a) - rank(*b);
+}
+
 uint64_t scout_key_version(const char *etag, uint64_t bytes, int64_t modified)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325);

@@ -29,6 +29,10 @@ enum scout_key_kind scout_key_judge(const char *path, size_t len, uint64_t bytes
 /* For a reason of leaving out: words for a person. */
 const char *scout_key_reason(enum scout_key_kind kind);
 
+/* strcmp of paths, with the slash before all other bytes, so that what is in "a/" stands together, apart from
+ * "a-b". */
+int scout_key_compare(const char *a, const char *b);
+
 /* 64 bits that differ when the ETag does, quotes aside (HEAD and the listing must agree); of size
  * and time when the server told no ETag. */
 uint64_t scout_key_version(const char *etag, uint64_t bytes, int64_t modified);

@@ -102,23 +102,11 @@ int scout_tree_add(struct scout_tree *t, const char *path, size_t len, uint64_t 
 	return 0;
 }
 
-/* A path's byte, with the end before the slash and the slash before all others, so that what is in
- * "a/" stands together, apart from "a-b". */
-static int rank(char c)
-{
-	return c == '\0' ? 0 : c == '/' ? 1 : 1 + (unsigned char)c;
-}
-
 static int by_components(const void *a, const void *b, void *arena)
 {
 	const struct scout_tree_entry *x = a, *y = b;
-	const char *p = (const char *)arena + x->path, *q = (const char *)arena + y->path;
 
-	while (*p && *p == *q) {
-		p++;
-		q++;
-	}
-	return rank(*p) - rank(*q);
+	return scout_key_compare((const char *)arena + x->path, (const char *)arena + y->path);
 }
 
 static int add_node(struct scout_tree *t, size_t *cap, struct scout_node **ret)

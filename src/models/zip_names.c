@@ -95,27 +95,11 @@ int scout_zip_names_add(struct scout_zip_names *n, const struct scout_zip_entry 
 
 /* ---- build ---- */
 
-/* A path's byte, with the end before the slash and the slash before all others, so that what is in
- * "a/" stands together, apart from "a-b". */
-static int rank(char c)
-{
-	return c == '\0' ? 0 : c == '/' ? 1 : 1 + (unsigned char)c;
-}
-
-static int compare(const char *p, const char *q)
-{
-	while (*p && *p == *q) {
-		p++;
-		q++;
-	}
-	return rank(*p) - rank(*q);
-}
-
 /* Of one path, the one that counts comes last. */
 static int by_path(const void *a, const void *b, void *arena)
 {
 	const struct scout_zip_entry *x = a, *y = b;
-	int order = compare((char *)arena + x->path, (char *)arena + y->path);
+	int order = scout_key_compare((char *)arena + x->path, (char *)arena + y->path);
 
 	if (order == 0)
 		order = x->dir - y->dir;
@@ -209,7 +193,7 @@ static int stands(const struct scout_zip_names *n, uint32_t i, const char *path,
 	while (same < len && path[same] == q[same])
 		same++;
 	if (same < len)
-		return rank(path[same]) - rank(q[same]);
+		return scout_key_compare(path + same, q + same); /* in their first bytes */
 	return q[len] == '\0' || q[len] == '/' ? 0 : -1;
 }
 

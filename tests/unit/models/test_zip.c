@@ -78,6 +78,16 @@ static void start_readers(struct mount *t, struct reader *readers)
 	}
 }
 
+static void put_archives(struct zip zips[4])
+{
+	for (unsigned i = 0; i < 4; i++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "m%u/model.zip", i);
+		put_archive(key, &zips[i]);
+	}
+}
+
 static void many_readers(void **state)
 {
 	struct reader readers[READERS];
@@ -86,12 +96,7 @@ static void many_readers(void **state)
 
 	(void)state;
 	mount_up(&t, "", 16 * MIB);
-	for (unsigned i = 0; i < 4; i++) {
-		char key[32];
-
-		snprintf(key, sizeof(key), "m%u/model.zip", i);
-		put_archive(key, &zips[i]);
-	}
+	put_archives(zips);
 	fake_start_engine();
 	start_readers(&t, readers);
 	for (unsigned i = 0; i < READERS; i++) {
@@ -112,12 +117,7 @@ static void stopped_meanwhile(void **state)
 
 	(void)state;
 	mount_up(&t, "", 16 * MIB);
-	for (unsigned i = 0; i < 4; i++) {
-		char key[32];
-
-		snprintf(key, sizeof(key), "m%u/model.zip", i);
-		put_archive(key, &zips[i]);
-	}
+	put_archives(zips);
 	fake_start_engine();
 	start_readers(&t, readers);
 	while (scout_counted(&t.models->counters.bytes_served) < 4 * MIB)
