@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "s3/engine.h"
 #include "scoutfs/arn.h"
@@ -95,6 +96,8 @@ int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret
 		return -EIO;
 	}
 	s3->context.config = config;
+	/* without it, ids are unique in this mount only, which is bearable */
+	(void)!getrandom(&s3->context.instance, sizeof(s3->context.instance), GRND_NONBLOCK);
 	scout_s3_limit_init(&s3->limit, config->max_connections);
 	s3->allowed = s3->limit.now;
 	s3->joined = true; /* there is no thread yet */

@@ -57,6 +57,7 @@ struct scout_s3_transfer *scout_s3_hedge_new(struct scout_s3 *s3, struct scout_s
 		return NULL;
 	twin->context = t->context;
 	twin->call = t->call;
+	twin->number = t->number;
 	twin->use = SCOUT_S3_HEDGE;
 	twin->got = t->got;
 	twin->attempts = t->attempts;

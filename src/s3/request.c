@@ -167,7 +167,25 @@ static int add_signature(struct scout_s3_transfer *t, const struct scout_s3_url 
 	return err;
 }
 
-/* The headers, all of them signed but conditions: their blanks would be a matter of opinion. */
+/* Which attempt of which call this is, as AWS's SDKs tell it: logs of servers and of gateways tell
+ * retries and hedges from new requests by it. */
+static int add_invocation(struct scout_s3_transfer *t)
+{
+	uint64_t hi = t->context->instance, lo = t->number;
+	char id[40], attempt[48];
+	int err;
+
+	snprintf(id, sizeof(id), "%08x-%04x-%04x-%04x-%012" PRIx64, (unsigned)(hi >> 32),
+		 (unsigned)(hi >> 16 & 0xffff), (unsigned)(hi & 0xffff), (unsigned)(lo >> 48),
+		 lo & 0xffffffffffff);
+	snprintf(attempt, sizeof(attempt), "attempt=%u; max=%u", t->attempts + 1,
+		 t->context->config->max_attempts);
+	err = add_header(t, "amz-sdk-invocation-id", id);
+	return err ? err : add_header(t, "amz-sdk-request", attempt);
+}
+
+/* The headers, all of them signed but conditions: their blanks would be a matter of opinion,
+ * and what tells attempts apart. */
 static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *url)
 {
 	const struct scout_s3_credentials *c = t->signer;
@@ -205,6 +223,8 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 		err = add_header(t, "If-Match", pinned);
 	if (!err && call->if_none_match)
 		err = add_header(t, "If-None-Match", "*");
+	if (!err)
+		err = add_invocation(t);
 	if (!err && call->body_bytes > 0)
 		err = add_header(t, "Expect", ""); /* no round trip before the body */
 	if (!err && c->access_key_id)

@@ -402,6 +402,7 @@ void scout_s3_admit(struct scout_s3 *s3)
 		}
 		t->context = &s3->context;
 		t->call = call;
+		t->number = ++s3->context.calls;
 		t->use = use_of(call);
 		start(s3, t);
 	}

@@ -25,7 +25,9 @@ struct scout_s3_context {
 	int64_t clock_offset_s; /* engine thread only: the server's clock less ours */
 	uint64_t
 	    first_byte_ns; /* engine thread only: what a first byte takes of late; 0: none came yet */
-	unsigned dropped; /* engine thread only: transfers that are */
+	unsigned dropped;  /* engine thread only: transfers that are */
+	uint64_t instance; /* immutable after start: random, as calls are told apart by servers */
+	uint64_t calls;    /* engine thread only: taken up */
 	scout_counter bytes_in;
 	scout_counter hedges_won;
 	struct scout_s3_sockets sockets;
@@ -39,6 +41,7 @@ struct scout_s3_transfer {
 	struct scout_s3_context *context;
 	struct scout_s3_call *call;
 
+	uint64_t number;   /* of the call: its twin's, too */
 	uint64_t got;      /* GET: bytes received and not too early, over all attempts */
 	unsigned attempts; /* begun */
 	unsigned failures; /* in a row */

@@ -266,9 +266,16 @@ class Request:
         self.path = self.target.partition("?")[0]
         self.query = self.target.partition("?")[2]
         self.range = self.headers.get("range")
+        self.call = self.headers.get("amz-sdk-invocation-id")  # all its attempts have the same
         self.status = None
         self.body_bytes = 0  # of the answer, passed on
         self.sent_bytes = 0  # of its own body
+        self.ended = False   # answered, or given up
+
+    def got(self):
+        """The bytes of the object that its answer brought: first, and one past the last."""
+        begin = int(self.range.partition("=")[2].partition("-")[0]) if self.range else 0
+        return begin, begin + self.body_bytes
 
     def __repr__(self):
         words = f"{self.method} {self.target} {self.range or 'whole'}"
@@ -278,6 +285,9 @@ class Request:
 class HttpProxy(Proxy):
     """Understands the requests: counts them by key and range, and answers some in its own way.
 
+    A hedge (a second request of a call that still waits for its first) is no one's fault on a machine
+    that stands still for a second: it is in hedges, not in requests.
+
     fault(request) is asked for each, on the proxy's thread, and returns an Answer or None. rtt,
     bytes_per_s, cut_after, stall are the plain proxy's: put one behind for these.
     """
@@ -286,13 +296,13 @@ class HttpProxy(Proxy):
         super().__init__(target_port)
         self.fault = fault or (lambda request: None)
         self.log = log  # a file that gets a line for each answer passed on
-        self.requests = []
+        self.requests, self.hedges = [], []
         self.held = 0   # answers that wait for release() now
         self._released = None
 
     def reset_counts(self):
         super().reset_counts()
-        self.requests = []
+        self.requests, self.hedges = [], []
 
     def release(self):
         """Lets all go on that is held now."""
@@ -336,7 +346,19 @@ class HttpProxy(Proxy):
         return [r for r in self.requests if r.method == "GET" and "list-type" in r.query]
 
     def body_bytes(self, key=None):
-        return sum(r.body_bytes for r in self.gets(key))
+        """What answers to gets(key) brought; what hedges brought besides counts once."""
+        total = 0
+        for request in self.gets(key):
+            end = request.got()[0]
+            twins = [r for r in self.hedges if r.call == request.call] if request.call else []
+            for begin, stop in sorted(r.got() for r in (request, *twins)):
+                total += max(0, stop - max(begin, end))
+                end = max(end, stop)
+        return total
+
+    def _note(self, request):
+        running = [r for r in self.requests if r.call == request.call and not r.ended]
+        (self.hedges if request.call and running else self.requests).append(request)
 
     async def _exchange(self, client, server):
         pending = {client: b"", server: b""}
@@ -345,26 +367,33 @@ class HttpProxy(Proxy):
             if head is None:
                 return
             request = Request(head)
-            self.requests.append(request)
-            answer = self.fault(request) or Answer()
-            if answer.stall:
-                while await self._loop.sock_recv(client, BLOCK):
-                    pass
-                return
-            if answer.status:
-                request.status = answer.status
-                await self._pass_body(request, client, None, pending)
-                await self._loop.sock_sendall(client, answer.error(request))
-                continue
-            await self._loop.sock_sendall(server, request.head.encode("latin-1") + b"\r\n\r\n")
-            self.bytes_up += len(head) + 4
-            await self._pass_body(request, client, server, pending)
+            self._note(request)
             try:
-                if not await self._pass_answer(request, answer, client, server, pending):
+                if not await self._answer(request, client, server, pending):
                     return
             finally:
-                if self.log:
-                    self.log.write(f"{request}\n")
+                request.ended = True
+
+    async def _answer(self, request, client, server, pending):
+        """True when the connection may carry another request."""
+        answer = self.fault(request) or Answer()
+        if answer.stall:
+            while await self._loop.sock_recv(client, BLOCK):
+                pass
+            return False
+        if answer.status:
+            request.status = answer.status
+            await self._pass_body(request, client, None, pending)
+            await self._loop.sock_sendall(client, answer.error(request))
+            return True
+        await self._loop.sock_sendall(server, request.head.encode("latin-1") + b"\r\n\r\n")
+        self.bytes_up += len(request.head) + 4
+        await self._pass_body(request, client, server, pending)
+        try:
+            return await self._pass_answer(request, answer, client, server, pending)
+        finally:
+            if self.log:
+                self.log.write(f"{request}\n")
 
     async def _pass_body(self, request, client, server, pending):
         """What the request brings; server None: nobody gets it."""

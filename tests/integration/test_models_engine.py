@@ -94,12 +94,15 @@ def test_a_get_that_hangs_is_hedged(rgw, bucket, mount, http_proxy, how):
     s3 = http_proxy(rgw.port, hung)
     m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, part_size="8M"))
     assert read(m.model("a", "v1", "model.zip")) == data
-    assert m.metric("scoutfs_s3_hedges_total") == m.metric("scoutfs_s3_hedges_won_total") == 1
     assert m.metric("scoutfs_s3_retries_total") == 0
-    one, other = [r for r in s3.gets("model.zip") if last(r) == last(hung.request)]
-    assert one is hung.request and other.headers["if-match"] == one.headers["if-match"]
-    assert s3.body_bytes() == len(data), "the rest, and no more"
-    assert "1 hedges (1 were first)" in m.status()
+    one = hung.request
+    other, = [r for r in s3.hedges if r.call == one.call]
+    assert other.headers["if-match"] == one.headers["if-match"] and last(other) == last(one)
+    assert other.headers["amz-sdk-request"] == "attempt=2; max=3"
+    assert size(other) == size(one) - one.body_bytes, "the rest, and no more"
+    assert s3.body_bytes() == len(data)
+    assert f"{m.metric('scoutfs_s3_hedges_total'):.0f} hedges (" in m.status()
+    assert m.metric("scoutfs_s3_hedges_won_total") >= 1
     wait_for(lambda: m.metric("scoutfs_s3_active") == 0, 5, "the end of the first request")
 
 
@@ -114,7 +117,7 @@ def test_a_question_that_hangs_is_hedged(rgw, bucket, mount, http_proxy):
         assert os.listdir(m.model("a", "v1")) == ["model.zip"]
         assert read(m.model("a", "v1", "model.zip")) == b"x"
         assert s3.fault.request
-        assert m.metric("scoutfs_s3_hedges_won_total") == number
+        assert m.metric("scoutfs_s3_hedges_won_total") >= number
 
 
 def test_hedges_are_few(rgw, bucket, mount, http_proxy):
@@ -125,10 +128,10 @@ def test_hedges_are_few(rgw, bucket, mount, http_proxy):
     s3 = http_proxy(rgw.port, lambda r: Answer(hold_after=0) if is_bulk(r) else None)
     m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, part_size="1M", max_connections=20))
     reader = Background([lambda: read(m.model("a", "v1", "model.zip"))])
-    wait_for(lambda: m.metric("scoutfs_s3_hedges_total") == 1, 20, "a hedge")
+    wait_for(lambda: any(map(is_bulk, s3.hedges)), 20, "a hedge")
     for _ in range(20):
         assert read(m.model("a", "v1", "config.json")) == b"{}"
-    assert m.metric("scoutfs_s3_hedges_total") == 1 and s3.most <= 20
+    assert sum(map(is_bulk, s3.hedges)) == 1 and s3.most <= 20
     s3.fault = lambda request: None
     s3.release()
     assert sha256(reader.results()[0]) == sha256(data)
