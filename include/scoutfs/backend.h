@@ -203,6 +203,9 @@ struct scout_backend_ops {
 	/* .scoutfs/NAME/<entry> was touched: forget what was believed of it (a host's back-off). 0 or
 	 * -ENOENT; NULL: nothing to forget. */
 	int (*retry)(void *self, const char *entry);
+	/* No listing made until now is believed any more: .scoutfs/refresh was written to or touched.
+	 * NULL: none is kept. Any thread, never waits. */
+	void (*refresh)(void *self);
 	/* The config was read again: takes over what may change while it is mounted. config is borrowed
 	 * until the next reload has returned, or free; the one before it is not any more. One call at a
 	 * time. NULL: nothing may change. Never waits for a network. */

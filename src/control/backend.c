@@ -5,6 +5,8 @@
  *   metrics           for Prometheus
  *   <backend>/<entry> what a backend tells of one of its things (hosts/<name>); touching it has the
  *                     backend forget what it believed of it
+ *   refresh           whatever is written to it, or touching it, has the backends list anew what they
+ *                     show; there when one of them keeps listings
  *   workload          a line written to it has readers read, and it tells what came of it (workload.h);
  *                     there when the config says so
  *
@@ -36,6 +38,7 @@ enum kind {
 	KIND_ROOT,
 	KIND_STATUS,
 	KIND_METRICS,
+	KIND_REFRESH,
 	KIND_WORKLOAD,
 	KIND_DETAILS,
 	KIND_DETAIL
@@ -47,12 +50,37 @@ struct target {
 	const char *entry;                   /* of KIND_DETAIL */
 };
 
+/* An open file: its text as it was at open. */
+struct file {
+	enum kind kind;
+	struct scout_text text;
+};
+
 /* A directory's handle: its entries, whose names stand in one text. */
 struct dir {
 	struct scout_dirent *entries;
 	size_t count;
 	char *names;
 };
+
+static bool keeps_listings(const struct control *c)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < c->env->nbackends; i++)
+		any |= c->env->backends[i].ops->refresh != NULL;
+	return any;
+}
+
+static void refresh(const struct control *c)
+{
+	for (size_t i = 0; i < c->env->nbackends; i++) {
+		const struct scout_backend *be = &c->env->backends[i];
+
+		if (be->ops->refresh)
+			be->ops->refresh(be->self);
+	}
+}
 
 static struct target resolve(struct control *c, const char *path)
 {
@@ -65,6 +93,8 @@ static struct target resolve(struct control *c, const char *path)
 		t.kind = KIND_STATUS;
 	else if (strcmp(path, "metrics") == 0)
 		t.kind = KIND_METRICS;
+	else if (strcmp(path, "refresh") == 0 && keeps_listings(c))
+		t.kind = KIND_REFRESH;
 	else if (strcmp(path, "workload") == 0 && c->workload)
 		t.kind = KIND_WORKLOAD;
 	for (size_t i = 0; i < c->env->nbackends; i++) {
@@ -90,7 +120,7 @@ static int render(struct control *c, const struct target *t, struct scout_text *
 		scout_workload_show(c->workload, out);
 	else if (t->kind == KIND_DETAIL)
 		return t->backend->ops->detail(t->backend->self, t->entry, out);
-	else
+	else if (t->kind != KIND_REFRESH) /* which has nothing to tell */
 		return t->kind == KIND_NONE ? -ENOENT : -EISDIR;
 	return out->failed ? -ENOMEM : 0;
 }
@@ -100,15 +130,20 @@ static bool is_directory(const struct target *t)
 	return t->kind == KIND_ROOT || t->kind == KIND_DETAILS;
 }
 
+static bool is_writable(const struct target *t)
+{
+	return t->kind == KIND_REFRESH || t->kind == KIND_WORKLOAD;
+}
+
 static struct scout_attr attr_of(struct control *c, const struct target *t)
 {
 	bool directory = is_directory(t);
 
 	/* sizes are not known before a file is opened, as in /proc */
 	return (struct scout_attr){
-	    .mode = directory                  ? S_IFDIR | 0555
-		    : t->kind == KIND_WORKLOAD ? S_IFREG | 0644
-					       : S_IFREG | 0444,
+	    .mode = directory        ? S_IFDIR | 0555
+		    : is_writable(t) ? S_IFREG | 0644
+				     : S_IFREG | 0444,
 	    .nlink = directory ? 2 : 1,
 	    .uid = getuid(),
 	    .gid = getgid(),
@@ -154,21 +189,22 @@ static void open_file(void *self, const char *path, int flags, struct scout_req 
 	struct control *c = self;
 	struct target t = resolve(c, path);
 	struct scout_result res = {.open = {.direct_io = true}};
-	struct scout_text *text = calloc(1, sizeof(*text));
-	int err = text ? 0 : -ENOMEM;
+	struct file *f = calloc(1, sizeof(*f));
+	int err = f ? 0 : -ENOMEM;
 
-	if (!err && (flags & O_ACCMODE) != O_RDONLY && t.kind != KIND_WORKLOAD)
+	if (!err && (flags & O_ACCMODE) != O_RDONLY && !is_writable(&t))
 		err = -EROFS;
 	if (!err)
-		err = render(c, &t, text);
+		err = render(c, &t, &f->text);
 	if (err) {
-		if (text)
-			scout_text_free(text);
-		free(text);
+		if (f)
+			scout_text_free(&f->text);
+		free(f);
 		scout_req_done(req, err, NULL);
 		return;
 	}
-	res.open.handle = text;
+	f->kind = t.kind;
+	res.open.handle = f;
 	res.open.attr = attr_of(c, &t);
 	scout_req_done(req, 0, &res);
 }
@@ -176,7 +212,7 @@ static void open_file(void *self, const char *path, int flags, struct scout_req 
 static void read_file(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,
 		      struct scout_req *req)
 {
-	const struct scout_text *text = handle;
+	const struct scout_text *text = &((const struct file *)handle)->text;
 	size_t left = offset < text->len ? text->len - (size_t)offset : 0;
 	struct iovec iov = {.iov_base = left ? text->str + offset : NULL,
 			    .iov_len = left < size ? left : size};
@@ -186,21 +222,29 @@ static void read_file(void *self, void *handle, uint64_t offset, size_t size, ui
 	scout_req_done(req, 0, &res);
 }
 
-/* Only of the workload's file are there writers. A line is one write(2), as in /proc. */
+/* A workload's line is one write(2), as in /proc; of the other file there is nothing to be read. */
 static void write_file(void *self, void *handle, uint64_t offset, const void *data, size_t size,
 		       struct scout_req *req)
 {
 	struct control *c = self;
+	const struct file *f = handle;
+	int err = 0;
 
-	(void)handle, (void)offset;
-	scout_req_done(req, scout_workload_start(c->workload, data, size), NULL);
+	(void)offset;
+	if (f->kind == KIND_REFRESH)
+		refresh(c);
+	else
+		err = scout_workload_start(c->workload, data, size);
+	scout_req_done(req, err, NULL);
 }
 
 static void release_file(void *self, void *handle)
 {
+	struct file *f = handle;
+
 	(void)self;
-	scout_text_free(handle);
-	free(handle);
+	scout_text_free(&f->text);
+	free(f);
 }
 
 /* The names of a directory, one a line; those of directories end in a slash. */
@@ -210,7 +254,8 @@ static void list_names(struct control *c, const struct target *t, struct scout_t
 		t->backend->ops->detail_list(t->backend->self, out);
 		return;
 	}
-	scout_text_printf(out, "status\nmetrics\n%s", c->workload ? "workload\n" : "");
+	scout_text_printf(out, "status\nmetrics\n%s%s", keeps_listings(c) ? "refresh\n" : "",
+			  c->workload ? "workload\n" : "");
 	for (size_t i = 0; i < c->env->nbackends; i++) {
 		if (c->env->backends[i].ops->detail)
 			scout_text_printf(out, "%s/\n", c->env->backends[i].ops->name);
@@ -281,7 +326,7 @@ static void release_dir(void *self, void *handle)
 	free(dir);
 }
 
-/* touch(1) is all that can be done to anything here. */
+/* touch(1) and truncation are all that can be done to anything here. */
 static void set_attr(void *self, const char *path, void *handle, const struct scout_setattr *change,
 		     struct scout_req *req)
 {
@@ -291,11 +336,16 @@ static void set_attr(void *self, const char *path, void *handle, const struct sc
 	int err = t.kind == KIND_NONE ? -ENOENT : -EROFS;
 
 	(void)handle; /* no name here is ever taken away */
-	if (t.kind == KIND_WORKLOAD && !(change->set & ~SCOUT_SET_SIZE))
+	if (t.kind == KIND_WORKLOAD && !(change->set & ~SCOUT_SET_SIZE)) {
 		err = 0; /* `echo >` truncates it first */
-	else if (t.kind == KIND_DETAIL && t.backend->ops->retry &&
-		 !(change->set & ~(SCOUT_SET_ATIME | SCOUT_SET_MTIME)))
+	} else if (t.kind == KIND_REFRESH &&
+		   !(change->set & ~(SCOUT_SET_SIZE | SCOUT_SET_ATIME | SCOUT_SET_MTIME))) {
+		refresh(c);
+		err = 0;
+	} else if (t.kind == KIND_DETAIL && t.backend->ops->retry &&
+		   !(change->set & ~(SCOUT_SET_ATIME | SCOUT_SET_MTIME))) {
 		err = t.backend->ops->retry(t.backend->self, t.entry);
+	}
 	res.changed.attr = attr_of(c, &t);
 	scout_req_done(req, err, err ? NULL : &res);
 }

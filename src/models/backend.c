@@ -460,6 +460,11 @@ static void statfs_models(void *self, const char *path, struct scout_req *req)
 	scout_req_done(req, 0, &res);
 }
 
+static void refresh(void *self)
+{
+	scout_catalogue_refresh(self);
+}
+
 /* touch(1) of the root: all is to be listed anew. */
 static void set_attr(void *self, const char *path, void *handle, const struct scout_setattr *change,
 		     struct scout_req *req)
@@ -472,7 +477,7 @@ static void set_attr(void *self, const char *path, void *handle, const struct sc
 		scout_req_done(req, -EROFS, NULL);
 		return;
 	}
-	scout_catalogue_refresh(m);
+	refresh(m);
 	scout_models_dir_attr(m, &res.changed.attr);
 	scout_req_done(req, 0, &res);
 }
@@ -527,6 +532,7 @@ static const struct scout_backend_ops models_ops = {
     .listxattr = scout_zip_listxattr,
     .statfs = statfs_models,
     .setattr = set_attr,
+    .refresh = refresh,
     .status = scout_models_status,
     .metrics = scout_models_metrics,
     .stop = stop,

@@ -135,9 +135,15 @@ static void publish_setattr(void *self, const char *path, void *handle,
 			    const struct scout_setattr *change, struct scout_req *req)
 {
 	struct scout_models *m = self;
-	struct scout_upload *u = find(m->publisher, path, handle);
-	struct setting *s = calloc(1, sizeof(*s));
+	struct scout_upload *u;
+	struct setting *s;
 
+	if (path && !*path && !(change->set & ~(SCOUT_SET_ATIME | SCOUT_SET_MTIME))) {
+		m->publisher->below->setattr(self, path, handle, change, req); /* touch(1) */
+		return;
+	}
+	u = find(m->publisher, path, handle);
+	s = calloc(1, sizeof(*s));
 	if (s) {
 		*s = (struct setting){.base = {.done = got_attr},
 				      .req = req,

@@ -89,6 +89,7 @@ def test_a_file_for_each_host(sshd, web1, mount):
     assert "web1" in read(m.path(".scoutfs", "hosts", "web1")).decode()
     assert error(read, m.path(".scoutfs", "hosts", "nobody")) == "ENOENT"
     assert error(read, m.path(".scoutfs", "nothing")) == "ENOENT"
+    assert error(read, m.path(".scoutfs", "refresh")) == "ENOENT", "without a registry"
     assert (web1.connections(), web2.connections()) == (0, 0)
     assert stat.S_IMODE(os.stat(m.path(".scoutfs", "status")).st_mode) == 0o444
 

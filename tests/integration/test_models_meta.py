@@ -184,6 +184,23 @@ def test_touch_lists_anew(rgw, bucket, mount, http_proxy):
     assert error(os.chmod, m.model(), 0o700) == "EROFS"
 
 
+def test_refresh_lists_anew(rgw, bucket, mount, http_proxy):
+    """Whatever is written to .scoutfs/refresh, and touching it, does what `touch /models` does."""
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, list_ttl="1h", read_only="no"))
+    path = m.path(".scoutfs", "refresh")
+    assert os.listdir(m.model()) == [] and read(path) == b""
+    for number, command in enumerate(('echo now > "$0"', 'touch "$0"', 'printf 1 >> "$0"',
+                                      f'touch "{m.model()}"')):
+        rgw.put(bucket, f"m{number}/v1/model.zip", b"new")
+        assert f"m{number}" not in os.listdir(m.model())
+        listed = len(s3.lists())
+        subprocess.run(["sh", "-c", command, path], check=True)
+        assert f"m{number}" in os.listdir(m.model())
+        assert len(s3.lists()) == listed + 1
+    assert error(os.chmod, path, 0o600) == "EROFS"
+
+
 @pytest.mark.seconds(120)
 def test_500_models_are_2_listings(rgw, bucket, mount, http_proxy):
     together([lambda k=k: [rgw.put(bucket, f"id-{n:03}/main/{name}", b"x")
