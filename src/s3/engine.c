@@ -9,6 +9,7 @@
 
 #include "s3/engine.h"
 #include "scoutfs/arn.h"
+#include "scoutfs/clock.h"
 #include "scoutfs/config.h"
 #include "scoutfs/log.h"
 
@@ -31,6 +32,7 @@ static void *run(void *arg)
 	int running;
 
 	while (!is_stopping(s3)) {
+		scout_s3_pulse_turn(&s3->context.pulse, scout_now_ns());
 		code = curl_multi_perform(s3->multi, &running);
 		scout_s3_harvest(s3);
 		scout_s3_expire(s3);

@@ -44,6 +44,7 @@ struct scout_s3 {
 	struct scout_s3_limit limit;
 	uint64_t next_check_ns; /* no running attempt can be out of time or hang before this */
 	uint64_t compared_ns;   /* when their rates were */
+	uint64_t compared_awake_ns;
 };
 
 /* All on the engine's thread, no lock held; they call back. */
@@ -62,8 +63,9 @@ void scout_s3_shut_down(struct scout_s3 *s3);
 int scout_s3_idle_ms(const struct scout_s3 *s3);
 
 /* hedge.c */
-/* When t is to have a twin, if nothing comes before; UINT64_MAX: never. */
-uint64_t scout_s3_hedge_due_ns(const struct scout_s3 *s3, const struct scout_s3_transfer *t);
+/* When to ask again whether t is to have a twin; now_ns: it is; UINT64_MAX: never. */
+uint64_t scout_s3_hedge_due_ns(const struct scout_s3 *s3, const struct scout_s3_transfer *t,
+			       uint64_t now_ns);
 /* A twin of t that has not begun; NULL: no memory, or as many as there may be. */
 struct scout_s3_transfer *scout_s3_hedge_new(struct scout_s3 *s3, struct scout_s3_transfer *t);
 /* Compares the rates of what runs and marks what is slow, once a second. */

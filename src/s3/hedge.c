@@ -1,9 +1,11 @@
 /* When a request hangs, and its twin: a second request for the rest of it. A connection through a
  * middlebox that has forgotten it, or a server's one slow disk, is seen long before `timeout`.
  *
- * Only reads are hedged, once a call, while it has an attempt left, and only so many at once that an
- * endpoint which hangs as a whole gets little more to do. A GET is hedged when it is pinned to an ETag:
- * nobody else can tell that both bring the same bytes. */
+ * Only reads are hedged, once a call, while it has an attempt left, and only so many at once. A GET is
+ * hedged when it is pinned to an ETag: nobody else can tell that both bring the same bytes.
+ *
+ * Where others are heard of, what is silent hangs by itself. Where nobody is, that may be the endpoint,
+ * which gets one hedge to answer, and no other before it is heard of. */
 #include <stdlib.h>
 
 #include "s3/engine.h"
@@ -12,6 +14,10 @@
 #include "scoutfs/config.h"
 
 #define HANGS_NS SCOUT_NS_PER_S
+/* So long the endpoint was alive while one request heard nothing: then that hangs by itself. More than
+ * one moment of life, so not when all fall silent one soon after the other. */
+#define ALONE_NS (SCOUT_NS_PER_S / 2)
+#define AGAIN_NS (100 * SCOUT_NS_PER_MS)
 /* A first byte takes as long as it takes, where it always does. */
 #define USUAL_FACTOR 4
 #define COMPARE_NS SCOUT_NS_PER_S
@@ -29,20 +35,43 @@ static bool may_hedge(const struct scout_s3 *s3, const struct scout_s3_transfer 
 	return call->op == SCOUT_S3_HEAD || scout_s3_is_listing(call->op);
 }
 
-uint64_t scout_s3_hedge_due_ns(const struct scout_s3 *s3, const struct scout_s3_transfer *t)
+/* How long t may say nothing. */
+static uint64_t patience_ns(const struct scout_s3 *s3, const struct scout_s3_transfer *t)
 {
 	uint64_t usual_ns = s3->context.first_byte_ns * USUAL_FACTOR;
+
+	if (t->response.status != 0)
+		return HANGS_NS;
+	/* An endpoint that never answered is down: that is not this connection's fault. */
+	if (usual_ns == 0)
+		return UINT64_MAX;
+	return usual_ns > HANGS_NS ? usual_ns : HANGS_NS;
+}
+
+/* Nobody was heard of for as long as for one that hangs, and nobody tries already. */
+static bool may_probe(const struct scout_s3_pulse *p)
+{
+	return !p->probing && p->awake_ns - p->heard_ns >= HANGS_NS;
+}
+
+uint64_t scout_s3_hedge_due_ns(const struct scout_s3 *s3, const struct scout_s3_transfer *t,
+			       uint64_t now_ns)
+{
+	const struct scout_s3_pulse *p = &s3->context.pulse;
+	uint64_t silent_ns = p->awake_ns - t->heard_awake_ns, most_ns;
 
 	if (!may_hedge(s3, t))
 		return UINT64_MAX;
 	if (t->slow)
-		return 0;
-	if (t->response.status != 0)
-		return t->heard_ns + HANGS_NS;
-	/* An endpoint that never answered is down: that is not this connection's fault. */
-	if (usual_ns == 0)
+		return now_ns;
+	most_ns = patience_ns(s3, t);
+	if (most_ns == UINT64_MAX)
 		return UINT64_MAX;
-	return t->begun_ns + (usual_ns > HANGS_NS ? usual_ns : HANGS_NS);
+	if (silent_ns < most_ns)
+		return now_ns + (most_ns - silent_ns);
+	if (scout_s3_pulse_alive_ns(p) - t->heard_alive_ns >= ALONE_NS || may_probe(p))
+		return now_ns;
+	return now_ns + AGAIN_NS;
 }
 
 struct scout_s3_transfer *scout_s3_hedge_new(struct scout_s3 *s3, struct scout_s3_transfer *t)
@@ -67,6 +96,7 @@ struct scout_s3_transfer *scout_s3_hedge_new(struct scout_s3 *s3, struct scout_s
 	twin->hedged = t->hedged = true;
 	twin->twin = t;
 	t->twin = twin;
+	s3->context.pulse.probing = true;
 	return twin;
 }
 
@@ -83,7 +113,8 @@ void scout_s3_hedge_compare(struct scout_s3 *s3, uint64_t now_ns)
 	unsigned n = 0;
 	struct scout_s3_transfer *t;
 
-	if (now_ns - s3->compared_ns < COMPARE_NS)
+	/* while we are not there nobody is slow */
+	if (s3->context.pulse.awake_ns - s3->compared_awake_ns < COMPARE_NS)
 		return;
 	TAILQ_FOREACH (t, &s3->running, link) {
 		if (is_comparable(s3, t)) {
@@ -101,4 +132,5 @@ void scout_s3_hedge_compare(struct scout_s3 *s3, uint64_t now_ns)
 		t->counted = t->moved;
 	}
 	s3->compared_ns = now_ns;
+	s3->compared_awake_ns = s3->context.pulse.awake_ns;
 }

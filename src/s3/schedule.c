@@ -17,7 +17,7 @@
 #define BACKOFF_MAX_NS (5 * SCOUT_NS_PER_S)
 #define SLOW_DOWN_BASE_NS (500 * SCOUT_NS_PER_MS)
 #define MAX_SLEEP_NS SCOUT_NS_PER_S
-#define HEDGE_AGAIN_NS (100 * SCOUT_NS_PER_MS) /* when there was no room for one */
+#define HEDGE_AGAIN_NS SCOUT_S3_TURN_NS /* when there was no room for one */
 /* An attempt that moved a body on by this much starts the count of failures anew. */
 #define PROGRESS_BYTES ((uint64_t)1 << 20)
 
@@ -177,7 +177,7 @@ static int start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t,
 	s3->used[t->use]++;
 	scout_count(&s3->requests, 1);
 	check_by(s3, deadline_ns(s3, t));
-	check_by(s3, scout_s3_hedge_due_ns(s3, t));
+	check_by(s3, scout_s3_hedge_due_ns(s3, t, scout_now_ns()));
 	return 0;
 }
 
@@ -455,7 +455,7 @@ void scout_s3_expire(struct scout_s3 *s3)
 			continue;
 		}
 		check_by(s3, deadline_ns(s3, t));
-		due_ns = scout_s3_hedge_due_ns(s3, t);
+		due_ns = scout_s3_hedge_due_ns(s3, t, now_ns);
 		if (due_ns <= now_ns)
 			hedge(s3, t, now_ns);
 		else
@@ -538,6 +538,8 @@ int scout_s3_idle_ms(const struct scout_s3 *s3)
 	uint64_t now_ns = scout_now_ns(), wake_ns = now_ns + MAX_SLEEP_NS;
 	const struct scout_s3_transfer *t;
 
+	if (!TAILQ_EMPTY(&s3->running))
+		wake_ns = now_ns + SCOUT_S3_TURN_NS;
 	if (s3->next_check_ns < wake_ns)
 		wake_ns = s3->next_check_ns;
 	TAILQ_FOREACH (t, &s3->pausing, link) {

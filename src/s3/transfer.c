@@ -71,6 +71,17 @@ static void hear(struct scout_s3_transfer *t, size_t len, bool stage)
 	}
 }
 
+/* Likewise, of what came. */
+static void hear_answer(struct scout_s3_transfer *t, size_t len, bool stage)
+{
+	struct scout_s3_pulse *p = &t->context->pulse;
+
+	hear(t, len, stage);
+	scout_s3_pulse_hear(p);
+	t->heard_awake_ns = p->awake_ns;
+	t->heard_alive_ns = p->alive_ns;
+}
+
 /* What a first byte takes: the mean of about the last eight. */
 static void note_first_byte(struct scout_s3_transfer *t)
 {
@@ -87,7 +98,7 @@ size_t scout_s3_on_header(char *line, size_t size, size_t n, void *arg)
 
 	if (t->dropped)
 		return 0;
-	hear(t, len, first);
+	hear_answer(t, len, first);
 	/* that of a body of ours comes when it is sent, and says nothing of others */
 	if (first && !scout_s3_op_traits(t->call->op)->sends)
 		note_first_byte(t);
@@ -196,7 +207,7 @@ size_t scout_s3_on_body(char *bytes, size_t size, size_t n, void *arg)
 
 	if (t->dropped)
 		return 0;
-	hear(t, len, !t->has_body);
+	hear_answer(t, len, !t->has_body);
 	t->has_body = true;
 	scout_count(&t->context->bytes_in, len);
 	if (!is_success(&t->response))

@@ -10,6 +10,7 @@
 
 #include "s3/credentials.h"
 #include "s3/place.h"
+#include "s3/pulse.h"
 #include "s3/response.h"
 #include "s3/sockets.h"
 #include "s3/verdict.h"
@@ -28,6 +29,7 @@ struct scout_s3_context {
 	unsigned dropped;  /* engine thread only: transfers that are */
 	uint64_t instance; /* immutable after start: random, as calls are told apart by servers */
 	uint64_t calls;    /* engine thread only: taken up */
+	struct scout_s3_pulse pulse; /* engine thread only */
 	scout_counter bytes_in;
 	scout_counter hedges_won;
 	struct scout_s3_sockets sockets;
@@ -71,13 +73,14 @@ struct scout_s3_transfer {
 	uint64_t sent;                   /* of the body */
 	bool has_body;                   /* some of the answer's came */
 	uint64_t begun_ns;
-	uint64_t heard_ns;                /* when the last byte came, or went; begun_ns: none yet */
-	uint64_t moved;                   /* bytes that came or went */
-	uint64_t lively_ns, lively_moved; /* when, and at what, it was last fast enough */
-	uint64_t counted;                 /* moved when rates were last compared */
-	time_t signed_at;                 /* by the server's clock */
-	char region[SCOUT_S3_REGION_MAX]; /* it was signed for */
-	struct scout_text body;           /* the answer of whole ones */
+	uint64_t heard_ns; /* when the last byte came, or went; begun_ns: none yet */
+	uint64_t heard_awake_ns, heard_alive_ns; /* likewise, on the clocks of the pulse */
+	uint64_t moved;                          /* bytes that came or went */
+	uint64_t lively_ns, lively_moved;        /* when, and at what, it was last fast enough */
+	uint64_t counted;                        /* moved when rates were last compared */
+	time_t signed_at;                        /* by the server's clock */
+	char region[SCOUT_S3_REGION_MAX];        /* it was signed for */
+	struct scout_text body;                  /* the answer of whole ones */
 	struct scout_text
 	    header_lines; /* GET, HEAD: for the caller's header(), ended by NUL each */
 	char curl_error[CURL_ERROR_SIZE];

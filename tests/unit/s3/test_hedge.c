@@ -1,0 +1,232 @@
+/* What is asked for once more: a request that hangs by itself; where all are silent, one and no more;
+ * and nobody's for the time in which we were not there. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "s3/callbacks.h"
+#include "s3/engine.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/config.h"
+
+#define MS SCOUT_NS_PER_MS
+#define COUNT 6
+
+struct rig {
+	struct scout_models_config config;
+	struct scout_s3 s3;
+	struct scout_s3_call call;
+	struct scout_s3_transfer t[COUNT];
+	uint64_t now_ns;
+};
+
+/* A byte of a header comes. */
+static void hear(struct scout_s3_transfer *t)
+{
+	char line[] = "HTTP/1.1 206 Partial Content\r\n";
+
+	assert_int_equal(scout_s3_on_header(line, 1, strlen(line), t), strlen(line));
+}
+
+/* All of them have just begun to answer. */
+static void start(struct rig *rig)
+{
+	memset(rig, 0, sizeof(*rig));
+	rig->config.max_attempts = 3;
+	rig->config.timeout_ns = 30 * SCOUT_NS_PER_S;
+	rig->s3.context.config = &rig->config;
+	scout_s3_limit_init(&rig->s3.limit, 150);
+	rig->call = (struct scout_s3_call){.op = SCOUT_S3_GET, .length = 1, .if_match = "\"x\""};
+	rig->now_ns = SCOUT_NS_PER_S;
+	scout_s3_pulse_turn(&rig->s3.context.pulse, rig->now_ns);
+	for (size_t i = 0; i < COUNT; i++) {
+		rig->t[i].context = &rig->s3.context;
+		rig->t[i].call = &rig->call;
+		hear(&rig->t[i]);
+	}
+}
+
+/* Turns of the thread, in each of which the first n hear something. */
+static void turns(struct rig *rig, unsigned ms, size_t n)
+{
+	for (; ms > 0; ms -= 50) {
+		rig->now_ns += 50 * MS;
+		scout_s3_pulse_turn(&rig->s3.context.pulse, rig->now_ns);
+		for (size_t i = 0; i < n; i++)
+			hear(&rig->t[i]);
+	}
+}
+
+static bool is_due(const struct rig *rig, size_t i)
+{
+	return scout_s3_hedge_due_ns(&rig->s3, &rig->t[i], rig->now_ns) <= rig->now_ns;
+}
+
+static unsigned due(const struct rig *rig)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < COUNT; i++)
+		n += is_due(rig, i);
+	return n;
+}
+
+static void hedge(struct rig *rig, size_t i, struct scout_s3_transfer **twin)
+{
+	*twin = scout_s3_hedge_new(&rig->s3, &rig->t[i]);
+	assert_non_null(*twin);
+}
+
+static void what_is_silent_among_others_hangs(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start(&rig);
+	turns(&rig, 950, COUNT - 2);
+	assert_int_equal(due(&rig), 0);
+	turns(&rig, 50, COUNT - 2);
+	assert_int_equal(due(&rig), 2);
+	assert_true(is_due(&rig, COUNT - 1) && is_due(&rig, COUNT - 2));
+}
+
+static void of_an_endpoint_that_is_silent_one_is_asked(void **state)
+{
+	struct scout_s3_transfer *twin;
+	struct rig rig;
+
+	(void)state;
+	start(&rig);
+	turns(&rig, 950, 0);
+	assert_int_equal(due(&rig), 0);
+	turns(&rig, 50, 0);
+	assert_true(is_due(&rig, 0));
+	hedge(&rig, 0, &twin);
+	assert_int_equal(due(&rig), 0);
+	turns(&rig, 10000, 0);
+	assert_int_equal(due(&rig), 0);
+	free(twin);
+}
+
+static void an_endpoint_that_wakes_has_its_moment(void **state)
+{
+	struct scout_s3_transfer *twin;
+	struct rig rig;
+
+	(void)state;
+	start(&rig);
+	turns(&rig, 2000, 0);
+	hedge(&rig, 0, &twin);
+	hear(&rig.t[0]);
+	assert_int_equal(due(&rig), 0);
+	turns(&rig, 150, 1);
+	assert_int_equal(due(&rig), 0);
+	hear(&rig.t[1]);
+	/* the others have had it, and are silent still */
+	turns(&rig, 200, 2);
+	assert_int_equal(due(&rig), COUNT - 2);
+	assert_false(is_due(&rig, 1));
+	free(twin);
+}
+
+static void one_that_fell_silent_a_little_earlier_does_not_hang_alone(void **state)
+{
+	struct scout_s3_transfer *twin;
+	struct rig rig;
+
+	(void)state;
+	start(&rig);
+	turns(&rig, 100, 1);
+	turns(&rig, 950, 0);
+	assert_int_equal(due(&rig), 0);
+	turns(&rig, 50, 0);
+	assert_int_equal(due(&rig), COUNT);
+	hedge(&rig, 5, &twin);
+	turns(&rig, 3000, 0);
+	assert_int_equal(due(&rig), 0);
+	free(twin);
+}
+
+static void while_we_are_not_there_nobody_is_silent(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start(&rig);
+	turns(&rig, 500, 0);
+	rig.now_ns += 60 * SCOUT_NS_PER_S;
+	scout_s3_pulse_turn(&rig.s3.context.pulse, rig.now_ns);
+	assert_int_equal(due(&rig), 0);
+	for (size_t i = 0; i < COUNT; i++) {
+		uint64_t at_ns = scout_s3_hedge_due_ns(&rig.s3, &rig.t[i], rig.now_ns);
+
+		assert_in_range(at_ns - rig.now_ns, 100 * MS, 500 * MS);
+	}
+	turns(&rig, 50, COUNT);
+	assert_int_equal(due(&rig), 0);
+}
+
+static void nor_slow(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start(&rig);
+	for (size_t i = 0; i < COUNT; i++) {
+		rig.call.length = 1 << 30;
+		rig.t[i].has_body = true;
+	}
+	TAILQ_INIT(&rig.s3.running);
+	for (size_t i = 0; i < COUNT; i++)
+		TAILQ_INSERT_TAIL(&rig.s3.running, &rig.t[i], link);
+	turns(&rig, 1000, 0);
+	scout_s3_hedge_compare(&rig.s3, rig.now_ns);
+	rig.now_ns += 60 * SCOUT_NS_PER_S;
+	scout_s3_pulse_turn(&rig.s3.context.pulse, rig.now_ns);
+	/* all but one are heard first */
+	for (size_t i = 1; i < COUNT; i++)
+		rig.t[i].moved += 1 << 20;
+	scout_s3_hedge_compare(&rig.s3, rig.now_ns);
+	assert_false(rig.t[0].slow);
+	turns(&rig, 1000, 0);
+	scout_s3_hedge_compare(&rig.s3, rig.now_ns);
+	assert_true(rig.t[0].slow);
+	assert_int_equal(due(&rig), COUNT); /* it, and one of those that are silent */
+}
+
+static void an_endpoint_that_never_answered_is_down(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start(&rig);
+	rig.s3.context.first_byte_ns = 0;
+	rig.t[0].response.status = 0;
+	turns(&rig, 5000, 0);
+	assert_false(is_due(&rig, 0));
+	/* and one that takes long for its first byte takes long */
+	rig.s3.context.first_byte_ns = 2 * SCOUT_NS_PER_S;
+	assert_false(is_due(&rig, 0));
+	turns(&rig, 3000, 0);
+	assert_true(is_due(&rig, 0));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_is_silent_among_others_hangs),
+	    cmocka_unit_test(of_an_endpoint_that_is_silent_one_is_asked),
+	    cmocka_unit_test(an_endpoint_that_wakes_has_its_moment),
+	    cmocka_unit_test(one_that_fell_silent_a_little_earlier_does_not_hang_alone),
+	    cmocka_unit_test(while_we_are_not_there_nobody_is_silent),
+	    cmocka_unit_test(nor_slow),
+	    cmocka_unit_test(an_endpoint_that_never_answered_is_down),
+	};
+
+	return cmocka_run_group_tests_name("s3/hedge", tests, NULL, NULL);
+}
