@@ -47,6 +47,15 @@ $(BUILD)/scoutfs-load: $(OBJ_load)
 $(BUILD)/obj/load/%.o: bench/load/%.c
 	$(call quietly,CC,$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<)
 
+# The pool of hosts without the rest: bench/pool drives its backend in one process.
+OBJ_pool := $(patsubst bench/pool/%.c,$(BUILD)/obj/bench-pool/%.o,$(wildcard bench/pool/*.c))
+$(BUILD)/scoutfs-bench-pool: $(OBJ_pool) $(foreach m,hosts sftp config base,$(call archive,$(m)))
+	$(call quietly,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS))
+$(BUILD)/obj/bench-pool/%.o: bench/pool/%.c
+	$(call quietly,CC,$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<)
+.PHONY: bench-programs
+bench-programs: $(BUILD)/scoutfs-bench-pool
+
 $(BUILD)/obj/%.o: src/%.c
 	$(call quietly,CC,$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<)
 
@@ -113,14 +122,14 @@ libfuzzer: $(FUZZ_TARGETS:%=$(BUILD)/libfuzzer/%)
 
 # Every C file through clang, which warns of other things than gcc.
 CLANG_OK := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*.c src/*/*.c tests/unit/*/*.c tests/fuzz/*.c \
-	bench/load/*.c))
+	bench/load/*.c bench/pool/*.c))
 $(BUILD)/clang/%.ok: %.c
 	$(call quietly,CLANG,clang -fsyntax-only -Werror $(CFLAGS_ALL) -MMD -MP -MF $@.d -MT $@ $< && touch $@)
 
 .PHONY: unit test-programs
 unit: $(UNIT_BIN)
 	@for t in $(UNIT_BIN); do $$t || exit 1; done
-test-programs: all $(UNIT_BIN) $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%) $(CLANG_OK)
+test-programs: all bench-programs $(UNIT_BIN) $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%) $(CLANG_OK)
 
 # The machine's own packages come first, the compiler among them: hence make inside make.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
