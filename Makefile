@@ -53,8 +53,10 @@ $(BUILD)/scoutfs-bench-pool: $(OBJ_pool) $(foreach m,hosts sftp config base,$(ca
 	$(call quietly,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS))
 $(BUILD)/obj/bench-pool/%.o: bench/pool/%.c
 	$(call quietly,CC,$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<)
+$(BUILD)/delay: bench/delay/delay.c
+	$(call quietly,CC,$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $<)
 .PHONY: bench-programs
-bench-programs: $(BUILD)/scoutfs-bench-pool
+bench-programs: $(BUILD)/scoutfs-bench-pool $(BUILD)/delay
 
 $(BUILD)/obj/%.o: src/%.c
 	$(call quietly,CC,$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<)
@@ -122,7 +124,7 @@ libfuzzer: $(FUZZ_TARGETS:%=$(BUILD)/libfuzzer/%)
 
 # Every C file through clang, which warns of other things than gcc.
 CLANG_OK := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*.c src/*/*.c tests/unit/*/*.c tests/fuzz/*.c \
-	bench/load/*.c bench/pool/*.c))
+	bench/load/*.c bench/pool/*.c bench/delay/*.c))
 $(BUILD)/clang/%.ok: %.c
 	$(call quietly,CLANG,clang -fsyntax-only -Werror $(CFLAGS_ALL) -MMD -MP -MF $@.d -MT $@ $< && touch $@)
 
@@ -147,10 +149,11 @@ demo: deps
 	@$(PYTHON) tests/demo/demo.py '$(BUILD)/scoutfs' $(if $(KEEP),--keep)
 demo-stop:
 	@$(PYTHON) tests/demo/demo.py --stop
+# ONLY=word: the cases that have it in their names. QUICK=1: fewer and smaller ones, within five minutes.
 bench:
-	@sh tests/deps.sh sshfs rclone s3fs
-	@$(submake) all
-	@$(PYTHON) bench/run.py '$(BUILD)/scoutfs'
+	@sh tests/deps.sh sshfs rclone s3fs fio python3-matplotlib
+	@$(submake) all bench-programs
+	@$(PYTHON) bench/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)') '$(BUILD)/scoutfs'
 
 DOC := $(DESTDIR)$(PREFIX)/share/doc/scoutfs
 .PHONY: install clean help
@@ -172,7 +175,8 @@ help:
 	@echo '  SAN=address,undefined or SAN=thread: with sanitizers, in build/san-...'
 	@echo 'make check         lint, unit tests and fuzz corpora: seconds'
 	@echo 'make fuzz          search for new inputs that break a parser (FUZZ_SECONDS=60 for each)'
-	@echo 'make bench         measure against other file systems'
+	@echo 'make bench         measure against other file systems; results in bench/results/'
+	@echo '  ONLY=word QUICK=1  the cases with that word in their names; fewer and smaller ones'
 	@echo 'make deps          install the Debian packages for all this'
 	@echo 'make install       DESTDIR= PREFIX=/usr/local'
 	@echo 'make clean         remove build/'

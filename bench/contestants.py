@@ -1,0 +1,300 @@
+"""Who is measured: scoutfs, what one would mount instead, and the limits.
+
+A contestant has a root (the folder in which a work finds its files, or None), cpu() in seconds so far,
+peak() in MiB, and close(). The functions below return what opens one: {name: open} for a Case.
+"""
+
+import os
+import resource
+import select
+import subprocess
+import tempfile
+
+import process_table
+from mount import clean_env, mounted
+from procs import end, run, signal_all, tool, wait_for
+from servers import BUCKET
+
+LIMIT = 300  # seconds that anything may take
+
+
+class Mounted:
+    """A daemon in the foreground, in a session of its own."""
+
+    def __init__(self, folder, command, root=(), env=None, wait=True):
+        self.point = os.path.join(folder, "mnt")
+        os.makedirs(self.point)
+        self.root = os.path.join(self.point, *root)
+        self.name = command[0]
+        with open(os.path.join(folder, "log"), "wb") as log:
+            self.log = log.name
+            self.process = subprocess.Popen([part.replace("MNT", self.point) for part in command],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
+                                            start_new_session=True)
+        self.leaders = [self.process.pid]
+        if wait:
+            try:
+                self.wait()
+            except BaseException:
+                self.close()
+                raise
+
+    def wait(self, seconds=60):
+        wait_for(lambda: mounted(self.point) or self.process.poll() is not None, seconds, self.name)
+        if self.process.poll() is not None:
+            with open(self.log, encoding="utf-8", errors="replace") as f:
+                raise RuntimeError(f"{self.name} ended: {f.read()[-300:]}")
+
+    def cpu(self):
+        return process_table.cpu({"it": self.leaders})["it"]
+
+    def peak(self):
+        return process_table.peak_mib(self.leaders)
+
+    def held(self):
+        return process_table.held_mib(self.leaders)
+
+    def close(self):
+        if self.process.poll() is None:
+            run(tool("fusermount3"), "-u", self.point, check=False)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                end(self.process)
+        signal_all(process_table.members(self.process.pid) - {self.process.pid}, 9)
+        if mounted(self.point):
+            run(tool("fusermount3"), "-uz", self.point, check=False)
+
+
+class Many:
+    """Several that are one contestant: an sshfs for each host. start() may be what is measured."""
+
+    def __init__(self, openers):
+        self.openers, self.mounts = openers, []
+        self.root = None
+
+    def start(self):
+        """All at once, as a login script would with &."""
+        self.mounts = []
+        for opener in self.openers:
+            self.mounts.append(opener())
+        for mount in self.mounts:
+            mount.wait(LIMIT)
+        return self
+
+    @property
+    def leaders(self):
+        return [mount.process.pid for mount in self.mounts]
+
+    def cpu(self):
+        return process_table.cpu({"it": self.leaders})["it"]
+
+    def peak(self):
+        return process_table.peak_mib(self.leaders)
+
+    def held(self):
+        return process_table.held_mib(self.leaders)
+
+    def close(self):
+        for mount in self.mounts:
+            run(tool("fusermount3"), "-u", mount.point, check=False)
+        for mount in self.mounts:
+            mount.close()
+
+
+class Program:
+    """A limit: no mount, but a program that does the work and nothing else; or nothing but a folder."""
+
+    def __init__(self, b, root=None):
+        self.b, self.root = b, root
+        self.used = self.most = 0.0
+        self.running = []
+
+    def run(self, *command, **more):
+        """To its end; its output is thrown away."""
+        self.start(*command, **more)
+        self.join()
+
+    def start(self, *command, **more):
+        more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **more}
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(command, start_new_session=True, stderr=said, **more)
+            self.running.append((process, os.dup(said.fileno())))
+        return process
+
+    def join(self):
+        """Waits for all that were started; RuntimeError if one failed."""
+        while self.running:
+            process, said = self.running[-1]
+            self.watch(process.pid)
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            self.running.pop()
+            self.used += used.ru_utime + used.ru_stime
+            words = os.pread(said, 300, 0).decode(errors="replace")
+            os.close(said)
+            if process.returncode:
+                raise RuntimeError(f"{process.args[0]}: {words}")
+
+    def watch(self, pid):
+        """Until it ends; its memory is looked at meanwhile, as ru_maxrss begins with that of its parent."""
+        ended = os.pidfd_open(pid)
+        try:
+            poll = select.poll()
+            poll.register(ended, select.POLLIN)
+            while not poll.poll(20):
+                self.most = max(self.most, process_table.peak_mib([p.pid for p, _ in self.running]))
+        finally:
+            os.close(ended)
+
+    def cpu(self):
+        return self.used
+
+    def peak(self):
+        return self.most
+
+    def close(self):
+        for process, said in self.running:
+            end(process)
+            os.close(said)
+
+
+class Own:
+    """A limit that the bench itself works in, as on a local file."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def cpu(self):
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    def peak(self):
+        return 0.0
+
+    def close(self):
+        pass
+
+
+def scoutfs(b, port=None, s3_port=None, hosts=1, root=(), more="", black=None):
+    """Mounted with so many names for the host; root is below the mount, ("hosts", "web1") for instance.
+    more goes into [scoutfs]; black is the port of a further host, "black"."""
+    folder = b.make_folder("scoutfs")
+    lines = [f"[scoutfs]\n{more}\n[hosts]\nssh_config =\n"]
+    if port:
+        lines.append(f"known_hosts = {b.known_hosts}\nmax_sessions = {max(64, 2 * hosts)}\n")
+        section = b.sshd.ini(port)
+        lines += [section.replace("web1]", f"web{i}]") for i in range(1, hosts + 1)]
+        if black:
+            lines.append(b.sshd.ini(black).replace("web1]", "black]"))
+    if s3_port:
+        lines.append(b.rgw.ini(BUCKET, s3_port))
+    ini = os.path.join(folder, "scoutfs.ini")
+    with open(os.open(ini, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as f:
+        f.write("".join(lines))
+    return Mounted(folder, [b.binary, ini, "MNT", "-f"], root, clean_env(folder))
+
+
+def sshfs(b, port, *options, wait=True):
+    command = ["sshfs", "-f", f"{b.sshd.user}@127.0.0.1:{b.sshd.files}", "MNT", "-p", str(port), "-F", "/dev/null",
+               "-o", f"IdentityFile={b.key}", "-o", f"UserKnownHostsFile={b.known_hosts}", *options]
+    folder = b.make_folder("sshfs")
+    return Mounted(folder, command, env=clean_env(folder), wait=wait)
+
+
+def sshfs_tuned(b, port):
+    return sshfs(b, port, "-o", "Ciphers=aes128-gcm@openssh.com", "-o", "max_conns=4")
+
+
+def rclone(b, remote, *options, wait=True, **env):
+    folder = b.make_folder("rclone")
+    command = ["rclone", "mount", remote, "MNT", "--cache-dir", os.path.join(folder, "cache"), *options]
+    return Mounted(folder, command, wait=wait,
+                   env=clean_env(folder, RCLONE_CONFIG=os.path.join(folder, "none.conf"), **env))
+
+
+def rclone_sftp(b, port, *options, wait=True):
+    remote = f":sftp,host=127.0.0.1,port={port},user={b.sshd.user},key_file={b.key}," \
+        f"known_hosts_file={b.known_hosts},shell_type=none:{b.sshd.files}"
+    return rclone(b, remote, *options, wait=wait)
+
+
+def rclone_s3(b, port, *options):
+    return rclone(b, f":s3,provider=Ceph,env_auth=true,endpoint='http://127.0.0.1:{port}':{BUCKET}", *options,
+                  AWS_ACCESS_KEY_ID=b.rgw.access_key, AWS_SECRET_ACCESS_KEY=b.rgw.secret_key)
+
+
+def s3fs(b, port):
+    folder = b.make_folder("s3fs")
+    secret = os.path.join(folder, "passwd")
+    with open(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as f:
+        f.write(f"{b.rgw.access_key}:{b.rgw.secret_key}\n")
+    return Mounted(folder, ["s3fs", BUCKET, "MNT", "-f", "-o", f"url=http://127.0.0.1:{port}", "-o",
+                            "use_path_request_style", "-o", f"passwd_file={secret}"], env=clean_env(folder))
+
+
+FULL = ("--vfs-cache-mode", "full")
+
+
+def hosts(b, rtt=0, with_rclone=True, full=False, tuned=True):
+    """Who mounts a host, over a link with that round trip (ms). Each root is the same folder, sshd's files."""
+    def port():
+        return b.ssh_port(rtt)
+
+    found = {"scoutfs": lambda: scoutfs(b, port(), root=("hosts", "web1")), "sshfs": lambda: sshfs(b, port())}
+    if tuned:
+        found["sshfs tuned"] = lambda: sshfs_tuned(b, port())
+    if with_rclone:
+        found["rclone"] = lambda: rclone_sftp(b, port())
+    if full:
+        found["rclone full"] = lambda: rclone_sftp(b, port(), *FULL)
+    return found
+
+
+def models(b, rtt=0, bytes_per_s=0):
+    """Who mounts the registry, over such a link. Each root holds the bucket's keys as paths."""
+    def port():
+        return b.s3_port(rtt, bytes_per_s)
+
+    return {"scoutfs": lambda: scoutfs(b, s3_port=port(), root=("models",)),
+            "rclone": lambda: rclone_s3(b, port()), "rclone full": lambda: rclone_s3(b, port(), *FULL),
+            "s3fs": lambda: s3fs(b, port())}
+
+
+def ssh_words(b, rtt=0):
+    """Options that ssh and sftp need to reach the host; the port goes before, as -p or -P."""
+    return ["-F", "/dev/null", "-i", str(b.key), "-o", f"UserKnownHostsFile={b.known_hosts}", "-o",
+            "BatchMode=yes"], str(b.ssh_port(rtt))
+
+
+def with_ssh_cat(b, name, rtt=0):
+    """A limit for reading a file: (open, work)."""
+    def work(program):
+        words, port = ssh_words(b, rtt)
+        program.run("ssh", "-p", port, *words, f"{b.sshd.user}@127.0.0.1",
+                    f"cat {b.sshd.files}/{name}")
+    return lambda: Program(b), work
+
+
+def with_sftp(b, name, rtt=0):
+    def work(program):
+        words, port = ssh_words(b, rtt)
+        program.run("sftp", "-q", "-P", port, *words, f"{b.sshd.user}@127.0.0.1:{b.sshd.files}/{name}", "/dev/null")
+    return lambda: Program(b), work
+
+
+def with_curl(b, key, size, connections, rtt=0, bytes_per_s=0):
+    """A limit for reading an object: curl, with so many ranges side by side."""
+    def work(program):
+        url = b.signed_url(key, rtt, bytes_per_s)
+        step = -(-size // connections)
+        for start in range(0, size, step):
+            program.start("curl", "-sSf", "--noproxy", "*", "-o", "/dev/null", "-r",
+                          f"{start}-{min(start + step, size) - 1}", url)
+        program.join()
+    return lambda: Program(b), work
+
+
+def page_cache(folder):
+    """The limit of all reading: the same file on this machine, in memory."""
+    return lambda: Own(folder)

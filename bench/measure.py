@@ -1,0 +1,74 @@
+"""Rounds: opens the contestants of a case in turn, lets them work, and keeps what it took."""
+
+import statistics
+import time
+
+import works
+
+WORDS = (str, int, float, bool)
+
+
+def once(b, case, opener):
+    """One round of one contestant, or of its own work: {"value", "cpu_s", "peak_mib", "servers_cpu_s", …}."""
+    opener, work = opener if isinstance(opener, tuple) else (opener, case.work)
+    b.clear()
+    contestant = opener()
+    try:
+        if case.before:
+            case.before(contestant)
+        servers, used = b.cpu(), contestant.cpu()
+        start = time.monotonic()
+        told = work(contestant) or {}
+        seconds = time.monotonic() - start
+        after = b.cpu()
+        found = {"value": seconds, "seconds": seconds, **told, "cpu_s": contestant.cpu() - used,
+                 "peak_mib": contestant.peak(),
+                 "servers_cpu_s": {name: after[name] - servers.get(name, 0) for name in after}}
+    finally:
+        contestant.close()
+        works.reap()
+    return found
+
+
+def measure(b, case, rounds):
+    """{contestant: [what once() returned…] or a text that says why there is nothing}."""
+    if case.prepare:
+        case.prepare()
+    found = {who: [] for who in case.contestants}
+    for turn in range(case.rounds or rounds):
+        for who, opener in case.contestants.items():
+            if isinstance(found[who], str) or (turn and who in case.once):
+                continue
+            try:
+                found[who].append(once(b, case, opener))
+            except (RuntimeError, OSError, TimeoutError) as e:
+                found[who] = f"{type(e).__name__}: {e}"
+    return found
+
+
+def summary(case, found):
+    """The case as JSON has it, and as the table and the plots read it."""
+    results = {}
+    for who, runs in found.items():
+        if isinstance(runs, str):
+            results[who] = {"failed": runs}
+            continue
+        values = [run["value"] for run in runs]
+        cpu = statistics.median(run["cpu_s"] for run in runs)
+        results[who] = {
+            "median": statistics.median(values), "least": min(values), "most": max(values), "values": values,
+            "cpu_s": cpu, "peak_mib": statistics.median(run["peak_mib"] for run in runs),
+            "servers_cpu_s": {name: statistics.median(run["servers_cpu_s"].get(name, 0) for run in runs)
+                              for name in runs[0]["servers_cpu_s"]},
+            "more": {name: value for name, value in runs[len(runs) // 2].items()
+                     if isinstance(value, WORDS) and name not in ("value", "seconds", "cpu_s", "peak_mib")},
+            "samples": [sample for run in runs for sample in run.get("samples", ())]}
+        if case.moved:
+            seconds = statistics.median(run["seconds"] for run in runs)
+            results[who].update(mb_per_s=case.moved / 1e6 / seconds, cpu_s_per_gb=cpu / (case.moved / 1e9))
+    ours = results.get("scoutfs", {}).get("median")
+    for result in results.values():
+        if ours and "median" in result:
+            result["ratio"] = result["median"] / ours
+    return {"name": case.name, "unit": case.unit, "moved": case.moved, "note": case.note,
+            "target": case.target, "plot": case.plot, "results": results}

@@ -1,0 +1,47 @@
+"""What a case is, and how a suite adds its cases.
+
+A suite is a module cases_<word>.py, named in run.py's SUITES, with one function:
+
+    def cases(b):
+        yield Case("host: read 256 MiB, rtt 50", contestants.hosts(b, rtt=50), works.read("256m"),
+                   prepare=lambda: b.make_file("256m", 256), moved=256 << 20,
+                   target={"sshfs": 35}, once={"sshfs"}, plot=("throughput", 50))
+
+b (servers.py) has the servers, which start when they are first asked for: so cases(b) itself asks for none,
+but in the functions that it passes on. b.quick asks for fewer cases and for smaller sizes (QUICK=1).
+
+What is measured is less the better. Without more words it is the time that work(contestant) takes, in
+seconds. A work that measures something else (a Case with unit="ms", "ns", "MiB"…) or in another way
+returns a dict: its "value" is what is measured, "samples" is a list for plots of distributions, and
+whatever else it names is kept in the JSON and shown in the table if it is a word or a number.
+A work that fails raises; that is shown, too, and of scoutfs it makes the run fail.
+
+Every round opens each contestant afresh (contestants.py), so that nothing is cached; then `before` runs,
+which by default makes a connection, then the clock. CPU and memory are those of the contestant's
+processes, whatever it measures.
+"""
+
+import os
+
+
+def connect(contestant):
+    """Who mounts without a connection makes it now, as the others have made theirs before."""
+    if contestant.root:
+        os.path.exists(os.path.join(contestant.root, "none"))
+
+
+class Case:
+    def __init__(self, name, contestants, work, *, prepare=None, before=connect, unit="s", moved=0,
+                 target=None, rounds=None, once=(), plot=None, note=""):
+        self.name = name                # "host: …", "models: …", "pool: …": ONLY=word looks for it here
+        self.contestants = contestants  # {name: open, or (open, work)}; in turn, "scoutfs" first
+        self.work = work                # work(contestant), unless the contestant has its own
+        self.prepare = prepare          # once, before the first round
+        self.before = before            # before(contestant): after open, not measured
+        self.unit = unit                # of what is measured
+        self.moved = moved              # bytes, for MB/s and CPU per GB
+        self.target = target or {}      # {contestant: its value over scoutfs's, at least}
+        self.rounds = rounds            # if not the run's
+        self.once = set(once)           # contestants that take minutes, and get one round
+        self.plot = plot                # (a key of plots.PLOTS, x)
+        self.note = note                # what the reader of the table has to know

@@ -1,0 +1,54 @@
+"""Results as Markdown: a line for each contestant of each case, those that we lose among them."""
+
+HEAD = ("| work | on | median (least to most) | to scoutfs | wanted | MB/s | CPU | MiB |\n"
+        "|---|---|---|---|---|---|---|---|")
+
+
+def number(value):
+    """Three figures that count."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{max(0, 3 - len(str(int(abs(value))))) if abs(value) >= 1 else 3}f}"
+
+
+def cpu(result):
+    if "cpu_s_per_gb" in result:
+        return f"{number(result['cpu_s_per_gb'])} s/GB"
+    return f"{number(result['cpu_s'])} s"
+
+
+def wanted(case, who, result):
+    target = case["target"].get(who)
+    if target is None:
+        return ""
+    kept = "ratio" in result and result["ratio"] >= target
+    return f"{number(target)}, {'reached' if kept else '**not reached**'}"
+
+
+def row(case, who, result, first):
+    work = case["name"] + (f" ({case['note']})" if case["note"] else "") if first else ""
+    if "failed" in result:
+        words = [work, who, result["failed"].replace("|", "/").replace("\n", " ")[:120], "", "", "", "", ""]
+        return "| " + " | ".join(words) + " |"
+    spread = f" ({number(result['least'])} to {number(result['most'])})" if len(result["values"]) > 1 else " (once)"
+    more = "".join(f", {name} {value if isinstance(value, str) else number(value)}"
+                   for name, value in result["more"].items())
+    ratio = "" if who == "scoutfs" or "ratio" not in result else number(result["ratio"])
+    words = [work, who, f"{number(result['median'])} {case['unit']}{spread}{more}", ratio,
+             wanted(case, who, result), number(result["mb_per_s"]) if "mb_per_s" in result else "", cpu(result),
+             number(result["peak_mib"]) if result["peak_mib"] else ""]
+    return "| " + " | ".join(words) + " |"
+
+
+def rows(case):
+    return [row(case, who, result, i == 0) for i, (who, result) in enumerate(case["results"].items())]
+
+
+def markdown(run):
+    lines = [f"{run['date']}, {run['cpus']} CPUs, {run['rounds']} rounds{', QUICK' if run['quick'] else ''}; "
+             "the CPU and memory of the contestant's own processes; sshd's and the gateway's are in the JSON.", ""]
+    if run["cases"]:
+        lines += [HEAD, *(line for case in run["cases"] for line in rows(case))]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,67 @@
+"""The bench itself: that it measures, writes down what it found, and leaves nothing behind."""
+
+import glob
+import importlib.util
+import json
+import os
+import shlex
+import signal
+import subprocess
+
+from mount import BINARY, SLOWER, TOP, clean_env
+from procs import family, parents, wait_for
+
+RUN = os.path.join(TOP, "bench", "run.py")
+
+
+def bench(home, *args, **more):
+    argv = ["/usr/bin/python3", RUN, "--quick", "--on", "scoutfs", "--out", str(home), *args, BINARY]
+    return subprocess.Popen(argv, env=clean_env(home, PYTHONDONTWRITEBYTECODE="1"),
+                            stdin=subprocess.DEVNULL, text=True, **more)
+
+
+def test_a_case_is_measured_written_down_and_drawn(folder):
+    run = bench(folder, "--rounds", "1", "--only", "host: read", stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT)
+    said = run.communicate(timeout=100 * SLOWER)[0]
+    assert run.returncode == 0, said
+    with open(glob.glob(os.path.join(folder, "*.json"))[0], encoding="utf-8") as f:
+        case = json.load(f)["cases"][0]
+    ours = case["results"]["scoutfs"]
+    assert ours["median"] > 0 and ours["cpu_s"] > 0 and ours["peak_mib"] > 0 and len(ours["values"]) == 1
+    with open(glob.glob(os.path.join(folder, "*.md"))[0], encoding="utf-8") as f:
+        table = f.read()
+    assert f"| {case['name']} | scoutfs | " in table
+    assert table.splitlines()[-1] in said
+    if importlib.util.find_spec("matplotlib"):
+        assert glob.glob(os.path.join(folder, "*-throughput.svg")), said
+    else:
+        assert "no plots" in said
+
+
+def test_ctrl_c_leaves_nothing_behind(folder):
+    run = bench(folder, "--rounds", "100000", "--only", "host: ls -l of", stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE)
+
+    def daemon():
+        for pid in family(run.pid):
+            try:
+                with open(f"/proc/{pid}/cmdline", encoding="utf-8") as f:
+                    argv = f.read().split("\0")
+            except OSError:
+                continue
+            if argv[0] == BINARY and argv[-2:] == ["-f", ""]:
+                return argv
+        return run.poll() is not None
+
+    argv = wait_for(daemon, 60 * SLOWER, "a mount")
+    assert argv is not True, run.stderr.read()
+    started = family(run.pid)
+    run.send_signal(signal.SIGINT)
+    said = run.communicate(timeout=60 * SLOWER)[1]
+    assert "interrupted" in said and "Traceback" not in said, said
+    alive = parents()
+    assert not [pid for pid in started if pid in alive], said
+    files = os.path.dirname(os.path.dirname(argv[1]))
+    assert os.path.basename(files).startswith("scoutfs-bench-"), shlex.join(argv)
+    assert not os.path.exists(files)
