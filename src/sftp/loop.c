@@ -15,8 +15,6 @@
 #define WINDOW_MIN ((size_t)2 * 1024 * 1024)
 #define WINDOW_MAX ((size_t)64 * 1024 * 1024)
 #define SLEEP_MAX_NS (60 * SCOUT_NS_PER_S)
-/* sftp-server answers in order: what is sent far ahead only makes later calls wait */
-#define READ_AHEAD_WINDOWS 2
 /* encoded and not yet taken by the server's window: what is more waits in the queue, unsent */
 #define OUT_MAX ((size_t)512 * 1024)
 /* fewer bytes of an answer than these do not show that it will ever be whole */
@@ -36,6 +34,8 @@ static void answered(void *arg, struct scout_sftp_call *call, int err)
 	const struct scout_sftp_call *oldest = TAILQ_FIRST(&s->stream.in_flight);
 
 	note_progress(s);
+	if (!s->round_trip_ns || s->last_in_ns - call->sent_ns < s->round_trip_ns)
+		s->round_trip_ns = s->last_in_ns - call->sent_ns;
 	if (!oldest || (int32_t)(oldest->id - call->id) > 0)
 		s->overtaken_ns = 0;
 	else if (!s->overtaken_ns)
@@ -106,8 +106,8 @@ static bool has_room(const struct scout_sftp *s, const struct scout_sftp_call *c
 
 	if (st->count == SCOUT_SFTP_CALLS_MAX || s->out.len >= OUT_MAX)
 		return false;
-	return call->op != SCOUT_SFTP_READ || !st->read_bytes ||
-	       st->read_bytes + call->length <= READ_AHEAD_WINDOWS * s->window;
+	return call->op != SCOUT_SFTP_READ ||
+	       scout_sftp_stream_may_read(st, call->length, s->round_trip_ns, s->window);
 }
 
 /* The next call that may go out. Without one, the next submit must wake us, unless an answer must

@@ -55,13 +55,14 @@ struct scout_sftp {
 	int stream_err;
 	struct scout_sftp_stream stream;
 	struct scout_sftp_buf out;
-	size_t window;       /* the channel's receive window */
-	size_t window_used;  /* since it was last topped up */
-	uint64_t written;    /* to the channel, in all */
-	uint64_t taken;      /* of that, as far as its window showed that the server took it */
-	size_t first_window; /* the server's, before anything was written */
-	uint64_t last_in_ns; /* when an answer, a good part of one, or more window last came */
-	size_t part_bytes;   /* since an answer or a good part of one */
+	size_t window;          /* the channel's receive window */
+	size_t window_used;     /* since it was last topped up */
+	uint64_t written;       /* to the channel, in all */
+	uint64_t taken;         /* of that, as far as its window showed that the server took it */
+	size_t first_window;    /* the server's, before anything was written */
+	uint64_t last_in_ns;    /* when an answer, a good part of one, or more window last came */
+	size_t part_bytes;      /* since an answer or a good part of one */
+	uint64_t round_trip_ns; /* the shortest seen; 0: none yet */
 	/* since when calls are answered that were sent after the oldest; 0: they are not */
 	uint64_t overtaken_ns;
 	struct scout_sftp_call keepalive;

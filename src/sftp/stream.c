@@ -7,9 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scoutfs/clock.h"
+
 #define HEAD_BYTES 5u /* length, type */
 #define DATA_HEAD_BYTES 13u
 #define READ_BYTES_DEFAULT 32768u
+/* What is asked for beyond what is on its way already only waits at the server: it answers in order, and
+ * OpenSSH copies all that waits each time a buffer of it grows, with three times the work for 32 MiB.
+ * So there is in flight what a fast session moves in a round trip. */
+#define READS_MIN ((uint64_t)4 * 1024 * 1024)
+#define READS_PER_MS ((uint64_t)512 * 1024)
+#define READS_WINDOWS 2
 
 void scout_sftp_stream_init(struct scout_sftp_stream *st,
 			    void (*done)(void *arg, struct scout_sftp_call *call, int err),
@@ -55,6 +63,18 @@ void scout_sftp_stream_remove(struct scout_sftp_stream *st, struct scout_sftp_ca
 	st->count--;
 	if (call->op == SCOUT_SFTP_READ)
 		st->read_bytes -= call->length;
+}
+
+bool scout_sftp_stream_may_read(const struct scout_sftp_stream *st, uint32_t length,
+				uint64_t round_trip_ns, size_t window)
+{
+	uint64_t most = round_trip_ns / SCOUT_NS_PER_MS * READS_PER_MS;
+
+	if (most < READS_MIN)
+		most = READS_MIN;
+	if (most > READS_WINDOWS * window)
+		most = READS_WINDOWS * window;
+	return !st->read_bytes || st->read_bytes + length <= most;
 }
 
 static int bad(struct scout_sftp_stream *st, const char *problem)

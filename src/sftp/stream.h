@@ -64,6 +64,11 @@ int scout_sftp_stream_greet(struct scout_sftp_stream *st, struct scout_sftp_buf 
 /* Takes it out unanswered. */
 void scout_sftp_stream_remove(struct scout_sftp_stream *st, struct scout_sftp_call *call);
 
+/* Whether to ask for so many bytes more, of a server that answers in round_trip_ns at the least (0: not
+ * known), into a window of so many bytes. */
+bool scout_sftp_stream_may_read(const struct scout_sftp_stream *st, uint32_t length,
+				uint64_t round_trip_ns, size_t window);
+
 /* All of bytes. 0; -EIO with problem set, or -ENOMEM: the session cannot go on. */
 int scout_sftp_stream_feed(struct scout_sftp_stream *st, const void *bytes, size_t len);
 

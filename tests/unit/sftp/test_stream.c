@@ -640,9 +640,37 @@ static void damage_is_survived(void **state)
 	assert_true(refused < 20000);
 }
 
+/* As much as is on its way, and no more: what waits at the server costs it. */
+static void test_reads_in_flight(void **state)
+{
+	static const struct {
+		uint64_t round_trip_us;
+		size_t window_mib;
+		unsigned most_mib;
+	} cases[] = {{0, 16, 4},      {200, 16, 4},     {7900, 16, 4},     {20000, 16, 10},
+		     {50000, 16, 25}, {300000, 16, 32}, {300000, 64, 128}, {200, 2, 4}};
+	struct scout_sftp_stream st;
+	(void)state;
+
+	scout_sftp_stream_init(&st, on_done, NULL);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t ns = cases[i].round_trip_us * 1000,
+			 most = (uint64_t)cases[i].most_mib << 20;
+		size_t window = cases[i].window_mib << 20;
+
+		st.read_bytes = most - 1000;
+		assert_true(scout_sftp_stream_may_read(&st, 1000, ns, window));
+		assert_false(scout_sftp_stream_may_read(&st, 1001, ns, window));
+		st.read_bytes = 0; /* one always may */
+		assert_true(scout_sftp_stream_may_read(&st, UINT32_MAX, ns, window));
+	}
+	scout_sftp_stream_free(&st);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_reads_in_flight),
 	    cmocka_unit_test(answers_reach_their_calls),
 	    cmocka_unit_test(any_slices_say_the_same),
 	    cmocka_unit_test(unknown_ids_are_refused),
