@@ -1,6 +1,7 @@
 /* The chain's present credentials and the thread that renews them; see credentials.h.
  *
- * Renewed with a quarter of an hour left, or half of their life if that is shorter. A failure is tried again
+ * Renewed with a quarter of an hour left, or half of their life if that is shorter, and when the server takes
+ * them no more. A failure is tried again
  * after a pause that grows; the old ones are used until they expire. Profile files and token files are read
  * anew each time, the environment is not. Time is the wall clock's, which goes on while the machine sleeps:
  * the thread looks at it once a minute. */
@@ -30,6 +31,9 @@
 #define LOOK_NS (60 * SCOUT_NS_PER_S)
 #define BACKOFF_BASE_NS SCOUT_NS_PER_S
 #define BACKOFF_MAX_NS (60 * SCOUT_NS_PER_S)
+#define REFUSED_NS \
+	(10 * SCOUT_NS_PER_S) /* between two renewals that the server's refusal asks for */
+#define NEVER UINT64_MAX
 #define IDLE_BACKOFF_MAX_NS (300 * SCOUT_NS_PER_S) /* where nobody needs any, perhaps */
 
 struct scout_s3_chain {
@@ -38,7 +42,9 @@ struct scout_s3_chain {
 	struct scout_aws_env env;
 	void (*changed)(void *arg);
 	void *arg;
-	int stop_fd; /* an eventfd: readable once the thread shall end */
+	int stop_fd;    /* an eventfd: readable once the thread shall end */
+	int refused_fd; /* another: readable when refused may be set */
+	bool renews;    /* there is a thread */
 	pthread_t thread;
 	char *region;                     /* that the environment or the profile says, or NULL */
 	char source[SCOUT_S3_REASON_MAX]; /* where they were found to come from at the start */
@@ -46,8 +52,10 @@ struct scout_s3_chain {
 	bool running; /* the owner's thread only */
 
 	struct scout_mutex lock;
-	struct scout_s3_credentials *current;   /* under lock; NULL: none yet */
-	bool pending;                           /* under lock: nobody knows yet */
+	struct scout_s3_credentials *current; /* under lock; NULL: none yet */
+	bool pending;                         /* under lock: nobody knows yet */
+	bool refused;        /* under lock: current are, and no others sought yet */
+	uint64_t refused_ns; /* under lock: when that last was; 0: never */
 	char last_failure[SCOUT_S3_REASON_MAX]; /* under lock */
 	uint64_t failed_wall_ns;                /* under lock */
 
@@ -63,7 +71,7 @@ static void adopt(struct scout_s3_chain *chain, struct scout_s3_credentials *fre
 	scout_lock(&chain->lock);
 	old = chain->current;
 	chain->current = fresh;
-	chain->pending = false;
+	chain->pending = chain->refused = false;
 	chain->last_failure[0] = '\0';
 	scout_unlock(&chain->lock);
 	scout_s3_credentials_put(old);
@@ -142,7 +150,7 @@ static uint64_t after_failure(struct scout_s3_chain *chain, bool optional)
 
 static uint64_t after_success(struct scout_s3_chain *chain, struct scout_s3_credentials *fresh)
 {
-	uint64_t wait_ns = fresh->expires_s ? wait_after(fresh) : 0;
+	uint64_t wait_ns = fresh->expires_s ? wait_after(fresh) : NEVER;
 	char left[32];
 
 	if (fresh->expires_s)
@@ -157,14 +165,19 @@ static uint64_t after_success(struct scout_s3_chain *chain, struct scout_s3_cred
 	return wait_ns;
 }
 
-/* One renewal; how long to wait for the next. 0: never again. */
+/* One renewal; how long to wait for the next, or 0: stopped. */
 static uint64_t renew(struct scout_s3_chain *chain)
 {
 	struct scout_s3_source *source = NULL;
 	struct scout_s3_credentials *fresh = NULL;
-	int err = scout_s3_source_find(chain->config, &chain->asking, &source);
-	bool optional = source && source->optional;
+	bool optional;
+	int err;
 
+	scout_lock(&chain->lock);
+	chain->refused = false;
+	scout_unlock(&chain->lock);
+	err = scout_s3_source_find(chain->config, &chain->asking, &source);
+	optional = source && source->optional;
 	if (!err)
 		err = scout_s3_source_ask(source, &chain->asking, &fresh);
 	scout_s3_source_free(source);
@@ -173,17 +186,32 @@ static uint64_t renew(struct scout_s3_chain *chain)
 	return err ? after_failure(chain, optional) : after_success(chain, fresh);
 }
 
-/* False: stopped. */
+static bool is_refused(struct scout_s3_chain *chain)
+{
+	bool refused;
+
+	scout_lock(&chain->lock);
+	refused = chain->refused;
+	scout_unlock(&chain->lock);
+	return refused;
+}
+
+/* Until wait_ns are over, or what we have is refused. False: stopped. */
 static bool pause_for(struct scout_s3_chain *chain, uint64_t wait_ns)
 {
-	uint64_t due_ns = scout_wall_ns() + wait_ns, now_ns;
-	struct pollfd p = {.fd = chain->stop_fd, .events = POLLIN};
+	uint64_t now_ns = scout_wall_ns(), due_ns = wait_ns == NEVER ? NEVER : now_ns + wait_ns;
+	struct pollfd p[] = {{.fd = chain->stop_fd, .events = POLLIN},
+			     {.fd = chain->refused_fd, .events = POLLIN}};
+	eventfd_t count;
 
-	while ((now_ns = scout_wall_ns()) < due_ns) {
+	for (; now_ns < due_ns && !is_refused(chain); now_ns = scout_wall_ns()) {
 		uint64_t left_ns = due_ns - now_ns < LOOK_NS ? due_ns - now_ns : LOOK_NS;
 
-		if (poll(&p, 1, (int)(left_ns / SCOUT_NS_PER_MS) + 1) > 0)
+		(void)poll(p, 2, (int)(left_ns / SCOUT_NS_PER_MS) + 1);
+		if (p[0].revents)
 			return false;
+		if (p[1].revents)
+			(void)eventfd_read(chain->refused_fd, &count); /* readable: it has one */
 	}
 	return true;
 }
@@ -191,11 +219,11 @@ static bool pause_for(struct scout_s3_chain *chain, uint64_t wait_ns)
 static void *run(void *arg)
 {
 	struct scout_s3_chain *chain = arg;
-	uint64_t wait_ns;
+	/* what was there at the start is good until it is refused */
+	uint64_t wait_ns = scout_s3_chain_is_pending(chain) ? renew(chain) : NEVER;
 
-	do
+	while (wait_ns > 0 && pause_for(chain, wait_ns))
 		wait_ns = renew(chain);
-	while (wait_ns > 0 && pause_for(chain, wait_ns));
 	return NULL;
 }
 
@@ -212,10 +240,13 @@ static int begin(struct scout_s3_chain *chain)
 	if (err)
 		return err;
 	snprintf(chain->source, sizeof(chain->source), "%s", source->label);
-	if (source->kind == SCOUT_SOURCE_NONE || source->kind == SCOUT_SOURCE_KEYS) {
+	if (source->kind == SCOUT_SOURCE_NONE || source->kind == SCOUT_SOURCE_KEYS)
 		err = scout_s3_source_ask(source, &chain->asking, &chain->current);
-	} else {
+	else
 		chain->pending = true;
+	chain->renews =
+	    chain->pending || (!err && source->changes && chain->current->session_token != NULL);
+	if (!err && chain->renews) {
 		err = scout_thread_start(&chain->thread, "s3-keys", run, chain);
 		chain->running = !err;
 	}
@@ -236,9 +267,11 @@ int scout_s3_chain_new(const struct scout_models_config *config, void (*changed)
 	chain->changed = changed;
 	chain->arg = arg;
 	chain->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	chain->refused_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	chain->asking.env = &chain->env;
 	chain->asking.stop_fd = chain->stop_fd;
-	err = chain->stop_fd < 0 ? -errno : scout_aws_env_read(&chain->env);
+	err =
+	    chain->stop_fd < 0 || chain->refused_fd < 0 ? -errno : scout_aws_env_read(&chain->env);
 	if (!err)
 		err = begin(chain);
 	if (err) {
@@ -270,6 +303,8 @@ void scout_s3_chain_free(struct scout_s3_chain *chain)
 	free(chain->region);
 	if (chain->stop_fd >= 0)
 		close(chain->stop_fd);
+	if (chain->refused_fd >= 0)
+		close(chain->refused_fd);
 	scout_mutex_destroy(&chain->lock);
 	free(chain);
 }
@@ -289,6 +324,27 @@ bool scout_s3_chain_is_pending(struct scout_s3_chain *chain)
 	pending = chain->pending;
 	scout_unlock(&chain->lock);
 	return pending;
+}
+
+bool scout_s3_chain_refused(struct scout_s3_chain *chain, uint64_t id)
+{
+	uint64_t now_ns = scout_now_ns();
+	bool first = false, others;
+
+	scout_lock(&chain->lock);
+	others = chain->pending || !chain->current || chain->current->id != id;
+	if (!others && chain->renews &&
+	    (!chain->refused_ns || now_ns - chain->refused_ns >= REFUSED_NS)) {
+		chain->pending = chain->refused = first = true;
+		chain->refused_ns = now_ns;
+	}
+	scout_unlock(&chain->lock);
+	if (first) {
+		scout_warn("s3: the server takes the credentials no more: asking for new ones");
+		(void)eventfd_write(chain->refused_fd,
+				    1); /* fails only when it is readable already */
+	}
+	return others || first;
 }
 
 static bool has_expired(const struct scout_s3_credentials *c, int64_t now_s)

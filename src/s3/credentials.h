@@ -17,7 +17,7 @@ struct scout_s3_chain;
  * AWS_SESSION_TOKEN), else the profile AWS_PROFILE or "default" (its role, AWS_WEB_IDENTITY_TOKEN_FILE's or
  * its own web identity, its keys, its credential_process), else a container's endpoint, else the instance's
  * metadata, else anonymous. Borrows config. Reads the environment: call it while one thread runs. The
- * renewing thread is started only for what may expire; it calls changed(arg), no lock held, when there is
+ * renewing thread is started only for what may expire or change; it calls changed(arg), no lock held, when there is
  * something to sign with or to fail by, first or again.
  * Returns 0; -EINVAL when there can never be credentials (a named profile that does not exist, half a key
  * pair, SSO, a circle of profiles), -errno when a file cannot be read, -ENOMEM; all logged. */
@@ -35,6 +35,10 @@ bool scout_s3_chain_is_pending(struct scout_s3_chain *chain);
  * thread. */
 struct scout_s3_credentials *scout_s3_credentials_get(struct scout_s3_chain *chain,
 						      char reason[SCOUT_S3_REASON_MAX]);
+/* The server refuses the token of the credentials with this id, though they should still hold. True: there
+ * are others, or will be, or none: all who sign wait until it is known which (chain_is_pending), and may then
+ * try again. Has them renewed at once, but not within seconds of the last time. Never waits. Any thread. */
+bool scout_s3_chain_refused(struct scout_s3_chain *chain, uint64_t id);
 
 /* Any thread. */
 void scout_s3_chain_stats(struct scout_s3_chain *chain, struct scout_s3_signer_stats *ret);

@@ -286,6 +286,7 @@ int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy,
 	t->heard_awake_ns = t->context->pulse.awake_ns;
 	t->heard_alive_ns = scout_s3_pulse_alive_ns(&t->context->pulse);
 	t->signer = signer;
+	t->token_of = signer->session_token ? signer->id : 0;
 	err = make_headers(t, &url);
 	t->signer = NULL;
 	if (!err)

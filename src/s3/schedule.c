@@ -286,10 +286,15 @@ static bool corrects_us(struct scout_s3 *s3, struct scout_s3_transfer *t,
 		follow_clock(s3, t->response.date);
 		return true;
 	}
-	if (t->move_tried || !scout_s3_is_moved(&t->response, t->region, region))
+	if (!t->move_tried && scout_s3_is_moved(&t->response, t->region, region)) {
+		t->move_tried = true;
+		return follow_region(s3, region) == 0;
+	}
+	if (!t->token_of || t->renewal_tried ||
+	    !scout_s3_is_token_refused(&t->response, t->call->op))
 		return false;
-	t->move_tried = true;
-	return follow_region(s3, region) == 0;
+	t->renewal_tried = true;
+	return scout_s3_chain_refused(s3->context.chain, t->token_of);
 }
 
 static void fail(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scout_s3_verdict *v)
@@ -536,6 +541,7 @@ void scout_s3_shut_down(struct scout_s3 *s3)
 int scout_s3_idle_ms(const struct scout_s3 *s3)
 {
 	uint64_t now_ns = scout_now_ns(), wake_ns = now_ns + MAX_SLEEP_NS;
+	bool may_begin = !scout_s3_chain_is_pending(s3->context.chain); /* or we are woken */
 	const struct scout_s3_transfer *t;
 
 	if (!TAILQ_EMPTY(&s3->running))
@@ -543,7 +549,7 @@ int scout_s3_idle_ms(const struct scout_s3 *s3)
 	if (s3->next_check_ns < wake_ns)
 		wake_ns = s3->next_check_ns;
 	TAILQ_FOREACH (t, &s3->pausing, link) {
-		if (t->due_ns < wake_ns && has_room(s3, scout_s3_is_small(t->call)))
+		if (may_begin && t->due_ns < wake_ns && has_room(s3, scout_s3_is_small(t->call)))
 			wake_ns = t->due_ns;
 	}
 	if (wake_ns <= now_ns)

@@ -9,6 +9,8 @@
 
 #include "scoutfs/clock.h"
 
+static _Atomic uint64_t last_id;
+
 void scout_s3_wipe(char *secret)
 {
 	if (secret)
@@ -84,6 +86,7 @@ int scout_s3_credentials_new(struct scout_s3_answer *answer, const char *source,
 		return err;
 	}
 	atomic_init(&c->refs, 1);
+	c->id = atomic_fetch_add(&last_id, 1) + 1;
 	if (answer) {
 		c->access_key_id = answer->access_key_id;
 		c->secret_access_key = answer->secret_access_key;

@@ -24,6 +24,7 @@ struct scout_s3_credentials {
 	char *session_token; /* or NULL */
 	char *source;      /* for people: "scoutfs.ini", "environment", "profile ml", "anonymous" */
 	int64_t expires_s; /* by our wall clock; 0: never */
+	uint64_t id;       /* no others have it */
 	atomic_uint refs;  /* atomic */
 };
 

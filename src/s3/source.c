@@ -104,6 +104,7 @@ static int take_profile_keys(struct finder *f, const char *name, const struct sc
 	char label[128];
 
 	snprintf(label, sizeof(label), "profile %s", name);
+	s->changes = true;
 	return take_keys(f, s, p->value[SCOUT_PROFILE_ACCESS_KEY_ID],
 			 p->value[SCOUT_PROFILE_SECRET_ACCESS_KEY],
 			 p->value[SCOUT_PROFILE_SESSION_TOKEN], label);

@@ -26,6 +26,7 @@ struct scout_s3_source {
 	enum scout_s3_source_kind kind;
 	char *label;                       /* for people: "profile ml (assumed role arn:…)" */
 	struct scout_s3_credentials *keys; /* KEYS */
+	bool changes;                      /* KEYS: they are in a file, which others write */
 	char *command;                     /* PROCESS */
 	struct scout_s3_source *base;      /* ROLE: whose keys ask for it */
 	char *role_arn, *session_name;     /* ROLE, WEB_IDENTITY */

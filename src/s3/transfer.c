@@ -334,6 +334,8 @@ void scout_s3_transfer_judge(struct scout_s3_transfer *t, CURLcode code, long os
 		judge_whole(t, v);
 	else
 		judge_sent(t, v);
+	if (v->err == -EIO && t->token_of && scout_s3_is_token_refused(&t->response, op))
+		v->err = -EACCES;
 	if (v->err == -ESTALE && t->call->if_none_match)
 		v->err = -EEXIST;
 	/* Without an ETag nobody knows whether the next bytes would be of the same object. */

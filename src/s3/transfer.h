@@ -47,7 +47,7 @@ struct scout_s3_transfer {
 	uint64_t got;      /* GET: bytes received and not too early, over all attempts */
 	unsigned attempts; /* begun */
 	unsigned failures; /* in a row */
-	bool skew_tried, move_tried;
+	bool skew_tried, move_tried, renewal_tried;
 	bool cancelled;
 	uint64_t due_ns; /* while pausing: when the next attempt may begin */
 	enum scout_s3_use use;
@@ -79,6 +79,7 @@ struct scout_s3_transfer {
 	uint64_t lively_ns, lively_moved;        /* when, and at what, it was last fast enough */
 	uint64_t counted;                        /* moved when rates were last compared */
 	time_t signed_at;                        /* by the server's clock */
+	uint64_t token_of;                       /* whose session token it carries; 0: none */
 	char region[SCOUT_S3_REGION_MAX];        /* it was signed for */
 	struct scout_text body;                  /* the answer of whole ones */
 	struct scout_text

@@ -43,6 +43,18 @@ void scout_s3_judge_late_error(const struct scout_s3_response *r, struct scout_s
 			     *code ? code : "an error");
 }
 
+static bool is_token_code(const char *code)
+{
+	static const char *const codes[] = {"ExpiredToken", "InvalidToken", "RequestExpired",
+					    "TokenRefreshRequired"};
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		if (strcmp(code, codes[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_verdict *v)
 {
 	char reason[80], code[SCOUT_S3_CODE_MAX], region[SCOUT_S3_REGION_MAX];
@@ -66,7 +78,7 @@ void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_ve
 			    "%s: redirected (another region or endpoint), not followed", reason);
 		return;
 	case 400:
-		if (strcmp(code, "ExpiredToken") == 0 || strcmp(code, "InvalidToken") == 0)
+		if (is_token_code(code))
 			err = -EACCES;
 		/* a body of ours that came too slowly */
 		retry = strcmp(code, "RequestTimeout") == 0;
@@ -222,6 +234,15 @@ bool scout_s3_is_moved(const struct scout_s3_response *r, const char *asked, cha
 		return false;
 	scout_s3_response_region(r, region);
 	return *region && strcmp(region, asked) != 0;
+}
+
+bool scout_s3_is_token_refused(const struct scout_s3_response *r, enum scout_s3_op op)
+{
+	char code[SCOUT_S3_CODE_MAX];
+
+	/* The answer to a HEAD has no body to say so, but then there is little else that 400 can mean. */
+	return is_token_code(scout_s3_response_code(r, code)) ||
+	       (op == SCOUT_S3_HEAD && r->status == 400);
 }
 
 bool scout_s3_is_skewed(const struct scout_s3_response *r, enum scout_s3_op op, time_t signed_at)

@@ -10,7 +10,8 @@ import pytest
 from aws import CONTAINER, ROLE_ARN, Aws
 from mount import SLOWER, command
 from procs import free_port, wait_for
-from tools import error, read, write
+from proxy import Answer
+from tools import error, read, together, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 
@@ -228,6 +229,43 @@ def test_a_renewal_that_fails(aws, s3, ini, mount):
     wait_for(lambda: stat_of_nothing(m) == "ENOENT", 60 * SLOWER, "new keys")
     assert not re.search(r"^  renewal ", m.status(), re.M)
     assert len(aws.issued) >= 2
+
+
+def refuse(tokens, code):
+    """What S3 answers to requests that carry one of tokens."""
+    def fault(request):
+        if request.headers.get("x-amz-security-token") in tokens:
+            return Answer(status=400, code=code)
+        return None
+    return fault
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidToken"])
+def test_a_token_that_s3_refuses_early_is_renewed_at_once(aws, s3, ini, mount, code):
+    """Once, however many hear of it, and none of them fails."""
+    m = mount(ini, env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER})
+    works(m)
+    assert stat_of_nothing(m) == "ENOENT" and len(aws.issued) == 1
+    s3.fault = refuse([aws.keys[0]["SessionToken"]], code)
+    got = together([lambda: works(m)] + [lambda: stat_of_nothing(m)] * 8)
+    assert got == [None] + ["ENOENT"] * 8
+    assert len(aws.issued) == 2 and signers(s3) == aws.issued
+    assert m.metric("scoutfs_s3_credentials_renewed_total") == 2
+    assert "the server takes the credentials no more" in m.log()
+    shows_no_secret(m, aws)
+
+
+def test_a_token_that_s3_refuses_whatever_it_is(aws, s3, ini, mount):
+    """Each call is tried once more, and then fails."""
+    m = mount(ini, env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER})
+    works(m)
+    s3.reset_counts()
+    s3.fault = refuse([key["SessionToken"] for key in aws.keys], "ExpiredToken")
+    assert [stat_of_nothing(m) for _ in range(3)] == ["EACCES"] * 3
+    of_calls = [r.call for r in s3.requests]
+    assert all(1 <= of_calls.count(call) <= 2 for call in of_calls)
+    s3.fault = lambda request: None
+    assert stat_of_nothing(m) == "ENOENT"
 
 
 def test_without_credentials_nothing_is_waited_for(rgw, bucket, aws, ini, mount):

@@ -9,11 +9,14 @@
 
 #include <cmocka.h>
 
+#include <semaphore.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "s3/credentials.h"
 #include "scoutfs/config.h"
 #include "scoutfs/log.h"
-#include <stdio.h>
-#include <unistd.h>
 
 static char folder[] = "/tmp/scoutfs-test-XXXXXX";
 static char credentials_path[64], config_path[64];
@@ -219,6 +222,80 @@ static void a_file_that_cannot_be_read_is_an_error(void **state)
 	refuse(&config, -EISDIR);
 }
 
+static sem_t told;
+
+static void tell(void *arg)
+{
+	(void)arg;
+	sem_post(&told);
+}
+
+static void wait_until_told(void)
+{
+	struct timespec end;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += 60;
+	assert_int_equal(sem_timedwait(&told, &end), 0);
+}
+
+/* The id of what is signed with now, which is key. */
+static uint64_t signs_with(struct scout_s3_chain *chain, const char *key)
+{
+	char reason[SCOUT_S3_REASON_MAX];
+	struct scout_s3_credentials *c = scout_s3_credentials_get(chain, reason);
+	uint64_t id;
+
+	assert_non_null(c);
+	assert_string_equal(c->access_key_id, key);
+	id = c->id;
+	scout_s3_credentials_put(c);
+	return id;
+}
+
+/* A file that another program writes: it is read again when the server refuses its token, once. */
+static void what_the_server_refuses_is_renewed(void **state)
+{
+	struct scout_models_config config = {0};
+	struct scout_s3_chain *chain;
+	uint64_t old, fresh;
+
+	(void)state;
+	assert_int_equal(sem_init(&told, 0, 0), 0);
+	write_file(credentials_path, "[default]\naws_access_key_id=A\naws_secret_access_key=as\n"
+				     "aws_session_token=at\n");
+	assert_int_equal(scout_s3_chain_new(&config, tell, NULL, &chain), 0);
+	old = signs_with(chain, "A");
+	write_file(credentials_path, "[default]\naws_access_key_id=B\naws_secret_access_key=bs\n"
+				     "aws_session_token=bt\n");
+	assert_true(scout_s3_chain_refused(chain, old));
+	assert_true(scout_s3_chain_refused(chain, old)); /* being renewed, or renewed by now */
+	wait_until_told();
+	assert_false(scout_s3_chain_is_pending(chain));
+	fresh = signs_with(chain, "B");
+	assert_true(fresh != old);
+	assert_true(scout_s3_chain_refused(chain, old)); /* there are others by now */
+	assert_false(scout_s3_chain_is_pending(chain));
+	scout_s3_chain_stop(chain);
+	assert_int_equal(sem_trywait(&told), -1); /* one renewal it was */
+	scout_s3_chain_free(chain);
+	sem_destroy(&told);
+}
+
+static void what_cannot_change_is_not(void **state)
+{
+	struct scout_models_config config = {.access_key_id = (char[]){"INI"},
+					     .secret_access_key = (char[]){"ini secret"},
+					     .session_token = (char[]){"tok"}};
+	struct scout_s3_chain *chain;
+
+	(void)state;
+	assert_int_equal(scout_s3_chain_new(&config, tell, NULL, &chain), 0);
+	assert_false(scout_s3_chain_refused(chain, signs_with(chain, "INI")));
+	scout_s3_chain_stop(chain);
+	scout_s3_chain_free(chain);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -231,6 +308,8 @@ int main(void)
 	    cmocka_unit_test_setup(a_missing_profile_is_an_error, clean),
 	    cmocka_unit_test_setup(half_a_pair_is_an_error, clean),
 	    cmocka_unit_test_setup(a_file_that_cannot_be_read_is_an_error, clean),
+	    cmocka_unit_test_setup(what_the_server_refuses_is_renewed, clean),
+	    cmocka_unit_test_setup(what_cannot_change_is_not, clean),
 	};
 
 	return cmocka_run_group_tests_name("s3/credentials", tests, make_folder, remove_folder);
