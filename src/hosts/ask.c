@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hosts/ahead.h"
 #include "hosts/attr.h"
 #include "hosts/file.h"
 #include "hosts/link.h"
@@ -81,16 +82,19 @@ static void getattr_done(struct scout_rpc *rpc, int err)
 	struct ask *a = SCOUT_CONTAINER(rpc, struct ask, rpc);
 	struct scout_result res = {.ttl_ms = scout_host_ttl_ms(rpc->host)};
 
-	if (!err)
+	if (!err) {
 		scout_host_attr(rpc->host, &rpc->call.attrs, &res.attr);
-	else
+		scout_ahead_saw(rpc->host, a->place.remote, &res.attr);
+	} else {
 		scout_rpc_log(rpc, "getattr", a->place.remote, err);
+	}
 	scout_req_done(a->req, err, err && err != -ENOENT ? NULL : &res);
 	ask_free(a);
 }
 
 void scout_hosts_getattr(void *self, const char *path, void *handle, struct scout_req *req)
 {
+	struct scout_result res = {0};
 	struct ask *a;
 
 	/* the path's, so that all who have it open see the same */
@@ -99,8 +103,15 @@ void scout_hosts_getattr(void *self, const char *path, void *handle, struct scou
 		return;
 	}
 	a = ask_new(self, path, 0, req);
-	if (a)
-		ask_send(a, SCOUT_SFTP_LSTAT, getattr_done);
+	if (!a)
+		return;
+	if (scout_ahead_find(a->place.host, a->place.remote, &res.attr, &res.ttl_ms) &&
+	    !scout_node_is_open(a->place.host, a->place.remote)) {
+		scout_req_done(req, 0, &res);
+		ask_free(a);
+		return;
+	}
+	ask_send(a, SCOUT_SFTP_LSTAT, getattr_done);
 }
 
 static int link_result(const struct ask *a, struct scout_text *out)

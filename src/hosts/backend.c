@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hosts/ahead.h"
 #include "hosts/dir.h"
 #include "hosts/file.h"
 #include "hosts/hosts.h"
@@ -204,7 +205,7 @@ static void hosts_opendir(void *self, const char *path, struct scout_req *req)
 	}
 	remote = remote_path(host, rest);
 	if (remote)
-		scout_dir_open(host, remote, req);
+		scout_dir_open(host, remote, false, req);
 	else
 		scout_req_done(req, -ENOMEM, NULL);
 	free(remote);
@@ -296,6 +297,7 @@ static void hosts_free(void *self)
 	scout_pool_stop(all);
 	scout_budget_remove_reclaimer(all->budget, all);
 	scout_table_free(all);
+	scout_aheads_free(&all->aheads);
 	scout_sftp_engine_free(all->engine);
 	free(all);
 }
@@ -348,6 +350,7 @@ int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret)
 	if (!all)
 		return -ENOMEM;
 	all->budget = env->budget;
+	scout_aheads_init(&all->aheads);
 	err = scout_table_init(all, env->config);
 	scout_budget_add_reclaimer(all->budget, scout_chunk_reclaim, all);
 	if (!err)

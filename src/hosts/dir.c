@@ -50,6 +50,7 @@ struct listing {
 struct scout_dir {
 	enum scout_dir_kind kind;
 	struct scout_host *host;
+	bool unasked;
 	TAILQ_ENTRY(scout_dir) link; /* host->dirs, under host->lock */
 	struct scout_mutex lock;
 	/* under lock */
@@ -290,7 +291,8 @@ static void opened(struct scout_rpc *rpc, int err)
 		listing_unref(l);
 		return;
 	}
-	scout_rpc_log(rpc, "opendir", l->path, err);
+	if (!d->unasked)
+		scout_rpc_log(rpc, "opendir", l->path, err);
 	if ((err == -ENOENT || err == -EIO) && rpc->session) {
 		l->look.call.op = SCOUT_SFTP_LSTAT;
 		l->look.call.path = l->path;
@@ -401,7 +403,8 @@ static void answered(struct scout_rpc *rpc, int err)
 		take_served_locked(l, &served);
 	scout_unlock(&d->lock);
 
-	scout_rpc_log(rpc, "readdir", l->path, failed);
+	if (!d->unasked)
+		scout_rpc_log(rpc, "readdir", l->path, failed);
 	free(c);
 	answer_all(l, &served);
 	if (fresh) {
@@ -463,7 +466,7 @@ static void pump(struct listing *l)
 	}
 }
 
-void scout_dir_open(struct scout_host *host, const char *path, struct scout_req *req)
+void scout_dir_open(struct scout_host *host, const char *path, bool unasked, struct scout_req *req)
 {
 	struct scout_dir *d = calloc(1, sizeof *d);
 
@@ -475,6 +478,7 @@ void scout_dir_open(struct scout_host *host, const char *path, struct scout_req 
 	TAILQ_INIT(&d->readers);
 	d->host = scout_host_ref(host);
 	d->opener = req;
+	d->unasked = unasked;
 	d->refs = 1;
 	d->path = strdup(path);
 	d->listing = d->path ? listing_new(d) : NULL;

@@ -9,8 +9,9 @@ enum scout_dir_kind { SCOUT_DIR_REMOTE, SCOUT_DIR_ROOT };
 
 struct scout_dir;
 
-/* Completes req with a handle for the remote path. */
-void scout_dir_open(struct scout_host *host, const char *path, struct scout_req *req);
+/* Completes req with a handle for the remote path. unasked: for nobody who would miss it, so that no failure
+ * is logged. */
+void scout_dir_open(struct scout_host *host, const char *path, bool unasked, struct scout_req *req);
 void scout_dir_read(struct scout_dir *dir, uint64_t index, struct scout_req *req);
 void scout_dir_release(struct scout_dir *dir);
 /* After the server renamed path: what is open there, or below it, is listed from newpath on. */

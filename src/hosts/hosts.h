@@ -88,6 +88,12 @@ struct scout_host {
 	/* whom we log in as: uid << 32 | gid there, or UINT64_MAX */
 	_Atomic uint64_t self;
 
+	/* the shortest that an answer took; 0: there was none yet */
+	_Atomic uint64_t round_trip_ns;
+	/* calls that modify: sent, and answered, so that a change under way counts twice */
+	atomic_uint changes;
+	_Atomic uint64_t changed_ns; /* when it was last counted */
+
 	/* under table->lock */
 	TAILQ_ENTRY(scout_host) link;
 	UT_hash_handle hh; /* until retired */
@@ -161,7 +167,16 @@ struct scout_hosts_counters {
 	scout_counter closed_idle, evicted;
 	scout_counter connects[SCOUT_ERRNO_MAX]; /* by errno, 0 is success */
 	scout_counter bytes_read, read_ahead_dropped, names_skipped;
+	scout_counter attrs_ahead, attrs_asked; /* of hosts that are far */
 	struct scout_hist connect_latency;
+};
+
+/* ahead.c: folders that are listed because their files are asked for, of all hosts. */
+struct scout_aheads {
+	struct scout_mutex lock; /* a leaf */
+	/* under lock */
+	TAILQ_HEAD(, scout_folder) folders; /* least recently used first */
+	unsigned count;
 };
 
 struct scout_hosts {
@@ -170,6 +185,7 @@ struct scout_hosts {
 	struct scout_sftp_engine *engine;
 
 	struct scout_table table;
+	struct scout_aheads aheads;
 
 	atomic_bool stopping;
 	struct scout_pool pool;

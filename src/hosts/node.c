@@ -131,6 +131,16 @@ static struct scout_node *get_existing(struct scout_host *host, const char *path
 	return n;
 }
 
+bool scout_node_is_open(struct scout_host *host, const char *path)
+{
+	bool open;
+
+	scout_lock(&host->lock);
+	open = find_locked(host, path);
+	scout_unlock(&host->lock);
+	return open;
+}
+
 bool scout_node_settle(struct scout_host *host, const char *path, struct scout_settle *w)
 {
 	struct scout_node *n = get_existing(host, path);

@@ -28,6 +28,9 @@ struct scout_settle {
  * called when those taken so far have been answered, or failed. */
 bool scout_node_settle(struct scout_host *host, const char *path, struct scout_settle *w);
 
+/* Whether path is open here: its attributes are then what we make of them. */
+bool scout_node_is_open(struct scout_host *host, const char *path);
+
 /* We changed what path holds otherwise than by a write of one of its handles (truncation by path, a
  * copy on the server): told right before the call goes out, and again when it was answered. */
 void scout_node_changed(struct scout_host *host, const char *path);

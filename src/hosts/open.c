@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hosts/ahead.h"
 #include "hosts/attr.h"
 #include "hosts/file.h"
 #include "hosts/narrow.h"
@@ -163,6 +164,7 @@ static void opening_done(struct opening *o)
 		opening_failed(o, err);
 		return;
 	}
+	scout_ahead_saw(host, o->path, &res.open.attr);
 	f->handle = o->handle;
 	f->size = res.open.attr.size;
 	f->mtime = (uint64_t)res.open.attr.mtime.tv_sec;

@@ -269,6 +269,11 @@ void scout_hosts_metrics(void *self, struct scout_text *out)
 	     scout_counted(&c->read_ahead_dropped)},
 	    {"scoutfs_hosts_names_skipped_total", "Directory entries whose names no file can have.",
 	     scout_counted(&c->names_skipped)},
+	    {"scoutfs_hosts_attributes_listed_total",
+	     "Attributes of files of far hosts that a listing made ahead told.",
+	     scout_counted(&c->attrs_ahead)},
+	    {"scoutfs_hosts_attributes_asked_total", "Those that were asked for.",
+	     scout_counted(&c->attrs_asked)},
 	};
 
 	metric_pool(all, out);

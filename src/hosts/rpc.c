@@ -12,6 +12,35 @@
 
 static void answered(struct scout_sftp_call *call, int err);
 
+static bool modifies(const struct scout_sftp_call *call)
+{
+	switch (call->op) {
+	case SCOUT_SFTP_OPEN:
+		return call->flags & (SCOUT_SFTP_FLAG_CREAT | SCOUT_SFTP_FLAG_TRUNC);
+	case SCOUT_SFTP_FSYNC:
+	case SCOUT_SFTP_STATVFS:
+	case SCOUT_SFTP_USERS_GROUPS:
+		return false;
+	default:
+		return call->op >= SCOUT_SFTP_WRITE;
+	}
+}
+
+static void note_change(struct scout_host *host)
+{
+	atomic_fetch_add(&host->changes, 1);
+	atomic_store(&host->changed_ns, scout_now_ns());
+}
+
+static void note_round_trip_locked(struct scout_host *host, const struct scout_sftp_call *call)
+{
+	uint64_t took_ns = scout_now_ns() - call->sent_ns,
+		 least = atomic_load(&host->round_trip_ns);
+
+	if (call->sent_ns && (!least || took_ns < least))
+		atomic_store(&host->round_trip_ns, took_ns);
+}
+
 /* Submits what has no answer yet of the calls that begin with first. False: the session is over, and
  * took none. */
 static bool submit_locked(struct scout_session *s, struct scout_rpc *first)
@@ -24,6 +53,8 @@ static bool submit_locked(struct scout_session *s, struct scout_rpc *first)
 		rpc->err = -ECONNRESET;
 		rpc->call.sent_ns = 0;
 		rpc->call.done = answered;
+		if (modifies(&rpc->call))
+			note_change(s->host);
 		if (s->load.state != SCOUT_SESSION_UP || scout_sftp_submit(s->sftp, &rpc->call)) {
 			/* It is over, and about to tell why. */
 			s->load.state = SCOUT_SESSION_LOST;
@@ -256,6 +287,8 @@ static void answered(struct scout_sftp_call *call, int err)
 	struct scout_hosts *all = host->all;
 	bool want = false, kick, last;
 
+	if (modifies(call))
+		note_change(host);
 	scout_lock(&host->lock);
 	s->load.calls--;
 	s->load.last_used_ns = scout_now_ns();
@@ -266,6 +299,8 @@ static void answered(struct scout_sftp_call *call, int err)
 		s->answered = true;
 		host->failures = host->mute = 0;
 	}
+	if (err != -ECONNRESET)
+		note_round_trip_locked(host, call);
 	if (!err && opens_handle(rpc)) {
 		s->load.handles++;
 		s->load.pinned += call->op == SCOUT_SFTP_OPENDIR;

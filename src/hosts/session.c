@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hosts/ahead.h"
 #include "hosts/hosts.h"
 #include "hosts/idmap.h"
 #include "scoutfs/log.h"
@@ -60,6 +61,7 @@ struct scout_host *scout_host_new(struct scout_hosts *all, struct scout_host_con
 
 void scout_host_free(struct scout_host *host)
 {
+	scout_ahead_forget(host);
 	scout_share_free(host->share);
 	free(host->sessions);
 	scout_mutex_destroy(&host->lock);

@@ -463,3 +463,24 @@ class TestManyCallers:
         assert m.log().count("\n") < 100, "a line for each connect, not for each caller"
         web1.start()
         wait_for(lambda: error(read, m.host("web1", "f")) == "ok", 45, "the host's return")
+
+
+def test_a_far_folder_is_listed_for_those_who_look_one_by_one(sshd, proxy, mount):
+    """Sixty files cost a few round trips, whoever looks; and what we change is seen all the same."""
+    web1 = sshd("web1", count_sftp=True)
+    for number in range(60):
+        aged(os.path.join(web1.files, f"f{number:02}"), content(number))
+    link = proxy(web1.port)
+    m = mount(sshd.ini(web1, ports={"web1": link.port}, attr_timeout="600s"))
+    names = [m.host("web1", f"f{number:02}") for number in range(60)]
+    link.rtt = 0.03
+    assert [os.stat(name).st_size for name in names[:4]] == [0, 1, 2, 3]
+    wait_for(lambda: m.metric("scoutfs_hosts_requests") == 0, 20, "the listing")
+    assert web1.sftp_requests("opendir") == 1
+    asked = web1.sftp_requests("lstat")
+    assert [os.stat(name).st_size for name in names] == list(range(60))
+    assert web1.sftp_requests("lstat") == asked
+    assert m.metric("scoutfs_hosts_attributes_listed_total") >= 56
+    write(names[50], b"changed")
+    os.unlink(names[51])
+    assert os.stat(names[50]).st_size == 7 and error(os.stat, names[51]) == "ENOENT"

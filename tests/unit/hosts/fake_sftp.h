@@ -55,7 +55,7 @@ static inline void *fake_session(void *arg)
 
 		if (fake_offers(c)) {
 			fake.count[c->op]++;
-			c->sent_ns = scout_now_ns();
+			c->sent_ns = scout_now_ns() - fake.far_ns;
 			if (fake.before)
 				fake.before(s, c);
 			if (s->kill)

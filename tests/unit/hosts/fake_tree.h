@@ -56,6 +56,7 @@ static struct {
 	int connect_err;
 	uint32_t read_bytes;
 	uint32_t short_reads; /* answers at most so many bytes, 0: all */
+	uint64_t far_ns;      /* so long ago was each call sent, by what it says */
 	bool fstat_first;     /* answers FSTAT before what was sent earlier */
 	bool sends_at_once;   /* what waits for an answer has left, when a session dies */
 	int write_err;        /* of WRITEs from now on; -EIO: "failure" */
@@ -101,6 +102,7 @@ static inline void fake_reset(void)
 				      .f_ffree = 5,
 				      .f_namemax = 255};
 	fake.short_reads = 0;
+	fake.far_ns = 0;
 	fake.starts = fake.ups = fake.joins = fake.max_live = fake.live = 0;
 	fake.before = NULL;
 	fake.refuse = false;
