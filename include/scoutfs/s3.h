@@ -74,6 +74,10 @@ struct scout_s3_call {
 	 * and as many as there are. On the engine's thread, no lock held. */
 	size_t (*body)(struct scout_s3_call *call, uint64_t offset, char *dst, size_t cap);
 
+	/* PUT, PART: some of it has arrived at the other side. On the engine's thread, no lock held. NULL: not
+	 * asked for. */
+	void (*taken)(struct scout_s3_call *call);
+
 	/* GET, HEAD: each header of an answer that is taken, name in lower case, before the first data;
 	 * neither holds NUL, CR or LF, and their sum is bounded (64 KiB). All of them again when a GET
 	 * without data is tried again. On the engine's thread, no lock held. NULL: not asked for. */

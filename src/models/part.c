@@ -115,6 +115,11 @@ static size_t body(struct scout_s3_call *call, uint64_t offset, char *dst, size_
 	return n;
 }
 
+static void taken(struct scout_s3_call *call)
+{
+	scout_upload_gets_on(((struct scout_upload_part *)call)->upload);
+}
+
 static struct scout_upload_part *part_new(struct scout_upload *u, size_t room)
 {
 	struct scout_upload_part *p = calloc(1, sizeof(*p) + room * sizeof(p->bufs[0]));
@@ -266,6 +271,7 @@ void scout_part_send(struct scout_upload_part *p, const struct scout_s3_call *ca
 	p->call.flow = p->upload;
 	p->call.body_bytes = p->bytes;
 	p->call.body = body;
+	p->call.taken = taken;
 	/* without it the server takes the body unseen, which is better than nothing */
 	if (p->bytes)
 		(void)scout_s3_hash_body(m->s3, &p->call, p->sha256);

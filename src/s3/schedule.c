@@ -18,6 +18,7 @@
 #define SLOW_DOWN_BASE_NS (500 * SCOUT_NS_PER_MS)
 #define MAX_SLEEP_NS SCOUT_NS_PER_S
 #define HEDGE_AGAIN_NS SCOUT_S3_TURN_NS /* when there was no room for one */
+#define LOOKS 8                         /* in a timeout */
 /* An attempt that moved a body on by this much starts the count of failures anew. */
 #define PROGRESS_BYTES ((uint64_t)1 << 20)
 
@@ -143,6 +144,14 @@ static uint64_t deadline_ns(const struct scout_s3 *s3, const struct scout_s3_tra
 	return t->lively_ns + s3->context.config->timeout_ns;
 }
 
+/* When to look what has become of what t sent; UINT64_MAX: never. */
+static uint64_t look_due_ns(const struct scout_s3 *s3, const struct scout_s3_transfer *t)
+{
+	if (!scout_s3_op_traits(t->call->op)->sends)
+		return UINT64_MAX;
+	return t->looked_ns + s3->context.config->timeout_ns / LOOKS;
+}
+
 static void check_by(struct scout_s3 *s3, uint64_t due_ns)
 {
 	if (due_ns < s3->next_check_ns)
@@ -177,6 +186,7 @@ static int start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t,
 	s3->used[t->use]++;
 	scout_count(&s3->requests, 1);
 	check_by(s3, deadline_ns(s3, t));
+	check_by(s3, look_due_ns(s3, t));
 	check_by(s3, scout_s3_hedge_due_ns(s3, t, scout_now_ns()));
 	return 0;
 }
@@ -455,11 +465,14 @@ void scout_s3_expire(struct scout_s3 *s3)
 		next = TAILQ_NEXT(t, link);
 		if (t->dropped)
 			continue;
+		if (look_due_ns(s3, t) <= now_ns)
+			scout_s3_transfer_look(t);
 		if (deadline_ns(s3, t) <= now_ns) {
 			time_out(s3, t, now_ns);
 			continue;
 		}
 		check_by(s3, deadline_ns(s3, t));
+		check_by(s3, look_due_ns(s3, t));
 		due_ns = scout_s3_hedge_due_ns(s3, t, now_ns);
 		if (due_ns <= now_ns)
 			hedge(s3, t, now_ns);

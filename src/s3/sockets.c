@@ -4,8 +4,10 @@
 #include "s3/sockets.h"
 
 #include <errno.h>
-#include <stdbool.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -70,6 +72,40 @@ int scout_s3_socket_close(struct scout_s3_sockets *s, int fd)
 	}
 	scout_unlock(&s->lock);
 	return close(fd);
+}
+
+static unsigned port_of(int fd)
+{
+	struct sockaddr_storage a;
+	socklen_t len = sizeof(a);
+
+	memset(&a, 0, sizeof(a));
+	if (getsockname(fd, (struct sockaddr *)&a, &len) < 0)
+		return 0;
+	if (a.ss_family == AF_INET6)
+		return ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
+	return a.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&a)->sin_port) : 0;
+}
+
+bool scout_s3_sockets_acked(struct scout_s3_sockets *s, unsigned port, uint64_t *ret)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+	bool known = false;
+
+	scout_lock(&s->lock);
+	for (size_t i = 0; i < s->used && !known; i++) {
+		int fd = s->open[i].fd;
+
+		known = is_open(&s->open[i]) && port_of(fd) == port &&
+			getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+			len >= offsetof(struct tcp_info, tcpi_bytes_acked) +
+				   sizeof(info.tcpi_bytes_acked);
+	}
+	scout_unlock(&s->lock);
+	if (known)
+		*ret = info.tcpi_bytes_acked;
+	return known;
 }
 
 unsigned scout_s3_sockets_count(struct scout_s3_sockets *s)

@@ -2,7 +2,9 @@
 #ifndef SCOUTFS_S3_SOCKETS_H
 #define SCOUTFS_S3_SOCKETS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "scoutfs/lock.h"
@@ -23,6 +25,8 @@ void scout_s3_sockets_destroy(struct scout_s3_sockets *s);
 /* CURLOPT_OPENSOCKETFUNCTION's and CURLOPT_CLOSESOCKETFUNCTION's work: socket(2), close(2). */
 int scout_s3_socket_open(struct scout_s3_sockets *s, int family, int type, int protocol);
 int scout_s3_socket_close(struct scout_s3_sockets *s, int fd);
+/* How many bytes the other side of the connection from our port has confirmed; false: not known. */
+bool scout_s3_sockets_acked(struct scout_s3_sockets *s, unsigned port, uint64_t *ret);
 unsigned scout_s3_sockets_count(struct scout_s3_sockets *s);
 
 #endif

@@ -53,12 +53,17 @@ static void tell_headers(struct scout_s3_transfer *t)
 	scout_text_free(&t->header_lines);
 }
 
+static uint64_t lively_bytes(const struct scout_s3_transfer *t)
+{
+	return t->context->config->timeout_ns * MIN_BYTES_PER_S / SCOUT_NS_PER_S;
+}
+
 /* What came or went shows that the other side is there. That alone would let an answer trickle for
  * ever, so an attempt must also move MIN_BYTES_PER_S on the average of each timeout, or reach its next
  * stage: lively_ns is when it last did. */
 static void hear(struct scout_s3_transfer *t, size_t len, bool stage)
 {
-	uint64_t enough = t->context->config->timeout_ns * MIN_BYTES_PER_S / SCOUT_NS_PER_S;
+	uint64_t enough = lively_bytes(t);
 
 	/* S3 keeps a connection alive by blanks while it completes an upload */
 	if (t->call->op == SCOUT_S3_COMPLETE)
@@ -80,6 +85,30 @@ static void hear_answer(struct scout_s3_transfer *t, size_t len, bool stage)
 	scout_s3_pulse_hear(p);
 	t->heard_awake_ns = p->awake_ns;
 	t->heard_alive_ns = p->alive_ns;
+}
+
+void scout_s3_transfer_look(struct scout_s3_transfer *t)
+{
+	uint64_t acked;
+	long port = 0; /* libcurl tells no socket before the end */
+
+	t->looked_ns = scout_now_ns();
+	(void)curl_easy_getinfo(t->easy, CURLINFO_LOCAL_PORT, &port);
+	if (port <= 0 || !scout_s3_sockets_acked(&t->context->sockets, (unsigned)port, &acked))
+		return;
+	if (t->acked == 0 || acked < t->acked) {
+		t->acked = t->lively_acked = acked; /* of what went before, too */
+		return;
+	}
+	if (acked > t->acked && t->call->taken)
+		t->call->taken(t->call);
+	if (acked > t->acked)
+		t->heard_ns = t->looked_ns;
+	if (acked - t->lively_acked >= lively_bytes(t)) {
+		t->lively_ns = t->looked_ns;
+		t->lively_acked = acked;
+	}
+	t->acked = acked;
 }
 
 /* What a first byte takes: the mean of about the last eight. */

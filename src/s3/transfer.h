@@ -77,11 +77,14 @@ struct scout_s3_transfer {
 	uint64_t heard_awake_ns, heard_alive_ns; /* likewise, on the clocks of the pulse */
 	uint64_t moved;                          /* bytes that came or went */
 	uint64_t lively_ns, lively_moved;        /* when, and at what, it was last fast enough */
-	uint64_t counted;                        /* moved when rates were last compared */
-	time_t signed_at;                        /* by the server's clock */
-	uint64_t token_of;                       /* whose session token it carries; 0: none */
-	char region[SCOUT_S3_REGION_MAX];        /* it was signed for */
-	struct scout_text body;                  /* the answer of whole ones */
+	uint64_t looked_ns;                      /* when its connection was last looked at */
+	/* bytes of its connection that the other side has confirmed; 0: not looked yet */
+	uint64_t acked, lively_acked;
+	uint64_t counted;                 /* moved when rates were last compared */
+	time_t signed_at;                 /* by the server's clock */
+	uint64_t token_of;                /* whose session token it carries; 0: none */
+	char region[SCOUT_S3_REGION_MAX]; /* it was signed for */
+	struct scout_text body;           /* the answer of whole ones */
 	struct scout_text
 	    header_lines; /* GET, HEAD: for the caller's header(), ended by NUL each */
 	char curl_error[CURL_ERROR_SIZE];
@@ -94,6 +97,9 @@ CURL *scout_s3_easy_new(struct scout_s3_context *context);
  * -EIO; t does not own easy then. */
 int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy,
 			    const struct scout_s3_credentials *signer);
+/* Looks how much of what was handed to the connection has arrived: of a body's last bytes nothing else tells
+ * for a long time, on a slow link. Once in a while of one that sends. */
+void scout_s3_transfer_look(struct scout_s3_transfer *t);
 /* GET: how many bytes the caller has. */
 uint64_t scout_s3_transfer_handed_over(const struct scout_s3_transfer *t);
 /* t, which is not the last of its call, has lost. */

@@ -22,6 +22,7 @@ class Proxy:
         self.bytes_per_s = 0      # of a connection, each way; 0: no limit
         self.refuse = False       # new connections are reset
         self.black_hole = False   # new connections are accepted, and nothing ever comes
+        self.holds = IN_FLIGHT    # bytes of one direction that it takes before it sends them on
         self.cut_after = None     # a connection ends (RST) after so many bytes of the server's
         self.connections = self.most = self.total = 0
         self.bytes_up = self.bytes_down = 0
@@ -57,6 +58,11 @@ class Proxy:
 
     def resume(self):
         self._call(self._flow.set)
+
+    def narrow(self):
+        """New connections are lines without room: what does not fit waits at the sender, not here."""
+        self.holds = 0
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
 
     def cut(self):
         """Resets every connection there is now."""
@@ -184,7 +190,7 @@ class Proxy:
                 if not data:
                     await sender
                     return
-                if held[0] > IN_FLIGHT:
+                if held[0] > self.holds:
                     room.clear()
                     await room.wait()
                 if sender.done():

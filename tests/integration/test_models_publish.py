@@ -422,6 +422,19 @@ def test_a_silent_server(rgw, bucket, mount, proxy, local):
     assert "is not published" in m.log()
 
 
+def test_a_slow_link_is_no_silence(rgw, bucket, mount, proxy, local):
+    """The last bytes are on their way for longer than `timeout`, and the server takes them all the time."""
+    link = proxy(rgw.port)
+    link.narrow()
+    m = mount(NO_HOSTS, ini(rgw, bucket, link.port, timeout="1s", max_attempts=5))
+    os.makedirs(m.model("a", "v1"))
+    link.bytes_per_s = 200_000
+    done = cp(local(600_000), m.model("a", "v1", "model.zip"))
+    assert done.returncode == 0, done.stderr
+    assert body(rgw, bucket, "a/v1/model.zip") == content(600_000)
+    assert m.metric("scoutfs_s3_retries_total") < 4, "not each attempt"
+
+
 def test_what_an_object_cannot_do(rgw, bucket, mount, local):
     m = mount(NO_HOSTS, ini(rgw, bucket, overwrite="yes"))
     os.mkdir(m.model("a"))
