@@ -1,4 +1,4 @@
-"""Hosts: bytes near and far, names, many hosts at once, their memory, and a black hole among them."""
+"""One host: its bytes near and far, its names, its small files."""
 
 import contestants
 import works
@@ -9,25 +9,86 @@ MIB = 1 << 20
 
 def cases(b):
     yield from reading(b)
+    yield from reading_far(b)
     yield from writing(b)
     yield from names(b)
+    yield from small(b)
 
 
 def reading(b):
-    mib = 256 if b.quick else 1024
-    near = {**contestants.hosts(b, full=not b.quick), "ssh cat": contestants.with_ssh_cat(b, f"{mib}m"),
-            "sftp": contestants.with_sftp(b, f"{mib}m")}
-    yield Case(f"host: read {mib} MiB", near, works.read(f"{mib}m"), prepare=lambda: b.make_file(f"{mib}m", mib),
+    mib = 128 if b.quick else 1024
+    name = f"{mib}m"
+    who = {**contestants.hosts(b, full=not b.quick), "ssh cat": contestants.with_ssh_cat(b, name),
+           "sftp": contestants.with_sftp(b, name)}
+    yield Case(f"host: read {mib} MiB", who, works.read(name), prepare=lambda: b.make_file(name, mib),
                moved=mib * MIB, target={"sshfs": 2.2, "sshfs tuned": 1.8}, plot=("throughput", 0))
+    if b.quick:
+        return
+    jobs, reads = 16, 256
+    yield Case(f"host: {jobs * reads:,} random reads of 4 KiB, 16 jobs of fio",
+               contestants.hosts(b, with_rclone=False), works.program(
+                   "fio", "--name=it", f"--filename=ROOT/{name}", "--rw=randread", "--bs=4k", f"--numjobs={jobs}",
+                   f"--number_ios={reads}", "--ioengine=psync", "--allow_file_create=0", "--thread"),
+               prepare=lambda: b.make_file(name, mib))
+
+
+def reading_far(b):
+    for rtt, mib in ((50, 16),) if b.quick else ((5, 128), (20, 128), (50, 256), (100, 128)):
+        name = f"{mib}m"
+        far = rtt == 50
+        who = contestants.hosts(b, rtt, full=far and not b.quick, tuned=far and not b.quick)
+        if far:
+            who["ssh cat"] = contestants.with_ssh_cat(b, name, rtt)
+        yield Case(f"host: read {mib} MiB, rtt {rtt}", who, works.read(name), moved=mib * MIB,
+                   prepare=lambda name=name, mib=mib: b.make_file(name, mib), plot=("throughput", rtt),
+                   target={"sshfs": 35, "rclone": 4} if far else {},
+                   once=("sshfs", "sshfs tuned") if rtt >= 20 else ())
 
 
 def writing(b):
-    mib = 256 if b.quick else 512
+    mib = 64 if b.quick else 512
     yield Case(f"host: write {mib} MiB, fsync", contestants.hosts(b), works.write(mib), moved=mib * MIB,
                prepare=lambda: b.sshd)
+    mib = 16 if b.quick else 512
+    yield Case(f"host: write {mib} MiB, fsync, rtt 50", contestants.hosts(b, 50, tuned=not b.quick), works.write(mib),
+               moved=mib * MIB, prepare=lambda: b.sshd, target={"sshfs": 10},
+               once=("sshfs", "sshfs tuned", "rclone"))
+
+
+LSTAT = """
+for i in range(mine, {count}, count):
+    os.lstat(f"{{root}}/{folder}/f{{i:05}}")
+"""
+CAT = """
+for i in range(mine, {count}, count):
+    with open(f"{{root}}/{folder}/f{{i:05}}", "rb", buffering=0) as f:
+        f.read()
+"""
 
 
 def names(b):
     count = 2000 if b.quick else 20000
-    yield Case(f"host: ls -l of {count:,}", contestants.hosts(b), works.program("ls", "-l", f"ROOT/many{count}"),
-               prepare=lambda: b.make_many(f"many{count}", count, 0), target={"sshfs": 2})
+    folder = f"many{count}"
+
+    def prepare():
+        b.make_many(folder, count, 0)
+
+    yield Case(f"host: ls -l of {count:,}", contestants.hosts(b), works.program("ls", "-l", f"ROOT/{folder}"),
+               prepare=prepare, target={"sshfs": 2})
+    yield Case(f"host: {count:,} cold lstat, 16 processes", contestants.hosts(b),
+               works.by_processes(16, LSTAT.format(count=count, folder=folder)), prepare=prepare,
+               target={"sshfs": 4, "rclone": 2})
+
+
+def small(b):
+    count = 500 if b.quick else 2000
+
+    def prepare():
+        b.make_many(f"small{count}", count, 4096)
+
+    who = contestants.hosts(b)
+    yield Case(f"host: cat of {count:,} small files in turn", who, works.each_read(f"small{count}", count),
+               prepare=prepare, target={"sshfs": 1.5}, plot=("latency", None, "near"))
+    yield Case(f"host: cat of {count:,} small files, 16 processes", who,
+               works.by_processes(16, CAT.format(count=count, folder=f"small{count}")), prepare=prepare,
+               target={"sshfs": 1.5})

@@ -76,10 +76,14 @@ class Many:
     def start(self):
         """All at once, as a login script would with &."""
         self.mounts = []
-        for opener in self.openers:
-            self.mounts.append(opener())
-        for mount in self.mounts:
-            mount.wait(LIMIT)
+        try:
+            for opener in self.openers:
+                self.mounts.append(opener())
+            for mount in self.mounts:
+                mount.wait(LIMIT)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     @property
@@ -182,7 +186,7 @@ def scoutfs(b, port=None, s3_port=None, hosts=1, root=(), more="", black=None):
     folder = b.make_folder("scoutfs")
     lines = [f"[scoutfs]\n{more}\n[hosts]\nssh_config =\n"]
     if port:
-        lines.append(f"known_hosts = {b.known_hosts}\nmax_sessions = {max(64, 2 * hosts)}\n")
+        lines.append(f"known_hosts = {b.known_hosts}\n")
         section = b.sshd.ini(port)
         lines += [section.replace("web1]", f"web{i}]") for i in range(1, hosts + 1)]
         if black:

@@ -3,30 +3,33 @@
 import collections
 
 # what it shows: the axes, and whether each is logarithmic
+DISTRIBUTIONS = ("latency", "black-hole")
+STYLES = ("-", "--", ":", "-.")
 PLOTS = {
     "throughput": ("throughput over the round trip", "round trip, ms", "MB/s", False, True),
     "hosts": ("first touch of many hosts", "hosts", "s", True, True),
     "readers": ("one model, many readers", "readers", "s", True, True),
-    "latency": ("latency", "ms", "share of the calls", True, False),
+    "latency": ("latency of a small file", "ms", "share of the files", True, False),
+    "black-hole": ("the same while another host is a black hole", "ms", "share of the files", True, False),
     "memory": ("memory of sessions", "sessions", "MiB", True, True),
 }
 
 
 def lines(cases, kind):
-    """{contestant: [(x, y)…]}; of a distribution, each sample's place among all."""
+    """{line: [(x, y)…]}; of a distribution, each sample's place among all."""
     found = collections.defaultdict(list)
     for case in cases:
-        if not case["plot"] or case["plot"][0] != kind:
+        plot = case["plot"]
+        if not plot or plot[0] != kind:
             continue
         for who, result in case["results"].items():
-            if kind == "latency":
-                label = " ".join(filter(None, (who, case["plot"][1])))
+            line = ", ".join([who, *plot[2:]])
+            if kind in DISTRIBUTIONS:
                 samples = sorted(result.get("samples", ()))
-                found[label] += [(x, (i + 1) / len(samples)) for i, x in enumerate(samples)]
-            elif "median" in result:
-                y = result["mb_per_s"] if kind == "throughput" else result["median"]
-                found[who].append((case["plot"][1], y))
-    return {who: sorted(points) for who, points in found.items() if points}
+                found[line] += [(x, (i + 1) / len(samples)) for i, x in enumerate(samples)]
+            elif "median" in result and ", " not in who:  # "scoutfs, 1 host" is there to compare with
+                found[line].append((plot[1], result["mb_per_s"] if kind == "throughput" else result["median"]))
+    return {line: sorted(points) for line, points in found.items() if points}
 
 
 def draw(cases, base):
@@ -44,13 +47,17 @@ def draw(cases, base):
         if not found:
             continue
         figure, axes = pyplot.subplots(figsize=(7, 4.5))
-        for who, points in found.items():
-            axes.plot(*zip(*points), label=who, marker="" if kind == "latency" else "o",
-                      linewidth=2.5 if who.startswith("scoutfs") else 1.2)
+        whos = list(dict.fromkeys(line.split(", ")[0] for line in found))
+        rests = list(dict.fromkeys(line.partition(", ")[2] for line in found))
+        for line, points in found.items():
+            who, _, rest = line.partition(", ")
+            axes.plot(*zip(*points), label=line, color=f"C{whos.index(who)}",
+                      linestyle=STYLES[rests.index(rest) % len(STYLES)],
+                      marker="" if kind in DISTRIBUTIONS else "o", linewidth=2.5 if who == "scoutfs" else 1.2)
         axes.set(title=title, xlabel=x_label, ylabel=y_label, xscale="log" if x_log else "linear",
                  yscale="log" if y_log else "linear")
         axes.grid(True, which="both", alpha=0.25)
-        axes.legend()
+        axes.legend(fontsize="small")
         paths.append(f"{base}-{kind}.svg")
         figure.savefig(paths[-1], bbox_inches="tight")
         pyplot.close(figure)

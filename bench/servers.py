@@ -82,6 +82,9 @@ class Servers:
         sshd.start()
         self.stack.callback(sshd.stop)
         os.mkdir(os.path.join(sshd.files, "new"))
+        for i in range(4):
+            with open(os.path.join(sshd.files, f"warm{i}"), "wb"):
+                pass  # for suite.connect
         return sshd
 
     @functools.cached_property
@@ -150,7 +153,10 @@ class Servers:
         return top
 
     def clear(self):
-        """What a work has written is gone before the next one starts."""
+        """What a work has written is gone before the next one starts: new/ on the host, out/ beside it."""
+        out = os.path.join(self.folder, "out")
+        shutil.rmtree(out, ignore_errors=True)
+        os.mkdir(out)
         if "sshd" in self.__dict__:
             new = os.path.join(self.sshd.files, "new")
             shutil.rmtree(new, ignore_errors=True)

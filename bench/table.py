@@ -1,7 +1,7 @@
 """Results as Markdown: a line for each contestant of each case, those that we lose among them."""
 
-HEAD = ("| work | on | median (least to most) | to scoutfs | wanted | MB/s | CPU | MiB |\n"
-        "|---|---|---|---|---|---|---|---|")
+HEAD = ("| work | on | median (least to most) | to scoutfs | wanted | MB/s | CPU | MiB | servers' CPU |\n"
+        "|---|---|---|---|---|---|---|---|---|")
 
 
 def number(value):
@@ -30,7 +30,7 @@ def wanted(case, who, result):
 def row(case, who, result, first):
     work = case["name"] + (f" ({case['note']})" if case["note"] else "") if first else ""
     if "failed" in result:
-        words = [work, who, result["failed"].replace("|", "/").replace("\n", " ")[:120], "", "", "", "", ""]
+        words = [work, who, result["failed"].replace("|", "/").replace("\n", " ")[:120], *[""] * 6]
         return "| " + " | ".join(words) + " |"
     spread = f" ({number(result['least'])} to {number(result['most'])})" if len(result["values"]) > 1 else " (once)"
     more = "".join(f", {name} {value if isinstance(value, str) else number(value)}"
@@ -38,7 +38,8 @@ def row(case, who, result, first):
     ratio = "" if who == "scoutfs" or "ratio" not in result else number(result["ratio"])
     words = [work, who, f"{number(result['median'])} {case['unit']}{spread}{more}", ratio,
              wanted(case, who, result), number(result["mb_per_s"]) if "mb_per_s" in result else "", cpu(result),
-             number(result["peak_mib"]) if result["peak_mib"] else ""]
+             number(result["peak_mib"]) if result["peak_mib"] else "",
+             f"{number(sum(result['servers_cpu_s'].values()))} s"]
     return "| " + " | ".join(words) + " |"
 
 
@@ -48,7 +49,8 @@ def rows(case):
 
 def markdown(run):
     lines = [f"{run['date']}, {run['cpus']} CPUs, {run['rounds']} rounds{', QUICK' if run['quick'] else ''}; "
-             "the CPU and memory of the contestant's own processes; sshd's and the gateway's are in the JSON.", ""]
+             "CPU and memory (the most that was resident) of the contestant's own processes, and the CPU of sshd, "
+             "the gateway and the link with distance, each in the JSON.", ""]
     if run["cases"]:
         lines += [HEAD, *(line for case in run["cases"] for line in rows(case))]
     return "\n".join(lines) + "\n"

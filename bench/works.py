@@ -1,9 +1,9 @@
 """What is done, for whoever: each function returns a work(contestant), which returns when it is done."""
 
-import concurrent.futures
-import os
+import json
 import subprocess
 import sys
+import tempfile
 import time
 
 from contestants import LIMIT
@@ -51,15 +51,40 @@ def write(mib):
     return program("dd", "if=/dev/zero", "of=ROOT/new/file", "bs=1M", f"count={mib}", "conv=fsync")
 
 
+START = """
+import os, sys
+mine, count, root = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
 def by_processes(count, script):
-    """Runs Python's script in so many processes at once; sys.argv is their number, count and root."""
+    """Runs Python's script in so many processes at once: mine is which of count it is, root the contestant's
+    folder. Measured from when they all are there."""
     def work(c):
-        with concurrent.futures.ThreadPoolExecutor(count) as pool:
-            runs = [pool.submit(do, sys.executable, "-S", "-c", "import os, sys\n"
-                                "mine, count, root = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]\n" + script,
-                                str(i), str(count), c.root) for i in range(count)]
-            for run in runs:
-                run.result()
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        children = [subprocess.Popen([sys.executable, "-S", "-c", START + script, str(i), str(count), c.root], **pipes)
+                    for i in range(count)]
+        try:
+            for child in children:
+                child.stdout.readline()
+            start = time.monotonic()
+            for child in children:
+                child.stdin.close()
+            for child in children:
+                if child.wait(LIMIT):
+                    raise RuntimeError(child.stderr.read()[-200:])
+            seconds = time.monotonic() - start
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"over {LIMIT} s") from None
+        finally:
+            for child in children:
+                child.kill()
+                child.stdout.close()
+                child.stderr.close()
+            strays.extend(children)
+        return {"value": seconds, "seconds": seconds}
     return work
 
 
@@ -74,25 +99,27 @@ def read_whole(path, expected=None):
     return total
 
 
-def each_timed(paths, function):
-    """{"value": ms that the 95th of 100 calls took, "samples": [ms…]} of function(path) in turn."""
-    samples = []
-    for path in paths:
-        start = time.perf_counter()
-        function(path)
-        samples.append((time.perf_counter() - start) * 1000)
-    return latencies(samples)
+READ_EACH = """
+import json, os, sys, time
+samples = []
+for i in range(int(sys.argv[2])):
+    start = time.perf_counter()
+    file = os.open(f"{sys.argv[1]}/f{i:05}", os.O_RDONLY)
+    os.read(file, 1 << 20)
+    os.close(file)
+    samples.append((time.perf_counter() - start) * 1000)
+print(json.dumps(samples))
+"""
 
 
-def latencies(samples):
-    samples = sorted(samples)
-    return {"value": samples[min(len(samples) * 95 // 100, len(samples) - 1)], "samples": samples,
-            "median ms": round(samples[len(samples) // 2], 3), "p99 ms": round(
-                samples[min(len(samples) * 99 // 100, len(samples) - 1)], 3)}
-
-
-def lists(folder, count):
-    """A check: os.listdir sees as many."""
-    found = len(os.listdir(folder))
-    if found != count:
-        raise RuntimeError(f"{folder}: {found} names, not {count}")
+def each_read(folder, count, p95=False):
+    """Reads f00000… in turn, with the milliseconds of each as samples. Measured is all of it, or the p95."""
+    def work(c):
+        with tempfile.TemporaryFile("w+") as out:
+            do(sys.executable, "-S", "-c", READ_EACH, f"{c.root}/{folder}", str(count), stdout=out)
+            out.seek(0)
+            samples = json.load(out)
+        ordered = sorted(samples)
+        found = {"samples": samples, "p95": ordered[count * 95 // 100], "p99": ordered[count * 99 // 100]}
+        return {**found, "value": found["p95"]} if p95 else found
+    return work

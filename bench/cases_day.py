@@ -1,0 +1,212 @@
+"""A person's day on one host: what people type, near and at 50 ms. And on nine hosts, while a tenth is a black hole.
+
+What takes a peer minutes at 50 ms is done there with fewer files (the name says how many), and once.
+"""
+
+import concurrent.futures
+import os
+import shutil
+import subprocess
+import time
+
+import contestants
+import works
+from cases_many import with_hole
+from procs import run
+from suite import Case, connect
+
+
+def cases(b):
+    for rtt in (0, 50):
+        yield from with_tree(b, rtt)
+        if b.quick and rtt:
+            return
+        yield listing(b, rtt)
+        yield many_processes(b, rtt)
+        yield while_reading(b, rtt)
+        yield git_status(b, rtt)
+        yield unpacking(b, rtt)
+    yield copy_beside_itself(b)
+    yield nine_of_ten(b)
+
+
+def at(rtt):
+    return f", rtt {rtt}" if rtt else ""
+
+
+def once_far(rtt):
+    return ("sshfs", "sshfs tuned", "rclone") if rtt else ()
+
+
+def tree(b, files, folders):
+    """So many small files in as many folders."""
+    return lambda: b.make_many(f"tree{files}", files, 4096, per_folder=files // folders)
+
+
+def with_tree(b, rtt):
+    """What walks a tree and reads all of it."""
+    files, folders = (40, 8) if rtt else (200, 40) if b.quick else (1000, 40)
+    name, out = f"tree{files}", os.path.join(b.folder, "out")
+    who = contestants.hosts(b, rtt)
+    if rtt:
+        yield Case(f"day: find over {10 if b.quick else 40} folders{at(rtt)}", who,
+                   works.program("find", f"ROOT/tree{50 if b.quick else 200}", "-type", "f"),
+                   prepare=tree(b, 50, 10) if b.quick else tree(b, 200, 40), once=once_far(rtt))
+    else:
+        yield Case(f"day: find over {folders} folders", who, works.program("find", f"ROOT/{name}", "-type", "f"),
+                   prepare=tree(b, files, folders))
+    for what, work in (
+            (f"cp -r of {files:,} files", works.program("cp", "-r", f"ROOT/{name}", out)),
+            (f"grep -r over {files:,} files", works.program("grep", "-rc", "line 7 of", f"ROOT/{name}")),
+            (f"tar c of {files:,} files", works.program("tar", "-C", f"ROOT/{name}", "-cf", f"{out}/tar", ".")),
+            (f"rsync -a of {files:,} files, down", works.program("rsync", "-a", f"ROOT/{name}/", out))):
+        if not (b.quick and rtt):
+            yield Case(f"day: {what}{at(rtt)}", who, work, prepare=tree(b, files, folders), once=once_far(rtt))
+    few = 10 if b.quick else 100
+    yield Case(f"day: cat of {few} files in turn{at(rtt)}", who, works.each_read(f"turn{few}", few),
+               prepare=lambda: b.make_many(f"turn{few}", few, 4096), once=once_far(rtt),
+               plot=("latency", None, f"rtt {rtt}") if rtt else None)
+    up = 10 if rtt else 200
+
+    def prepare():
+        run("cp", "-r", b.make_many(f"up{up}", up, 4096, per_folder=10), b.folder)
+
+    if not (b.quick and rtt):
+        yield Case(f"day: rsync -a of {up} files, up{at(rtt)}", who,
+                   works.program("rsync", "-a", f"{b.folder}/up{up}/", "ROOT/new/up"), prepare=prepare,
+                   once=once_far(rtt))
+
+
+def listing(b, rtt):
+    count = 2000 if b.quick else 20000
+    return Case(f"day: ls -l of {count:,}, then again{at(rtt)}", contestants.hosts(b, rtt),
+                works.shell(f"ls -l ROOT/many{count} && ls -l ROOT/many{count}"),
+                prepare=lambda: b.make_many(f"many{count}", count, 0))
+
+
+WORK_ON = """
+for i in range(mine, {count}, count):
+    path = f"{{root}}/new/f{{i}}"
+    with open(path, "wb") as f:
+        f.write(b"x" * 4096)
+    os.rename(path, path + ".done")
+    with open(path + ".done", "rb") as f:
+        if len(f.read()) != 4096:
+            raise RuntimeError(path)
+    os.unlink(path + ".done")
+"""
+
+
+def many_processes(b, rtt):
+    count = 16 if rtt else 640
+    return Case(f"day: 16 processes write, rename, read, remove {count} files{at(rtt)}",
+                contestants.hosts(b, rtt), works.by_processes(16, WORK_ON.format(count=count)),
+                prepare=lambda: b.sshd, once=once_far(rtt))
+
+
+def while_reading(b, rtt):
+    """ls -l of folders, while four read a quarter of a large file each."""
+    mib, folders = (256, 10) if b.quick else (1024, 10 if rtt else 40)
+
+    def work(c):
+        readers = [subprocess.Popen(["dd", f"if={c.root}/{mib}m", "of=/dev/null", "bs=1M", f"skip={mib // 4 * i}",
+                                     f"count={mib // 4}"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                   for i in range(4)]
+        try:
+            start = time.monotonic()
+            for i in range(folders):
+                works.do("ls", "-l", f"{c.root}/tree200/d{i:03}")
+            seconds = time.monotonic() - start
+            reading = sum(reader.poll() is None for reader in readers)
+        finally:
+            for reader in readers:
+                reader.kill()
+            works.strays.extend(readers)
+        return {"value": seconds, "still reading": reading}
+
+    return Case(f"day: ls -l of {folders} folders while four read {mib // 4} MiB each{at(rtt)}",
+                contestants.hosts(b, rtt), work, prepare=lambda: (tree(b, 200, 40)(), b.make_file(f"{mib}m", mib)),
+                once=once_far(rtt))
+
+
+GIT = ("git", "-c", "user.name=x", "-c", "user.email=x@x", "-c", "gc.auto=0")
+
+
+def git_status(b, rtt):
+    files = 20 if rtt else 100 if b.quick else 1000
+    source = os.path.join(b.folder, f"git{files}")
+
+    def prepare():
+        if not os.path.exists(source):
+            shutil.copytree(b.make_many(f"git{files}", files, 4096, per_folder=files // 20 or 5), source)
+            for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "all")):
+                run(*GIT, "-C", source, *words)
+
+    def before(c):
+        """A working tree that this mount has never seen, as after a clone."""
+        run("cp", "-a", source, os.path.join(b.sshd.files, "new"))
+        connect(c)
+
+    return Case(f"day: git status of {files:,} files{at(rtt)}", contestants.hosts(b, rtt),
+                works.program("git", "-C", f"ROOT/new/git{files}", "status", "--porcelain"), prepare=prepare,
+                before=before, once=once_far(rtt))
+
+
+def unpacking(b, rtt):
+    files = 10 if rtt else 500
+    archive = os.path.join(b.folder, f"{files}.tar")
+
+    def prepare():
+        folder = b.make_many(f"unpack{files}", files, 4096, per_folder=files // 10 if files > 10 else 10)
+        run("tar", "-C", folder, "-cf", archive, ".")
+
+    return Case(f"day: tar x of {files} files{at(rtt)}", contestants.hosts(b, rtt),
+                works.program("tar", "-C", "ROOT/new", "-xf", archive), prepare=prepare, once=once_far(rtt))
+
+
+def copy_beside_itself(b):
+    mib = 128 if b.quick else 1024
+    return Case(f"day: cp of {mib} MiB beside itself", contestants.hosts(b),
+                works.program("cp", f"ROOT/{mib}m", "ROOT/new/copy"), prepare=lambda: b.make_file(f"{mib}m", mib),
+                once=("sshfs", "sshfs tuned", "rclone"))
+
+
+EVERYTHING = """
+cd ROOT && ls -l small500 && find tree200 && cat turn40/* && grep -rc 'line 7 of' tree200
+mkdir new/NAME && cp -r turn40 new/NAME && tar -C new/NAME -cf new/NAME/tar turn40 && tar -C new/NAME/turn40 -xf new/NAME/tar
+dd if=/dev/zero of=new/NAME/zero bs=1M count=16 conv=fsync && mv new/NAME/zero new/NAME/moved && rm -r new/NAME
+"""
+
+
+def nine_of_ten(b):
+    def link():
+        b.ssh_port(name="black")  # known_hosts learns of it
+        return b.link(b.sshd.port, 0, name="black")
+
+    def ours():
+        c = contestants.scoutfs(b, b.sshd.port, hosts=9, root=("hosts",), black=link().port)
+        c.nine = [f"{c.root}/web{i}" for i in range(1, 10)]
+        return c
+
+    def theirs():
+        c = contestants.Many([lambda: contestants.sshfs(b, b.sshd.port, wait=False)] * 9
+                             + [lambda: contestants.sshfs(b, link().port, wait=False)]).start()
+        c.nine = [mount.root for mount in c.mounts[:9]]
+        return c
+
+    def work(c):
+        def one(i):
+            works.do("sh", "-ec", EVERYTHING.replace("ROOT", c.nine[i]).replace("NAME", f"n{i}"))
+        with concurrent.futures.ThreadPoolExecutor(9) as pool:
+            list(pool.map(one, range(9)))
+
+    def prepare():
+        tree(b, 200, 40)()
+        b.make_many("small500", 500, 4096)
+        b.make_many("turn40", 40, 4096)
+
+    return Case("day: ls, find, cat, grep, cp, tar, dd, mv, rm on nine hosts, the tenth a black hole", {
+        "scoutfs": with_hole(ours, link, lambda c: f"{c.root}/black"), "scoutfs, all ten alive": ours,
+        "sshfs": with_hole(theirs, link, lambda c: c.mounts[9].root), "sshfs, all ten alive": theirs},
+        work, prepare=prepare, before=lambda c: [os.stat(f"{root}/new") for root in c.nine],
+        target={"scoutfs, all ten alive": 1 / 1.2})

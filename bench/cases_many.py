@@ -1,0 +1,149 @@
+"""Many hosts: the first touch of all of them, what their sessions hold of memory, and a black hole among them."""
+
+import concurrent.futures
+import os
+import subprocess
+import sys
+
+import contestants
+import works
+from procs import signal_all
+from suite import Case
+
+
+def cases(b):
+    for rtt in (50,) if b.quick else (0, 50, 200):
+        for count in (10,) if b.quick else (1, 10, 100):
+            yield first_touch(b, count, rtt)
+    for count in (10,) if b.quick else (1, 10, 100):
+        yield memory(b, count)
+    yield beside_a_black_hole(b)
+
+
+def touch(roots):
+    """Looks into all of them at once."""
+    with concurrent.futures.ThreadPoolExecutor(len(roots)) as pool:
+        list(pool.map(lambda root: os.stat(f"{root}/new"), roots))
+
+
+def roots(c, count):
+    """Of scoutfs, opened at /hosts, or of as many mounts."""
+    if isinstance(c, contestants.Many):
+        return [mount.root for mount in c.mounts]
+    return [f"{c.root}/web{i}" for i in range(1, count + 1)]
+
+
+def first_touch(b, count, rtt):
+    """A peer connects when it mounts: so its mounting is in its time, all at once."""
+    def port():
+        return b.ssh_port(rtt)
+
+    def touch_all(c):
+        if isinstance(c, contestants.Many):
+            c.start()
+        touch(roots(c, count))
+
+    def ours(hosts):
+        return lambda: contestants.scoutfs(b, port(), hosts=hosts, root=("hosts",))
+
+    who = {"scoutfs": ours(count), "sshfs": lambda: contestants.Many(
+        [lambda: contestants.sshfs(b, port(), wait=False)] * count)}
+    if count < 100:
+        who["rclone"] = lambda: contestants.Many([lambda: contestants.rclone_sftp(b, port(), wait=False)] * count)
+    if count > 1:
+        who["scoutfs, 1 host"] = ours(1), lambda c: touch(roots(c, 1))
+    hosts = f"{count} hosts" if count > 1 else "1 host"
+    return Case(f"host: first touch of {hosts}{f', rtt {rtt}' if rtt else ''}", who, touch_all, before=None,
+                prepare=lambda: b.sshd, plot=("hosts", count, f"rtt {rtt}"),
+                target={"scoutfs, 1 host": 0.5} if rtt == 50 and count == 100 else {})
+
+
+def memory(b, count):
+    """Resident memory of all processes; that which they share counted once is PSS."""
+    def held(c):
+        rss, pss = c.held()
+        return {"value": rss, "PSS": pss}
+
+    return Case(f"host: memory of {count} session{'s' if count > 1 else ''} to as many hosts", {
+        "scoutfs": lambda: contestants.scoutfs(b, b.sshd.port, hosts=count, root=("hosts",)),
+        "sshfs": lambda: contestants.Many(
+            [lambda: contestants.sshfs(b, b.sshd.port, wait=False)] * count).start()},
+        held, before=lambda c: touch(roots(c, count)), prepare=lambda: b.sshd, unit="MiB",
+        target={"sshfs": 10} if count == 100 else {}, plot=("memory", count))
+
+
+HANG = """
+import itertools, os, sys
+for i in itertools.count():
+    try:
+        os.stat(f"{sys.argv[1]}/{sys.argv[2]}-{i}")
+    except OSError:
+        pass
+"""
+
+
+class Hole:
+    """A host that answered and then does no more, with 16 processes at it, for whatever is measured meanwhile."""
+
+    def __init__(self, link, root):
+        self.link = link
+        os.stat(f"{root}/new")  # its session is up
+        link.freeze()
+        self.processes = [subprocess.Popen([sys.executable, "-S", "-c", HANG, root, str(i)],
+                                           stdin=subprocess.DEVNULL, start_new_session=True)
+                          for i in range(16)]
+
+    def close(self):
+        self.link.thaw()
+        signal_all([process.pid for process in self.processes], 9)
+        for process in self.processes:
+            process.wait()
+
+
+def with_hole(opener, link, root, others=()):
+    """The contestant, which ends the hole with itself; root(contestant) is where the black host is."""
+    def open_it():
+        c = opener()
+        try:
+            hole = Hole(link(), root(c))
+        except BaseException:
+            c.close()
+            raise
+        close = c.close
+
+        def close_all():
+            hole.close()
+            for other in others:
+                other(c)
+            close()
+        c.close = close_all
+        return c
+    return open_it
+
+
+def beside_a_black_hole(b):
+    count = 500 if b.quick else 2000
+
+    def link():
+        b.ssh_port(0.0, name="black")  # known_hosts learns of it
+        return b.link(b.sshd.port, 0.0, name="black")
+
+    def ours():
+        return contestants.scoutfs(b, b.sshd.port, root=("hosts", "web1"), black=link().port)
+
+    def theirs():
+        c = contestants.sshfs(b, b.sshd.port)
+        c.black = contestants.sshfs(b, link().port)
+        return c
+
+    def alone():
+        return contestants.sshfs(b, b.sshd.port)
+
+    return Case("host: p95 of cat while another host is a black hole", {
+        "scoutfs": with_hole(ours, link, lambda c: f"{c.point}/hosts/black"),
+        "scoutfs, alone": ours,
+        "sshfs": with_hole(theirs, link, lambda c: c.black.root, [lambda c: c.black.close()]),
+        "sshfs, alone": alone},
+        works.each_read(f"small{count}", count, p95=True), unit="ms",
+        prepare=lambda: b.make_many(f"small{count}", count, 4096), target={"scoutfs, alone": 1 / 1.2},
+        plot=("black-hole", None))
