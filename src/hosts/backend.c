@@ -35,15 +35,16 @@ static int host_of(struct scout_hosts *all, const char *path, const char **rest,
 static char *remote_path(const struct scout_host *host, const char *rest)
 {
 	const char *root = host->config->root;
-	struct scout_text text = {0};
+	size_t len = strlen(root), more = strlen(rest);
+	bool slash = more && root[len - 1] != '/';
+	char *path = malloc(len + slash + more + 1);
 
-	scout_text_printf(&text, "%s%s%s", root, *rest && root[strlen(root) - 1] != '/' ? "/" : "",
-			  rest);
-	if (text.failed) {
-		scout_text_free(&text);
+	if (!path)
 		return NULL;
-	}
-	return scout_text_take(&text);
+	memcpy(path, root, len);
+	path[len] = '/';
+	memcpy(path + len + slash, rest, more + 1);
+	return path;
 }
 
 uint32_t scout_host_ttl_ms(const struct scout_host *host)
