@@ -20,7 +20,8 @@
 #include "scoutfs/clock.h"
 #include "sftp/session.h"
 
-#define LOOKUPS_MAX 64 /* threads in getaddrinfo() at once, in the whole process */
+/* Threads in getaddrinfo() at once, in the whole process; who comes later waits for a place. */
+#define LOOKUPS_MAX 64
 #define ADDRESSES_MAX 8
 #define STAGGER_NS (250 * SCOUT_NS_PER_MS)
 
@@ -35,7 +36,39 @@ struct lookup {
 	struct addrinfo *list;
 };
 
-static atomic_uint lookups;
+/* An eventfd that counts the places left. Immutable once made; lookups outlive what it could be closed by. */
+static int places_fd = -1;
+
+static void make_places(void)
+{
+	places_fd = eventfd(LOOKUPS_MAX, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+}
+
+static void give_place_back(void)
+{
+	const uint64_t one = 1;
+
+	while (write(places_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+/* 0; -ETIMEDOUT or -ECANCELED; -EMFILE. */
+static int take_place(struct scout_sftp *s)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	uint64_t one;
+	int err;
+
+	(void)pthread_once(&once, make_places);
+	if (places_fd < 0)
+		return -EMFILE;
+	while (read(places_fd, &one, sizeof(one)) < 0) {
+		err = scout_sftp_wait(s, places_fd, POLLIN, s->deadline_ns);
+		if (err)
+			return err;
+	}
+	return 0;
+}
 
 static void unref_lookup(struct lookup *l)
 {
@@ -62,7 +95,7 @@ static void *run_lookup(void *arg)
 	while (write(l->done_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 	unref_lookup(l);
-	atomic_fetch_sub(&lookups, 1);
+	give_place_back();
 	return NULL;
 }
 
@@ -100,13 +133,15 @@ static int resolve_name(struct scout_sftp *s, const char *host, unsigned port,
 	uint64_t ignored;
 	int err;
 
-	if (atomic_fetch_add(&lookups, 1) >= LOOKUPS_MAX) {
-		atomic_fetch_sub(&lookups, 1);
-		return scout_sftp_fail(s, -EHOSTUNREACH, "too many name lookups hang");
-	}
+	err = take_place(s);
+	if (err == -ETIMEDOUT)
+		return scout_sftp_fail(s, err, "looking up %s: others hang that began before it",
+				       host);
+	if (err)
+		return scout_sftp_fail(s, err, "looking up %s: %s", host, strerror(-err));
 	err = start_lookup(host, port, s->settings.family, &l);
 	if (err) {
-		atomic_fetch_sub(&lookups, 1);
+		give_place_back();
 		return scout_sftp_fail(s, err, "cannot look up %s: %s", host, strerror(-err));
 	}
 	err = scout_sftp_wait(s, l->done_fd, POLLIN, s->deadline_ns);
