@@ -328,11 +328,22 @@ static int turn(struct scout_sftp *s)
 	return err;
 }
 
-/* INIT and VERSION; limits@openssh.com and who we are, together in one round trip. */
+/* Whether the server takes requests behind an INIT that it has not answered. */
+static bool takes_all_at_once(ssh_session ssh)
+{
+	const char *banner = ssh_get_serverbanner(ssh);
+
+	return banner && strstr(banner, "OpenSSH");
+}
+
+/* INIT and VERSION; limits@openssh.com and who we are, together in one round trip, the same one where the server
+ * is known to bear it. */
 static int greet(struct scout_sftp *s)
 {
 	int err = scout_sftp_encode_init(&s->out);
 
+	if (!err && takes_all_at_once(s->ssh))
+		err = scout_sftp_stream_greet(&s->stream, &s->out);
 	if (err)
 		return scout_sftp_fail(s, err, "out of memory");
 	while (!err && s->stream.phase != SCOUT_SFTP_OPEN_FOR_CALLS) {

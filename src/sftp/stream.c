@@ -199,13 +199,15 @@ int scout_sftp_stream_greet(struct scout_sftp_stream *st, struct scout_sftp_buf 
 {
 	const struct scout_sftp_call self = {
 	    .op = SCOUT_SFTP_STAT, .path = ".", .id = SCOUT_SFTP_SELF_ID};
+	bool early = st->phase == SCOUT_SFTP_AWAIT_VERSION;
 	int err = scout_sftp_encode_call(out, &self);
 
 	st->self_due = true;
-	st->limits_due = st->has_limits;
-	if (!err && st->has_limits)
+	st->limits_due = st->has_limits || early; /* refused, if there are none */
+	if (!err && st->limits_due)
 		err = scout_sftp_encode_limits(out, SCOUT_SFTP_LIMITS_ID);
-	st->phase = SCOUT_SFTP_AWAIT_ANSWERS;
+	if (!early)
+		st->phase = SCOUT_SFTP_AWAIT_ANSWERS;
 	return err;
 }
 
@@ -265,7 +267,7 @@ static int on_packet(struct scout_sftp_stream *st, uint8_t type, const uint8_t *
 		if (type != SSH_FXP_VERSION ||
 		    scout_sftp_decode_version(&r, &st->server.extensions, &st->has_limits))
 			return bad(st, "not an SFTP server of version 3");
-		st->phase = SCOUT_SFTP_GOT_VERSION;
+		st->phase = st->self_due ? SCOUT_SFTP_AWAIT_ANSWERS : SCOUT_SFTP_GOT_VERSION;
 		return 0;
 	case SCOUT_SFTP_GOT_VERSION:
 		break;

@@ -59,7 +59,8 @@ void scout_sftp_stream_free(struct scout_sftp_stream *st); /* no call in flight 
 
 /* Gives the call an id and a place in the table; false when it is full. */
 bool scout_sftp_stream_add(struct scout_sftp_stream *st, struct scout_sftp_call *call);
-/* The next phase after GOT_VERSION: appends what is to be asked to out. 0 or -ENOMEM. */
+/* The next phase after GOT_VERSION: appends what is to be asked to out. In AWAIT_VERSION it is asked with INIT already,
+ * and VERSION leads on to the answers. 0 or -ENOMEM. */
 int scout_sftp_stream_greet(struct scout_sftp_stream *st, struct scout_sftp_buf *out);
 /* Takes it out unanswered. */
 void scout_sftp_stream_remove(struct scout_sftp_stream *st, struct scout_sftp_call *call);
