@@ -68,7 +68,7 @@ const struct scout_key scout_keys[] = {
 	{GLOBAL(G, "max_sessions", max_sessions), NUMBER(count, 1, 10000), DEFAULT("100")},
 	{HOST(G | H, "max_sessions_per_host", max_sessions_per_host), NUMBER(count, 1, 64), DEFAULT("4")},
 	{GLOBAL(G, "dynamic", dynamic), BOOL, DEFAULT("no")},
-	{GLOBAL(G, "max_connecting", max_connecting), NUMBER(count, 1, 1000), DEFAULT("32")},
+	{GLOBAL(G, "max_connecting", max_connecting), NUMBER(count, 1, 1000), DEFAULT("100")},
 	{HOST(G | H, "read_window", read_window), NUMBER(size, 128 * KIB, GIB), DEFAULT("16M")},
 	{HOST(G | H, "attr_timeout", attr_timeout_ns), NUMBER(duration, 0, 24 * HOUR), DEFAULT("1s")},
 	{HOST(G | H, "symlinks", contain_symlinks), CHOICE(symlink_modes), DEFAULT("contain")},

@@ -15,7 +15,7 @@ static void defaults(void **state)
 	assert_null(c->log_file);
 	assert_false(c->allow_other);
 	assert_int_equal(c->max_sessions, 100);
-	assert_int_equal(c->max_connecting, 32);
+	assert_int_equal(c->max_connecting, 100);
 	assert_int_equal(c->nhosts, 0);
 	assert_null(c->defaults.ssh_config); /* there is none in this home */
 	snprintf(path, sizeof(path), "%s/.ssh/known_hosts", home);
