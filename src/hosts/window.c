@@ -3,6 +3,9 @@
 
 #include "scoutfs/budget.h"
 
+/* A reader that came so far is trusted to go so many times as far: over a distance each step is a round
+ * trip, and with twice instead of four times 16 MiB are two more of them. */
+#define TRUST 4
 #define SLACK_READS 4 /* so many reads' lengths may the order be off */
 #define PART_MIN 16384u
 #define WRITE_MIN 4096u
@@ -19,7 +22,7 @@ bool scout_window_read(struct scout_window *w, uint64_t offset, size_t size, uin
 		w->run += end - w->next;
 		w->next = end;
 	}
-	w->ahead = 2 * w->run > SCOUT_WINDOW_MIN ? 2 * w->run : SCOUT_WINDOW_MIN;
+	w->ahead = TRUST * w->run > SCOUT_WINDOW_MIN ? TRUST * w->run : SCOUT_WINDOW_MIN;
 	if (w->ahead > max_ahead)
 		w->ahead = max_ahead;
 	return true;
