@@ -1,5 +1,6 @@
-/* scoutfs-load: many clients at once download one thing, each once or again and again for a while, through a
- * mount or straight from S3; what came of it is printed, and kept as JSON with every client's samples.
+/* scoutfs-load: many clients at once download one thing, or things that they share out among them, each once or
+ * again and again for a while, through a mount or straight from S3; what came of it is printed, and kept as
+ * JSON with every client's samples.
  *
  * A client is a thread that does nothing but download. All begin together. Progress goes to standard
  * output once a second, when it is asked for. */
@@ -22,8 +23,9 @@
 #define FAILED_PAUSE_US 100000u /* what fails at once is not tried as often as the machine can */
 
 struct load {
-	const char *target, *output;
-	unsigned nclients, seconds; /* 0: each client once */
+	char **targets; /* the first client takes the first, and so on, and round again */
+	const char *output;
+	unsigned ntargets, nclients, seconds; /* 0: each client once */
 	bool progress;
 	struct load_client *clients;
 	pthread_barrier_t begin; /* all clients, and main() */
@@ -34,6 +36,7 @@ struct load {
 
 struct worker {
 	struct load *load;
+	const char *target;
 	struct load_client *client;
 	pthread_t thread;
 };
@@ -86,7 +89,7 @@ static bool download(struct load *l, struct load_client *c, struct load_source *
 static void *work(void *arg)
 {
 	struct worker *w = arg;
-	struct load_source *s = load_source_new(w->load->target);
+	struct load_source *s = load_source_new(w->target);
 
 	pthread_barrier_wait(&w->load->begin);
 	if (s) {
@@ -124,6 +127,7 @@ static int run(struct load *l, struct load_result *r)
 	atomic_store(&l->running, l->nclients);
 	for (unsigned i = 0; i < l->nclients; i++) {
 		workers[i].load = l;
+		workers[i].target = l->targets[i % l->ntargets];
 		workers[i].client = &l->clients[i];
 		/* those started wait for all: there is no way back */
 		if (pthread_create(&workers[i].thread, NULL, work, &workers[i])) {
@@ -161,10 +165,11 @@ static int store(const struct load *l, const struct load_result *r, const struct
 
 static void usage(FILE *out)
 {
-	fputs("usage: scoutfs-load [-c CLIENTS] [-d SECONDS] [-o FILE] [-p] TARGET\n"
+	fputs("usage: scoutfs-load [-c CLIENTS] [-d SECONDS] [-o FILE] [-p] TARGET...\n"
 	      "TARGET is a file, as /mnt/scout/models/bert/main/model.zip, or an object of S3 as\n"
 	      "http://ENDPOINT/BUCKET/KEY, signed with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,\n"
 	      "AWS_SESSION_TOKEN and AWS_REGION of the environment.\n"
+	      "With several, the first client downloads the first, and so on, and round again.\n"
 	      "  -c, --clients=N     so many at once (default 100)\n"
 	      "  -d, --duration=S    each again and again for so many seconds (default: once)\n"
 	      "  -o, --output=FILE   write the figures and all samples there, as JSON\n"
@@ -215,12 +220,22 @@ static int parse(int argc, char **argv, struct load *l)
 		usage(stdout);
 		return EXIT_SUCCESS;
 	}
-	if (!fine || optind + 1 != argc) {
+	if (!fine || optind >= argc) {
 		usage(stderr);
 		return 2;
 	}
-	l->target = argv[optind];
+	l->targets = argv + optind;
+	l->ntargets = (unsigned)(argc - optind);
 	return -1;
+}
+
+static int init_sources(const struct load *l)
+{
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < l->ntargets; i++)
+		err = load_source_init(l->targets[i]);
+	return err;
 }
 
 int main(int argc, char **argv)
@@ -233,8 +248,9 @@ int main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	l.clients = calloc(l.nclients, sizeof(*l.clients));
-	r = (struct load_result){.target = l.target, .clients = l.clients, .nclients = l.nclients};
-	if (!l.clients || load_source_init(l.target) || run(&l, &r) || load_figure(&r, &figures)) {
+	r = (struct load_result){
+	    .target = l.targets[0], .clients = l.clients, .nclients = l.nclients};
+	if (!l.clients || init_sources(&l) || run(&l, &r) || load_figure(&r, &figures)) {
 		fprintf(stderr, "scoutfs-load: %s\n", strerror(ENOMEM));
 		return EXIT_FAILURE;
 	}

@@ -18,7 +18,7 @@ struct load_client {
 };
 
 struct load_result {
-	const char *target;
+	const char *target; /* the first */
 	time_t started;
 	double elapsed_s;
 	const struct load_client *clients;

@@ -90,8 +90,17 @@ def test_for_a_while(folder):
     assert "progress elapsed=1s" in printed
 
 
+def test_several_things(folder):
+    """The clients share them out, and come round again."""
+    paths = [write(os.path.join(folder, name), content(SIZE + i)) for i, name in enumerate("ab")]
+    _, figures = load(folder, "-c", "3", *paths)
+    assert [client["bytes"] for client in figures["per_client"]] == [SIZE, SIZE + 1, SIZE]
+    assert figures["target"] == paths[0]
+    check_figures(figures)
+
+
 def test_called_in_another_way(folder):
-    for args in ([], ["-c", "0", "f"], ["-c", "many", "f"], ["-d", "-1", "f"], ["f", "g"], ["-x", "f"]):
+    for args in ([], ["-c", "0", "f"], ["-c", "many", "f"], ["-d", "-1", "f"], ["-x", "f"]):
         done = subprocess.run([*(command()[:-1] if "thread" in SAN else []), LOAD, *args],
                               capture_output=True, text=True, check=False, timeout=60)
         assert (done.returncode, done.stdout) == (2, "") and "usage:" in done.stderr
