@@ -32,6 +32,7 @@ SUITES = (
     "cases_hosts",
     "cases_many",
     "cases_day",
+    "cases_registry",
 )
 PEERS = ("sshfs", "rclone", "s3fs", "ssh", "curl")
 

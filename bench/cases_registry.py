@@ -1,0 +1,277 @@
+"""The registry: many readers of one model and of many, one reader, first bytes, names, and small files beside bulk.
+
+It is one of 500 models (fill_registry.py), of which 100 have the real one's size; beside the real one lie larger
+objects. Far is 20 ms of round trip and 60 MB/s a connection, as S3 is for many.
+"""
+
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import contestants
+import works
+from procs import end
+from servers import BUCKET
+from suite import Case
+
+MIB = 1 << 20
+SIZE = 24_834_009  # of the real model's zip, as the original project measured it
+REAL = "arnir0_Tiny-LLM/main"
+MODEL = REAL + "/model.zip"
+FAR = (20, 60_000_000)
+CONNECTIONS = 16  # of curl; more of them carried less
+SMALL = 60  # files whose latency is measured
+
+
+def cases(b):
+    registry = Registry(b)
+    for part in (one_model, many_models, one_reader, first_bytes, names, small_beside_bulk):
+        for case in part(registry):
+            if b.quick:
+                case.once |= {"rclone", "rclone full", "s3fs"}
+            yield case
+
+
+def named(what, link):
+    return f"models: {what}{', rtt 20, 60 MB/s' if link else ''}"
+
+
+class Registry:
+    """Filled when the first case needs it."""
+
+    def __init__(self, b):
+        self.b = b
+        self.made = set()
+
+    @property
+    def large(self):
+        """MiB of the object for one reader."""
+        return 256 if self.b.quick else 1024
+
+    def env(self):
+        return dict(os.environ, AWS_ACCESS_KEY_ID=self.b.rgw.access_key, AWS_REGION="us-east-1",
+                    AWS_SECRET_ACCESS_KEY=self.b.rgw.secret_key)
+
+    def once(self, name):
+        new = name not in self.made
+        self.made.add(name)
+        return new
+
+    def fill(self):
+        """500 models, the real one and 99 copies of it among them."""
+        if not self.once("models"):
+            return
+        fill = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fill_registry.py")
+        works.do(sys.executable, fill, "--bucket", BUCKET, "--endpoint", self.b.rgw.endpoint, "--bytes", str(SIZE),
+                 env=self.env())
+        s3 = self.b.rgw.client()
+        for name in self.models(100)[1:]:
+            s3.copy_object(Bucket=BUCKET, Key=name, CopySource={"Bucket": BUCKET, "Key": MODEL})
+
+    def put(self, mib, whole=False):
+        """An object beside the real model: in parts, as AWS's tools put what is large; or whole, so that its
+        ETag is an MD5. Returns its key."""
+        key = f"{REAL}/{mib}m{'-whole' if whole else ''}"
+        if not self.once(key):
+            return key
+        s3, part = self.b.rgw.client(), 64 * MIB
+        block = os.urandom(part)
+        if whole:
+            s3.put_object(Bucket=BUCKET, Key=key, Body=block * (mib * MIB // part))
+            return key
+        upload = s3.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+
+        def put_part(number):
+            done = s3.upload_part(Bucket=BUCKET, Key=key, UploadId=upload, PartNumber=number, Body=block)
+            return {"PartNumber": number, "ETag": done["ETag"]}
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            parts = list(pool.map(put_part, range(1, mib * MIB // part + 1)))
+        s3.complete_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+        return key
+
+    @staticmethod
+    def models(count):
+        """Names of so many model.zips of that size."""
+        return [MODEL, *(f"model-{n:03}/main/model.zip" for n in range(1, count))]
+
+    def page_cache(self):
+        """The same model as a local file, which is in memory."""
+        folder = self.b.make_folder("local")
+        os.makedirs(os.path.join(folder, REAL))
+        self.b.rgw.client().download_file(BUCKET, MODEL, os.path.join(folder, MODEL))
+        return contestants.Own(folder)
+
+    def no_mount(self, count, keys, link):
+        """As many clients straight at S3, without any mount: each fetches for itself. (open, work)."""
+        urls = [f"http://127.0.0.1:{{}}/{BUCKET}/{key}" for key in keys]
+
+        def work(program):
+            port = self.b.s3_port(*link)
+            return self.run_load(count, [url.format(port) for url in urls],
+                                 lambda *words: program.run(*words, env=self.env()))
+        return lambda: contestants.Program(self.b), work
+
+    def readers(self, count, keys):
+        """So many at once, who share out the keys among them: the time of all, and the figures of each."""
+        return lambda c: self.run_load(count, [f"{c.root}/{key}" for key in keys], works.do)
+
+    def run_load(self, count, targets, do):
+        folder = self.b.make_folder("load")
+        out = os.path.join(folder, "json")
+        do(os.path.join(self.b.builds, "scoutfs-load"), "-c", str(count), "-o", out, *targets)
+        with open(out, encoding="utf-8") as f:
+            figures = json.load(f)
+        if figures["bytes"] != count * SIZE:
+            raise RuntimeError(f"{figures['bytes']} bytes came, not {count} of {SIZE}")
+        more = {} if count == 1 else {f"{name} s": round(figures[f"{name}_s"], 3)
+                                      for name in ("mean", "median", "p99", "min", "max")}
+        return {"value": figures["elapsed_s"], "seconds": figures["elapsed_s"], **more, "success": f"{figures['success_percent']:.0f} %",
+                "samples": [1000 * s for client in figures["per_client"] for s in client["seconds"]]}
+
+
+def one_model(registry):
+    """The curve over the number of readers, its 100 among them, near; and those far."""
+    b = registry.b
+    counts = (1, 100) if b.quick else (1, 10, 50, 100, 200)
+    for link in ((), FAR):
+        for count in counts if not link else (1, 100):
+            who = contestants.models(b, *link)
+            if not link:
+                who["page cache"] = registry.page_cache
+            if count == 100:
+                who["no mount"] = registry.no_mount(count, [MODEL], link)
+            yield Case(named(f"{count} reader{'s' if count > 1 else ''} of 24.8 MB", link), who,
+                       registry.readers(count, [MODEL]), prepare=registry.fill, moved=count * SIZE,
+                       rounds=None if count in (1, 100) else 3, plot=None if link else ("readers", count),
+                       target=WANTED.get((count, bool(link)), {}))
+
+
+WANTED = {  # of how many readers, far?
+    (100, False): {"page cache": 1 / 1.3, "rclone full": 1},
+    (100, True): {"rclone full": 2},
+    (1, True): {"rclone": 3, "rclone full": 3, "s3fs": 3},
+}
+
+
+def many_models(registry):
+    for count, link in ((20, FAR),) if registry.b.quick else ((20, FAR), (100, ())):
+        who = contestants.models(registry.b, *link)
+        who["no mount"] = registry.no_mount(count, registry.models(count), link)
+        yield Case(named(f"{count} readers of {count} models", link), who,
+                   registry.readers(count, registry.models(count)), prepare=registry.fill, moved=count * SIZE,
+                   rounds=None if count == 20 else 3)
+
+
+def one_reader(registry):
+    b, mib = registry.b, registry.large
+    size = mib * MIB
+    for link, whole in (((), False), (FAR, False), ((), True))[:2 if b.quick else 3]:
+        key = f"{REAL}/{mib}m{'-whole' if whole else ''}"
+        who = contestants.models(b, *link)
+        if whole:
+            who = {"scoutfs": who["scoutfs"]}
+        who["curl"] = contestants.with_curl(b, key, size, CONNECTIONS, *link)
+        yield Case(named(f"1 reader of {mib} MiB{', put in one piece' if whole else ''}", link), who,
+                   works.read(key), prepare=lambda whole=whole: (registry.fill(), registry.put(mib, whole)),
+                   moved=size, target={"curl": 0.8 if link else 0.85},
+                   once=("rclone", "rclone full") if link else (),
+                   note="its MD5 is verified" if whole else f"curl: {CONNECTIONS} ranges at once")
+
+
+EACH = """
+import json, os, sys, time
+samples = []
+for path in sys.argv[2:]:
+    start = time.perf_counter()
+    file = os.open(path, os.O_RDONLY)
+    got = len(os.read(file, int(sys.argv[1])))
+    samples.append((time.perf_counter() - start) * 1000)
+    os.close(file)
+    if not got:
+        sys.exit("nothing read of " + path)
+print(json.dumps(samples))
+"""
+
+
+def each_opened(paths, size, percent):
+    """Opens them in turn and reads up to size bytes of each: the milliseconds of that percentile."""
+    with tempfile.TemporaryFile("w+") as out:
+        works.do(sys.executable, "-S", "-c", EACH, str(size), *paths, stdout=out)
+        out.seek(0)
+        samples = json.load(out)
+    ordered = sorted(samples)
+    return {"value": ordered[(len(ordered) - 1) * percent // 100], "samples": samples}
+
+
+def first_bytes(registry):
+    for link in (FAR,) if registry.b.quick else ((), FAR):
+        yield Case(named("open and first byte of 20 models, median", link), contestants.models(registry.b, *link),
+                   lambda c: each_opened([f"{c.root}/{key}" for key in registry.models(21)[1:]], 1, 50), unit="ms",
+                   prepare=registry.fill, rounds=3)
+
+
+def names(registry):
+    b = registry.b
+    count = 10 if b.quick else 50
+    some = [f"ROOT/model-{n}" for n in range(100, 100 + count)]
+    for rtt in (20,) if b.quick else (0, 20):
+        far = f", rtt {rtt}" if rtt else ""
+        who = contestants.models(b, rtt)
+        yield Case(f"models: ls of 500{far}", who, works.program("ls", "ROOT"), prepare=registry.fill, before=None)
+        yield Case(f"models: ls of 500, then ls -lR of {count}{far}", who, works.program(
+            "sh", "-c", 'ls "$0" && ls -lR "$@"', "ROOT", *some), prepare=registry.fill, before=None,
+            target={"rclone": 10, "rclone full": 10, "s3fs": 10} if rtt else {},
+            once=("rclone full", "s3fs") if rtt else ())
+
+
+BULK = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+buffer, total, start = bytearray(1 << 20), 0, time.monotonic()
+try:
+    while True:
+        file = os.open(sys.argv[1], os.O_RDONLY)
+        while got := os.readv(file, [buffer]):
+            total += got
+            if total == 16 << 20:
+                print(flush=True)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(file)
+finally:
+    print(total / 1e6 / (time.monotonic() - start), flush=True)
+"""
+
+
+def small_beside_bulk(registry):
+    """Each config.json is of another model, so that none is cached."""
+    b = registry.b
+    mib = 512 if b.quick else 2048
+    paths = [f"model-{n}/main/config.json" for n in range(200, 200 + SMALL)]
+
+    def alone(c):
+        return each_opened([f"{c.root}/{path}" for path in paths], 4096, 95)
+
+    def beside(c):
+        bulk = subprocess.Popen([sys.executable, "-S", "-c", BULK, f"{c.root}/{REAL}/{mib}m"], text=True,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+        try:
+            if bulk.stdout.readline() != "\n":
+                raise RuntimeError("the bulk reader failed")
+            found = alone(c)
+            bulk.terminate()
+            return {**found, "bulk MB/s": round(float(bulk.communicate(timeout=60)[0]))}
+        finally:
+            end(bulk)
+
+    who = {}
+    for name, opener in contestants.models(b, *FAR).items():
+        if not b.quick or name == "scoutfs":
+            who[name] = (opener, beside)
+            who[f"{name}, alone"] = (opener, alone)
+    yield Case(named(f"p95 of open and read of {SMALL} config.json beside a reader of {mib} MiB", FAR), who, None,
+               prepare=lambda: (registry.fill(), registry.put(mib)), unit="ms", rounds=3,
+               target={"scoutfs, alone": 0.5}, plot=("latency", None, "config.json beside bulk"))
