@@ -201,8 +201,8 @@ static int digest_block(struct scout_object *o, const struct scout_block *b)
 	return err;
 }
 
-/* One block of o, which then waits for its next turn, or has none. */
-static void take_turn(struct scout_models *m, struct scout_object *o)
+/* One block of o; true: the next one is held, too. Else it is no longer ours. */
+static bool take_turn(struct scout_models *m, struct scout_object *o)
 {
 	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
 	struct scout_verify *v = &o->verify; /* its turn is ours alone */
@@ -236,29 +236,36 @@ static void take_turn(struct scout_models *m, struct scout_object *o)
 	scout_unlock(&o->lock);
 	scout_read_finish(&readers);
 	scout_budget_poke(m->budget);
-	if (more)
-		enqueue(m, o);
-	else
+	if (!more)
 		scout_object_unref(m, o);
+	return more;
+}
+
+/* The object whose turn it is, o (or NULL) being the last; NULL: it is time to end. Nobody is woken for
+ * o: while it waits alone it is its verifier's, whose processor has the digest's state. */
+static struct scout_object *next_turn(struct scout_verifiers *vs, struct scout_object *o)
+{
+	scout_lock(&vs->lock);
+	if (o)
+		TAILQ_INSERT_TAIL(&vs->queue, o, verify.queue);
+	while (TAILQ_EMPTY(&vs->queue) && !vs->stop)
+		(void)scout_cond_wait(&vs->wake, &vs->lock, UINT64_MAX);
+	o = TAILQ_FIRST(&vs->queue);
+	if (o)
+		TAILQ_REMOVE(&vs->queue, o, verify.queue);
+	scout_unlock(&vs->lock);
+	return o;
 }
 
 static void *run(void *arg)
 {
 	struct scout_models *m = arg;
-	struct scout_verifiers *vs = &m->verifiers;
-	struct scout_object *o;
+	struct scout_object *o = NULL;
 
-	do {
-		scout_lock(&vs->lock);
-		while (TAILQ_EMPTY(&vs->queue) && !vs->stop)
-			(void)scout_cond_wait(&vs->wake, &vs->lock, UINT64_MAX);
-		o = TAILQ_FIRST(&vs->queue);
-		if (o)
-			TAILQ_REMOVE(&vs->queue, o, verify.queue);
-		scout_unlock(&vs->lock);
-		if (o)
-			take_turn(m, o);
-	} while (o);
+	while ((o = next_turn(&m->verifiers, o))) {
+		if (!take_turn(m, o))
+			o = NULL;
+	}
 	return NULL;
 }
 
