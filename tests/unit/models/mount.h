@@ -23,7 +23,9 @@ struct mount {
 	bool stopped;
 };
 
-static bool mount_verifies; /* the next one */
+/* of the next one: whether it verifies; its part size when it publishes, else 0 */
+static bool mount_verifies;
+static size_t mount_publishes;
 
 static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 {
@@ -37,7 +39,7 @@ static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 	    .bucket = bucket,
 	    .prefix = strdup(prefix),
 	    .max_connections = 150,
-	    .part_size = 8 * MIB,
+	    .part_size = mount_publishes ? mount_publishes : 8 * MIB,
 	    .read_window = 256 * MIB,
 	    .list_ttl_ns = 60 * SCOUT_NS_PER_S,
 	    .list_max_keys = 200000,
@@ -45,7 +47,7 @@ static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 	    .max_attempts = 3,
 	    .unzip = true,
 	    .verify = mount_verifies,
-	    .read_only = true,
+	    .read_only = mount_publishes == 0,
 	};
 	assert_int_equal(scout_budget_new(memory, &t->budget), 0);
 	t->env.config = &t->config;
