@@ -27,6 +27,8 @@
 /* How long a name that is not there stays so. */
 #define MISSING_NS SCOUT_NS_PER_S
 #define DIRENTS 64
+/* Of all members that are open, 32 KiB each. */
+#define POINTS_MAX 1024
 
 /* ---- paths ---- */
 
@@ -521,6 +523,7 @@ int scout_zip_start(struct scout_models *m)
 		return err;
 	}
 	scout_mutex_init(&z->lock, SCOUT_LOCK_LRU);
+	scout_zip_pool_init(&z->points, POINTS_MAX);
 	TAILQ_INIT(&z->idle);
 	m->zips = z;
 	return 0;
@@ -544,6 +547,7 @@ void scout_zip_destroy(struct scout_models *m)
 	scout_zip_archives_destroy(m);
 	scout_zip_work_free(z->work);
 	scout_share_free(z->share);
+	scout_zip_pool_destroy(&z->points);
 	scout_mutex_destroy(&z->lock);
 	free(z);
 }

@@ -5,6 +5,7 @@
 #include "models/models.h"
 #include "models/question.h"
 #include "models/read.h"
+#include "models/zip_inflate.h"
 #include "models/zip_names.h"
 #include "models/zip_work.h"
 
@@ -26,6 +27,7 @@ struct scout_zips {
 	struct scout_member *members; /* under lock: open ones, by object and place */
 	atomic_size_t names_bytes;    /* of all archives' names */
 	atomic_uint streams;          /* open for inflating */
+	struct scout_zip_pool points; /* to go on inflating from */
 };
 
 /* The directory of one version of an archive. */

@@ -5,7 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <zlib.h>
+
+#include "scoutfs/lock.h"
 
 #define SCOUT_ZIP_WINDOW 32768
 
@@ -19,11 +22,25 @@ struct scout_zip_point {
 	uint8_t window[SCOUT_ZIP_WINDOW];
 };
 
-/* Those of one member, a bounded number: when they become too many every other one goes. */
+/* All members' points, a bounded number: when there are too many, those of the member whose points were
+ * used least recently go, and its next jump costs more. */
+struct scout_zip_pool {
+	struct scout_mutex lock;               /* SCOUT_LOCK_LEAF */
+	TAILQ_HEAD(, scout_zip_points) in_use; /* under lock: those that have any, by use */
+	size_t count, max;                     /* under lock */
+};
+
+void scout_zip_pool_init(struct scout_zip_pool *pool, size_t max);
+void scout_zip_pool_destroy(struct scout_zip_pool *pool); /* it is empty */
+
+/* Those of one member, a bounded number as well: when they become too many every other one goes. */
 struct scout_zip_points {
+	struct scout_zip_pool *pool; /* immutable; NULL: only the owner has them */
+	/* under pool->lock */
 	struct scout_zip_point **all; /* by out */
 	size_t count;
-	uint64_t spacing; /* of out; 0 is a default */
+	uint64_t spacing;                   /* of out; 0 is a default */
+	TAILQ_ENTRY(scout_zip_points) link; /* pool->in_use, if count > 0 */
 };
 
 void scout_zip_points_destroy(struct scout_zip_points *p);
@@ -39,9 +56,9 @@ struct scout_zip_stream {
 	bool ended; /* the deflate stream is at its end */
 };
 
-/* Opens s, or opens it anew, at the last point not behind out, or at the begin. Returns 0 or -ENOMEM. */
-int scout_zip_stream_open(struct scout_zip_stream *s, const struct scout_zip_points *p,
-			  uint64_t out);
+/* Opens s, or opens it anew, at the last point not behind out, or at the begin. Returns 0, or -ENOMEM: then it
+ * is closed. */
+int scout_zip_stream_open(struct scout_zip_stream *s, struct scout_zip_points *p, uint64_t out);
 void scout_zip_stream_close(struct scout_zip_stream *s); /* closed is fine */
 /* Inflates from bytes, which are those at s->in, until these are used up, to is full, or the stream has
  * ended; notes points on the way. s->in and s->out tell how far it came. Returns 0, -EIO (no deflate

@@ -243,6 +243,8 @@ static int choose_stream(struct scout_member *b)
 	err = scout_zip_stream_open(last, &b->points, b->read->offset);
 	if (last->open && !was_open)
 		atomic_fetch_add(&b->m->zips->streams, 1);
+	else if (!last->open && was_open)
+		atomic_fetch_sub(&b->m->zips->streams, 1);
 	return err;
 }
 

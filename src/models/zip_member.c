@@ -51,6 +51,7 @@ static struct scout_member *member_new(struct scout_models *m, const char *archi
 	atomic_init(&b->refs, 1);
 	b->handles = 1;
 	b->m = m;
+	b->points.pool = &m->zips->points;
 	b->entry = *e;
 	b->inside = strdup(inside);
 	if (!b->inside || scout_models_file_open(m, archive, answer, &b->file) < 0) {

@@ -8,10 +8,15 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "scoutfs/clock.h"
 #include "scoutfs/lock.h"
 
 #define THREADS 2
+/* Jobs that wait for memory when it is stopped are given up by their owners at once, or get it within the time
+ * of a read; who comes later is run by whoever posts it. */
+#define STOP_NS (30 * SCOUT_NS_PER_S)
 
 struct scout_zip_work {
 	struct scout_mutex lock;           /* SCOUT_LOCK_LEAF */
@@ -20,9 +25,20 @@ struct scout_zip_work {
 	unsigned waiting;                  /* under lock: jobs that may be waiting for memory */
 	unsigned running;                  /* under lock: threads */
 	bool stopping, stopped;            /* under lock */
+	uint64_t deadline_ns;              /* under lock: of waiting while stopping */
 	pthread_t threads[THREADS];        /* the owner's */
 	unsigned nthreads;
 };
+
+/* NULL: there will be none any more. */
+static struct scout_zip_job *next_locked(struct scout_zip_work *w)
+{
+	bool in_time = true;
+
+	while (in_time && TAILQ_EMPTY(&w->queue) && (!w->stopping || w->waiting > 0))
+		in_time = scout_cond_wait(&w->wake, &w->lock, w->deadline_ns);
+	return TAILQ_FIRST(&w->queue);
+}
 
 static void *work(void *arg)
 {
@@ -30,12 +46,7 @@ static void *work(void *arg)
 	struct scout_zip_job *job;
 
 	scout_lock(&w->lock);
-	for (;;) {
-		while (TAILQ_EMPTY(&w->queue) && (!w->stopping || w->waiting > 0))
-			(void)scout_cond_wait(&w->wake, &w->lock, UINT64_MAX);
-		job = TAILQ_FIRST(&w->queue);
-		if (!job)
-			break;
+	while ((job = next_locked(w))) {
 		TAILQ_REMOVE(&w->queue, job, link);
 		scout_unlock(&w->lock);
 		job->run(job);
@@ -56,6 +67,7 @@ int scout_zip_work_start(struct scout_zip_work **ret)
 	scout_mutex_init(&w->lock, SCOUT_LOCK_LEAF);
 	scout_cond_init(&w->wake);
 	TAILQ_INIT(&w->queue);
+	w->deadline_ns = UINT64_MAX;
 	while (err == 0 && w->nthreads < THREADS) {
 		err = scout_thread_start(&w->threads[w->nthreads], "unzip", work, w);
 		if (err == 0)
@@ -74,8 +86,12 @@ int scout_zip_work_start(struct scout_zip_work **ret)
 
 void scout_zip_work_stop(struct scout_zip_work *w)
 {
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now); /* as conditions know it, whatever clock a test has */
 	scout_lock(&w->lock);
 	w->stopping = true;
+	w->deadline_ns = (uint64_t)now.tv_sec * SCOUT_NS_PER_S + STOP_NS;
 	pthread_cond_broadcast(&w->wake);
 	scout_unlock(&w->lock);
 	while (w->nthreads > 0)

@@ -353,6 +353,87 @@ static void inflating_from_anywhere(void **state)
 	free(plain);
 }
 
+/* Two members whose points have room for those of one: who was used least recently has none. */
+static void points_of_all_are_bounded(void **state)
+{
+	struct scout_zip_pool pool;
+	struct scout_zip_points first = {.pool = &pool, .spacing = 40000};
+	struct scout_zip_points second = {.pool = &pool, .spacing = 40000};
+	size_t size = 1000000, len, once;
+	uint8_t *plain = text(size, 7);
+	struct zip z = {.members = 0};
+
+	(void)state;
+	add(&z, "x", 8, plain, size);
+	len = z.file.len - 30 - 1 - 7;
+	scout_zip_pool_init(&pool, 1000);
+	inflate_from(&first, z.file.p + 38, len, plain, size, 0);
+	once = first.count;
+	assert_true(once >= 4 && pool.count == once);
+	pool.max = once + 1;
+	inflate_from(&second, z.file.p + 38, len, plain, size, 0);
+	assert_int_equal(first.count, 0);
+	assert_int_equal(second.count, once);
+	assert_int_equal(pool.count, once);
+	/* it is read all the same, from its begin, and the other one loses its own */
+	assert_int_equal(scout_zip_points_before(&first, size), 0);
+	inflate_from(&first, z.file.p + 38, len, plain, size, size / 2);
+	assert_int_equal(first.count, once);
+	assert_int_equal(second.count, 0);
+	/* one alone has fewer of them, farther from each other */
+	scout_zip_points_destroy(&first);
+	pool.max = once / 2;
+	inflate_from(&second, z.file.p + 38, len, plain, size, 0);
+	assert_in_range(second.count, 1, once / 2);
+	inflate_from(&second, z.file.p + 38, len, plain, size, size - 1);
+	scout_zip_points_destroy(&second);
+	scout_zip_pool_destroy(&pool);
+	zip_free(&z);
+	free(plain);
+}
+
+static unsigned allocations_left;
+
+static voidpf allocate(voidpf arg, uInt items, uInt size)
+{
+	(void)arg;
+	return allocations_left-- > 0 ? calloc(items, size) : NULL;
+}
+
+static void release(voidpf arg, voidpf address)
+{
+	(void)arg;
+	free(address);
+}
+
+/* Without memory for the window a stream does not stay open half way: it begins anew. */
+static void no_memory_to_go_on(void **state)
+{
+	struct scout_zip_points points = {.spacing = 40000};
+	struct scout_zip_stream s = {.z = {.zalloc = allocate, .zfree = release}};
+	size_t size = 1000000, len;
+	uint8_t *plain = text(size, 7), out[1000];
+	struct zip z = {.members = 0};
+
+	(void)state;
+	add(&z, "x", 8, plain, size);
+	len = z.file.len - 30 - 1 - 7;
+	inflate_from(&points, z.file.p + 38, len, plain, size, 0);
+	assert_true(points.count > 0);
+	allocations_left = 1; /* inflate's state, and no window */
+	assert_int_equal(scout_zip_stream_open(&s, &points, size), -ENOMEM);
+	assert_false(s.open);
+	allocations_left = 10;
+	assert_int_equal(scout_zip_stream_open(&s, &points, 0), 0);
+	assert_int_equal(scout_zip_stream_run(&s, &points, z.file.p + 38, len, out, sizeof(out)),
+			 0);
+	assert_memory_equal(out, plain, sizeof(out));
+	scout_zip_stream_close(&s);
+	scout_zip_points_destroy(&points);
+	zip_free(&z);
+	free(plain);
+}
+
 static void sums_in_any_order(void **state)
 {
 	static const unsigned orders[][4] = {
@@ -414,6 +495,8 @@ int main(void)
 	    cmocka_unit_test(a_signed_directory),
 	    cmocka_unit_test(a_directory_too_large),
 	    cmocka_unit_test(inflating_from_anywhere),
+	    cmocka_unit_test(points_of_all_are_bounded),
+	    cmocka_unit_test(no_memory_to_go_on),
 	    cmocka_unit_test(sums_in_any_order),
 	    cmocka_unit_test(sums_that_cannot_be),
 	};
