@@ -45,9 +45,9 @@ def tree(b, files, folders):
 
 def with_tree(b, rtt):
     """What walks a tree and reads all of it."""
-    files, folders = (40, 8) if rtt else (200, 40) if b.quick else (1000, 40)
+    files, folders = (20, 4) if rtt else (200, 40) if b.quick else (1000, 40)
     name, out = f"tree{files}", os.path.join(b.folder, "out")
-    who = contestants.hosts(b, rtt)
+    who = contestants.hosts(b, rtt, tuned=not rtt)
     if rtt:
         yield Case(f"day: find over {10 if b.quick else 40} folders{at(rtt)}", who,
                    works.program("find", f"ROOT/tree{50 if b.quick else 200}", "-type", "f"),
@@ -66,7 +66,7 @@ def with_tree(b, rtt):
     yield Case(f"day: cat of {few} files in turn{at(rtt)}", who, works.each_read(f"turn{few}", few),
                prepare=lambda: b.make_many(f"turn{few}", few, 4096), once=once_far(rtt),
                plot=("latency", None, f"rtt {rtt}") if rtt else None)
-    up = 10 if rtt else 200
+    up = 5 if rtt else 200
 
     def prepare():
         run("cp", "-r", b.make_many(f"up{up}", up, 4096, per_folder=10), b.folder)
@@ -79,7 +79,7 @@ def with_tree(b, rtt):
 
 def listing(b, rtt):
     count = 2000 if b.quick else 20000
-    return Case(f"day: ls -l of {count:,}, then again{at(rtt)}", contestants.hosts(b, rtt),
+    return Case(f"day: ls -l of {count:,}, then again{at(rtt)}", contestants.hosts(b, rtt, tuned=not rtt),
                 works.shell(f"ls -l ROOT/many{count} && ls -l ROOT/many{count}"),
                 prepare=lambda: b.make_many(f"many{count}", count, 0))
 
@@ -100,7 +100,7 @@ for i in range(mine, {count}, count):
 def many_processes(b, rtt):
     count = 16 if rtt else 640
     return Case(f"day: 16 processes write, rename, read, remove {count} files{at(rtt)}",
-                contestants.hosts(b, rtt), works.by_processes(16, WORK_ON.format(count=count)),
+                contestants.hosts(b, rtt, tuned=not rtt), works.by_processes(16, WORK_ON.format(count=count)),
                 prepare=lambda: b.sshd, once=once_far(rtt))
 
 
@@ -125,7 +125,7 @@ def while_reading(b, rtt):
         return {"value": seconds, "still reading": reading}
 
     return Case(f"day: ls -l of {folders} folders while four read {mib // 4} MiB each{at(rtt)}",
-                contestants.hosts(b, rtt), work, prepare=lambda: (tree(b, 200, 40)(), b.make_file(f"{mib}m", mib)),
+                contestants.hosts(b, rtt, tuned=not rtt), work, prepare=lambda: (tree(b, 200, 40)(), b.make_file(f"{mib}m", mib)),
                 once=once_far(rtt))
 
 
@@ -133,12 +133,12 @@ GIT = ("git", "-c", "user.name=x", "-c", "user.email=x@x", "-c", "gc.auto=0")
 
 
 def git_status(b, rtt):
-    files = 20 if rtt else 100 if b.quick else 1000
+    files = 10 if rtt else 100 if b.quick else 1000
     source = os.path.join(b.folder, f"git{files}")
 
     def prepare():
         if not os.path.exists(source):
-            shutil.copytree(b.make_many(f"git{files}", files, 4096, per_folder=files // 20 or 5), source)
+            shutil.copytree(b.make_many(f"git{files}", files, 4096, per_folder=max(5, files // 20)), source)
             for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "all")):
                 run(*GIT, "-C", source, *words)
 
@@ -147,20 +147,20 @@ def git_status(b, rtt):
         run("cp", "-a", source, os.path.join(b.sshd.files, "new"))
         connect(c)
 
-    return Case(f"day: git status of {files:,} files{at(rtt)}", contestants.hosts(b, rtt),
+    return Case(f"day: git status of {files:,} files{at(rtt)}", contestants.hosts(b, rtt, tuned=not rtt),
                 works.program("git", "-C", f"ROOT/new/git{files}", "status", "--porcelain"), prepare=prepare,
                 before=before, once=once_far(rtt))
 
 
 def unpacking(b, rtt):
-    files = 10 if rtt else 500
+    files = 5 if rtt else 500
     archive = os.path.join(b.folder, f"{files}.tar")
 
     def prepare():
-        folder = b.make_many(f"unpack{files}", files, 4096, per_folder=files // 10 if files > 10 else 10)
+        folder = b.make_many(f"unpack{files}", files, 4096, per_folder=max(5, files // 10))
         run("tar", "-C", folder, "-cf", archive, ".")
 
-    return Case(f"day: tar x of {files} files{at(rtt)}", contestants.hosts(b, rtt),
+    return Case(f"day: tar x of {files} files{at(rtt)}", contestants.hosts(b, rtt, tuned=not rtt),
                 works.program("tar", "-C", "ROOT/new", "-xf", archive), prepare=prepare, once=once_far(rtt))
 
 

@@ -42,7 +42,8 @@ def reading_far(b):
         yield Case(f"host: read {mib} MiB, rtt {rtt}", who, works.read(name), moved=mib * MIB,
                    prepare=lambda name=name, mib=mib: b.make_file(name, mib), plot=("throughput", rtt),
                    target={"sshfs": 35, "rclone": 4} if far else {},
-                   once=("sshfs", "sshfs tuned") if rtt >= 20 else ())
+                   once=("sshfs", "sshfs tuned", "rclone full", "ssh cat", *(["rclone"] if rtt > 50 else []))
+                   if rtt >= 20 else ())
 
 
 def writing(b):

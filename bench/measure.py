@@ -3,6 +3,7 @@
 import statistics
 import time
 
+import process_table
 import works
 
 WORDS = (str, int, float, bool)
@@ -27,6 +28,7 @@ def once(b, case, opener):
     finally:
         contestant.close()
         works.reap()
+        process_table.bury()
     return found
 
 

@@ -1,12 +1,26 @@
 """What processes cost, by /proc: of all that belong to a session (setsid), as daemons detach their ssh
 from themselves but leave it there."""
 
+import ctypes
 import os
 
+PR_SET_CHILD_SUBREAPER = 36  # sys/prctl.h
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def stats():
+def adopt():
+    """What loses its parent becomes our child, so that all we started can be found."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def bury():
+    """Waits for those of them that have ended: they are in sessions that others lead."""
+    for pid, session, parent, _, state in stats(with_state=True):
+        if state == "Z" and parent == os.getpid() and session not in (pid, os.getsid(0)):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def stats(with_state=False):
     """(pid, session, parent, user + system seconds with those of ended children) of every process."""
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -15,7 +29,8 @@ def stats():
                     words = f.read().rpartition(")")[2].split()
             except OSError:
                 continue
-            yield int(name), int(words[3]), int(words[1]), sum(map(int, words[11:15])) / TICKS
+            found = int(name), int(words[3]), int(words[1]), sum(map(int, words[11:15])) / TICKS
+            yield (*found, words[0]) if with_state else found
 
 
 def members(leader):

@@ -22,6 +22,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "tests", "integration")]
 
+import process_table  # noqa: E402
 from measure import measure, summary  # noqa: E402
 from plots import draw  # noqa: E402
 from procs import hide_mounts  # noqa: E402
@@ -83,6 +84,7 @@ def main():
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
     hide_mounts()
+    process_table.adopt()
     versions = {name: version(name) for name in PEERS}
     run = {"date": datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S"), "cpus": os.cpu_count(),
            "kernel": platform.release(), "versions": versions, "quick": args.quick,
@@ -97,15 +99,18 @@ def main():
             print(*rows(run["cases"][-1]), sep="\n", flush=True)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
+        run["interrupted"] = True
     finally:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)  # the end is not interrupted
-        b.stack.close()
+        b.close()
         if run["cases"]:
             save(run, args.out)
     failed = [case["name"] for case in run["cases"] if "failed" in case["results"].get("scoutfs", {})]
     if failed:
         print("scoutfs failed:", *failed, sep="\n  ")
+    if "interrupted" in run:
+        return 130
     return 1 if failed or not run["cases"] else 0
 
 

@@ -16,7 +16,7 @@ import boto3
 from botocore.config import Config
 
 import process_table
-from procs import end
+from procs import end, family, run, signal_all, tool
 from rgw import Rgw
 from sshd import Sshd, make_key
 
@@ -54,10 +54,15 @@ class Servers:
         self.folder = tempfile.mkdtemp(prefix="scoutfs-bench-", dir=shm)
         self.stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
+    def close(self):
+        """Ends all that was started, also what an interrupt at a wrong moment left, and the files go."""
+        keep = {pid for pids in self.leaders().values() for pid in pids}
+        keep = {pid for leader in keep for pid in family(leader)}
+        signal_all(set(family(os.getpid())[1:]) - keep, signal.SIGKILL)
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as f:
+            for point in (line.split(" ")[1] for line in f):
+                if point.startswith(self.folder + "/"):
+                    run(tool("fusermount3"), "-uz", point, check=False)
         self.stack.close()
 
     def make_folder(self, name):
@@ -162,11 +167,15 @@ class Servers:
             shutil.rmtree(new, ignore_errors=True)
             os.mkdir(new)
 
-    def cpu(self):
-        """Seconds that the servers and the links have taken so far."""
-        sessions = {"link": [link.process.pid for link in self.links.values()]}
+    def leaders(self):
+        """{kind: [pid…]} of the servers and the links, each the first of its session."""
+        found = {"link": [link.process.pid for link in self.links.values()]}
         if "sshd" in self.__dict__:
-            sessions["sshd"] = [self.sshd.process.pid]
+            found["sshd"] = [self.sshd.process.pid]
         if "rgw" in self.__dict__:
-            sessions["rgw"] = [process.pid for process in self.rgw.processes]
-        return process_table.cpu(sessions)
+            found["rgw"] = [process.pid for process in self.rgw.processes]
+        return found
+
+    def cpu(self):
+        """Seconds that they have taken so far."""
+        return process_table.cpu(self.leaders())
