@@ -77,8 +77,10 @@ struct scout_models_config {
 	size_t read_window; /* of a sequential reader; memory may allow less */
 	uint64_t list_ttl_ns;
 	size_t list_max_keys;
-	bool versions; /* older ones are shown */
-	bool verify;   /* what is read whole, against its checksum */
+	bool versions;       /* older ones are shown */
+	bool verify;         /* what is read whole, against its checksum */
+	char *cache_dir;     /* where objects are kept on disk; NULL: nowhere */
+	uint64_t cache_size; /* how much of them */
 	uint64_t timeout_ns;
 	unsigned max_attempts;
 	bool unzip;    /* archives are folders, too */

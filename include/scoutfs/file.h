@@ -13,4 +13,11 @@ FILE *scout_open_file(const char *path);
  * there. */
 bool scout_is_plain_file(const char *path);
 
+/* Opens a folder of ours, into which nobody else may write; where it is missing and make is set, it is
+ * made, mode 0700. Returns a descriptor; -ENOENT: it is missing; -ENOTDIR; -EPERM: another's; -EACCES:
+ * others may write into it; or -errno of mkdir(2) or open(2). */
+int scout_open_own_dir(const char *path, bool make);
+/* What came of it, for a person. */
+const char *scout_own_dir_reason(int err);
+
 #endif

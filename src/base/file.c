@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,35 @@ FILE *scout_open_file(const char *path)
 	close(fd);
 	errno = err;
 	return NULL;
+}
+
+int scout_open_own_dir(const char *path, bool make)
+{
+	struct stat st;
+	int fd, err = 0;
+
+	if (make && mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		err = -errno;
+	else if (st.st_uid != geteuid())
+		err = -EPERM;
+	else if (st.st_mode & (S_IWGRP | S_IWOTH))
+		err = -EACCES;
+	if (err == 0)
+		return fd;
+	close(fd);
+	return err;
+}
+
+const char *scout_own_dir_reason(int err)
+{
+	if (err == -EPERM)
+		return "it belongs to another user";
+	return err == -EACCES ? "others may write into it, or we may not" : strerror(-err);
 }
 
 bool scout_is_plain_file(const char *path)

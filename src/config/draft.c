@@ -3,12 +3,14 @@
 #include "config/draft.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "config/idmap.h"
+#include "scoutfs/file.h"
 #include "scoutfs/text.h"
 
 static void *base_of(struct scout_config *c, const struct scout_key *key)
@@ -134,6 +136,29 @@ static void check_ssh_config(struct scout_draft *d, char **path, int line)
 	*path = NULL;
 }
 
+/* As it is now, or as the mount will make it. */
+static void check_cache_dir(struct scout_draft *d)
+{
+	const char *path = d->config->models.cache_dir, *reason = NULL;
+	int fd = path ? scout_open_own_dir(path, false) : -ENOENT;
+	char *parent;
+
+	if (fd >= 0)
+		close(fd);
+	else if (path && fd != -ENOENT)
+		reason = scout_own_dir_reason(fd);
+	if (path && fd == -ENOENT) {
+		parent = strdup(path);
+		if (parent && access(dirname(parent), W_OK | X_OK) < 0)
+			reason = strerror(errno);
+		free(parent);
+	}
+	if (reason)
+		scout_problem(&d->problems, scout_draft_line(d, SCOUT_SECTION_MODELS, "cache_dir"),
+			      "cache_dir %s: %s%s", path,
+			      fd == -ENOENT ? "it cannot be made: " : "", reason);
+}
+
 static void default_endpoint(struct scout_draft *d)
 {
 	struct scout_models_config *m = &d->config->models;
@@ -174,6 +199,7 @@ void scout_draft_check(struct scout_draft *d)
 			check_ssh_config(d, &h->host.ssh_config, h->key_lines[ssh_config]);
 	}
 	default_endpoint(d);
+	check_cache_dir(d);
 	scout_draft_idmap(d);
 }
 

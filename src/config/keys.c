@@ -96,6 +96,8 @@ const struct scout_key scout_keys[] = {
 	{GLOBAL(M, "list_max_keys", models.list_max_keys), NUMBER(count, 1, 10000000), DEFAULT("200000")},
 	{GLOBAL(M, "versions", models.versions), BOOL, DEFAULT("no")},
 	{GLOBAL(M, "verify", models.verify), BOOL, DEFAULT("yes")},
+	{GLOBAL(M, "cache_dir", models.cache_dir), STRING(path)},
+	{GLOBAL(M, "cache_size", models.cache_size), NUMBER(size, 64 * MIB, 1024 * 1024 * GIB), DEFAULT("10G")},
 	{GLOBAL(M, "timeout", models.timeout_ns), NUMBER(duration, 10 * MS, HOUR), DEFAULT("30s")},
 	{GLOBAL(M, "max_attempts", models.max_attempts), NUMBER(count, 1, 20), DEFAULT("3")},
 	{GLOBAL(M, "unzip", models.unzip), BOOL, DEFAULT("yes")},

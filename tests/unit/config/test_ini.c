@@ -42,6 +42,8 @@ static void defaults(void **state)
 	assert_int_equal(c->models.list_ttl_ns, 60 * SCOUT_NS_PER_S);
 	assert_int_equal(c->models.list_max_keys, 200000);
 	assert_true(c->models.verify);
+	assert_null(c->models.cache_dir);
+	assert_int_equal(c->models.cache_size, UINT64_C(10) << 30);
 	assert_false(c->models.versions);
 	assert_int_equal(c->models.timeout_ns, 30 * SCOUT_NS_PER_S);
 	assert_int_equal(c->models.max_attempts, 3);
@@ -533,12 +535,51 @@ static void commands_are_noted(void **state)
 	scout_config_free(c);
 }
 
+static void refused_in_home(const char *name, const char *reason)
+{
+	char text[256], wanted[512];
+
+	snprintf(text, sizeof(text), "[models]\nbucket = abc\ncache_dir = ~/%s\n", name);
+	snprintf(wanted, sizeof(wanted), "@:3: cache_dir %s/%s: %s\n", home, name, reason);
+	refused(text, wanted);
+}
+
+/* A cache_dir that cannot be used is told before anything is mounted; looking makes nothing. */
+static void a_folder_for_the_cache(void **state)
+{
+	struct stat st;
+	char path[128];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/cache", home);
+	scout_config_free(good("[models]\nbucket = abc\ncache_dir = ~/cache\ncache_size = 64M\n"));
+	assert_int_equal(stat(path, &st), -1);
+	assert_int_equal(mkdir(path, 0755), 0);
+	scout_config_free(good("[models]\nbucket = abc\ncache_dir = ~/cache\n"));
+	assert_int_equal(chmod(path, 0775), 0);
+	refused_in_home("cache", "others may write into it, or we may not");
+	assert_int_equal(rmdir(path), 0);
+	(void)write_text("cache", "a file");
+	refused_in_home("cache", "Not a directory");
+	refused_in_home("no/cache", "it cannot be made: No such file or directory");
+	if (geteuid() == 0) {
+		assert_int_equal(unlink(path), 0);
+		assert_int_equal(mkdir(path, 0700), 0);
+		assert_int_equal(chown(path, 65534, 65534), 0);
+		refused_in_home("cache", "it belongs to another user");
+	}
+	refused("[models]\nbucket = abc\ncache_size = 63M\n",
+		"@:3: bad value '63M' for cache_size (it is out of range): want a size (bytes, or "
+		"with K, M, G) from 64M to 1048576G\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(who_said_what),
 	    TEST(commands_are_noted),
 	    TEST(defaults),
+	    TEST(a_folder_for_the_cache),
 	    TEST(a_host_overlays_hosts),
 	    TEST(no_such_host),
 	    TEST(bom_crlf_and_comments),

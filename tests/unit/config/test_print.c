@@ -23,7 +23,7 @@ static void everything(void **state)
 	    "access_key_id = AK\nsecret_access_key = hush\n"
 	    "session_token = hush2\nprofile = pr\npath_style = no\n"
 	    "part_size = 1M\nread_window = 3M\nlist_ttl = 0\nlist_max_keys = 5\nversions = "
-	    "yes\nverify = no\n";
+	    "yes\nverify = no\ncache_dir = ~/cache\ncache_size = 1G\n";
 	struct scout_config *first, *second;
 	char *once, *twice;
 
