@@ -31,7 +31,7 @@ LAYERS = {
 }
 # Who alone may use a library: the rest of the program does not know it is there.
 LIBRARIES = {"fuse": {"fs"}, "libssh": {"sftp"}, "curl": {"s3"}, "expat": {"s3"}, "cjson": {"s3"},
-             "openssl": {"s3", "sftp"}, "ini": {"config"}, "zlib": {"models"}}
+             "openssl": {"models", "s3", "sftp"}, "ini": {"config"}, "zlib": {"models"}}
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 
