@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "models/block.h"
+#include "models/cache.h"
 #include "models/catalogue.h"
 #include "models/models.h"
 #include "models/publish.h"
@@ -497,6 +498,7 @@ static void stop(void *self)
 	scout_read_stop(m);
 	scout_zip_stop(m);
 	scout_verify_stop(m);
+	scout_cache_stop(m);
 }
 
 static void models_free(void *self)
@@ -509,6 +511,7 @@ static void models_free(void *self)
 	scout_verify_destroy(m);
 	scout_publisher_free(m->publisher);
 	scout_block_destroy(m);
+	scout_cache_free(m);
 	scout_read_destroy(m);
 	scout_question_destroy(m);
 	scout_catalogue_destroy(m);
@@ -596,14 +599,15 @@ int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 	scout_read_init(m);
 	scout_budget_add_reclaimer(m->budget, reclaim, m);
 	*ret = (struct scout_backend){.ops = &models_ops, .self = m};
-	if (!m->config->read_only) {
+	err = scout_cache_start(m, env->mountpoint);
+	if (!err && !m->config->read_only)
 		err = scout_publisher_new(m, &models_ops);
-		if (err < 0) {
-			stop(m);
-			models_free(m);
-			return err;
-		}
-		ret->ops = &m->publisher->ops;
+	if (err < 0) {
+		stop(m);
+		models_free(m);
+		return err;
 	}
+	if (m->publisher)
+		ret->ops = &m->publisher->ops;
 	return 0;
 }

@@ -144,6 +144,7 @@ void scout_block_ready_locked(struct scout_models *m, struct scout_block *b)
 	if (b->pins == 0)
 		offer(m, b, false);
 	scout_verify_ready_locked(m, b);
+	scout_cache_ready_locked(m, b);
 }
 
 bool scout_block_fail_locked(struct scout_models *m, struct scout_block *b, int err)

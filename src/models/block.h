@@ -2,6 +2,7 @@
 #ifndef MODELS_BLOCK_H
 #define MODELS_BLOCK_H
 
+#include "models/cache.h"
 #include "models/models.h"
 #include "models/question.h"
 #include "models/verify.h"
@@ -33,6 +34,8 @@ struct scout_block {
 	bool listed;   /* in one of the lists: ready and not pinned */
 	bool evicting; /* taken off by an evictor, who decides under object->lock */
 	bool used;     /* some reader had it */
+
+	TAILQ_ENTRY(scout_block) cache_link; /* under the disk cache's lock: it waits for that */
 };
 
 /* One version of one key. */
@@ -62,6 +65,7 @@ struct scout_object {
 	struct scout_read_list readers; /* under lock: wait for bytes of pinned blocks */
 	struct scout_run run;           /* under lock: all handles' reads as one sequence */
 	struct scout_verify verify;
+	struct scout_cached cached;
 };
 
 /* object.c */

@@ -11,7 +11,7 @@
  * objects that have blocks ahead of their readers, and some of both is left to reads that a person waits
  * for.
  *
- * A fetch belongs to the engine's thread from submit to done; blocks are under object->lock. */
+ * A fetch belongs to the engine's thread from submit to done, or to the disk cache's reader; blocks are under object->lock. */
 #include "models/fetch.h"
 
 #include <errno.h>
@@ -29,17 +29,6 @@
 /* This part of the connections is not for read-ahead: half of it the engine keeps for small calls, the
  * other half is for whoever waits for his bytes. */
 #define CONNECTIONS_KEPT_DIVISOR 4
-
-struct scout_fetch {
-	struct scout_s3_call call;
-	struct scout_models *m;
-	struct scout_object *object; /* one reference */
-	uint64_t got;                /* bytes received */
-	int err;                     /* why it was given up here, or 0 */
-	size_t nblocks;
-	TAILQ_ENTRY(scout_fetch) link;
-	struct scout_block *blocks[]; /* NULL when no longer the fetch's */
-};
 
 /* Engine's thread: a block behind got is full or filling. */
 static bool fill_locked(struct scout_fetch *f, size_t len)
@@ -89,7 +78,8 @@ static void copy(struct scout_fetch *f, const uint8_t *bytes, size_t len)
 		size_t skip = at % SCOUT_BUF_BYTES;
 		size_t n = SCOUT_BUF_BYTES - skip < len ? SCOUT_BUF_BYTES - skip : len;
 
-		memcpy(f->blocks[at / SCOUT_BUF_BYTES]->buf + skip, bytes, n);
+		if (f->blocks[at / SCOUT_BUF_BYTES]->buf + skip != bytes) /* read in place */
+			memcpy(f->blocks[at / SCOUT_BUF_BYTES]->buf + skip, bytes, n);
 		bytes += n;
 		at += n;
 		len -= n;
@@ -295,7 +285,7 @@ void scout_fetch_submit(struct scout_models *m, struct scout_fetch_list *list)
 	while ((f = TAILQ_FIRST(list))) {
 		TAILQ_REMOVE(list, f, link);
 		atomic_fetch_add(&m->fetches, 1);
-		scout_s3_submit(m->s3, &f->call);
+		scout_cache_send(m, f);
 	}
 }
 

@@ -3,8 +3,20 @@
 #define MODELS_FETCH_H
 
 #include "models/block.h"
+#include "models/cache.h"
 
-struct scout_fetch;
+/* Only for fetch.c and the disk cache, which fills some in S3's stead. */
+struct scout_fetch {
+	struct scout_s3_call call;
+	struct scout_models *m;
+	struct scout_object *object; /* one reference */
+	uint64_t got;                /* bytes received */
+	int err;                     /* why it was given up here, or 0 */
+	bool look;                   /* the disk cache's: what is there is not known yet */
+	size_t nblocks;
+	TAILQ_ENTRY(scout_fetch) link;
+	struct scout_block *blocks[]; /* NULL when no longer the fetch's */
+};
 TAILQ_HEAD(scout_fetch_list, scout_fetch);
 
 /* Makes fetches (onto list) and blocks for what is missing of blocks [from, to), as far as the

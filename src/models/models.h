@@ -24,6 +24,7 @@
 #define SCOUT_TTL_MS 1000u
 
 struct scout_block;
+struct scout_cache;
 struct scout_object;
 struct scout_publisher;
 struct scout_view;
@@ -88,6 +89,7 @@ struct scout_models {
 	struct scout_zips *zips;           /* immutable: zip.h; NULL: archives are no folders */
 	struct scout_verifiers verifiers;  /* verify.c */
 	struct scout_publisher *publisher; /* immutable; NULL: read only */
+	struct scout_cache *cache;         /* immutable: cache.h; NULL: nothing is kept on disk */
 
 	/* read.c */
 	struct scout_mutex parked_lock; /* SCOUT_LOCK_LRU, never with lru_lock */

@@ -18,6 +18,7 @@ static void object_free(struct scout_object *o)
 {
 	assert(!o->blocks && TAILQ_EMPTY(&o->readers));
 	scout_verify_end(o);
+	scout_cache_end(o);
 	scout_mutex_destroy(&o->lock);
 	free(o->key);
 	free(o->s3_key);
@@ -49,6 +50,7 @@ static struct scout_object *object_new(struct scout_models *m, const char *path,
 	o->version = answer->version;
 	scout_cut_make(&o->cut, answer->bytes, m->config->part_size, longest_window(m));
 	scout_verify_init(m, o, answer);
+	scout_cache_init(m, o);
 	scout_mutex_init(&o->lock, SCOUT_LOCK_OBJECT);
 	TAILQ_INIT(&o->readers);
 	TAILQ_INIT(&o->files);

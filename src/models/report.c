@@ -1,6 +1,7 @@
 /* What .scoutfs/status and .scoutfs/metrics say of the registry; from memory, never from a network. */
 #include <inttypes.h>
 
+#include "models/cache.h"
 #include "models/catalogue.h"
 #include "models/models.h"
 #include "models/publish.h"
@@ -138,6 +139,7 @@ void scout_models_status(void *self, struct scout_text *out)
 	scout_text_printf(out, "  blocks       %" PRIu64 " hits, %" PRIu64 " misses, %s cached\n",
 			  scout_counted(&c->block_hits), scout_counted(&c->block_misses),
 			  scout_format_bytes(a, atomic_load(&m->nblocks) * SCOUT_BUF_BYTES));
+	scout_cache_status(m, out);
 	if (m->publisher)
 		scout_publisher_status(m->publisher, out);
 	report_error(&s, out);
@@ -218,6 +220,7 @@ void scout_models_metrics(void *self, struct scout_text *out)
 	       t ? scout_tree_bytes(t) : 0);
 	metric(out, "scoutfs_models_catalogue_keys", "gauge", "Keys in the last whole listing.",
 	       t ? t->keys : 0);
+	scout_cache_metrics(m, out);
 	if (m->publisher)
 		scout_publisher_metrics(m->publisher, out);
 	scout_tree_unref(t);

@@ -23,9 +23,11 @@ struct mount {
 	bool stopped;
 };
 
-/* of the next one: whether it verifies; its part size when it publishes, else 0 */
+/* of the next one: whether it verifies; its part size when it publishes, else 0; its disk cache */
 static bool mount_verifies;
 static size_t mount_publishes;
+static char *mount_cache_dir;
+static uint64_t mount_cache_size;
 
 static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 {
@@ -47,6 +49,8 @@ static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 	    .max_attempts = 3,
 	    .unzip = true,
 	    .verify = mount_verifies,
+	    .cache_dir = mount_cache_dir,
+	    .cache_size = mount_cache_size,
 	    .read_only = mount_publishes == 0,
 	};
 	assert_int_equal(scout_budget_new(memory, &t->budget), 0);

@@ -1,0 +1,293 @@
+/* The disk cache's life: its folder, its two threads and what they have to do, and what is told of it.
+ *
+ * Nobody else waits for its disk. One thread reads: it looks at what is there and fills fetches' blocks from
+ * it; short ones go first, long ones take turns. The other writes what came from S3, removes what turned
+ * out to be wrong, and keeps the size. A block that waits to be written is held in memory, so there
+ * are few of them; what comes when there are too many is not cached. An error of the disk turns all of it
+ * off: what was read from there is then fetched from S3, as if it had never been.
+ *
+ * Lock: c->lock, a leaf, for the queues. What is known of an object's segments is under its lock. */
+#include "models/cache.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "models/cache_inside.h"
+#include "scoutfs/clock.h"
+#include "scoutfs/file.h"
+#include "scoutfs/log.h"
+
+/* Of the memory for blocks, what may wait to be written. */
+#define WRITES_DIVISOR 8
+/* So long an unmounting waits for that. */
+#define DRAIN_NS (3 * SCOUT_NS_PER_S)
+/* No object of S3 is so large; a server may say anything. */
+#define OBJECT_MAX (UINT64_C(1) << 44)
+
+void scout_cache_off(struct scout_cache *c, int err)
+{
+	int none = 0;
+
+	if (atomic_compare_exchange_strong(&c->off, &none, -err))
+		scout_error("models: cache_dir %s: %s: the disk cache is off until the next mount",
+			    c->m->config->cache_dir, strerror(-err));
+}
+
+/* ---- the two threads ---- */
+
+bool scout_cache_queue(struct scout_cache *c, struct scout_fetch *f, bool urgent)
+{
+	bool taken;
+
+	scout_lock(&c->lock);
+	taken = !c->stop;
+	if (taken) {
+		TAILQ_INSERT_TAIL(urgent ? &c->urgent : &c->bulk, f, link);
+		pthread_cond_signal(&c->wake_reader);
+	}
+	scout_unlock(&c->lock);
+	return taken;
+}
+
+static struct scout_fetch *next_fetch(struct scout_cache *c)
+{
+	struct scout_fetch *f;
+
+	scout_lock(&c->lock);
+	while (TAILQ_EMPTY(&c->urgent) && TAILQ_EMPTY(&c->bulk) && !c->stop)
+		(void)scout_cond_wait(&c->wake_reader, &c->lock, UINT64_MAX);
+	f = TAILQ_FIRST(&c->urgent);
+	if (f) {
+		TAILQ_REMOVE(&c->urgent, f, link);
+	} else {
+		f = TAILQ_FIRST(&c->bulk);
+		if (f)
+			TAILQ_REMOVE(&c->bulk, f, link);
+	}
+	scout_unlock(&c->lock);
+	return f;
+}
+
+static void *read_run(void *arg)
+{
+	struct scout_cache *c = arg;
+	struct scout_fetch *f;
+
+	while ((f = next_fetch(c)))
+		scout_cache_read_turn(c, f);
+	return NULL;
+}
+
+/* The next object to remove, which stays in its list, or else the next block to write. False: stop. */
+static bool next_write(struct scout_cache *c, struct scout_object **doomed, struct scout_block **b)
+{
+	scout_lock(&c->lock);
+	while (TAILQ_EMPTY(&c->removals) && TAILQ_EMPTY(&c->writes) && !c->stop)
+		(void)scout_cond_wait(&c->wake_writer, &c->lock, UINT64_MAX);
+	*doomed = TAILQ_FIRST(&c->removals);
+	*b = *doomed ? NULL : TAILQ_FIRST(&c->writes);
+	if (*b)
+		TAILQ_REMOVE(&c->writes, *b, cache_link);
+	scout_unlock(&c->lock);
+	return *doomed || *b;
+}
+
+static void *write_run(void *arg)
+{
+	struct scout_cache *c = arg;
+	struct scout_object *doomed;
+	struct scout_block *b;
+
+	scout_cache_begin_writing(c);
+	while (next_write(c, &doomed, &b)) {
+		if (doomed)
+			scout_cache_remove(c, doomed);
+		else
+			scout_cache_write_turn(c, b);
+	}
+	return NULL;
+}
+
+/* ---- life ---- */
+
+/* Below the mountpoint it would be itself, and wait for itself. */
+static bool is_below(const char *path, const char *mountpoint)
+{
+	size_t len = mountpoint ? strlen(mountpoint) : 0;
+
+	return len > 0 && strncmp(path, mountpoint, len) == 0 &&
+	       (path[len] == '/' || path[len] == '\0');
+}
+
+static int cache_new(struct scout_models *m, int dir)
+{
+	struct scout_cache *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->m = m;
+	c->dir = dir;
+	c->writes_max = m->memory / SCOUT_BUF_BYTES / WRITES_DIVISOR;
+	if (c->writes_max == 0)
+		c->writes_max = 1;
+	scout_mutex_init(&c->lock, SCOUT_LOCK_LEAF);
+	scout_cond_init(&c->wake_reader);
+	scout_cond_init(&c->wake_writer);
+	TAILQ_INIT(&c->urgent);
+	TAILQ_INIT(&c->bulk);
+	TAILQ_INIT(&c->writes);
+	TAILQ_INIT(&c->removals);
+	m->cache = c;
+	return 0;
+}
+
+int scout_cache_start(struct scout_models *m, const char *mountpoint)
+{
+	const char *path = m->config->cache_dir;
+	int dir, err;
+
+	if (!path)
+		return 0;
+	if (is_below(path, mountpoint)) {
+		scout_error("models: cache_dir %s: it lies in the mount itself", path);
+		return -EINVAL;
+	}
+	dir = scout_open_own_dir(path, true);
+	if (dir < 0) {
+		scout_error("models: cache_dir %s: %s", path, scout_own_dir_reason(dir));
+		return dir;
+	}
+	err = cache_new(m, dir);
+	if (err < 0) {
+		close(dir);
+		return err;
+	}
+	err = scout_thread_start(&m->cache->reader, "cache-read", read_run, m->cache);
+	if (!err)
+		m->cache->nthreads++;
+	if (!err)
+		err = scout_thread_start(&m->cache->writer, "cache-write", write_run, m->cache);
+	if (!err)
+		m->cache->nthreads++;
+	else
+		scout_error("models: no thread for the disk cache");
+	return err;
+}
+
+void scout_cache_stop(struct scout_models *m)
+{
+	struct scout_cache *c = m->cache;
+
+	if (!c)
+		return;
+	scout_lock(&c->lock);
+	c->stop = true;
+	c->stop_ns = scout_now_ns() + DRAIN_NS;
+	pthread_cond_signal(&c->wake_reader);
+	pthread_cond_signal(&c->wake_writer);
+	scout_unlock(&c->lock);
+	if (c->nthreads > 0)
+		pthread_join(c->reader, NULL);
+	if (c->nthreads > 1)
+		pthread_join(c->writer, NULL);
+	c->nthreads = 0;
+}
+
+void scout_cache_free(struct scout_models *m)
+{
+	struct scout_cache *c = m->cache;
+
+	if (!c)
+		return;
+	assert(TAILQ_EMPTY(&c->urgent) && TAILQ_EMPTY(&c->bulk) && TAILQ_EMPTY(&c->writes));
+	pthread_cond_destroy(&c->wake_reader);
+	pthread_cond_destroy(&c->wake_writer);
+	scout_mutex_destroy(&c->lock);
+	close(c->dir);
+	free(c);
+	m->cache = NULL;
+}
+
+void scout_cache_init(const struct scout_models *m, struct scout_object *o)
+{
+	const struct scout_models_config *config = m->config;
+
+	if (m->cache && o->etag[0] && o->cut.bytes > 0 && o->cut.bytes <= OBJECT_MAX)
+		o->cached.able =
+		    scout_cache_id_make(&o->cached.id, config->endpoint, config->bucket, o->s3_key,
+					o->s3_version_id, o->etag, o->cut.bytes) == 0;
+}
+
+void scout_cache_end(struct scout_object *o)
+{
+	free(o->cached.segments);
+}
+
+/* ---- the report ---- */
+
+void scout_cache_status(struct scout_models *m, struct scout_text *out)
+{
+	struct scout_cache *c = m->cache;
+	char a[32], b[32], path[256];
+	int off;
+
+	if (!c)
+		return;
+	off = atomic_load(&c->off);
+	scout_text_printf(out, "  disk cache   %s",
+			  scout_format_name(path, sizeof(path), m->config->cache_dir));
+	if (off)
+		scout_text_printf(out, ": off: %s\n", strerror(off));
+	else
+		scout_text_printf(out, ": %s of %s\n",
+				  scout_format_bytes(a, atomic_load(&c->usage_bytes)),
+				  scout_format_bytes(b, m->config->cache_size));
+	scout_text_printf(out,
+			  "  its blocks   %" PRIu64 " hits, %" PRIu64 " misses, %" PRIu64
+			  " written, %" PRIu64 " not (too many at once), %" PRIu64 " bad\n",
+			  scout_counted(&c->hits), scout_counted(&c->misses),
+			  scout_counted(&c->written), scout_counted(&c->skipped),
+			  scout_counted(&c->bad));
+}
+
+static void metric(struct scout_text *out, const char *name, const char *type, const char *help,
+		   uint64_t value)
+{
+	scout_metric_head(out, name, type, help);
+	scout_metric(out, name, "", value);
+}
+
+void scout_cache_metrics(struct scout_models *m, struct scout_text *out)
+{
+	struct scout_cache *c = m->cache;
+	size_t waiting;
+
+	if (!c)
+		return;
+	scout_lock(&c->lock);
+	waiting = c->nwrites;
+	scout_unlock(&c->lock);
+	metric(out, "scoutfs_cache_on", "gauge", "Whether the disk cache is in use.",
+	       atomic_load(&c->off) == 0);
+	metric(out, "scoutfs_cache_bytes", "gauge", "What the disk cache holds, when last counted.",
+	       atomic_load(&c->usage_bytes));
+	metric(out, "scoutfs_cache_bytes_max", "gauge", "What it may hold.", m->config->cache_size);
+	metric(out, "scoutfs_cache_hits_total", "counter", "Blocks that came from the disk.",
+	       scout_counted(&c->hits));
+	metric(out, "scoutfs_cache_misses_total", "counter", "Blocks that S3 was asked for.",
+	       scout_counted(&c->misses));
+	metric(out, "scoutfs_cache_written_total", "counter", "Blocks written to the disk.",
+	       scout_counted(&c->written));
+	metric(out, "scoutfs_cache_waiting", "gauge", "Blocks that wait to be written.", waiting);
+	metric(out, "scoutfs_cache_skipped_total", "counter",
+	       "Blocks not written, for too many waited or another mount made room.",
+	       scout_counted(&c->skipped));
+	metric(out, "scoutfs_cache_evictions_total", "counter",
+	       "Files that made room, of up to 64 blocks each.", scout_counted(&c->evictions));
+	metric(out, "scoutfs_cache_bad_blocks_total", "counter",
+	       "Blocks on the disk that were not as they were written.", scout_counted(&c->bad));
+}

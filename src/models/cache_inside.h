@@ -1,0 +1,61 @@
+/* Inside the disk cache. Only for cache*.c. */
+#ifndef MODELS_CACHE_INSIDE_H
+#define MODELS_CACHE_INSIDE_H
+
+#include <pthread.h>
+
+#include "models/block.h"
+#include "models/cache_size.h"
+#include "models/fetch.h"
+
+TAILQ_HEAD(scout_removals, scout_object);
+
+struct scout_cache {
+	/* immutable */
+	struct scout_models *m;
+	int dir;
+	size_t writes_max; /* blocks that may wait to be written */
+
+	struct scout_mutex lock; /* SCOUT_LOCK_LEAF */
+	pthread_cond_t wake_reader, wake_writer;
+	/* under lock */
+	bool stop;
+	uint64_t stop_ns;                     /* what is not written by then is dropped */
+	struct scout_fetch_list urgent, bulk; /* for the reader; by link */
+	struct scout_block_list writes;       /* by cache_link, each with a hold and a reference */
+	size_t nwrites;
+	bool choked; /* none is taken until there are fewer */
+	struct scout_removals
+	    removals; /* objects, each with a reference; the first may be at work */
+
+	atomic_int off; /* 0, or why nothing goes to the disk or comes from it any more */
+
+	/* the writer's */
+	struct scout_cache_usage usage; /* as far as we know: others write, too */
+	bool measured;
+	uint64_t unmeasured; /* bytes written since */
+
+	/* for who asks */
+	_Atomic uint64_t usage_bytes;
+	scout_counter hits, misses, written, skipped, evictions, bad;
+
+	pthread_t reader, writer; /* the owner's, when they run */
+	unsigned nthreads;
+};
+
+/* Turns the cache off, once, with a line in the log. */
+void scout_cache_off(struct scout_cache *c, int err);
+/* Whether o's files are about to be removed: what they hold is not to be believed. */
+bool scout_cache_is_doomed(struct scout_cache *c, const struct scout_object *o);
+bool scout_cache_has_locked(const struct scout_object *o, uint64_t index); /* o->lock is held */
+
+/* One thing to do, by the thread of that name; no lock held. */
+void scout_cache_read_turn(struct scout_cache *c, struct scout_fetch *f);
+void scout_cache_write_turn(struct scout_cache *c, struct scout_block *b);
+void scout_cache_remove(struct scout_cache *c, struct scout_object *o);
+/* How much is there; at the start of the writer. */
+void scout_cache_begin_writing(struct scout_cache *c);
+/* f waits for the reader; false: it does not read any more. */
+bool scout_cache_queue(struct scout_cache *c, struct scout_fetch *f, bool urgent);
+
+#endif

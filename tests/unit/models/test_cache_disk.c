@@ -1,0 +1,199 @@
+/* The disk cache on a disk that is full, slow or unreadable, or whose files go; and with bytes that are not
+ * the object's. */
+#include "cache_rig.h"
+
+/* Files that another mount removes under us: what is not there is fetched. */
+static void removed_under_a_reader(void **state)
+{
+	struct mount t;
+	struct asked *f;
+	char path[400];
+
+	(void)state;
+	up(&t);
+	read_key(&t, KEY, 0, 0, BYTES);
+	down(&t);
+	up(&t);
+	f = open_key(&t, KEY);
+	read_range(&t, f, KEY, 0, 4 * MIB, 4 * MIB + 100);
+	assert_int_equal(hits(&t), 1);
+	assert_int_equal(segments(path, sizeof(path)), 1);
+	assert_int_equal(unlink(path), 0);
+	read_range(&t, f, KEY, 0, 0, BYTES);
+	close_file(&t, f);
+	assert_in_range(fake.bytes, BYTES - SCOUT_BUF_BYTES, BYTES);
+	down(&t);
+}
+
+static void what_cannot_be_read(void **state)
+{
+	struct mount t;
+
+	(void)state;
+	up(&t);
+	read_key(&t, KEY, 0, 0, BYTES);
+	down(&t);
+	up(&t);
+	atomic_store(&disk_read_error, EIO);
+	read_key(&t, KEY, 0, 0, BYTES);
+	atomic_store(&disk_read_error, 0);
+	assert_int_equal(hits(&t), 0);
+	assert_int_equal(fake.bytes, BYTES);
+	assert_int_equal(atomic_load(&cache_of(&t)->off), 0);
+	down(&t);
+}
+
+/* Bytes that are not the object's do not stay, and neither does what of it came before. */
+static void wrong_bytes_do_not_stay(void **state)
+{
+	static const char *headers[] = {"x-amz-checksum-crc32", "AAAAAA==", NULL};
+	struct mount t;
+	struct asked *f, *a;
+	int err = 0;
+
+	(void)state;
+	mount_verifies = true;
+	for (unsigned round = 0; round < 2; round++) {
+		up(&t);
+		(void)scout_log_open(SCOUT_LOG_ERROR, "/dev/null", false);
+		fake.headers = headers;
+		f = open_key(&t, KEY);
+		for (uint64_t at = 0; at < BYTES; at += MIB) {
+			a = ask_read(&t, f, at, MIB);
+			settle(a);
+			err = a->err;
+			asked_free(a);
+		}
+		assert_int_equal(err, -EIO);
+		assert_int_equal(fake.bytes, BYTES); /* also in the second round */
+		close_file(&t, f);
+		down(&t);
+		assert_int_equal(segments(NULL, 0), 0);
+	}
+	(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
+}
+
+/* Wrong on the disk, with a right sum of what is wrong: verify reads all bytes, whoever they come from. */
+static void verify_looks_at_what_comes_from_there(void **state)
+{
+	static const char *headers[] = {"x-amz-checksum-crc32", "AAAAAA==", NULL};
+	struct mount t;
+	struct asked *f, *a;
+	int err = 0;
+
+	(void)state;
+	up(&t);
+	read_key(&t, KEY, 0, 0, BYTES);
+	down(&t);
+	mount_verifies = true;
+	up(&t);
+	(void)scout_log_open(SCOUT_LOG_ERROR, "/dev/null", false);
+	fake.headers = headers;
+	f = open_key(&t, KEY);
+	for (uint64_t at = 0; at < BYTES; at += MIB) {
+		a = ask_read(&t, f, at, MIB);
+		settle(a);
+		err = a->err;
+		asked_free(a);
+	}
+	assert_int_equal(fake.gets, 0);
+	assert_int_equal(err, -EIO);
+	close_file(&t, f);
+	/* whoever opens it now has it from S3, all of it, even if the files are there for a moment */
+	fake.headers = NULL;
+	read_key(&t, KEY, 0, 0, BYTES);
+	assert_int_equal(fake.bytes, BYTES);
+	(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
+	down(&t);
+	assert_int_equal(segments(NULL, 0), 1);
+}
+
+static size_t lines_of(const char *path, const char *with)
+{
+	char line[1000];
+	size_t n = 0;
+	FILE *in = fopen(path, "r");
+
+	assert_non_null(in);
+	while (fgets(line, sizeof(line), in))
+		n += strstr(line, with) != NULL;
+	fclose(in);
+	return n;
+}
+
+/* One line, and the mount goes on without. */
+static void a_full_disk(void **state)
+{
+	const int errors[] = {ENOSPC, EDQUOT, EIO, EROFS};
+	char log[100];
+	struct mount t;
+
+	(void)state;
+	snprintf(log, sizeof(log), "%s/log", folder);
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		up(&t);
+		assert_int_equal(scout_log_open(SCOUT_LOG_ERROR, log, false), 0);
+		read_key(&t, KEY, 0, 0, 2 * MIB);
+		WAIT(written(&t) >= 8);
+		atomic_store(&disk_error, errors[i]);
+		fake_put("b", BYTES);
+		read_key(&t, "b", 0, 0, BYTES);
+		WAIT(atomic_load(&cache_of(&t)->off) == errors[i]);
+		read_key(&t, "b", 0, 0, BYTES);
+		read_key(&t, KEY, 0, 0, BYTES);
+		quiet(&t);
+		atomic_store(&disk_error, 0);
+		fake_put("c", BYTES);
+		read_key(&t, "c", 0, 0, BYTES);
+		down(&t);
+		(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
+		assert_int_equal(lines_of(log, strerror(errors[i])), 1);
+		assert_int_equal(lines_of(log, folder), 1);
+		(void)remove_folder(NULL); /* what is in it, too */
+		assert_int_equal(mkdir(folder, 0700), 0);
+	}
+}
+
+/* What waits is bounded, readers do not wait for it, and what was left out is fetched the next time. */
+static void a_slow_disk(void **state)
+{
+	struct scout_cache *c;
+	struct mount t;
+
+	(void)state;
+	mount_up(&t, "", 64 * MIB); /* 16 blocks may wait */
+	fake_put(KEY, 10 * MIB);
+	c = cache_of(&t);
+	assert_int_equal(c->writes_max, 16);
+	atomic_store(&disk_hangs, true);
+	read_key(&t, KEY, 0, 0, 10 * MIB);
+	quiet(&t);
+	scout_lock(&c->lock);
+	assert_in_range(c->nwrites, 15, 16); /* the writer has one in hand */
+	scout_unlock(&c->lock);
+	assert_in_range(scout_counted(&c->skipped), 40 - 17, 40 - 16);
+	atomic_store(&disk_hangs, false);
+	WAIT(written(&t) >= 16);
+	mount_down(&t);
+	up(&t);
+	fake_put(KEY, 10 * MIB);
+	fake_find(KEY)->version = 0;
+	read_key(&t, KEY, 0, 0, 10 * MIB);
+	assert_in_range(fake.bytes, 1, 10 * MIB - 16 * SCOUT_BUF_BYTES);
+	assert_in_range(hits(&t), 16, 17);
+	down(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(removed_under_a_reader),
+	    TEST(what_cannot_be_read),
+	    TEST(wrong_bytes_do_not_stay),
+	    TEST(verify_looks_at_what_comes_from_there),
+	    TEST(a_full_disk),
+	    TEST(a_slow_disk),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
