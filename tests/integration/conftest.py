@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -71,6 +72,18 @@ def folder(workdir, request):
     os.chmod(path, 0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def small_disk(folder):
+    """A filesystem of 2 MiB."""
+    if os.geteuid() != 0:
+        pytest.fail("needs root, to mount a small filesystem")
+    path = os.path.join(folder, "small")
+    os.makedirs(path)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", path], check=True)
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
 
 
 @pytest.fixture

@@ -122,18 +122,6 @@ def test_dd_with_fsync(host):
     assert server.sftp_requests("fsync") == 1
 
 
-@pytest.fixture
-def small_disk(folder):
-    """A filesystem of 2 MiB."""
-    if os.geteuid() != 0:
-        pytest.fail("needs root, to mount a small filesystem")
-    path = os.path.join(folder, "small")
-    os.makedirs(path)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", path], check=True)
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
-
-
 def test_a_full_disk_is_enospc(sshd, mount, small_disk):
     server = sshd()
     server.files = small_disk
