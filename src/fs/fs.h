@@ -79,7 +79,7 @@ extern const struct fuse_lowlevel_ops scout_fs_ops;
 
 /* handshake.c: after the mount; 0 or -errno. And from the init operation, as its last act. */
 int scout_fs_carry_bytes(struct fuse_session *session);
-void scout_fs_answering_init(bool parallel_dirops);
+void scout_fs_answering_init(bool parallel_dirops, bool kills_privileges);
 
 static inline struct scout_inode *scout_fs_inode(struct scout_fs *fs, fuse_ino_t ino)
 {

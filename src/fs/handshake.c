@@ -6,6 +6,11 @@
  * which processes wait without hearing signals: one name that a stalled host does not answer would block
  * the folder, Ctrl-C included.
  *
+ * Writes without questions: before each write(2) the kernel asks for security.capability, which the write
+ * would have to take away, unless it was told that the file system sees to that (FUSE_HANDLE_KILLPRIV_V2,
+ * Linux 5.11, of which libfuse before 3.15 knows nothing); then it asks once, until it hears of new
+ * attributes. See table.c for whom that is right.
+ *
  * Writes smaller than reads: libfuse asks for as many pages to a request as a write may have. */
 #include <linux/fuse.h>
 #include <stdbool.h>
@@ -19,10 +24,12 @@
 static _Thread_local bool answering_init;
 static _Thread_local uint32_t more_flags;
 
-void scout_fs_answering_init(bool parallel_dirops)
+void scout_fs_answering_init(bool parallel_dirops, bool kills_privileges)
 {
 	answering_init = true;
 	more_flags = parallel_dirops ? FUSE_PARALLEL_DIROPS : 0;
+	if (kills_privileges)
+		more_flags |= FUSE_HANDLE_KILLPRIV_V2;
 }
 
 static ssize_t write_answer(int fd, struct iovec *iov, int count, void *arg)

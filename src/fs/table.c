@@ -5,6 +5,7 @@
  * attributes and no fallocate (EOPNOTSUPP). */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "fs/fs.h"
 #include "scoutfs/budget.h"
@@ -13,6 +14,23 @@
 /* The kernel lets only so many reads of page cache wait for answers, over all of the mount: past that
  * the readers of a dead host would keep everybody's from being sent. Our bound is the budget's. */
 #define MAX_BACKGROUND UINT16_MAX
+
+/* Set-id bits are taken from what is written to by the kernel, as a change of the mode. Where some backend
+ * has extended attributes, that costs a question before each write, so there it is left to the server, which
+ * does the same to what its user writes; but not where others may write in that user's name. */
+static bool leaves_set_id(const struct scout_fs *fs)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < fs->nbackends; i++)
+		any |= fs->backends[i].ops->getxattr != NULL;
+	for (size_t i = 0; i < fs->options.nmount; i++) {
+		if (strcmp(fs->options.mount[i], "allow_other") == 0 ||
+		    strcmp(fs->options.mount[i], "allow_root") == 0)
+			return false;
+	}
+	return any;
+}
 
 static void init(void *arg, struct fuse_conn_info *conn)
 {
@@ -26,7 +44,6 @@ static void init(void *arg, struct fuse_conn_info *conn)
 	/* Answers are in memory: splicing them through a pipe only adds system calls. */
 	conn->want &=
 	    ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-	/* Set-id bits are taken from what is written to by the kernel, as a change of the mode. */
 	conn->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
 	conn->max_readahead = MAX_READAHEAD;
 	/* bounds what the kernel asks of a read, too, whatever the size of its pages */
@@ -37,7 +54,7 @@ static void init(void *arg, struct fuse_conn_info *conn)
 		(void)sscanf(fs->options.mount[i], "max_read=%u", &conn->max_read);
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND;
-	scout_fs_answering_init(conn->want & FUSE_CAP_PARALLEL_DIROPS);
+	scout_fs_answering_init(conn->want & FUSE_CAP_PARALLEL_DIROPS, leaves_set_id(fs));
 }
 
 static void releasedir(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)

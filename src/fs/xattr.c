@@ -3,14 +3,20 @@
 
 #include "fs/fs.h"
 
-/* ENOSYS has the kernel ask no more as long as it is mounted: right where no backend has any. */
-static int refusal(const struct scout_fs *fs)
+/* Inode has none. ENOSYS has the kernel ask no more as long as it is mounted: right where no backend has
+ * any. */
+static void refuse(fuse_req_t fuse, struct scout_fs *fs, const struct scout_inode *inode,
+		   enum scout_op op)
 {
+	int err = ENOSYS;
+
 	for (size_t i = 0; i < fs->nbackends; i++) {
 		if (fs->backends[i].ops->getxattr)
-			return EOPNOTSUPP;
+			err = EOPNOTSUPP;
 	}
-	return ENOSYS;
+	if (inode->backend)
+		scout_count(&fs->metrics->ops[inode->backend_index][op].result[err], 1);
+	fuse_reply_err(fuse, err);
 }
 
 static void xattr_done(struct scout_req *req, int err, const struct scout_result *res)
@@ -36,7 +42,7 @@ void scout_fs_getxattr(fuse_req_t fuse, fuse_ino_t ino, const char *name, size_t
 	struct scout_request *r;
 
 	if (!SCOUT_FS_TAKES(inode, getxattr)) {
-		fuse_reply_err(fuse, refusal(fs));
+		refuse(fuse, fs, inode, SCOUT_OP_GETXATTR);
 		return;
 	}
 	r = scout_fs_begin(fuse, SCOUT_OP_GETXATTR, inode, NULL, path, xattr_done);
@@ -55,7 +61,7 @@ void scout_fs_listxattr(fuse_req_t fuse, fuse_ino_t ino, size_t size)
 	struct scout_request *r;
 
 	if (!SCOUT_FS_TAKES(inode, listxattr)) {
-		fuse_reply_err(fuse, refusal(fs));
+		refuse(fuse, fs, inode, SCOUT_OP_LISTXATTR);
 		return;
 	}
 	r = scout_fs_begin(fuse, SCOUT_OP_LISTXATTR, inode, NULL, path, xattr_done);

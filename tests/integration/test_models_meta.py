@@ -3,13 +3,14 @@
 import base64
 import hashlib
 import os
+import stat
 import subprocess
 
 import pytest
 
 from procs import wait_for
 from proxy import Answer
-from tools import MIB, content, error, read, together
+from tools import MIB, content, error, read, together, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 
@@ -162,6 +163,30 @@ def test_100_readers_are_verified_once(rgw, bucket, mount, http_proxy):
     assert sums == {hashlib.sha256(data).hexdigest()}
     assert m.metric("scoutfs_models_verified_total") == 1
     assert s3.body_bytes() == len(data)
+
+
+def test_writes_to_a_host_ask_for_no_attributes(sshd, rgw, bucket, mount):
+    """That a registry beside it has extended attributes costs a host's writers next to nothing."""
+    m = mount(sshd.ini(sshd("web1")), rgw.ini(bucket))
+    path = m.host("web1", "f")
+    with open(path, "wb", buffering=0) as f:
+        for number in range(200):
+            f.write(b"%04d" % number)
+    asked = m.metric("scoutfs_requests_total", backend="hosts", op="getxattr", result="EOPNOTSUPP")
+    assert 1 <= asked < 100, "once, and after each look at its attributes"
+    assert error(os.getxattr, path, "user.any") == "ENOTSUP"
+
+
+@pytest.mark.basic
+def test_set_id_bits_of_what_is_written_to(sshd, rgw, bucket, mount):
+    """They go, as on any disk, unless it is root who writes."""
+    web1 = sshd("web1")
+    theirs = write(os.path.join(web1.files, "f"), b"before")
+    os.chmod(theirs, 0o4755)
+    m = mount(sshd.ini(web1), rgw.ini(bucket))
+    with open(m.host("web1", "f"), "r+b", buffering=0) as f:
+        f.write(b"after")
+    assert bool(os.stat(theirs).st_mode & stat.S_ISUID) == (os.geteuid() == 0)
 
 
 def test_touch_lists_anew(rgw, bucket, mount, http_proxy):
