@@ -30,6 +30,7 @@ from servers import Servers  # noqa: E402
 from table import markdown, rows  # noqa: E402
 
 SUITES = (
+    "cases_pool",
     "cases_hosts",
     "cases_many",
     "cases_day",

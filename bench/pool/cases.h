@@ -15,6 +15,7 @@ struct pool_options {
 	const char *file;   /* in a host's folder; '#' stands for a number below files */
 	const char *folder; /* to list, in a host's folder */
 	const char *big;    /* to read whole, in a host's folder */
+	const char *kind;   /* of latency: stat, cat or ls alone; NULL: all */
 	const char **hosts; /* nhosts names */
 	unsigned nhosts, files, count, rounds, seconds, port;
 	unsigned steps[POOL_STEPS_MAX], nsteps; /* requests a second */
@@ -23,11 +24,11 @@ struct pool_options {
 /* Each returns 0 or -errno. */
 typedef int pool_case(const struct pool_options *o, struct pool_report *r);
 
-pool_case pool_route, pool_list, pool_config, pool_acquire;             /* local.c */
-pool_case pool_connect, pool_burst, pool_hosts, pool_stale, pool_sweep; /* cold.c */
-pool_case pool_latency, pool_transfer, pool_four, pool_mixed;           /* warm.c */
-pool_case pool_load;                                                    /* load.c */
-pool_case pool_memory, pool_growth;                                     /* memory.c */
+pool_case pool_route, pool_list, pool_config, pool_acquire;                          /* local.c */
+pool_case pool_connect, pool_burst, pool_hosts, pool_stale, pool_sweep, pool_beside; /* cold.c */
+pool_case pool_latency, pool_transfer, pool_four, pool_mixed;                        /* warm.c */
+pool_case pool_load;                                                                 /* load.c */
+pool_case pool_memory, pool_growth;                                                  /* memory.c */
 
 pool_case pool_ping; /* ping.c */
 

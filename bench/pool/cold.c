@@ -1,6 +1,7 @@
-/* What begins without a session: connects, of one host and of many, lost sessions, the idle sweep. Of
- * the backend, which each round makes anew. */
+/* What begins without a session: connects, of one host and of many, lost sessions, the idle sweep, a host
+ * that does not answer. Of the backend. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -11,6 +12,8 @@
 #define CONNECTS "scoutfs_hosts_connects_total{result=\"ok\"}"
 #define FAILURES "scoutfs_hosts_connects_total{result=\"E"
 #define CLOSED_IDLE "scoutfs_hosts_sessions_idle_closed_total "
+
+#define BESIEGERS 100
 
 struct work {
 	const struct pool_options *o;
@@ -153,6 +156,57 @@ int pool_sweep(const struct pool_options *o, struct pool_report *r)
 		nanosleep(&pause, NULL);
 	}
 	pool_report_figure(r, "sessions closed", pool_backend_metric(w.t, CLOSED_IDLE));
+	pool_target_close(w.t);
+	return err;
+}
+
+static int stat_of_last(void *arg, unsigned i)
+{
+	struct work *w = arg;
+
+	(void)stat_one(w->t, w->o, w->o->nhosts - 1, i); /* it is not expected to answer */
+	return 0;
+}
+
+static void *besiege(void *arg)
+{
+	double all_ns;
+
+	(void)pool_crowd(BESIEGERS, stat_of_last, arg, NULL, &all_ns);
+	return NULL;
+}
+
+static int stats_in_turn(const struct work *w, struct pool_series *s)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < w->o->count && !err; i++) {
+		uint64_t began = scout_now_ns();
+
+		err = stat_one(w->t, w->o, 0, i);
+		pool_series_add(s, (double)(scout_now_ns() - began));
+	}
+	return err;
+}
+
+/* The first host alone, and while many wait for the last one, which does not answer. */
+int pool_beside(const struct pool_options *o, struct pool_report *r)
+{
+	struct pool_series *alone = pool_report_series(r, "alone", "ns");
+	struct pool_series *beside = pool_report_series(r, "beside", "ns");
+	struct work w = {.o = o};
+	pthread_t crowd;
+	int err = pool_target_open(o->where, &w.t);
+
+	if (err)
+		return err;
+	err = stat_one(w.t, o, 0, 0);
+	if (!err)
+		err = stats_in_turn(&w, alone);
+	if (!err && !(err = -pthread_create(&crowd, NULL, besiege, &w))) {
+		err = stats_in_turn(&w, beside);
+		pthread_join(crowd, NULL);
+	}
 	pool_target_close(w.t);
 	return err;
 }

@@ -30,6 +30,7 @@ static const struct {
     {"stale", pool_stale, true,
      "a stat whose session was cut: says \"cut\", then waits for a line"},
     {"sweep", pool_sweep, true, "stats of one host while the others fall idle"},
+    {"beside", pool_beside, true, "stats of the first host while many wait for the last one"},
     {"memory", pool_memory, true, "memory for a session to each host"},
     {"growth", pool_growth, true, "memory over -n operations"},
     {"latency", pool_latency, false, "stat, cat and ls, one after the other"},
@@ -49,7 +50,7 @@ static void usage(FILE *out)
 	      "a\n"
 	      "folder for each HOST (default, of an ini: all of them).\n"
 	      "  -f FILE  to stat and cat, in a host's folder; '#' in it is a number below -F\n"
-	      "  -l DIR   to list  -b FILE  the big one\n"
+	      "  -l DIR   to list  -b FILE  the big one  -k KIND  stat, cat or ls alone\n"
 	      "  -n N     operations  -r N  rounds  -s SECONDS  -R RATE,RATE…\n",
 	      out);
 	for (size_t i = 0; i < NCASES; i++)
@@ -86,7 +87,7 @@ static bool parse(int argc, char **argv, struct pool_options *o)
 	bool fine = true;
 	int c;
 
-	while (fine && (c = getopt(argc, argv, "f:F:l:b:n:r:s:R:p:")) != -1) {
+	while (fine && (c = getopt(argc, argv, "f:F:l:b:k:n:r:s:R:p:")) != -1) {
 		switch (c) {
 		case 'f':
 			o->file = optarg;
@@ -99,6 +100,9 @@ static bool parse(int argc, char **argv, struct pool_options *o)
 			break;
 		case 'b':
 			o->big = optarg;
+			break;
+		case 'k':
+			o->kind = optarg;
 			break;
 		case 'n':
 			fine = number(optarg, &o->count) && o->count;

@@ -1,6 +1,7 @@
 /* Work on hosts that are connected: the latency of single operations, transfers, several operations at once. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cases.h"
 #include "scoutfs/clock.h"
@@ -50,7 +51,11 @@ int pool_latency(const struct pool_options *o, struct pool_report *r)
 		return err;
 	err = operate(t, o, LIST, 0, 0); /* connects */
 	for (enum kind kind = STAT; kind <= LIST && !err; kind++) {
-		struct pool_series *s = pool_report_series(r, kind_names[kind], "ns");
+		struct pool_series *s;
+
+		if (o->kind && strcmp(o->kind, kind_names[kind]))
+			continue;
+		s = pool_report_series(r, kind_names[kind], "ns");
 
 		/* each has its own files, so that what one has seen is no other's cache */
 		for (unsigned i = 0; i < o->count && !err; i++)

@@ -1,0 +1,312 @@
+"""The pool of hosts: in nanoseconds what costs no network (scoutfs-bench-pool drives the backend in one process,
+without FUSE), connects of one host and of many, lost and idle sessions, memory, single operations beside the
+network's own time, load at fixed rates; and through mounts what a user sees of it."""
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+
+import contestants
+from contestants import Program
+from procs import end, family, signal_all
+from suite import Case
+
+MIB = 1 << 20
+SMALL, FILES = "pool", 5000  # the folder of small files; '#' is a number for scoutfs-bench-pool
+FILE = ("-f", f"{SMALL}/#", "-F", FILES, "-l", "few")
+CLOSED = 'sessions closed'
+
+
+def cases(b):
+    yield from local(b)
+    yield from cold(b)
+    yield from sessions(b)
+    yield from operations(b)
+    yield from load(b)
+
+
+# the program
+
+def prepare(b):
+    files = b.sshd.files
+    if os.path.exists(os.path.join(files, "few")):
+        return
+    for folder, count, size in ((SMALL, FILES, 4096), ("few", 20, 1)):
+        os.mkdir(os.path.join(files, folder))
+        for i in range(count):
+            with open(os.path.join(files, folder, str(i)), "wb") as f:
+                f.write(b"x" * size)
+    b.make_file("1m", 1)
+
+
+def ini(b, hosts=1, rtt=0, more="", black=None):
+    """A scoutfs.ini of so many names of the host, web1 and on; "black" is a black hole."""
+    port = b.ssh_port(rtt)
+    path = os.path.join(b.make_folder("pool"), "scoutfs.ini")
+    section = b.sshd.ini(port)
+    lines = [f"[hosts]\nssh_config =\nknown_hosts = {b.known_hosts}\nmax_sessions = {max(100, hosts)}\n{more}\n"]
+    lines += [section.replace("web1]", f"web{i}]") for i in range(1, hosts + 1)]
+    if black:
+        lines.append(b.sshd.ini(black).replace("web1]", "black]"))
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as f:
+        f.write("".join(lines))
+    return path
+
+
+def ssh_config_ini(b, hosts):
+    """One whose hosts are those of an ssh_config."""
+    folder = b.make_folder("pool")
+    with open(os.path.join(folder, "ssh_config"), "w", encoding="utf-8") as f:
+        for i in range(hosts):
+            f.write(f"Host web{i:05}\n  HostName 10.0.{i // 256}.{i % 256}\n  Port 22\n  User deploy\n"
+                    f"  IdentityFile ~/.ssh/id_web{i}\n\n")
+    path = os.path.join(folder, "scoutfs.ini")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as f:
+        f.write(f"[hosts]\nssh_config = {folder}/ssh_config\n")
+    return path
+
+
+def measured(b, c, *words):
+    """Runs scoutfs-bench-pool as c's program, or beside c's; {name of a series: it}, figures."""
+    command = [os.path.join(b.builds, "scoutfs-bench-pool"), *map(str, words)]
+    with tempfile.TemporaryFile("w+") as out:
+        if isinstance(c, Program):
+            c.run(*command, stdout=out)
+        else:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, text=True,
+                                  timeout=contestants.LIMIT, check=False)
+            if done.returncode:
+                raise RuntimeError(done.stderr[-300:])
+        out.seek(0)
+        found = json.loads(out.read())
+    return {one["name"]: one for one in found["series"]}, found["figures"]
+
+
+SCALE = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
+
+
+def told(series, unit, value="median", **more):
+    """What a work returns, of a series of ns."""
+    by = SCALE[unit]
+    found = {f"{name} {unit}": round(series[name] / by, 3) for name in ("median", "p95", "p99")
+             if name != value}
+    return {"value": series[value] / by, "samples": [one / by for one in series["samples"]], **found, **more}
+
+
+def alone(b):
+    return lambda: Program(b)
+
+
+def case(b, name, words, get, unit, **more):
+    """A case of the program alone. words(): its arguments; get(series, figures): what the work returns."""
+    def work(c):
+        return get(*measured(b, c, *words()))
+    return Case("pool: " + name, {"scoutfs": alone(b)}, work, prepare=lambda: prepare(b), before=None, unit=unit,
+                **more)
+
+
+# the suite
+
+def local(b):
+    count = 100 if b.quick else 1000
+    for name in ("short path", "305 bytes", "no such host", "longer than PATH_MAX"):
+        yield case(b, f"path to its host, {name}", lambda: ("route", "-n", count, ini(b)),
+                   lambda s, _, name=name: told(s[name], "ns"), "ns")
+    for name in ("alone", "64 at once"):
+        yield case(b, f"a request to a session that is up, {name}",
+                   lambda: ("acquire", *FILE, "-n", 20 * count, ini(b)),
+                   lambda s, _, name=name: told(s[name], "ns"), "ns")
+    for hosts in (100, 10000) if b.quick else (100, 1000, 10000):
+        def words(what, hosts=hosts):
+            return (what, "-n", 20, "-r", 5, ssh_config_ini(b, hosts))
+        yield case(b, f"reading an ssh_config of {hosts:,} hosts", lambda words=words: words("config"),
+                   lambda s, f: told(s["load"], "ms", hosts=f["hosts"]), "ms")
+        yield case(b, f"one of {hosts:,} hosts by its name", lambda words=words: words("config"),
+                   lambda s, _: told(s["find a host"], "ns"), "ns")
+        yield case(b, f"ls of {hosts:,} hosts, none connected", lambda words=words: words("list"),
+                   lambda s, _: told(s["listing of hosts"], "ms"), "ms")
+
+
+def cold(b):
+    rounds = 3 if b.quick else 10
+    rtts = (0, 50) if b.quick else (0, 50, 200)
+    for rtt in rtts:
+        connect = case(b, f"first stat of a host{after(rtt)}",
+                       lambda rtt=rtt: ("connect", *FILE, "-r", rounds, ini(b, rtt=rtt)),
+                       lambda s, _: told(s["all"], "ms"), "ms")
+
+        def ssh(program, rtt=rtt):
+            words, port = contestants.ssh_words(b, rtt)
+            program.run("ssh", "-p", port, *words, f"{b.sshd.user}@127.0.0.1", "true")
+        connect.contestants["ssh true"] = (alone(b), in_ms(ssh))
+        yield connect
+    yield case(b, "100 first stats of one host at once",
+               lambda: ("burst", *FILE, "-n", 100, "-r", rounds, ini(b)),
+               lambda s, f: told(s["all"], "ms", **{"p95 of each ms": round(s["each"]["p95"] / 1e6, 3),
+                                                    "p99 of each ms": round(s["each"]["p99"] / 1e6, 3),
+                                                    "stats/s": round(s["throughput"]["median"]),
+                                                    "connects": f["connects a round"]}), "ms")
+    for rtt in rtts:
+        for hosts in (10, 100):
+            yield Case(f"pool: {hosts} hosts at once{after(rtt)}", {"scoutfs": alone(b)},
+                       lambda c, hosts=hosts, rtt=rtt: many_hosts(b, c, hosts, rtt), before=None,
+                       prepare=lambda: prepare(b), unit="ms")
+
+
+def after(rtt):
+    return f", rtt {rtt}" if rtt else ""
+
+
+def in_ms(work):
+    """The same work for a case of ms."""
+    def timed(c):
+        start = time.monotonic()
+        work(c)
+        return {"value": (time.monotonic() - start) * 1e3}
+    return timed
+
+
+def many_hosts(b, c, hosts, rtt):
+    one, _ = measured(b, c, "hosts", *FILE, "-r", 3, ini(b, 1, rtt))
+    before = b.cpu()["sshd"]
+    many, figures = measured(b, c, "hosts", *FILE, "-r", 1, ini(b, hosts, rtt))
+    spent = b.cpu()["sshd"] - before
+    times = many["all"]["median"] / one["all"]["median"]
+    return told(many["all"], "ms", **{"times one host's": round(times, 2), "p95 of each ms": round(
+        many["each"]["p95"] / 1e6, 1), "sshd CPU ms a host": round(spent * 1000 / hosts, 1),
+        "failed connects": figures["failed connects"]})
+
+
+def sessions(b):
+    hosts = 20 if b.quick else 100
+    yield Case("pool: a stat whose session was cut", {"scoutfs": alone(b)}, lambda c: stale(b, c), before=None,
+               prepare=lambda: prepare(b), unit="ms")
+    yield Case(f"pool: p95 of a host while {hosts - 1} sessions fall idle", {"scoutfs": alone(b)},
+               lambda c: swept(b, c, hosts), before=None, prepare=lambda: prepare(b), unit="ms")
+    yield Case("pool: p95 of a host beside a black hole", {"scoutfs": alone(b)}, lambda c: beside(b, c), before=None,
+               prepare=lambda: prepare(b), unit="ms")
+    for count in (1, 10, 100):
+        if not b.quick or count < 100:
+            memory = case(b, f"memory for {count} sessions", lambda count=count: ("memory", *FILE, ini(b, count)),
+                          lambda _, f: {"value": (f["bytes connected"] - f["bytes before"]) / MIB,
+                                        "KiB a session": round(f["bytes a session"] / 1024),
+                                        "KiB of heap": round(f["heap bytes a session"] / 1024),
+                                        "MiB in all": round(f["bytes connected"] / MIB, 1)}, "MiB", rounds=3)
+            yield memory
+    operations_of = 10000 if b.quick else 100000
+    yield case(b, f"memory grown over {operations_of:,} operations",
+               lambda: ("growth", *FILE, "-n", operations_of, ini(b)),
+               lambda s, f: {"value": f["bytes grown after the first tenth"] / MIB,
+                             "MiB of heap": round(f["heap bytes grown after the first tenth"] / MIB, 3),
+                             "MiB in all": round(s["resident after each tenth"]["max"] / MIB, 1)}, "MiB", rounds=1)
+
+
+def stale(b, c):
+    """The program says "cut" when its session is up; the server's processes of it are killed then."""
+    command = [os.path.join(b.builds, "scoutfs-bench-pool"), "stale", *map(str, FILE), "-r", "10", ini(b)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        while line == "cut\n":
+            signal_all(family(b.sshd.process.pid)[1:], 9)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        found = json.loads(line + process.stdout.read())
+    finally:
+        end(process)
+        process.stdin.close()
+        process.stdout.close()
+    series = {one["name"]: one for one in found["series"]}
+    return told(series["session lost"], "ms", **{
+        "with a session ms": round(series["session up"]["median"] / 1e6, 3), "connects": found["figures"]["connects"]})
+
+
+def swept(b, c, hosts):
+    found, figures = measured(b, c, "sweep", *FILE, "-s", 4, ini(b, hosts, more="idle_timeout = 2s"))
+    kept, _ = measured(b, c, "sweep", *FILE, "-s", 4, ini(b, hosts, more="idle_timeout = 1h"))
+    one, other = found["stat of the host in use"], kept["stat of the host in use"]
+    return told(one, "ms", "p95", **{"without ms": round(other["p95"] / 1e6, 3), CLOSED: figures[CLOSED]})
+
+
+def beside(b, c):
+    hole = b.link(b.sshd.port, 0, 0, "black hole of the pool")
+    hole.freeze()
+    try:
+        path = ini(b, 1, more="connect_timeout = 4s", black=hole.port)
+        found, _ = measured(b, c, "beside", *FILE, "-n", 2000, path, "web1", "black")
+    finally:
+        hole.thaw()
+    one, other = found["beside"], found["alone"]
+    return told(one, "ms", "p95", **{"alone ms": round(other["p95"] / 1e6, 3),
+                                     "times alone": round(one["p95"] / other["p95"], 2)})
+
+
+def of_a_mount(c):
+    """Where the program finds a contestant's files: a directory, and the host's folder in it."""
+    return os.path.dirname(c.root), os.path.basename(c.root)
+
+
+def echo(b, rtt):
+    """The port of one that sends back what it is sent, that far away."""
+    if "echo" not in b.__dict__:
+        process = subprocess.Popen([os.path.join(b.builds, "scoutfs-bench-pool"), "echo"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, text=True, start_new_session=True)
+        b.stack.callback(end, process)
+        b.__dict__["echo"] = int(process.stdout.readline())
+    return b.link(b.echo, rtt).port if rtt else b.echo
+
+
+def operations(b):
+    for rtt in (0, 50):
+        count = 20 if rtt else 100 if b.quick else 500
+        for kind in ("stat", "cat", "ls"):
+            def work(c, where, kind=kind, rtt=rtt, count=count):
+                ping, _ = measured(b, c, "ping", "-n", 50, "-p", echo(b, rtt))
+                found, _ = measured(b, c, "latency", *FILE, "-k", kind, "-n", count, *where(c))
+                network = ping["ping"]["median"] / 1e6
+                over = found[kind]["median"] / 1e6 - network
+                return told(found[kind], "ms", **{"network's own ms": round(network, 3), "over it ms": round(over, 3)})
+
+            who = contestants.hosts(b, rtt, with_rclone=False, tuned=False)
+            who = {name: (opener, lambda c, work=work: work(c, of_a_mount)) for name, opener in who.items()}
+            who["pool alone"] = (alone(b), lambda c, work=work, rtt=rtt: work(c, lambda _: (ini(b, rtt=rtt),)))
+            yield Case(f"pool: {kind} of one file after the other{after(rtt)}" if kind != "ls" else
+                       f"pool: ls of a folder again and again{after(rtt)}", who, None, prepare=lambda: prepare(b),
+                       unit="ms", rounds=3 if rtt and not b.quick else None,
+                       plot=("latency", f"{kind}{after(rtt)}") if kind == "stat" else None)
+    for name, mib in (("1 MiB", 1), ("256 MiB" if b.quick else "1 GiB", 256 if b.quick else 1024)):
+        who = {"scoutfs": (alone(b), lambda c, mib=mib: transfer(b, c, mib)),
+               "ssh cat": contestants.with_ssh_cat(b, f"{mib}m")}
+        yield Case(f"pool: read {name} without a mount", who, None, before=None,
+                   prepare=lambda mib=mib: (prepare(b), b.make_file(f"{mib}m", mib)))
+    yield case(b, "four operations at once", lambda: ("four", *FILE, "-n", 50 if b.quick else 200, ini(b)),
+               lambda s, _: told(s["at once"], "ms", **{"in turn ms": round(s["in turn"]["median"] / 1e6, 3)}), "ms")
+
+    def mixed(series, figures):
+        p95 = {f"p95 {name} ms": round(one["p95"] / 1e6, 2) for name, one in series.items() if "host 1" in name}
+        return {"value": 1000 / figures["operations a second"], "operations/s": round(
+            figures["operations a second"]), **p95}
+    yield case(b, "an operation of five mixed on two hosts",
+               lambda: ("mixed", *FILE, "-b", "1m", "-n", 30 if b.quick else 200, ini(b, 2)), mixed, "ms")
+
+
+def transfer(b, c, mib):
+    found, _ = measured(b, c, "transfer", "-l", "few", "-b", f"{mib}m", "-r", 10 if mib == 1 else 3, ini(b))
+    return {"value": found["seconds"]["median"], "MB/s": round(found["throughput"]["median"])}
+
+
+def load(b):
+    seconds = 1 if b.quick else 5
+    for rate in (100, 5000) if b.quick else (10, 100, 500, 1000, 5000):
+        def work(c, where, rate=rate):
+            found, figures = measured(b, c, "load", *FILE, "-R", rate, "-s", seconds, *where(c))
+            return told(found[f"{rate}/s"], "ms", "p95", **{"answered/s": round(figures[f"answered of {rate}/s"])})
+
+        who = contestants.hosts(b, with_rclone=False, tuned=False)
+        who = {name: (opener, lambda c, work=work: work(c, of_a_mount)) for name, opener in who.items()}
+        who["pool alone"] = (alone(b), lambda c, work=work: work(c, lambda _: (ini(b),)))
+        yield Case(f"pool: p95 at {rate:,} stats a second", who, None, prepare=lambda: prepare(b), unit="ms",
+                   rounds=1 if b.quick else 3)
