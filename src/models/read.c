@@ -42,7 +42,8 @@ struct scout_read {
 	struct scout_run *run; /* whose read-ahead is due, or NULL */
 	uint64_t ahead;        /* up to here */
 	bool small;
-	bool ticket; /* of share_of() */
+	bool in_order; /* its reader, or all readers together, began at the start and went on */
+	bool ticket;   /* of share_of() */
 	size_t nspare;
 	void *spare[SCOUT_READ_BUFS];
 	struct scout_block *blocks[SCOUT_READ_BUFS]; /* pinned, or NULL */
@@ -171,7 +172,8 @@ static int state_locked(const struct scout_read *r)
 		if (b->filled < skip + len)
 			return 0;
 	}
-	return scout_verify_state_locked(r->m, r->object, r->offset + r->size);
+	return scout_verify_state_locked(r->m, r->object, r->offset, r->offset + r->size,
+					 r->in_order);
 }
 
 void scout_read_collect_locked(struct scout_object *o, struct scout_read_list *list)
@@ -487,7 +489,7 @@ static int try_now_locked(struct scout_read *r)
 		if (!b || b->filled < skip + len)
 			return 0;
 	}
-	right = scout_verify_state_locked(r->m, o, r->offset + r->size);
+	right = scout_verify_state_locked(r->m, o, r->offset, r->offset + r->size, r->in_order);
 	return right == 1 ? pin_present_locked(r) == 0 : right;
 }
 
@@ -512,6 +514,7 @@ static void begin(struct scout_read *r)
 			r->ahead = target;
 		}
 	}
+	r->in_order = r->file->run.from_start || o->run.from_start;
 	r->small = r->size <= SMALL_BYTES && r->file->run.window == 0 && o->run.window == 0;
 	now = try_now_locked(r);
 	if (now == 1)

@@ -3,8 +3,11 @@
  * A running digest follows the blocks in the order of their offsets, on threads of its own: a block that
  * becomes ready where the digest's row ends joins the row, and is held against eviction until the digest
  * is over it. What waits there is bounded by a part of the memory; blocks beyond are not held, and if
- * they are evicted before the digest comes to them, it ends there until somebody fetches them again. So
- * holding delays nobody for longer than a digest takes, which waits for nothing.
+ * they are evicted before the digest comes to them, it ends there until somebody fetches them again.
+ *
+ * Who reads in order from the start does not get so far: such a read waits until all before it is in the
+ * row, and has a place in it for its own blocks. That delays it for as long as a digest takes, which
+ * waits for nothing, and as long as what it read just before takes to come.
  *
  * The reader of the last byte waits for the verdict when all of the rest is there. After wrong bytes all
  * reads of that object are EIO, it leaves the table, so that the next open fetches everything again, and
@@ -24,8 +27,9 @@
 
 /* Of the memory for blocks, what may be held. */
 #define HELD_DIVISOR 4
-/* How far the digest may be behind a reader who waits for it: 1 GiB. */
+/* How far the digest may be behind a reader who waits for it: 1 GiB. Who reads in order is never so far. */
 #define BEHIND_MAX 4096
+#define HELD_MAX (BEHIND_MAX / 2)
 
 static uint64_t count_blocks(const struct scout_object *o)
 {
@@ -41,14 +45,21 @@ static bool is_ready_locked(struct scout_object *o, uint64_t index)
 
 /* ---- the row of blocks ---- */
 
+/* Whether the row may grow; of each object by one there is always room. */
+static bool has_room_locked(const struct scout_models *m, const struct scout_object *o)
+{
+	const struct scout_verifiers *vs = &m->verifiers;
+
+	return o->verify.frontier == o->verify.next || atomic_load(&vs->held) < vs->held_max;
+}
+
 static void extend_locked(struct scout_models *m, struct scout_object *o)
 {
 	struct scout_verifiers *vs = &m->verifiers;
 	struct scout_verify *v = &o->verify;
 
-	/* one of each object there is always room for */
 	while (v->frontier < count_blocks(o) && is_ready_locked(o, v->frontier) &&
-	       (v->frontier == v->next || atomic_load(&vs->held) < vs->held_max)) {
+	       (v->frontier < v->claimed || has_room_locked(m, o))) {
 		scout_block_hold_locked(m, scout_block_find_locked(o, v->frontier));
 		atomic_fetch_add(&vs->held, 1);
 		v->frontier++;
@@ -112,13 +123,51 @@ static bool will_decide_locked(struct scout_object *o)
 	return true;
 }
 
-int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, uint64_t end)
+/* Whether all blocks from the row's end to first are there, or on their way: then the row will come to
+ * first. */
+static bool will_reach_locked(struct scout_object *o, uint64_t first)
+{
+	for (uint64_t i = o->verify.frontier; i < first; i++) {
+		if (!scout_block_find_locked(o, i))
+			return false;
+	}
+	return true;
+}
+
+/* Whether a read in order is to wait until what is before it is in the row, and there is room in it; else
+ * its own blocks have a place there, also those that are still to come. */
+static bool is_early_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
+			    uint64_t end)
+{
+	struct scout_verify *v = &o->verify;
+	uint64_t first = from / SCOUT_BUF_BYTES, after = (end - 1) / SCOUT_BUF_BYTES + 1;
+
+	if (v->want.kind == SCOUT_S3_NO_CHECKSUM || atomic_load(&m->stopped))
+		return false;
+	go_on_locked(m, o);
+	if (v->frontier < first)
+		return will_reach_locked(o, first);
+	if (v->frontier >= after || v->claimed >= after)
+		return false;
+	if (!has_room_locked(m, o))
+		return true;
+	v->claimed = after;
+	go_on_locked(m, o);
+	return false;
+}
+
+int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
+			      uint64_t end, bool in_order)
 {
 	struct scout_verify *v = &o->verify;
 
 	if (v->verdict == SCOUT_WRONG)
 		return -EIO;
-	if (end < o->cut.bytes || v->verdict == SCOUT_RIGHT)
+	if (v->verdict == SCOUT_RIGHT)
+		return 1;
+	if (in_order && is_early_locked(m, o, from, end))
+		return 0;
+	if (end < o->cut.bytes)
 		return 1;
 	go_on_locked(m, o);
 	if (will_decide_locked(o))
@@ -232,8 +281,7 @@ static bool take_turn(struct scout_models *m, struct scout_object *o)
 		v->want.kind = SCOUT_S3_NO_CHECKSUM;
 	more = v->next < v->frontier;
 	v->queued = more;
-	if (!more)
-		scout_read_collect_locked(o, &readers);
+	scout_read_collect_locked(o, &readers);
 	scout_unlock(&o->lock);
 	scout_read_finish(&readers);
 	scout_budget_poke(m->budget);
@@ -284,6 +332,8 @@ int scout_verify_start(struct scout_models *m)
 	scout_cond_init(&vs->wake);
 	TAILQ_INIT(&vs->queue);
 	vs->held_max = m->memory / SCOUT_BUF_BYTES / HELD_DIVISOR;
+	if (vs->held_max > HELD_MAX)
+		vs->held_max = HELD_MAX;
 	while (!err && vs->nthreads < want) {
 		err = scout_thread_start(&vs->threads[vs->nthreads], "verify", run, m);
 		if (!err)

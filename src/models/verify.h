@@ -26,6 +26,7 @@ struct scout_verify {
 	enum scout_verdict verdict;
 	uint64_t next;     /* the block that the digest comes to next */
 	uint64_t frontier; /* those before are held for it: ready, and not to be evicted */
+	uint64_t claimed;  /* those before have room in it, whatever others hold */
 	uint64_t came;     /* blocks that became ready, those fetched again included */
 	bool queued;       /* some verifier has it, or will */
 	bool counted;      /* as one that was read whole unverified */
@@ -65,9 +66,11 @@ void scout_verify_end(struct scout_object *o); /* it is freed */
 
 /* b became ready; its object's lock is held. */
 void scout_verify_ready_locked(struct scout_models *m, struct scout_block *b);
-/* Whether a read that ends at end, whose bytes are there, may be answered: 1; 0: when the waiting reads
- * are collected next; -EIO: its object's bytes are wrong. o->lock is held. */
-int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, uint64_t end);
+/* Whether a read of [from, end), whose bytes are there, may be answered: 1; 0: ask again when the waiting
+ * reads are collected next; -EIO: its object's bytes are wrong. in_order: of a reader who has read all
+ * that is before it. o->lock is held. */
+int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
+			      uint64_t end, bool in_order);
 /* Whether the kernel may hold wrong pages of that version: at an open they are to go. */
 bool scout_verify_distrusts(struct scout_models *m, uint64_t version);
 
