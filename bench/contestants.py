@@ -7,6 +7,7 @@ peak() in MiB, and close(). The functions below return what opens one: {name: op
 import os
 import resource
 import select
+import shutil
 import subprocess
 import tempfile
 
@@ -64,6 +65,7 @@ class Mounted:
         signal_all(process_table.members(self.process.pid) - {self.process.pid}, 9)
         if mounted(self.point):
             run(tool("fusermount3"), "-uz", self.point, check=False)
+        shutil.rmtree(os.path.join(os.path.dirname(self.point), "cache"), ignore_errors=True)  # lies in memory
 
 
 class Many:
