@@ -263,7 +263,7 @@ finally:
 def small_beside_bulk(registry):
     """Each config.json is of another model, so that none is cached."""
     b = registry.b
-    mib = 512 if b.quick else 2048
+    mib = registry.large
     paths = [f"model-{n}/main/config.json" for n in range(200, 200 + SMALL)]
 
     def alone(c):
