@@ -19,7 +19,7 @@ def reading(b):
     mib = 128 if b.quick else 1024
     name = f"{mib}m"
     who = {**contestants.hosts(b, full=not b.quick), "ssh cat": contestants.with_ssh_cat(b, name),
-           "sftp": contestants.with_sftp(b, name)}
+           "sftp": contestants.with_sftp(b, name), "page cache": lambda: contestants.Own(b.sshd.files)}
     yield Case(f"host: read {mib} MiB", who, works.read(name), prepare=lambda: b.make_file(name, mib),
                moved=mib * MIB, target={"sshfs": 2.2, "sshfs tuned": 1.8}, plot=("throughput", 0))
     if b.quick:

@@ -299,8 +299,3 @@ def with_curl(b, key, size, connections, rtt=0, bytes_per_s=0):
                           f"{start}-{min(start + step, size) - 1}", url)
         program.join()
     return lambda: Program(b), work
-
-
-def page_cache(folder):
-    """The limit of all reading: the same file on this machine, in memory."""
-    return lambda: Own(folder)

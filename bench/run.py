@@ -73,7 +73,7 @@ def save(run, out):
     print("\nwritten:", *(os.path.relpath(path) for path in paths))
 
 
-def main():
+def options():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
     parser.add_argument("--rounds", type=int)
@@ -81,12 +81,23 @@ def main():
     parser.add_argument("--on", default="", metavar="CONTESTANT")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", default=os.path.join(HERE, "results"))
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def handle(action):
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, action)
+
+
+def main():
+    args = options()
+    handle(signal.default_int_handler)
     hide_mounts()
     process_table.adopt()
     versions = {name: version(name) for name in PEERS}
+    missing = [name for name, told in versions.items() if not told]
+    if missing:
+        print("not installed, and left out:", *missing)
     run = {"date": datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S"), "cpus": os.cpu_count(),
            "kernel": platform.release(), "versions": versions, "quick": args.quick,
            "rounds": args.rounds or (3 if args.quick else 5), "cases": []}
@@ -102,11 +113,12 @@ def main():
         print("interrupted", file=sys.stderr)
         run["interrupted"] = True
     finally:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # the end is not interrupted
+        handle(signal.SIG_IGN)  # the end is not interrupted
         b.close()
         if run["cases"]:
             save(run, args.out)
+    if not run["cases"]:
+        print(f"no case: {args.only!r} is in none of their names, or came to an end too early")
     failed = [case["name"] for case in run["cases"] if "failed" in case["results"].get("scoutfs", {})]
     if failed:
         print("scoutfs failed:", *failed, sep="\n  ")
