@@ -28,6 +28,14 @@ struct batch {
 	struct scout_dirent entries[]; /* the names lie behind */
 };
 
+/* A READDIR under way. */
+struct call {
+	struct scout_rpc rpc;
+	struct listing *listing;
+	uint64_t number;        /* in the order of sending */
+	TAILQ_ENTRY(call) link; /* the listing's, under dir->lock */
+};
+
 struct listing {
 	struct scout_dir *dir;
 	char *path; /* immutable: the directory's, then */
@@ -40,8 +48,12 @@ struct listing {
 	uint64_t count, asked;
 	size_t bytes;
 	unsigned in_flight, calls, refs; /* OPENDIR counts as in flight too */
+	TAILQ_HEAD(, call) sent;         /* not answered, in their order */
+	uint64_t numbers;
+	bool sending, send_more; /* somebody sends, and is to look once more */
 	bool opened;
-	bool ended; /* the server said so; of calls sent before, more may come */
+	bool ended;    /* the server said so; of calls sent before, more may come: */
+	uint64_t last; /* the number of the first that had this answer */
 	bool delivered, complete, told; /* told: that it is complete, or its error */
 	bool abandoned;
 	int err;
@@ -70,11 +82,6 @@ struct reader {
 	int err;
 };
 TAILQ_HEAD(readers, reader);
-
-struct call {
-	struct scout_rpc rpc;
-	struct listing *listing;
-};
 
 static void pump(struct listing *l);
 
@@ -326,6 +333,7 @@ static struct listing *listing_new(struct scout_dir *d)
 	l->in_flight = 1;
 	l->calls = CALLS_FIRST;
 	TAILQ_INIT(&l->batches);
+	TAILQ_INIT(&l->sent);
 	l->open.call.op = SCOUT_SFTP_OPENDIR;
 	l->open.call.path = l->path;
 	l->open.host = d->host;
@@ -348,8 +356,19 @@ static struct listing *replace_locked(struct listing *l)
 	return fresh;
 }
 
+/* The end was told in answer to a call, and all that were sent before that one are answered. What was sent after
+ * it has no more to tell: requests on one handle act in their order (draft-ietf-secsh-filexfer-02, 3.1), whatever
+ * the order of their answers. */
+static bool is_complete_locked(const struct listing *l)
+{
+	const struct call *oldest = TAILQ_FIRST(&l->sent);
+
+	return l->ended && (!oldest || oldest->number > l->last);
+}
+
 /* What an answer to READDIR brings, under dir->lock. Returns the listing to start instead. */
-static struct listing *take_answer_locked(struct listing *l, int err, struct batch *b, size_t bytes)
+static struct listing *take_answer_locked(struct listing *l, const struct call *c, int err,
+					  struct batch *b, size_t bytes)
 {
 	struct scout_dir *d = l->dir;
 	struct listing *fresh = NULL;
@@ -365,8 +384,10 @@ static struct listing *take_answer_locked(struct listing *l, int err, struct bat
 		if (!fresh)
 			l->err = -EIO;
 	} else if (err) {
-		l->err = l->ended ? 0 : err;
+		l->err = l->ended && c->number > l->last ? 0 : err;
 	} else if (!b) {
+		if (!l->ended || c->number < l->last)
+			l->last = c->number;
 		l->ended = true;
 	} else {
 		b->first = l->count;
@@ -376,7 +397,7 @@ static struct listing *take_answer_locked(struct listing *l, int err, struct bat
 		if (l->bytes > LISTING_MAX_BYTES)
 			l->err = -EOVERFLOW;
 	}
-	l->complete = l->ended && !l->in_flight;
+	l->complete = is_complete_locked(l);
 	return fresh;
 }
 
@@ -397,7 +418,8 @@ static void answered(struct scout_rpc *rpc, int err)
 	}
 	scout_lock(&d->lock);
 	failed = l->err;
-	fresh = take_answer_locked(l, err, b, bytes);
+	TAILQ_REMOVE(&l->sent, c, link);
+	fresh = take_answer_locked(l, c, err, b, bytes);
 	failed = failed ? 0 : l->err;
 	if (!l->abandoned)
 		take_served_locked(l, &served);
@@ -436,6 +458,33 @@ static unsigned room_locked(struct listing *l, struct scout_handle **finished)
 	return n;
 }
 
+/* Sends one READDIR, for which there is room. */
+static void send_call(struct listing *l)
+{
+	struct scout_dir *d = l->dir;
+	struct call *c = calloc(1, sizeof *c);
+
+	scout_lock(&d->lock);
+	if (c) {
+		c->number = l->numbers++;
+		TAILQ_INSERT_TAIL(&l->sent, c, link);
+	} else {
+		l->in_flight--;
+	}
+	scout_unlock(&d->lock);
+	if (!c) {
+		fail(l, -ENOMEM);
+		listing_unref(l);
+		return;
+	}
+	c->listing = l;
+	c->rpc.call.op = SCOUT_SFTP_READDIR;
+	c->rpc.call.handle = &l->handle->remote;
+	c->rpc.done = answered;
+	scout_rpc_send_on(l->handle->session, &c->rpc);
+}
+
+/* Sends what there is room for; one at a time does, so that numbers go out in their order. */
 static void pump(struct listing *l)
 {
 	struct scout_dir *d = l->dir;
@@ -443,27 +492,19 @@ static void pump(struct listing *l)
 	unsigned n;
 
 	scout_lock(&d->lock);
-	n = room_locked(l, &finished);
-	scout_unlock(&d->lock);
-	scout_handle_unref(finished);
-
-	while (n--) {
-		struct call *c = calloc(1, sizeof *c);
-
-		if (!c) {
-			scout_lock(&d->lock);
-			l->in_flight--;
-			scout_unlock(&d->lock);
-			fail(l, -ENOMEM);
-			listing_unref(l);
-			continue;
-		}
-		c->listing = l;
-		c->rpc.call.op = SCOUT_SFTP_READDIR;
-		c->rpc.call.handle = &l->handle->remote;
-		c->rpc.done = answered;
-		scout_rpc_send_on(l->handle->session, &c->rpc);
+	l->send_more = true;
+	while (!l->sending && l->send_more) {
+		l->send_more = false;
+		l->sending = true;
+		n = room_locked(l, &finished);
+		scout_unlock(&d->lock);
+		scout_handle_unref(finished);
+		while (n--)
+			send_call(l);
+		scout_lock(&d->lock);
+		l->sending = false;
 	}
+	scout_unlock(&d->lock);
 }
 
 void scout_dir_open(struct scout_host *host, const char *path, bool unasked, struct scout_req *req)

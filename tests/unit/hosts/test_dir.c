@@ -63,6 +63,26 @@ static void every_entry_comes_once(void **state)
 	}
 }
 
+static void hold_after_the_end(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	(void)s;
+	if (call->op == SCOUT_SFTP_READDIR && fake.count[SCOUT_SFTP_READDIR] == 2)
+		fake.hold_answers = true; /* but for this one's */
+}
+
+/* The first answer has more READDIRs sent, the second is the end: nobody waits for the others. */
+static void the_end_is_told_once(void **state)
+{
+	(void)state;
+	set_up(10);
+	FAKE_LOCKED(fake.before = hold_after_the_end);
+	assert_int_equal(open_dir("h0/d"), 0);
+	assert_int_equal(read_all(0), 9);
+	FAKE_LOCKED(assert_true(fake.sessions[0]->in_flight > 0), fake.hold_answers = false);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 1);
+	tear_down();
+}
+
 static void the_middle_can_be_asked_for(void **state)
 {
 	(void)state;
@@ -193,6 +213,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_entry_comes_once),
+	    cmocka_unit_test(the_end_is_told_once),
 	    cmocka_unit_test(the_middle_can_be_asked_for),
 	    cmocka_unit_test(from_the_start_again_is_fresh),
 	    cmocka_unit_test(a_renamed_directory_is_listed_where_it_is),
