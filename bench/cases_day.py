@@ -21,7 +21,8 @@ def cases(b):
         yield from with_tree(b, rtt)
         if b.quick and rtt:
             return
-        yield listing(b, rtt)
+        if not b.quick:
+            yield listing(b, rtt)
         yield many_processes(b, rtt)
         yield while_reading(b, rtt)
         yield git_status(b, rtt)
@@ -32,6 +33,11 @@ def cases(b):
 
 def at(rtt):
     return f", rtt {rtt}" if rtt else ""
+
+
+def everyone(b, rtt):
+    """Far away a cipher is no matter."""
+    return contestants.hosts(b, rtt, tuned=not rtt and not b.quick)
 
 
 def once_far(rtt):
@@ -47,7 +53,7 @@ def with_tree(b, rtt):
     """What walks a tree and reads all of it."""
     files, folders = (20, 4) if rtt else (200, 40) if b.quick else (1000, 40)
     name, out = f"tree{files}", os.path.join(b.folder, "out")
-    who = contestants.hosts(b, rtt, tuned=not rtt)
+    who = everyone(b, rtt)
     if rtt:
         yield Case(f"day: find over {10 if b.quick else 40} folders{at(rtt)}", who,
                    works.program("find", f"ROOT/tree{50 if b.quick else 200}", "-type", "f"),
@@ -55,17 +61,18 @@ def with_tree(b, rtt):
     else:
         yield Case(f"day: find over {folders} folders", who, works.program("find", f"ROOT/{name}", "-type", "f"),
                    prepare=tree(b, files, folders))
-    for what, work in (
-            (f"cp -r of {files:,} files", works.program("cp", "-r", f"ROOT/{name}", out)),
-            (f"grep -r over {files:,} files", works.program("grep", "-rc", "line 7 of", f"ROOT/{name}")),
-            (f"tar c of {files:,} files", works.program("tar", "-C", f"ROOT/{name}", "-cf", f"{out}/tar", ".")),
-            (f"rsync -a of {files:,} files, down", works.program("rsync", "-a", f"ROOT/{name}/", out))):
-        if not (b.quick and rtt):
-            yield Case(f"day: {what}{at(rtt)}", who, work, prepare=tree(b, files, folders), once=once_far(rtt))
+    reading = [
+        (f"cp -r of {files:,} files", works.program("cp", "-r", f"ROOT/{name}", out)),
+        (f"grep -r over {files:,} files", works.program("grep", "-rc", "line 7 of", f"ROOT/{name}")),
+        (f"tar c of {files:,} files", works.program("tar", "-C", f"ROOT/{name}", "-cf", f"{out}/tar", ".")),
+        (f"rsync -a of {files:,} files, down", works.program("rsync", "-a", f"ROOT/{name}/", out))]
+    for what, work in reading[:0 if rtt else 2] if b.quick else reading:
+        yield Case(f"day: {what}{at(rtt)}", who, work, prepare=tree(b, files, folders), once=once_far(rtt))
     few = 10 if b.quick else 100
-    yield Case(f"day: cat of {few} files in turn{at(rtt)}", who, works.each_read(f"turn{few}", few),
-               prepare=lambda: b.make_many(f"turn{few}", few, 4096), once=once_far(rtt),
-               plot=("latency", None, f"rtt {rtt}") if rtt else None)
+    if rtt or not b.quick:
+        yield Case(f"day: cat of {few} files in turn{at(rtt)}", who, works.each_read(f"turn{few}", few),
+                   prepare=lambda: b.make_many(f"turn{few}", few, 4096), once=once_far(rtt),
+                   plot=("latency", None, f"rtt {rtt}") if rtt else None)
     up = 5 if rtt else 200
 
     def prepare():
@@ -79,7 +86,7 @@ def with_tree(b, rtt):
 
 def listing(b, rtt):
     count = 2000 if b.quick else 20000
-    return Case(f"day: ls -l of {count:,}, then again{at(rtt)}", contestants.hosts(b, rtt, tuned=not rtt),
+    return Case(f"day: ls -l of {count:,}, then again{at(rtt)}", everyone(b, rtt),
                 works.shell(f"ls -l ROOT/many{count} && ls -l ROOT/many{count}"),
                 prepare=lambda: b.make_many(f"many{count}", count, 0))
 
@@ -100,7 +107,7 @@ for i in range(mine, {count}, count):
 def many_processes(b, rtt):
     count = 16 if rtt else 640
     return Case(f"day: 16 processes write, rename, read, remove {count} files{at(rtt)}",
-                contestants.hosts(b, rtt, tuned=not rtt), works.by_processes(16, WORK_ON.format(count=count)),
+                everyone(b, rtt), works.by_processes(16, WORK_ON.format(count=count)),
                 prepare=lambda: b.sshd, once=once_far(rtt))
 
 
@@ -125,7 +132,7 @@ def while_reading(b, rtt):
         return {"value": seconds, "still reading": reading}
 
     return Case(f"day: ls -l of {folders} folders while four read {mib // 4} MiB each{at(rtt)}",
-                contestants.hosts(b, rtt, tuned=not rtt), work, prepare=lambda: (tree(b, 200, 40)(), b.make_file(f"{mib}m", mib)),
+                everyone(b, rtt), work, prepare=lambda: (tree(b, 200, 40)(), b.make_file(f"{mib}m", mib)),
                 once=once_far(rtt))
 
 
@@ -147,7 +154,7 @@ def git_status(b, rtt):
         run("cp", "-a", source, os.path.join(b.sshd.files, "new"))
         connect(c)
 
-    return Case(f"day: git status of {files:,} files{at(rtt)}", contestants.hosts(b, rtt, tuned=not rtt),
+    return Case(f"day: git status of {files:,} files{at(rtt)}", everyone(b, rtt),
                 works.program("git", "-C", f"ROOT/new/git{files}", "status", "--porcelain"), prepare=prepare,
                 before=before, once=once_far(rtt))
 
@@ -160,7 +167,7 @@ def unpacking(b, rtt):
         folder = b.make_many(f"unpack{files}", files, 4096, per_folder=max(5, files // 10))
         run("tar", "-C", folder, "-cf", archive, ".")
 
-    return Case(f"day: tar x of {files} files{at(rtt)}", contestants.hosts(b, rtt, tuned=not rtt),
+    return Case(f"day: tar x of {files} files{at(rtt)}", everyone(b, rtt),
                 works.program("tar", "-C", "ROOT/new", "-xf", archive), prepare=prepare, once=once_far(rtt))
 
 

@@ -74,9 +74,9 @@ def names(b):
     def prepare():
         b.make_many(folder, count, 0)
 
-    yield Case(f"host: ls -l of {count:,}", contestants.hosts(b), works.program("ls", "-l", f"ROOT/{folder}"),
+    yield Case(f"host: ls -l of {count:,}", contestants.hosts(b, tuned=not b.quick), works.program("ls", "-l", f"ROOT/{folder}"),
                prepare=prepare, target={"sshfs": 2})
-    yield Case(f"host: {count:,} cold lstat, 16 processes", contestants.hosts(b),
+    yield Case(f"host: {count:,} cold lstat, 16 processes", contestants.hosts(b, tuned=not b.quick),
                works.by_processes(16, LSTAT.format(count=count, folder=folder)), prepare=prepare,
                target={"sshfs": 4, "rclone": 2})
 
@@ -87,7 +87,7 @@ def small(b):
     def prepare():
         b.make_many(f"small{count}", count, 4096)
 
-    who = contestants.hosts(b)
+    who = contestants.hosts(b, tuned=not b.quick)
     yield Case(f"host: cat of {count:,} small files in turn", who, works.each_read(f"small{count}", count),
                prepare=prepare, target={"sshfs": 1.5}, plot=("latency", None, "near"))
     yield Case(f"host: cat of {count:,} small files, 16 processes", who,
