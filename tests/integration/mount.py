@@ -84,7 +84,7 @@ class Mount:
                 cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
         wait_for(lambda: mounted(self.point) or self.process.poll() is not None,
-                 10 * SLOWER, "the mount")
+                 30 * SLOWER, "the mount")
         assert self.process.poll() is None, "scoutfs ended:\n" + self.log()
         return self
 
