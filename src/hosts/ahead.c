@@ -5,7 +5,9 @@
  *
  * Nothing is older for that than attr_timeout allows, and nothing of what this mount changed is
  * missed: a listing counts only while nothing was sent that modifies, and nothing such was answered,
- * since before it began. What it does not name is asked for. Near hosts are asked at once.
+ * since before it began. What it does not name is asked for. Near hosts are asked at once, and so are servers
+ * that may list something else than LSTAT tells (what a link leads to, say): all but OpenSSH's and its like.
+ * A listing that contradicts one of the last answers is thrown away.
  *
  * Locks: aheads->lock, a leaf; listings are begun and freed without it. */
 #include "hosts/ahead.h"
@@ -22,6 +24,8 @@
 #define NAMES_MAX \
 	(64 * 1024) /* bytes; a larger folder is left alone, as one that cannot be listed: */
 #define LEFT_ALONE_NS (60 * SCOUT_NS_PER_S)
+#define BUSY_MAX 8 /* listings under way of one host */
+#define SEEN 8     /* answers that a listing has to agree with */
 
 struct known {
 	size_t name; /* in names */
@@ -46,6 +50,12 @@ struct scout_folder {
 	uint64_t last_name; /* a hash of it */
 	uint64_t asked_ns, not_before_ns;
 	bool busy; /* is being listed */
+	struct {
+		uint64_t name; /* a hash of it */
+		bool there;
+		struct scout_attr attr;
+	} seen[SEEN];                 /* the last answers of the server, in a ring */
+	unsigned nseen, seen_changes; /* the host's changes then */
 };
 
 /* A listing under way; belongs to whoever it is completed by. */
@@ -163,6 +173,35 @@ static struct scout_folder *get_locked(struct scout_host *host, const char *path
 	return f;
 }
 
+static uint64_t hash(const char *name)
+{
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	for (; *name; name++) /* FNV-1a */
+		h = (h ^ (unsigned char)*name) * UINT64_C(1099511628211);
+	return h;
+}
+
+static bool differs(const struct scout_attr *a, const struct scout_attr *b)
+{
+	return a->version != b->version || a->mode != b->mode || a->uid != b->uid ||
+	       a->gid != b->gid;
+}
+
+/* What the server answered of late is as the listing says. */
+static bool agrees_locked(const struct scout_folder *f, const struct names *n)
+{
+	for (size_t i = 0; i < n->count && f->seen_changes == n->changes; i++) {
+		uint64_t h = hash(n->text.str + n->list[i].name);
+
+		for (unsigned k = 0; k < SEEN && k < f->nseen; k++)
+			if (f->seen[k].name == h &&
+			    (!f->seen[k].there || differs(&f->seen[k].attr, &n->list[i].attr)))
+				return false;
+	}
+	return true;
+}
+
 /* The listing is over; with err, or too large, the folder is left alone for a while. */
 static void lister_end(struct lister *l, bool good)
 {
@@ -170,14 +209,14 @@ static void lister_end(struct lister *l, bool good)
 	struct names old = l->names;
 	struct scout_folder *f;
 
-	if (good)
+	if (l->names.count)
 		qsort_r(l->names.list, l->names.count, sizeof l->names.list[0], compare,
 			l->names.text.str);
 	scout_lock(&all->lock);
 	f = find_locked(l->host, l->path, strlen(l->path));
 	if (f) {
 		f->busy = false;
-		if (good) {
+		if (good && agrees_locked(f, &l->names)) {
 			old = f->names;
 			f->names = l->names;
 		} else {
@@ -223,27 +262,40 @@ static void opened(struct scout_req *req, int err, const struct scout_result *re
 	scout_dir_read(l->dir, 0, &l->req);
 }
 
-static void not_begun(struct scout_host *host, const char *path, size_t len)
+static void leave_alone(struct scout_host *host, const char *path, size_t len)
 {
 	struct scout_aheads *all = &host->all->aheads;
 	struct scout_folder *f;
 
 	scout_lock(&all->lock);
 	f = find_locked(host, path, len);
-	if (f)
+	if (f) {
 		f->busy = false;
+		f->not_before_ns = scout_now_ns() + LEFT_ALONE_NS;
+	}
 	scout_unlock(&all->lock);
+}
+
+/* Its listings say of links what LSTAT says, as far as can be told from what it offers. */
+static bool lists_well(struct scout_host *host)
+{
+	bool well;
+
+	scout_lock(&host->lock);
+	well = host->server.extensions & SCOUT_SFTP_EXT(SCOUT_SFTP_LSETSTAT);
+	scout_unlock(&host->lock);
+	return well;
 }
 
 static void begin(struct scout_host *host, const char *path, size_t len)
 {
-	struct lister *l = calloc(1, sizeof *l);
+	struct lister *l = lists_well(host) ? calloc(1, sizeof *l) : NULL;
 
 	if (l)
 		l->path = strndup(path, len);
 	if (!l || !l->path) {
 		free(l);
-		not_begun(host, path, len);
+		leave_alone(host, path, len);
 		return;
 	}
 	l->host = scout_host_ref(host);
@@ -251,15 +303,6 @@ static void begin(struct scout_host *host, const char *path, size_t len)
 	l->names.changes = atomic_load(&host->changes);
 	l->names.began_ns = scout_now_ns();
 	scout_dir_open(host, len ? l->path : "/", true, &l->req);
-}
-
-static uint64_t hash(const char *name)
-{
-	uint64_t h = UINT64_C(14695981039346656037);
-
-	for (; *name; name++) /* FNV-1a */
-		h = (h ^ (unsigned char)*name) * UINT64_C(1099511628211);
-	return h;
 }
 
 /* Whether to list f now, of which name was asked for. */
@@ -277,6 +320,16 @@ static bool is_due_locked(struct scout_folder *f, const char *name, uint64_t tim
 	return f->asked == ASKED_MIN && !f->busy && now_ns >= f->not_before_ns &&
 	       now_ns - f->names.began_ns > timeout_ns / 2 &&
 	       now_ns - atomic_load(&f->host->changed_ns) > timeout_ns;
+}
+
+static bool has_room_locked(const struct scout_host *host)
+{
+	const struct scout_folder *f;
+	unsigned busy = 0;
+
+	TAILQ_FOREACH (f, &host->all->aheads.folders, link)
+		busy += f->host == host && f->busy;
+	return busy < BUSY_MAX;
 }
 
 static bool is_near(const struct scout_host *host)
@@ -302,7 +355,7 @@ bool scout_ahead_find(struct scout_host *host, const char *path, struct scout_at
 	if (f) {
 		uint64_t age_ns = now_ns - f->names.began_ns;
 
-		due = is_due_locked(f, slash + 1, timeout_ns, now_ns);
+		due = is_due_locked(f, slash + 1, timeout_ns, now_ns) && has_room_locked(host);
 		f->busy |= due;
 		if (age_ns < timeout_ns && f->names.changes == atomic_load(&host->changes))
 			known = names_find(&f->names, slash + 1);
@@ -321,10 +374,23 @@ bool scout_ahead_find(struct scout_host *host, const char *path, struct scout_at
 	return known;
 }
 
-static bool differs(const struct scout_attr *a, const struct scout_attr *b)
+static void note_seen_locked(struct scout_folder *f, const char *name,
+			     const struct scout_attr *attr)
 {
-	return a->version != b->version || a->mode != b->mode || a->uid != b->uid ||
-	       a->gid != b->gid;
+	unsigned changes = atomic_load(&f->host->changes), at = 0;
+	uint64_t h = hash(name);
+
+	if (f->seen_changes != changes)
+		f->nseen = 0;
+	f->seen_changes = changes;
+	while (at < SEEN && at < f->nseen && f->seen[at].name != h)
+		at++;
+	if (at == SEEN || at == f->nseen)
+		at = f->nseen++ % SEEN;
+	f->seen[at].name = h;
+	f->seen[at].there = attr != NULL;
+	if (attr)
+		f->seen[at].attr = *attr;
 }
 
 void scout_ahead_saw(struct scout_host *host, const char *path, const struct scout_attr *attr)
@@ -339,10 +405,13 @@ void scout_ahead_saw(struct scout_host *host, const char *path, const struct sco
 		return;
 	scout_lock(&all->lock);
 	f = find_locked(host, path, (size_t)(slash - path));
-	known = f ? names_find(&f->names, slash + 1) : NULL;
-	if (known && differs(&known->attr, attr)) {
-		old = f->names;
-		f->names = (struct names){.began_ns = old.began_ns};
+	if (f) {
+		note_seen_locked(f, slash + 1, attr);
+		known = names_find(&f->names, slash + 1);
+		if (known && (!attr || differs(&known->attr, attr))) {
+			old = f->names;
+			f->names = (struct names){.began_ns = old.began_ns};
+		}
 	}
 	scout_unlock(&all->lock);
 	names_free(&old);

@@ -9,7 +9,8 @@
  * believed. False: the server has to be asked; that is noted, and may begin a listing. No lock held. */
 bool scout_ahead_find(struct scout_host *host, const char *path, struct scout_attr *ret,
 		      uint32_t *ttl_ms);
-/* The server said just now what path is: a listing that says something else is not believed any more. */
+/* The server said just now what path is (NULL: not there): a listing that says something else is not believed
+ * any more. */
 void scout_ahead_saw(struct scout_host *host, const char *path, const struct scout_attr *attr);
 /* The host is about to be freed. */
 void scout_ahead_forget(struct scout_host *host);

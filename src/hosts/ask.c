@@ -86,6 +86,8 @@ static void getattr_done(struct scout_rpc *rpc, int err)
 		scout_host_attr(rpc->host, &rpc->call.attrs, &res.attr);
 		scout_ahead_saw(rpc->host, a->place.remote, &res.attr);
 	} else {
+		if (err == -ENOENT)
+			scout_ahead_saw(rpc->host, a->place.remote, NULL);
 		scout_rpc_log(rpc, "getattr", a->place.remote, err);
 	}
 	scout_req_done(a->req, err, err && err != -ENOENT ? NULL : &res);

@@ -160,6 +160,8 @@ static void opening_done(struct opening *o)
 
 	if (o->flags & O_CREAT)
 		scout_root_named(host, o->path);
+	if (err == -ENOENT)
+		scout_ahead_saw(host, o->path, NULL);
 	if (err) {
 		opening_failed(o, err);
 		return;

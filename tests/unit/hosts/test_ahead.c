@@ -25,6 +25,7 @@ static void set_up(uint64_t far_ns, unsigned entries)
 		fake_find_locked(path)->mode = S_IFREG | 0600;
 	}
 	fake.far_ns = far_ns;
+	fake.server.extensions |= SCOUT_SFTP_EXT(SCOUT_SFTP_LSETSTAT);
 	rig.hosts[0].attr_timeout_ns = 3600 * SCOUT_NS_PER_S; /* nothing grows old here */
 	rig_start(MEMORY);
 	assert_int_equal(look("h0/d"), 0); /* how far it is */
@@ -153,6 +154,50 @@ static void what_another_changed_ends_it(void **state)
 	tear_down();
 }
 
+/* One of the last answers says something else than the listing; or a later one does. */
+static void a_listing_that_was_overtaken_is_thrown_away(void **state)
+{
+	static struct ask file;
+
+	(void)state;
+	set_up(50 * SCOUT_NS_PER_MS, 50);
+	FAKE_LOCKED(fake_append_locked("/d/1", 100, 5, 0)); /* not what is listed */
+	assert_int_equal(look("h0/d/0"), 0);
+	assert_int_equal(look("h0/d/1"), 0);
+	assert_int_equal(look("h0/d/3"), 0);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 1);
+	assert_int_equal(look("h0/d/1"), 0);
+	assert_int_equal(a.attr.size, 101);
+	assert_int_equal(look("h0/d/30"), -ENOENT); /* the server was asked */
+	tear_down();
+
+	set_up(50 * SCOUT_NS_PER_MS, 50);
+	list();
+	FAKE_LOCKED(fake_find_locked("/d/5")->gone = true);
+	assert_int_equal(look("h0/d/5"), 0); /* within attr_timeout */
+	assert_int_equal(ask_open(&file, "h0/d/5"), -ENOENT);
+	assert_int_equal(look("h0/d/5"), -ENOENT);
+	tear_down();
+}
+
+static void a_server_that_may_follow_links_is_not_believed(void **state)
+{
+	(void)state;
+	set_up(50 * SCOUT_NS_PER_MS, 50);
+	rig_stop();
+	fake.server.extensions &= ~SCOUT_SFTP_EXT(SCOUT_SFTP_LSETSTAT);
+	rig_start(MEMORY);
+	for (unsigned i = 0; i < 10; i++) {
+		char path[16];
+
+		(void)snprintf(path, sizeof path, "h0/d/%u", i);
+		assert_int_equal(look(path), 0);
+	}
+	assert_int_equal(asked(), 11);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 0);
+	tear_down();
+}
+
 static void an_open_file_is_asked_for(void **state)
 {
 	struct ask file = {0};
@@ -246,6 +291,8 @@ int main(void)
 	    cmocka_unit_test(what_we_change_ends_it),
 	    cmocka_unit_test(a_change_while_it_is_listed_ends_it),
 	    cmocka_unit_test(what_another_changed_ends_it),
+	    cmocka_unit_test(a_listing_that_was_overtaken_is_thrown_away),
+	    cmocka_unit_test(a_server_that_may_follow_links_is_not_believed),
 	    cmocka_unit_test(an_open_file_is_asked_for),
 	    cmocka_unit_test(what_cannot_be_listed_is_left_alone),
 	    cmocka_unit_test(folders_are_few),
