@@ -225,7 +225,7 @@ def first_bytes(registry):
     for link in (FAR,) if registry.b.quick else ((), FAR):
         yield Case(named("open and first byte of 20 models, median", link), contestants.models(registry.b, *link),
                    lambda c: each_opened([f"{c.root}/{key}" for key in registry.models(21)[1:]], 1, 50), unit="ms",
-                   prepare=registry.fill, rounds=3)
+                   prepare=registry.fill, rounds=3, once={"s3fs"})
 
 
 def names(registry):
@@ -297,4 +297,5 @@ def small_beside_bulk(registry):
     who["scoutfs, bulk by another mount"] = (who["scoutfs"][0], beside_another)
     yield Case(named(f"p95 of open and read of {SMALL} config.json beside a reader of {mib} MiB", FAR), who, None,
                prepare=lambda: (registry.fill(), registry.put(mib)), unit="ms", rounds=3,
+               once=[name for name in who if not name.startswith("scoutfs")],
                target={"scoutfs, alone": 0.5}, plot=("latency", None, "config.json beside bulk"))
