@@ -93,6 +93,9 @@ struct scout_s3_transfer *scout_s3_hedge_new(struct scout_s3 *s3, struct scout_s
 	twin->failures = t->failures;
 	twin->skew_tried = t->skew_tried;
 	twin->move_tried = t->move_tried;
+	twin->renewal_tried = t->renewal_tried;
+	twin->aloud = t->aloud;
+	twin->aloud_granted = t->aloud_granted;
 	twin->hedged = t->hedged = true;
 	twin->twin = t;
 	t->twin = twin;

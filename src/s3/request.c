@@ -144,7 +144,7 @@ static int add_signature(struct scout_s3_transfer *t, const struct scout_s3_url 
 {
 	const struct scout_s3_credentials *c = t->signer;
 	struct scout_sigv4_request request = {
-	    .method = scout_s3_op_traits(t->call->op)->method,
+	    .method = t->aloud ? "GET" : scout_s3_op_traits(t->call->op)->method,
 	    .path = url->path,
 	    .query = url->query,
 	    .headers = headers,
@@ -201,6 +201,8 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 		snprintf(range, sizeof(range), "bytes=%" PRIu64 "-%" PRIu64, call->offset + t->got,
 			 call->offset + call->length - 1);
 		headers[n++] = (struct scout_sigv4_header){"range", range};
+	} else if (t->aloud) {
+		headers[n++] = (struct scout_sigv4_header){"range", "bytes=0-0"};
 	}
 	if (call->op == SCOUT_S3_HEAD && call->checksums)
 		headers[n++] = (struct scout_sigv4_header){"x-amz-checksum-mode", "ENABLED"};
@@ -250,9 +252,10 @@ static bool set_method(struct scout_s3_transfer *t, CURL *easy)
 
 static int set_options(struct scout_s3_transfer *t, CURL *easy, const char *url)
 {
+	bool bodyless = t->call->op == SCOUT_S3_HEAD && !t->aloud;
 	/* The one switches the other off, so the order matters on a handle used before. */
 	bool ok = !curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L) &&
-		  !curl_easy_setopt(easy, CURLOPT_NOBODY, t->call->op == SCOUT_S3_HEAD ? 1L : 0L) &&
+		  !curl_easy_setopt(easy, CURLOPT_NOBODY, bodyless ? 1L : 0L) &&
 		  set_method(t, easy) && !curl_easy_setopt(easy, CURLOPT_URL, url) &&
 		  !curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers) &&
 		  !curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->curl_error) &&

@@ -284,6 +284,23 @@ static void succeed(struct scout_s3_transfer *t)
 	transfer_free(t);
 }
 
+/* 400 without a body may be the token's, or anything else's: asked as a GET, whose answer has one. That may be
+ * granted where others have had the token renewed since. */
+static bool asks_aloud(struct scout_s3_transfer *t)
+{
+	int status = t->response.status;
+
+	if (t->call->op != SCOUT_S3_HEAD || !t->token_of || t->aloud_granted)
+		return false;
+	if (!t->aloud) {
+		t->aloud = status == 400;
+		return t->aloud;
+	}
+	t->aloud_granted = status == 200 || status == 206 || status == 416;
+	t->aloud = !t->aloud_granted;
+	return t->aloud_granted;
+}
+
 /* The answer says what was wrong with the request: once a call it is made anew, and that is no failure. */
 static bool corrects_us(struct scout_s3 *s3, struct scout_s3_transfer *t,
 			const struct scout_s3_verdict *v)
@@ -300,10 +317,12 @@ static bool corrects_us(struct scout_s3 *s3, struct scout_s3_transfer *t,
 		t->move_tried = true;
 		return follow_region(s3, region) == 0;
 	}
-	if (!t->token_of || t->renewal_tried ||
-	    !scout_s3_is_token_refused(&t->response, t->call->op))
+	if (asks_aloud(t))
+		return true;
+	if (!t->token_of || t->renewal_tried || !scout_s3_is_token_refused(&t->response))
 		return false;
 	t->renewal_tried = true;
+	t->aloud = false;
 	return scout_s3_chain_refused(s3->context.chain, t->token_of);
 }
 

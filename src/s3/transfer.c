@@ -246,7 +246,7 @@ size_t scout_s3_on_body(char *bytes, size_t size, size_t n, void *arg)
 	else if (t->call->op == SCOUT_S3_GET)
 		go_on = take_body(t, bytes, len);
 	else
-		go_on = true; /* nothing that anybody wants to know */
+		go_on = !t->aloud; /* nothing that anybody wants to know */
 	return go_on ? len : 0;
 }
 
@@ -320,6 +320,18 @@ static void judge_head(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
 	tell_headers(t);
 }
 
+/* An id that S3 would not make is refused as malformed: there is no such version. */
+static bool is_no_version(const struct scout_s3_transfer *t)
+{
+	char code[SCOUT_S3_CODE_MAX], region[SCOUT_S3_REGION_MAX];
+
+	if (t->call->op != SCOUT_S3_HEAD || !t->call->version_id || t->aloud_granted ||
+	    t->response.status != 400 || scout_s3_is_moved(&t->response, t->region, region))
+		return false;
+	scout_s3_response_code(&t->response, code);
+	return !*code || strcmp(code, "InvalidArgument") == 0;
+}
+
 static void judge_sent(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
 {
 	struct scout_s3_call *call = t->call;
@@ -353,6 +365,8 @@ void scout_s3_transfer_judge(struct scout_s3_transfer *t, CURLcode code, long os
 		scout_s3_verdict_set(v, -EIO, false, "the answer is too long");
 	else if (code != CURLE_OK && !stopped)
 		scout_s3_judge_curl(code, os_errno, t->curl_error, v);
+	else if (t->aloud && (is_success(&t->response) || t->response.status == 416))
+		scout_s3_verdict_set(v, -EIO, false, "400 to HEAD, and not to GET");
 	else if (!is_success(&t->response))
 		scout_s3_judge_status(&t->response, v);
 	else if (op == SCOUT_S3_GET)
@@ -363,8 +377,8 @@ void scout_s3_transfer_judge(struct scout_s3_transfer *t, CURLcode code, long os
 		judge_whole(t, v);
 	else
 		judge_sent(t, v);
-	if (v->err == -EIO && t->token_of && scout_s3_is_token_refused(&t->response, op))
-		v->err = -EACCES;
+	if (v->err == -EIO && is_no_version(t))
+		v->err = -ENOENT;
 	if (v->err == -ESTALE && t->call->if_none_match)
 		v->err = -EEXIST;
 	/* Without an ETag nobody knows whether the next bytes would be of the same object. */

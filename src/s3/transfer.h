@@ -48,6 +48,8 @@ struct scout_s3_transfer {
 	unsigned attempts; /* begun */
 	unsigned failures; /* in a row */
 	bool skew_tried, move_tried, renewal_tried;
+	bool aloud;         /* HEAD: asked as a GET, whose refusal has a body that says why */
+	bool aloud_granted; /* HEAD: that GET was not refused */
 	bool cancelled;
 	uint64_t due_ns; /* while pausing: when the next attempt may begin */
 	enum scout_s3_use use;

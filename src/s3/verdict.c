@@ -236,13 +236,11 @@ bool scout_s3_is_moved(const struct scout_s3_response *r, const char *asked, cha
 	return *region && strcmp(region, asked) != 0;
 }
 
-bool scout_s3_is_token_refused(const struct scout_s3_response *r, enum scout_s3_op op)
+bool scout_s3_is_token_refused(const struct scout_s3_response *r)
 {
 	char code[SCOUT_S3_CODE_MAX];
 
-	/* The answer to a HEAD has no body to say so, but then there is little else that 400 can mean. */
-	return is_token_code(scout_s3_response_code(r, code)) ||
-	       (op == SCOUT_S3_HEAD && r->status == 400);
+	return is_token_code(scout_s3_response_code(r, code));
 }
 
 bool scout_s3_is_skewed(const struct scout_s3_response *r, enum scout_s3_op op, time_t signed_at)

@@ -36,8 +36,9 @@ bool scout_s3_is_slow_down(const struct scout_s3_response *r);
 /* The bucket is in another region than the one that was asked: region, of SCOUT_S3_REGION_MAX. */
 bool scout_s3_is_moved(const struct scout_s3_response *r, const char *asked, char *region);
 
-/* The server takes the session token that it was signed with for none, or for one that has expired. */
-bool scout_s3_is_token_refused(const struct scout_s3_response *r, enum scout_s3_op op);
+/* The server takes the session token that it was signed with for none, or for one that has expired: says
+ * so in a body, which the answer to a HEAD has not. */
+bool scout_s3_is_token_refused(const struct scout_s3_response *r);
 
 /* The server's clock is so far from ours (signed_at) that it refuses our signatures. */
 bool scout_s3_is_skewed(const struct scout_s3_response *r, enum scout_s3_op op, time_t signed_at);

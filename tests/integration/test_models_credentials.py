@@ -256,16 +256,37 @@ def test_a_token_that_s3_refuses_early_is_renewed_at_once(aws, s3, ini, mount, c
 
 
 def test_a_token_that_s3_refuses_whatever_it_is(aws, s3, ini, mount):
-    """Each call is tried once more, and then fails."""
+    """Each call is tried once more, and then fails; a HEAD that is refused is asked as a GET, too."""
     m = mount(ini, env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER})
     works(m)
     s3.reset_counts()
     s3.fault = refuse([key["SessionToken"] for key in aws.keys], "ExpiredToken")
     assert [stat_of_nothing(m) for _ in range(3)] == ["EACCES"] * 3
     of_calls = [r.call for r in s3.requests]
-    assert all(1 <= of_calls.count(call) <= 2 for call in of_calls)
+    heads = {r.call for r in s3.requests if r.method == "HEAD"}
+    assert all(1 <= of_calls.count(call) <= (5 if call in heads else 2) for call in of_calls)
     s3.fault = lambda request: None
     assert stat_of_nothing(m) == "ENOENT"
+
+
+def test_a_400_without_a_body_is_no_token_refused(rgw, bucket, aws, s3, ini, mount):
+    """AWS has 400 for many things; the answer to a HEAD does not say for which."""
+    m = mount(ini + "versions = yes\n",
+              env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER})
+    works(m)
+    s3.fault = lambda r: Answer(status=400) if r.method == "HEAD" else None
+    assert stat_of_nothing(m) == "ENOENT"
+    s3.fault = lambda r: Answer(status=400, code="InvalidArgument") if "dsf" in r.query else None
+    assert error(os.stat, m.model("a", "v1", ".versions", "model.zip", "dsf")) == "ENOENT"
+    s3.fault = lambda r: Answer(status=400, code="InvalidRequest") if "nothing" in r.path else None
+    assert stat_of_nothing(m) == "EIO"
+    rgw.put(bucket, "a/v1/new", b"new")
+    s3.fault = lambda r: Answer(status=400) if r.method == "HEAD" else None
+    assert error(os.stat, m.model("a", "v1", "new")) == "EIO"
+    assert len(aws.issued) == 1 and m.metric("scoutfs_s3_credentials_renewed_total") == 1
+    assert "takes the credentials no more" not in m.log()
+    keys = mount(NO_HOSTS + rgw.ini(bucket, s3.port, versions="yes"))
+    assert error(os.stat, keys.model("a", "v1", ".versions", "model.zip", "dsf")) == "ENOENT"
 
 
 def test_without_credentials_nothing_is_waited_for(rgw, bucket, aws, ini, mount):
