@@ -130,11 +130,16 @@ void scout_zip_waits(struct scout_zip_work *w)
 
 void scout_zip_waited(struct scout_zip_work *w, struct scout_zip_job *job)
 {
+	bool now;
+
 	scout_lock(&w->lock);
 	w->waiting--;
-	if (job)
+	now = job && w->stopped;
+	if (job && !now)
 		TAILQ_INSERT_TAIL(&w->queue, job, link);
 	if (job || w->stopping)
 		pthread_cond_broadcast(&w->wake);
 	scout_unlock(&w->lock);
+	if (now)
+		job->run(job);
 }

@@ -11,6 +11,7 @@
 #define TEXT_BYTES (3 * MIB)
 
 static uint8_t *plain;
+static atomic_bool late_ran;
 
 /* An archive at key with a deflated and a stored member of the same bytes. */
 static void put_archive(const char *key, struct zip *z)
@@ -426,18 +427,35 @@ static void another_version(void **state)
 	zip_free(&other);
 }
 
+static void note_run(struct scout_zip_job *job)
+{
+	(void)job;
+	atomic_store(&late_ran, true);
+}
+
+/* Memory that comes when the workers have ended: its job is run all the same. */
+static void a_job_after_the_end(void **state)
+{
+	struct scout_zip_job job = {.run = note_run};
+	struct scout_zip_work *w;
+
+	(void)state;
+	assert_int_equal(scout_zip_work_start(&w), 0);
+	scout_zip_work_stop(w);
+	scout_zip_waits(w);
+	scout_zip_waited(w, &job);
+	assert_true(atomic_load(&late_ran));
+	scout_zip_work_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(many_readers),
-	    cmocka_unit_test(stopped_meanwhile),
-	    cmocka_unit_test(stopped_while_granted),
-	    cmocka_unit_test(one_directory_for_all),
-	    cmocka_unit_test(failures),
-	    cmocka_unit_test(a_large_archive),
-	    cmocka_unit_test(directories_of_nothing),
-	    cmocka_unit_test(no_memory_for_a_stream),
-	    cmocka_unit_test(another_version),
+	    cmocka_unit_test(many_readers),           cmocka_unit_test(stopped_meanwhile),
+	    cmocka_unit_test(stopped_while_granted),  cmocka_unit_test(a_job_after_the_end),
+	    cmocka_unit_test(one_directory_for_all),  cmocka_unit_test(failures),
+	    cmocka_unit_test(a_large_archive),        cmocka_unit_test(directories_of_nothing),
+	    cmocka_unit_test(no_memory_for_a_stream), cmocka_unit_test(another_version),
 	};
 	int failed;
 
