@@ -129,8 +129,8 @@ static struct scout_config *read_again(struct program *p)
 	FILE *errors = open_memstream(&problems, &len);
 
 	if (errors) {
-		(void)scout_config_load(p->config_path, (const char *const *)o->overrides,
-					o->noverrides, errors, &config);
+		(void)scout_config_reload(p->config_path, (const char *const *)o->overrides,
+					  o->noverrides, errors, &config);
 		fclose(errors);
 	}
 	if (problems)
@@ -282,6 +282,16 @@ static int run(struct program *p)
 	return err;
 }
 
+static bool hangs(const struct program *p)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < p->env.nbackends; i++)
+		found |=
+		    p->backends[i].ops->hangs && p->backends[i].ops->hangs(p->backends[i].self);
+	return found;
+}
+
 static void clean_up(struct program *p)
 {
 	scout_fs_free(p->fs);
@@ -322,6 +332,10 @@ int main(int argc, char **argv)
 		if (!p.options.debug)
 			forbid_core_dumps();
 		status = run(&p) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	}
+	if (hangs(&p)) {
+		scout_fs_unmount(p.fs);
+		_exit(status); /* what is not freed may be in use */
 	}
 	clean_up(&p);
 	return status;

@@ -214,6 +214,9 @@ struct scout_backend_ops {
 	/* Completes everything that is pending (with -ESHUTDOWN) and ends its threads. Called once,
 	 * when the front takes no more requests; then release of the open handles, then free. */
 	void (*stop)(void *self);
+	/* After stop: whether a thread of it hangs in a system call that nothing ends, and so may go on at any
+	 * time. The process ends then without freeing anything that it may use. NULL: never. */
+	bool (*hangs)(void *self);
 	void (*free)(void *self);
 };
 

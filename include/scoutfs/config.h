@@ -115,6 +115,10 @@ struct scout_config {
  * when there was any, -ENOMEM, or -errno of opening path (told too). */
 int scout_config_load(const char *path, const char *const *overrides, size_t noverrides,
 		      FILE *errors, struct scout_config **ret);
+/* As scout_config_load, for who is mounted: does not look at cache_dir, which only a mount takes over and whose
+ * disk may hang. */
+int scout_config_reload(const char *path, const char *const *overrides, size_t noverrides,
+			FILE *errors, struct scout_config **ret);
 void scout_config_free(struct scout_config *c);
 
 /* The effective config as an ini (secrets as "****") and a comment line for each host: what --check

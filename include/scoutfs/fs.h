@@ -41,6 +41,8 @@ dev_t scout_fs_device(const struct scout_fs *fs);
  * are complete. Returns 0, or -errno when the loop failed. */
 int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, size_t nbackends);
 
+/* If it is still mounted. NULL is fine. */
+void scout_fs_unmount(struct scout_fs *fs);
 /* Unmounts if it is still mounted; releases the handles that the kernel left open. NULL is fine. */
 void scout_fs_free(struct scout_fs *fs);
 

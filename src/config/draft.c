@@ -199,7 +199,8 @@ void scout_draft_check(struct scout_draft *d)
 			check_ssh_config(d, &h->host.ssh_config, h->key_lines[ssh_config]);
 	}
 	default_endpoint(d);
-	check_cache_dir(d);
+	if (!d->mounted)
+		check_cache_dir(d);
 	scout_draft_idmap(d);
 }
 

@@ -26,7 +26,8 @@ struct scout_draft_host {
 
 struct scout_draft {
 	struct scout_problems problems;
-	int err; /* -ENOMEM, once */
+	int err;      /* -ENOMEM, once */
+	bool mounted; /* it is read again */
 
 	struct scout_config *config;
 	int key_lines[SCOUT_KEYS_MAX]; /* of the other three sections */

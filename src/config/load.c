@@ -151,8 +151,8 @@ static int load(struct scout_draft *d, FILE *in, const char *const *overrides, s
 	return err;
 }
 
-int scout_config_load(const char *path, const char *const *overrides, size_t noverrides,
-		      FILE *errors, struct scout_config **ret)
+static int read_config(const char *path, const char *const *overrides, size_t noverrides,
+		       FILE *errors, bool mounted, struct scout_config **ret)
 {
 	struct scout_draft draft;
 	char *name = NULL;
@@ -168,6 +168,7 @@ int scout_config_load(const char *path, const char *const *overrides, size_t nov
 		fprintf(errors, "scoutfs: the defaults: %s (is $HOME a path?)\n", strerror(-err));
 		goto out;
 	}
+	draft.mounted = mounted;
 	err = load(&draft, in, overrides, noverrides);
 	scout_problems_end(&draft.problems);
 	if (!err) {
@@ -180,6 +181,18 @@ out:
 		fclose(in);
 	free(name);
 	return err;
+}
+
+int scout_config_load(const char *path, const char *const *overrides, size_t noverrides,
+		      FILE *errors, struct scout_config **ret)
+{
+	return read_config(path, overrides, noverrides, errors, false, ret);
+}
+
+int scout_config_reload(const char *path, const char *const *overrides, size_t noverrides,
+			FILE *errors, struct scout_config **ret)
+{
+	return read_config(path, overrides, noverrides, errors, true, ret);
 }
 
 void scout_config_differences(const struct scout_config *a, const struct scout_config *b,

@@ -178,6 +178,14 @@ static int loop(struct scout_fs *fs)
 	return err < 0 ? err : 0; /* a signal's number is a clean end */
 }
 
+void scout_fs_unmount(struct scout_fs *fs)
+{
+	if (!fs || !fs->mounted)
+		return;
+	fuse_session_unmount(fs->session);
+	fs->mounted = false;
+}
+
 int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, size_t nbackends)
 {
 	bool listening;
@@ -194,8 +202,7 @@ int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, si
 		err = loop(fs);
 		scout_requests_abort(fs->requests);
 	}
-	fuse_session_unmount(fs->session);
-	fs->mounted = false;
+	scout_fs_unmount(fs);
 	/* after that: it may be reading a file of this very mount */
 	if (listening)
 		stop_listening(fs);
@@ -227,8 +234,7 @@ void scout_fs_free(struct scout_fs *fs)
 	if (fs->fhs)
 		scout_fhs_release(fs->fhs);
 	scout_requests_free(fs->requests);
-	if (fs->mounted)
-		fuse_session_unmount(fs->session);
+	scout_fs_unmount(fs);
 	if (fs->session)
 		fuse_session_destroy(fs->session);
 	scout_fhs_free(fs->fhs);

@@ -497,8 +497,14 @@ static void stop(void *self)
 	scout_s3_stop(m->s3); /* every call ends, and with it who waits for it */
 	scout_read_stop(m);
 	scout_zip_stop(m);
+	scout_cache_stop_reading(m);
 	scout_verify_stop(m);
 	scout_cache_stop(m);
+}
+
+static bool hangs(void *self)
+{
+	return scout_cache_hangs(self);
 }
 
 static void models_free(void *self)
@@ -539,6 +545,7 @@ static const struct scout_backend_ops models_ops = {
     .status = scout_models_status,
     .metrics = scout_models_metrics,
     .stop = stop,
+    .hangs = hangs,
     .free = models_free,
 };
 

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "models/cache_inside.h"
@@ -25,6 +26,10 @@
 #define WRITES_DIVISOR 8
 /* So long an unmounting waits for that. */
 #define DRAIN_NS (3 * SCOUT_NS_PER_S)
+/* And so long for a thread to end; one that does not hangs with its disk. */
+#define PATIENCE_NS (DRAIN_NS + SCOUT_NS_PER_S)
+/* A turn of the reader that takes longer hangs, too. */
+#define HANG_NS (4 * SCOUT_NS_PER_S)
 /* No object of S3 is so large; a server may say anything. */
 #define OBJECT_MAX (UINT64_C(1) << 44)
 
@@ -44,7 +49,7 @@ bool scout_cache_queue(struct scout_cache *c, struct scout_fetch *f, bool urgent
 	bool taken;
 
 	scout_lock(&c->lock);
-	taken = !c->stop;
+	taken = !c->stop_reader;
 	if (taken) {
 		TAILQ_INSERT_TAIL(urgent ? &c->urgent : &c->bulk, f, link);
 		pthread_cond_signal(&c->wake_reader);
@@ -53,12 +58,27 @@ bool scout_cache_queue(struct scout_cache *c, struct scout_fetch *f, bool urgent
 	return taken;
 }
 
+bool scout_cache_reader_hangs(struct scout_cache *c, struct scout_fetch_list *stuck)
+{
+	bool hangs;
+
+	scout_lock(&c->lock);
+	hangs = c->turn_ns && scout_now_ns() - c->turn_ns >= HANG_NS;
+	if (hangs) {
+		TAILQ_CONCAT(stuck, &c->urgent, link);
+		TAILQ_CONCAT(stuck, &c->bulk, link);
+	}
+	scout_unlock(&c->lock);
+	return hangs;
+}
+
 static struct scout_fetch *next_fetch(struct scout_cache *c)
 {
 	struct scout_fetch *f;
 
 	scout_lock(&c->lock);
-	while (TAILQ_EMPTY(&c->urgent) && TAILQ_EMPTY(&c->bulk) && !c->stop)
+	c->turn_ns = 0;
+	while (TAILQ_EMPTY(&c->urgent) && TAILQ_EMPTY(&c->bulk) && !c->stop_reader)
 		(void)scout_cond_wait(&c->wake_reader, &c->lock, UINT64_MAX);
 	f = TAILQ_FIRST(&c->urgent);
 	if (f) {
@@ -68,8 +88,19 @@ static struct scout_fetch *next_fetch(struct scout_cache *c)
 		if (f)
 			TAILQ_REMOVE(&c->bulk, f, link);
 	}
+	if (f)
+		c->turn_ns = scout_now_ns();
 	scout_unlock(&c->lock);
 	return f;
+}
+
+/* running: reading or writing. */
+static void end(struct scout_cache *c, bool *running)
+{
+	scout_lock(&c->lock);
+	*running = false;
+	pthread_cond_signal(&c->ended);
+	scout_unlock(&c->lock);
 }
 
 static void *read_run(void *arg)
@@ -79,6 +110,7 @@ static void *read_run(void *arg)
 
 	while ((f = next_fetch(c)))
 		scout_cache_read_turn(c, f);
+	end(c, &c->reading);
 	return NULL;
 }
 
@@ -109,6 +141,7 @@ static void *write_run(void *arg)
 		else
 			scout_cache_write_turn(c, b);
 	}
+	end(c, &c->writing);
 	return NULL;
 }
 
@@ -134,7 +167,9 @@ static int cache_new(struct scout_models *m, int dir)
 	c->writes_max = m->memory / SCOUT_BUF_BYTES / WRITES_DIVISOR;
 	if (c->writes_max == 0)
 		c->writes_max = 1;
+	c->patience_ns = PATIENCE_NS;
 	scout_mutex_init(&c->lock, SCOUT_LOCK_LEAF);
+	scout_cond_init(&c->ended);
 	scout_cond_init(&c->wake_reader);
 	scout_cond_init(&c->wake_writer);
 	TAILQ_INIT(&c->urgent);
@@ -143,6 +178,20 @@ static int cache_new(struct scout_models *m, int dir)
 	TAILQ_INIT(&c->removals);
 	m->cache = c;
 	return 0;
+}
+
+static int start_threads(struct scout_cache *c)
+{
+	int err;
+
+	c->reading = c->writing = true;
+	err = scout_thread_start(&c->reader, "cache-read", read_run, c);
+	if (err < 0)
+		return err;
+	c->read_started = true;
+	err = scout_thread_start(&c->writer, "cache-write", write_run, c);
+	c->write_started = err == 0;
+	return err;
 }
 
 int scout_cache_start(struct scout_models *m, const char *mountpoint)
@@ -166,35 +215,76 @@ int scout_cache_start(struct scout_models *m, const char *mountpoint)
 		close(dir);
 		return err;
 	}
-	err = scout_thread_start(&m->cache->reader, "cache-read", read_run, m->cache);
-	if (!err)
-		m->cache->nthreads++;
-	if (!err)
-		err = scout_thread_start(&m->cache->writer, "cache-write", write_run, m->cache);
-	if (!err)
-		m->cache->nthreads++;
-	else
+	err = start_threads(m->cache);
+	if (err < 0)
 		scout_error("models: no thread for the disk cache");
 	return err;
+}
+
+/* Returns whether it has not ended, and is not joined. */
+static bool join(struct scout_cache *c, pthread_t thread, const bool *running)
+{
+	struct timespec now;
+	uint64_t until_ns;
+	bool in_time = true, hangs;
+
+	clock_gettime(CLOCK_MONOTONIC, &now); /* as conditions know it, whatever clock a test has */
+	until_ns = (uint64_t)now.tv_sec * SCOUT_NS_PER_S + (uint64_t)now.tv_nsec + c->patience_ns;
+	scout_lock(&c->lock);
+	while (*running && in_time)
+		in_time = scout_cond_wait(&c->ended, &c->lock, until_ns);
+	hangs = *running;
+	scout_unlock(&c->lock);
+	if (hangs)
+		scout_error("models: cache_dir %s: its disk hangs: not waiting for it",
+			    c->m->config->cache_dir);
+	else
+		pthread_join(thread, NULL);
+	return hangs;
+}
+
+void scout_cache_stop_reading(struct scout_models *m)
+{
+	struct scout_fetch_list left = TAILQ_HEAD_INITIALIZER(left);
+	struct scout_cache *c = m->cache;
+	struct scout_fetch *f;
+
+	if (!c || !c->read_started)
+		return;
+	scout_lock(&c->lock);
+	c->stop_reader = true;
+	pthread_cond_signal(&c->wake_reader);
+	scout_unlock(&c->lock);
+	c->read_started = join(c, c->reader, &c->reading);
+	scout_lock(&c->lock);
+	TAILQ_CONCAT(&left, &c->urgent, link);
+	TAILQ_CONCAT(&left, &c->bulk, link);
+	scout_unlock(&c->lock);
+	while ((f = TAILQ_FIRST(&left))) {
+		TAILQ_REMOVE(&left, f, link);
+		f->call.done(&f->call, -ESHUTDOWN);
+	}
 }
 
 void scout_cache_stop(struct scout_models *m)
 {
 	struct scout_cache *c = m->cache;
 
-	if (!c)
+	if (!c || !c->write_started)
 		return;
 	scout_lock(&c->lock);
 	c->stop = true;
 	c->stop_ns = scout_now_ns() + DRAIN_NS;
-	pthread_cond_signal(&c->wake_reader);
 	pthread_cond_signal(&c->wake_writer);
 	scout_unlock(&c->lock);
-	if (c->nthreads > 0)
-		pthread_join(c->reader, NULL);
-	if (c->nthreads > 1)
-		pthread_join(c->writer, NULL);
-	c->nthreads = 0;
+	c->write_started = join(c, c->writer, &c->writing);
+}
+
+bool scout_cache_hangs(const struct scout_models *m)
+{
+	const struct scout_cache *c = m->cache;
+
+	return c && (c->read_started || c->write_started);
 }
 
 void scout_cache_free(struct scout_models *m)
@@ -204,6 +294,7 @@ void scout_cache_free(struct scout_models *m)
 	if (!c)
 		return;
 	assert(TAILQ_EMPTY(&c->urgent) && TAILQ_EMPTY(&c->bulk) && TAILQ_EMPTY(&c->writes));
+	pthread_cond_destroy(&c->ended);
 	pthread_cond_destroy(&c->wake_reader);
 	pthread_cond_destroy(&c->wake_writer);
 	scout_mutex_destroy(&c->lock);

@@ -34,8 +34,12 @@ struct scout_cached {
 
 /* Opens cache_dir and starts its threads; mountpoint may be NULL. 0, or -errno after a line in the log. */
 int scout_cache_start(struct scout_models *m, const char *mountpoint);
-/* What waits to be written is, for as long as that takes no more than seconds. */
+/* The reader ends: before the verifiers do, which it wakes. */
+void scout_cache_stop_reading(struct scout_models *m);
+/* What waits to be written is, for as long as that takes no more than seconds. After the verifiers. */
 void scout_cache_stop(struct scout_models *m);
+/* Stopped, but a thread of it hangs with its disk and may go on at any time: nothing of m is to be freed. */
+bool scout_cache_hangs(const struct scout_models *m);
 void scout_cache_free(struct scout_models *m); /* stopped, and no object is left */
 
 void scout_cache_init(const struct scout_models *m, struct scout_object *o);

@@ -17,9 +17,11 @@ struct scout_cache {
 	size_t writes_max; /* blocks that may wait to be written */
 
 	struct scout_mutex lock; /* SCOUT_LOCK_LEAF */
-	pthread_cond_t wake_reader, wake_writer;
+	pthread_cond_t wake_reader, wake_writer, ended;
 	/* under lock */
-	bool stop;
+	bool stop_reader, stop;
+	bool reading, writing;                /* the threads that have not ended */
+	uint64_t turn_ns;                     /* when what the reader does began; 0: nothing */
 	uint64_t stop_ns;                     /* what is not written by then is dropped */
 	struct scout_fetch_list urgent, bulk; /* for the reader; by link */
 	struct scout_block_list writes;       /* by cache_link, each with a hold and a reference */
@@ -39,8 +41,10 @@ struct scout_cache {
 	_Atomic uint64_t usage_bytes;
 	scout_counter hits, misses, written, skipped, evictions, bad;
 
-	pthread_t reader, writer; /* the owner's, when they run */
-	unsigned nthreads;
+	/* the owner's */
+	pthread_t reader, writer;
+	bool read_started, write_started; /* and not joined */
+	uint64_t patience_ns;             /* with each of them, at the end */
 };
 
 /* Turns the cache off, once, with a line in the log. */
@@ -57,5 +61,8 @@ void scout_cache_remove(struct scout_cache *c, struct scout_object *o);
 void scout_cache_begin_writing(struct scout_cache *c);
 /* f waits for the reader; false: it does not read any more. */
 bool scout_cache_queue(struct scout_cache *c, struct scout_fetch *f, bool urgent);
+/* Whether the reader has been at one thing for so long that its disk must hang; what waits for it is appended
+ * to stuck then. */
+bool scout_cache_reader_hangs(struct scout_cache *c, struct scout_fetch_list *stuck);
 
 #endif

@@ -140,10 +140,30 @@ static void divide(struct scout_models *m, struct scout_fetch *f)
 	} while (f);
 }
 
+/* The reader's disk hangs: what waits behind it is S3's. */
+static void give_up(struct scout_models *m, struct scout_fetch_list *list)
+{
+	struct scout_fetch *f;
+
+	while ((f = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, f, link);
+		f->look = false;
+		drop_full(f);
+		scout_count(&m->cache->misses, f->nblocks);
+		scout_s3_submit(m->s3, &f->call);
+	}
+}
+
 void scout_cache_send(struct scout_models *m, struct scout_fetch *f)
 {
+	struct scout_fetch_list stuck = TAILQ_HEAD_INITIALIZER(stuck);
 	struct scout_cache *c = m->cache;
 
+	if (c && scout_cache_reader_hangs(c, &stuck)) {
+		TAILQ_INSERT_TAIL(&stuck, f, link);
+		give_up(m, &stuck);
+		return;
+	}
 	if (!c || !f->object->cached.able || atomic_load(&c->off)) {
 		scout_s3_submit(m->s3, &f->call);
 		return;
@@ -217,6 +237,8 @@ static int turn_to(struct scout_cache *c, struct scout_object *o, uint64_t index
 	unsigned at = index % SCOUT_SEGMENT_BLOCKS;
 	int err;
 
+	if (scout_cache_is_doomed(c, o))
+		return -ENOENT;
 	if (s->fd >= 0 && s->number == number)
 		return 0;
 	scout_segment_close(s);

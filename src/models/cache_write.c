@@ -94,7 +94,9 @@ void scout_cache_remove(struct scout_cache *c, struct scout_object *o)
 
 	for (uint64_t i = 0; i * bytes < o->cut.bytes; i++) {
 		scout_segment_name(&o->cached.id, i, name);
-		(void)unlinkat(c->dir, name, 0); /* most are not there */
+		/* most are not there; one that stays would be believed again */
+		if (unlinkat(c->dir, name, 0) < 0 && errno != ENOENT)
+			scout_cache_off(c, -errno);
 	}
 	scout_lock(&c->lock);
 	TAILQ_REMOVE(&c->removals, o, cached.removal);

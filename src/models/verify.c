@@ -233,8 +233,8 @@ static void decide(struct scout_models *m, struct scout_object *o, bool right)
 		return;
 	}
 	distrust(vs, o->version);
+	scout_cache_forget(m, o); /* before anybody opens it anew */
 	scout_object_forget(m, o);
-	scout_cache_forget(m, o);
 	scout_error("models: '%s': its bytes do not match its checksum, %s",
 		    scout_format_name(name, sizeof(name), o->key),
 		    scout_s3_checksum_name(o->verify.want.kind));

@@ -547,8 +547,9 @@ static void refused_in_home(const char *name, const char *reason)
 /* A cache_dir that cannot be used is told before anything is mounted; looking makes nothing. */
 static void a_folder_for_the_cache(void **state)
 {
+	struct scout_config *c = NULL;
+	char path[128], text[256];
 	struct stat st;
-	char path[128];
 
 	(void)state;
 	snprintf(path, sizeof(path), "%s/cache", home);
@@ -558,6 +559,11 @@ static void a_folder_for_the_cache(void **state)
 	scout_config_free(good("[models]\nbucket = abc\ncache_dir = ~/cache\n"));
 	assert_int_equal(chmod(path, 0775), 0);
 	refused_in_home("cache", "others may write into it, or we may not");
+	/* who is mounted does not look */
+	snprintf(text, sizeof(text), "[models]\nbucket = abc\ncache_dir = %s\n", path);
+	assert_int_equal(scout_config_reload(write_text("scoutfs.ini", text), NULL, 0, stderr, &c),
+			 0);
+	scout_config_free(c);
 	assert_int_equal(rmdir(path), 0);
 	(void)write_text("cache", "a file");
 	refused_in_home("cache", "Not a directory");

@@ -23,6 +23,10 @@ static char folder[64];
 static atomic_int disk_error;
 atomic_int disk_read_error; /* pread may be inline, by libc */
 static atomic_bool disk_hangs;
+atomic_bool disk_read_hangs; /* for reading blocks; disk_reads_hung: how many do */
+atomic_int disk_reads_hung;
+atomic_bool disk_unlink_hangs;
+atomic_int disk_unlink_error;
 
 /* In libc's stead: a disk that is full or slow when the test says so. */
 ssize_t pwrite(int fd, const void *buf, size_t len, off_t at)
@@ -39,11 +43,28 @@ ssize_t pwrite(int fd, const void *buf, size_t len, off_t at)
 /* Blocks that cannot be read, though the head can. */
 ssize_t pread(int fd, void *buf, size_t len, off_t at)
 {
+	if (at >= 4096 && atomic_load(&disk_read_hangs)) {
+		atomic_fetch_add(&disk_reads_hung, 1);
+		while (atomic_load(&disk_read_hangs))
+			usleep(1000);
+		atomic_fetch_sub(&disk_reads_hung, 1);
+	}
 	if (at >= 4096 && atomic_load(&disk_read_error)) {
 		errno = atomic_load(&disk_read_error);
 		return -1;
 	}
 	return syscall(SYS_pread64, fd, buf, len, at);
+}
+
+int unlinkat(int dir, const char *name, int flags)
+{
+	while (atomic_load(&disk_unlink_hangs))
+		usleep(1000);
+	if (atomic_load(&disk_unlink_error)) {
+		errno = atomic_load(&disk_unlink_error);
+		return -1;
+	}
+	return (int)syscall(SYS_unlinkat, dir, name, flags);
 }
 
 static inline int make_folder(void **state)

@@ -2,6 +2,8 @@
  * the object's. */
 #include "cache_rig.h"
 
+#include "models/read.h"
+
 /* Files that another mount removes under us: what is not there is fetched. */
 static void removed_under_a_reader(void **state)
 {
@@ -184,6 +186,84 @@ static void a_slow_disk(void **state)
 	down(&t);
 }
 
+/* A disk that hangs keeps nobody waiting but who it is read for, and not the end of the mount. */
+static void a_disk_that_hangs(void **state)
+{
+	struct asked *f, *g, *in_hand, *behind;
+	struct mount t;
+	char log[100];
+
+	(void)state;
+	snprintf(log, sizeof(log), "%s/log", folder);
+	up(&t);
+	read_key(&t, KEY, 0, 0, BYTES);
+	down(&t);
+	up(&t);
+	assert_int_equal(scout_log_open(SCOUT_LOG_ERROR, log, false), 0);
+	fake_put("b", BYTES);
+	f = open_key(&t, KEY);
+	g = open_key(&t, "b");
+	read_range(&t, f, KEY, 0, 0, 100);
+	quiet(&t);
+	atomic_store(&disk_read_hangs, true);
+	in_hand = ask_read(&t, f, 4 * MIB, 100);
+	WAIT(atomic_load(&disk_reads_hung) == 1);
+	behind = ask_read(&t, g, 0, 100);
+	assert_int_equal(fake.gets, 0);
+	atomic_fetch_add(&fake_now, 10 * SCOUT_NS_PER_S);
+	read_range(&t, f, KEY, 0, 2 * MIB, 2 * MIB + 100);
+	settle(behind);
+	expect_bytes(behind, "b", 0, 0, 100);
+	assert_false(asked_is_done(in_hand));
+
+	cache_of(&t)->patience_ns = SCOUT_NS_PER_S / 20;
+	mount_stop(&t);
+	assert_true(t.backend.ops->hangs(t.backend.self));
+	assert_int_equal(lines_of(log, "its disk hangs"), 1);
+	atomic_store(&disk_read_hangs, false);
+	cache_of(&t)->patience_ns = 60 * SCOUT_NS_PER_S;
+	scout_cache_stop_reading(t.models);
+	assert_false(t.backend.ops->hangs(t.backend.self));
+	asked_wait(in_hand);
+	asked_free(in_hand);
+	close_file(&t, f);
+	close_file(&t, g);
+	mount_down(&t);
+	(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
+}
+
+/* Until wrong bytes are removed nothing of them is read, and never again if they cannot be. */
+static void what_cannot_be_removed(void **state)
+{
+	struct scout_models_file *file;
+	struct mount t;
+	struct asked *f;
+
+	(void)state;
+	up(&t);
+	read_key(&t, KEY, 0, 0, BYTES);
+	down(&t);
+	up(&t);
+	(void)scout_log_open(SCOUT_LOG_ERROR, "/dev/null", false);
+	f = open_key(&t, KEY);
+	file = f->handle;
+	read_range(&t, f, KEY, 0, 0, 100);
+	quiet(&t);
+	assert_int_equal(hits(&t), 1);
+	atomic_store(&disk_unlink_error, EACCES);
+	atomic_store(&disk_unlink_hangs, true);
+	scout_cache_forget(t.models, file->object);
+	read_range(&t, f, KEY, 0, 2 * MIB, 2 * MIB + 100);
+	assert_int_equal(hits(&t), 1);
+	assert_in_range(fake.gets, 1, 2);
+	atomic_store(&disk_unlink_hangs, false);
+	WAIT(atomic_load(&cache_of(&t)->off) == EACCES);
+	close_file(&t, f);
+	atomic_store(&disk_unlink_error, 0);
+	(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
+	down(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +273,8 @@ int main(void)
 	    TEST(verify_looks_at_what_comes_from_there),
 	    TEST(a_full_disk),
 	    TEST(a_slow_disk),
+	    TEST(a_disk_that_hangs),
+	    TEST(what_cannot_be_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
