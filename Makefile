@@ -149,7 +149,7 @@ demo: deps
 	@$(PYTHON) tests/demo/demo.py '$(BUILD)/scoutfs' $(if $(KEEP),--keep)
 demo-stop:
 	@$(PYTHON) tests/demo/demo.py --stop
-# ONLY=word: the cases that have it in their names. QUICK=1: fewer and smaller ones, within five minutes.
+# ONLY=word: the cases that have it in their names. QUICK=1: fewer and smaller ones, in three rounds.
 bench:
 	@sh tests/deps.sh sshfs rclone s3fs fio python3-matplotlib
 	@$(submake) all bench-programs
