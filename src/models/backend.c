@@ -611,7 +611,8 @@ int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 		err = scout_publisher_new(m, &models_ops);
 	if (err < 0) {
 		stop(m);
-		models_free(m);
+		if (!scout_cache_hangs(m))
+			models_free(m);
 		return err;
 	}
 	if (m->publisher)

@@ -1,8 +1,8 @@
-/* The disk cache's life: its folder, its two threads and what they have to do, and what is told of it.
+/* The disk cache's life: its folder, its threads and what they have to do, and what is told of it.
  *
  * Nobody else waits for its disk. One thread reads: it looks at what is there and fills fetches' blocks from
  * it; short ones go first, long ones take turns. The other writes what came from S3, removes what turned
- * out to be wrong, and keeps the size. A block that waits to be written is held in memory, so there
+ * out to be wrong, and keeps the size. A third sees when the first one hangs. A block that waits to be written is held in memory, so there
  * are few of them; what comes when there are too many is not cached. An error of the disk turns all of it
  * off: what was read from there is then fetched from S3, as if it had never been.
  *
@@ -53,6 +53,7 @@ bool scout_cache_queue(struct scout_cache *c, struct scout_fetch *f, bool urgent
 	if (taken) {
 		TAILQ_INSERT_TAIL(urgent ? &c->urgent : &c->bulk, f, link);
 		pthread_cond_signal(&c->wake_reader);
+		pthread_cond_signal(&c->wake_watcher);
 	}
 	scout_unlock(&c->lock);
 	return taken;
@@ -94,6 +95,15 @@ static struct scout_fetch *next_fetch(struct scout_cache *c)
 	return f;
 }
 
+/* As conditions know it, whatever clock a test has. */
+static uint64_t real_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * SCOUT_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
 /* running: reading or writing. */
 static void end(struct scout_cache *c, bool *running)
 {
@@ -111,6 +121,35 @@ static void *read_run(void *arg)
 	while ((f = next_fetch(c)))
 		scout_cache_read_turn(c, f);
 	end(c, &c->reading);
+	return NULL;
+}
+
+static bool waits_locked(const struct scout_cache *c)
+{
+	return !TAILQ_EMPTY(&c->urgent) || !TAILQ_EMPTY(&c->bulk);
+}
+
+/* Looks once a second, while something waits for the reader, whether that hangs. */
+static void *watch_run(void *arg)
+{
+	struct scout_fetch_list stuck = TAILQ_HEAD_INITIALIZER(stuck);
+	struct scout_cache *c = arg;
+	bool stop;
+
+	do {
+		uint64_t until_ns = real_ns() + SCOUT_NS_PER_S;
+		bool in_time = true;
+
+		scout_lock(&c->lock);
+		while (!waits_locked(c) && !c->stop_reader)
+			(void)scout_cond_wait(&c->wake_watcher, &c->lock, UINT64_MAX);
+		while (in_time && !c->stop_reader)
+			in_time = scout_cond_wait(&c->wake_watcher, &c->lock, until_ns);
+		stop = c->stop_reader;
+		scout_unlock(&c->lock);
+		if (!stop && scout_cache_reader_hangs(c, &stuck))
+			scout_cache_give_up(c->m, &stuck);
+	} while (!stop);
 	return NULL;
 }
 
@@ -169,6 +208,7 @@ static int cache_new(struct scout_models *m, int dir)
 		c->writes_max = 1;
 	c->patience_ns = PATIENCE_NS;
 	scout_mutex_init(&c->lock, SCOUT_LOCK_LEAF);
+	scout_cond_init(&c->wake_watcher);
 	scout_cond_init(&c->ended);
 	scout_cond_init(&c->wake_reader);
 	scout_cond_init(&c->wake_writer);
@@ -190,7 +230,11 @@ static int start_threads(struct scout_cache *c)
 		return err;
 	c->read_started = true;
 	err = scout_thread_start(&c->writer, "cache-write", write_run, c);
-	c->write_started = err == 0;
+	if (err < 0)
+		return err;
+	c->write_started = true;
+	err = scout_thread_start(&c->watcher, "cache-watch", watch_run, c);
+	c->watch_started = err == 0;
 	return err;
 }
 
@@ -224,12 +268,9 @@ int scout_cache_start(struct scout_models *m, const char *mountpoint)
 /* Returns whether it has not ended, and is not joined. */
 static bool join(struct scout_cache *c, pthread_t thread, const bool *running)
 {
-	struct timespec now;
-	uint64_t until_ns;
+	uint64_t until_ns = real_ns() + c->patience_ns;
 	bool in_time = true, hangs;
 
-	clock_gettime(CLOCK_MONOTONIC, &now); /* as conditions know it, whatever clock a test has */
-	until_ns = (uint64_t)now.tv_sec * SCOUT_NS_PER_S + (uint64_t)now.tv_nsec + c->patience_ns;
 	scout_lock(&c->lock);
 	while (*running && in_time)
 		in_time = scout_cond_wait(&c->ended, &c->lock, until_ns);
@@ -254,7 +295,11 @@ void scout_cache_stop_reading(struct scout_models *m)
 	scout_lock(&c->lock);
 	c->stop_reader = true;
 	pthread_cond_signal(&c->wake_reader);
+	pthread_cond_signal(&c->wake_watcher);
 	scout_unlock(&c->lock);
+	if (c->watch_started)
+		pthread_join(c->watcher, NULL); /* it has no disk */
+	c->watch_started = false;
 	c->read_started = join(c, c->reader, &c->reading);
 	scout_lock(&c->lock);
 	TAILQ_CONCAT(&left, &c->urgent, link);
@@ -295,6 +340,7 @@ void scout_cache_free(struct scout_models *m)
 		return;
 	assert(TAILQ_EMPTY(&c->urgent) && TAILQ_EMPTY(&c->bulk) && TAILQ_EMPTY(&c->writes));
 	pthread_cond_destroy(&c->ended);
+	pthread_cond_destroy(&c->wake_watcher);
 	pthread_cond_destroy(&c->wake_reader);
 	pthread_cond_destroy(&c->wake_writer);
 	scout_mutex_destroy(&c->lock);

@@ -17,7 +17,7 @@ struct scout_cache {
 	size_t writes_max; /* blocks that may wait to be written */
 
 	struct scout_mutex lock; /* SCOUT_LOCK_LEAF */
-	pthread_cond_t wake_reader, wake_writer, ended;
+	pthread_cond_t wake_reader, wake_writer, wake_watcher, ended;
 	/* under lock */
 	bool stop_reader, stop;
 	bool reading, writing;                /* the threads that have not ended */
@@ -42,9 +42,9 @@ struct scout_cache {
 	scout_counter hits, misses, written, skipped, evictions, bad;
 
 	/* the owner's */
-	pthread_t reader, writer;
-	bool read_started, write_started; /* and not joined */
-	uint64_t patience_ns;             /* with each of them, at the end */
+	pthread_t reader, writer, watcher;
+	bool read_started, write_started, watch_started; /* and not joined */
+	uint64_t patience_ns;                            /* with each of them, at the end */
 };
 
 /* Turns the cache off, once, with a line in the log. */
@@ -64,5 +64,7 @@ bool scout_cache_queue(struct scout_cache *c, struct scout_fetch *f, bool urgent
 /* Whether the reader has been at one thing for so long that its disk must hang; what waits for it is appended
  * to stuck then. */
 bool scout_cache_reader_hangs(struct scout_cache *c, struct scout_fetch_list *stuck);
+/* Sends what is in such a list to S3. */
+void scout_cache_give_up(struct scout_models *m, struct scout_fetch_list *stuck);
 
 #endif

@@ -141,12 +141,12 @@ static void divide(struct scout_models *m, struct scout_fetch *f)
 }
 
 /* The reader's disk hangs: what waits behind it is S3's. */
-static void give_up(struct scout_models *m, struct scout_fetch_list *list)
+void scout_cache_give_up(struct scout_models *m, struct scout_fetch_list *stuck)
 {
 	struct scout_fetch *f;
 
-	while ((f = TAILQ_FIRST(list))) {
-		TAILQ_REMOVE(list, f, link);
+	while ((f = TAILQ_FIRST(stuck))) {
+		TAILQ_REMOVE(stuck, f, link);
 		f->look = false;
 		drop_full(f);
 		scout_count(&m->cache->misses, f->nblocks);
@@ -161,7 +161,7 @@ void scout_cache_send(struct scout_models *m, struct scout_fetch *f)
 
 	if (c && scout_cache_reader_hangs(c, &stuck)) {
 		TAILQ_INSERT_TAIL(&stuck, f, link);
-		give_up(m, &stuck);
+		scout_cache_give_up(m, &stuck);
 		return;
 	}
 	if (!c || !f->object->cached.able || atomic_load(&c->off)) {
