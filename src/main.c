@@ -256,6 +256,11 @@ static int run(struct program *p)
 		fprintf(stderr, "scoutfs: out of memory\n");
 		return -ENOMEM;
 	}
+	err = scout_models_check(p->config, p->options.mountpoint);
+	if (err) {
+		fprintf(stderr, "scoutfs: cannot start: %s\n", strerror(-err));
+		return err;
+	}
 	err = mount_it(p);
 	if (err)
 		return err;

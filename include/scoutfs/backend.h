@@ -243,6 +243,9 @@ struct scout_env {
 int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret);
 /* Comment lines for --check of what the hosts' ssh_config asks for in vain; connects nowhere. */
 void scout_hosts_check(const struct scout_config *config, FILE *out);
+/* Before it is mounted: 0, or -EINVAL after one log line, for below the mountpoint cache_dir would wait for
+ * itself. */
+int scout_models_check(const struct scout_config *config, const char *mountpoint);
 int scout_models_new(const struct scout_env *env, struct scout_backend *ret);
 int scout_control_new(const struct scout_env *env, struct scout_backend *ret);
 

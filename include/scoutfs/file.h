@@ -17,6 +17,8 @@ bool scout_is_plain_file(const char *path);
  * made, mode 0700. Returns a descriptor; -ENOENT: it is missing; -ENOTDIR; -EPERM: another's; -EACCES:
  * others may write into it; or -errno of mkdir(2) or open(2). */
 int scout_open_own_dir(const char *path, bool make);
+/* Whether path, which need not be there, is folder or in it, by whatever names. Waits for the disks of both. */
+bool scout_is_below(const char *path, const char *folder);
 /* What came of it, for a person. */
 const char *scout_own_dir_reason(int err);
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,6 +54,35 @@ const char *scout_own_dir_reason(int err)
 	if (err == -EPERM)
 		return "it belongs to another user";
 	return err == -EACCES ? "others may write into it, or we may not" : strerror(-err);
+}
+
+/* The nearest of path and its parents that is there, without links; NULL: it cannot be said. */
+static char *nearest(const char *path)
+{
+	char *at = strdup(path), *found = NULL, *slash;
+
+	while (at && !(found = realpath(at, NULL)) && (errno == ENOENT || errno == ENOTDIR) &&
+	       (slash = strrchr(at, '/')))
+		slash[slash == at] = '\0';
+	free(at);
+	return found;
+}
+
+bool scout_is_below(const char *path, const char *folder)
+{
+	struct stat wanted, st;
+	char *at = nearest(path);
+	bool below = false, top = false;
+
+	while (at && !below && !top && stat(folder, &wanted) == 0 && stat(at, &st) == 0) {
+		char *slash = strrchr(at, '/');
+
+		below = st.st_dev == wanted.st_dev && st.st_ino == wanted.st_ino;
+		top = at[1] == '\0';
+		slash[slash == at] = '\0';
+	}
+	free(at);
+	return below;
 }
 
 bool scout_is_plain_file(const char *path)

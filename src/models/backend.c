@@ -23,6 +23,7 @@
 #include "models/versions.h"
 #include "models/zip.h"
 #include "scoutfs/clock.h"
+#include "scoutfs/file.h"
 #include "scoutfs/log.h"
 
 /* /hosts must keep memory when the registry is slow. */
@@ -549,6 +550,16 @@ static const struct scout_backend_ops models_ops = {
     .free = models_free,
 };
 
+int scout_models_check(const struct scout_config *config, const char *mountpoint)
+{
+	const char *path = config->models.cache_dir;
+
+	if (!config->models.bucket || !path || !scout_is_below(path, mountpoint))
+		return 0;
+	scout_error("models: cache_dir %s: it lies in the mount itself", path);
+	return -EINVAL;
+}
+
 int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 {
 	struct scout_budget_stats memory;
@@ -606,7 +617,7 @@ int scout_models_new(const struct scout_env *env, struct scout_backend *ret)
 	scout_read_init(m);
 	scout_budget_add_reclaimer(m->budget, reclaim, m);
 	*ret = (struct scout_backend){.ops = &models_ops, .self = m};
-	err = scout_cache_start(m, env->mountpoint);
+	err = scout_cache_start(m);
 	if (!err && !m->config->read_only)
 		err = scout_publisher_new(m, &models_ops);
 	if (err < 0) {

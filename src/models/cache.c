@@ -186,15 +186,6 @@ static void *write_run(void *arg)
 
 /* ---- life ---- */
 
-/* Below the mountpoint it would be itself, and wait for itself. */
-static bool is_below(const char *path, const char *mountpoint)
-{
-	size_t len = mountpoint ? strlen(mountpoint) : 0;
-
-	return len > 0 && strncmp(path, mountpoint, len) == 0 &&
-	       (path[len] == '/' || path[len] == '\0');
-}
-
 static int cache_new(struct scout_models *m, int dir)
 {
 	struct scout_cache *c = calloc(1, sizeof(*c));
@@ -238,17 +229,13 @@ static int start_threads(struct scout_cache *c)
 	return err;
 }
 
-int scout_cache_start(struct scout_models *m, const char *mountpoint)
+int scout_cache_start(struct scout_models *m)
 {
 	const char *path = m->config->cache_dir;
 	int dir, err;
 
 	if (!path)
 		return 0;
-	if (is_below(path, mountpoint)) {
-		scout_error("models: cache_dir %s: it lies in the mount itself", path);
-		return -EINVAL;
-	}
 	dir = scout_open_own_dir(path, true);
 	if (dir < 0) {
 		scout_error("models: cache_dir %s: %s", path, scout_own_dir_reason(dir));

@@ -32,8 +32,8 @@ struct scout_cached {
 	TAILQ_ENTRY(scout_object) removal;     /* under the cache's lock */
 };
 
-/* Opens cache_dir and starts its threads; mountpoint may be NULL. 0, or -errno after a line in the log. */
-int scout_cache_start(struct scout_models *m, const char *mountpoint);
+/* Opens cache_dir and starts its threads. 0, or -errno after a line in the log. */
+int scout_cache_start(struct scout_models *m);
 /* The reader ends: before the verifiers do, which it wakes. */
 void scout_cache_stop_reading(struct scout_models *m);
 /* What waits to be written is, for as long as that takes no more than seconds. After the verifiers. */

@@ -221,8 +221,11 @@ def test_a_folder_that_cannot_be_it(rgw, bucket, mount, folder):
                               stdin=subprocess.DEVNULL, capture_output=True, check=False)
         assert done.returncode == 2, done.stderr
         assert f"cache_dir {cache}: others may write into it" in done.stderr
-    inside = os.path.join(m.point, "cache")
-    m.write_ini(NO_HOSTS + rgw.ini(bucket, cache_dir=inside))
-    done = subprocess.run(command(m.ini_path, m.point, "-f"), env=clean_env(folder), text=True,
-                          timeout=60, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    assert done.returncode == 1 and "it lies in the mount itself" in done.stderr, done.stderr
+    os.symlink(m.point, os.path.join(folder, "link"))
+    for inside in (os.path.join(m.point, "cache"), os.path.join(folder, "link", "cache"),
+                   f"{folder}//cache/../{os.path.relpath(m.point, folder)}"):
+        m.write_ini(NO_HOSTS + rgw.ini(bucket, cache_dir=inside))
+        done = subprocess.run(command(m.ini_path, m.point, "-f"), env=clean_env(folder), text=True,
+                              timeout=60, stdin=subprocess.DEVNULL, capture_output=True,
+                              check=False)
+        assert done.returncode == 1 and "it lies in the mount itself" in done.stderr, done.stderr
