@@ -194,6 +194,7 @@ static int cache_new(struct scout_models *m, int dir)
 		return -ENOMEM;
 	c->m = m;
 	c->dir = dir;
+	atomic_store(&c->size, m->config->cache_size);
 	c->writes_max = m->memory / SCOUT_BUF_BYTES / WRITES_DIVISOR;
 	if (c->writes_max == 0)
 		c->writes_max = 1;
@@ -369,7 +370,7 @@ void scout_cache_status(struct scout_models *m, struct scout_text *out)
 	else
 		scout_text_printf(out, ": %s of %s\n",
 				  scout_format_bytes(a, atomic_load(&c->usage_bytes)),
-				  scout_format_bytes(b, m->config->cache_size));
+				  scout_format_bytes(b, atomic_load(&c->size)));
 	scout_text_printf(out,
 			  "  its blocks   %" PRIu64 " hits, %" PRIu64 " misses, %" PRIu64
 			  " written, %" PRIu64 " not (too many at once), %" PRIu64 " bad\n",
@@ -399,7 +400,7 @@ void scout_cache_metrics(struct scout_models *m, struct scout_text *out)
 	       atomic_load(&c->off) == 0);
 	metric(out, "scoutfs_cache_bytes", "gauge", "What the disk cache holds, when last counted.",
 	       atomic_load(&c->usage_bytes));
-	metric(out, "scoutfs_cache_bytes_max", "gauge", "What it may hold.", m->config->cache_size);
+	metric(out, "scoutfs_cache_bytes_max", "gauge", "What it may hold.", atomic_load(&c->size));
 	metric(out, "scoutfs_cache_hits_total", "counter", "Blocks that came from the disk.",
 	       scout_counted(&c->hits));
 	metric(out, "scoutfs_cache_misses_total", "counter", "Blocks that S3 was asked for.",

@@ -16,6 +16,7 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -154,6 +155,22 @@ static int write_head(struct scout_segment *s)
 	return write_all(s->fd, head, sizeof(head), 0);
 }
 
+/* Of a file that was empty; a head of two would be without the sums that came after the first one. Where
+ * there are no locks it is one block less. Returns as read_head; -EAGAIN: another mount is at it. */
+static int make_head(struct scout_segment *s)
+{
+	int err;
+
+	if (flock(s->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		return -EAGAIN;
+	err = read_head(s);
+	s->made = err == -ENODATA;
+	if (s->made)
+		err = write_head(s);
+	(void)flock(s->fd, LOCK_UN); /* as close would */
+	return err;
+}
+
 int scout_segment_open(int dir, const struct scout_cache_id *id, uint64_t number, bool write,
 		       struct scout_segment *ret)
 {
@@ -168,9 +185,8 @@ int scout_segment_open(int dir, const struct scout_cache_id *id, uint64_t number
 		if (ret->fd < 0)
 			return -errno;
 		err = read_head(ret);
-		ret->made = err == -ENODATA && write;
-		if (ret->made)
-			err = write_head(ret);
+		if (err == -ENODATA && write)
+			err = make_head(ret);
 		if (err < 0)
 			close(ret->fd);
 		if (err == -EBADMSG)

@@ -35,10 +35,12 @@ struct scout_cache {
 	/* the writer's */
 	struct scout_cache_usage usage; /* as far as we know: others write, too */
 	bool measured;
+	bool fitted;         /* the disk was full: size is less than cache_size */
 	uint64_t unmeasured; /* bytes written since */
 
 	/* for who asks */
 	_Atomic uint64_t usage_bytes;
+	_Atomic uint64_t size; /* what it may hold; the writer changes it */
 	scout_counter hits, misses, written, skipped, evictions, bad;
 
 	/* the owner's */

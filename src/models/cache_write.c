@@ -13,6 +13,8 @@
 #include "models/cache.h"
 #include "models/cache_inside.h"
 #include "scoutfs/clock.h"
+#include "scoutfs/log.h"
+#include "scoutfs/text.h"
 
 /* Parts of cache_size: what stays free, how much is made free at a time, and after how much of our own
  * writing we count again. */
@@ -20,6 +22,8 @@
 #define MADE_DIVISOR 8
 #define COUNT_DIVISOR 32
 #define PAGE ((uint64_t)4096)
+/* On a disk that leaves it less it is of no use. */
+#define SIZE_MIN (4 * SCOUT_BUF_BYTES)
 
 /* ---- what others ask for ---- */
 
@@ -87,12 +91,23 @@ bool scout_cache_is_doomed(struct scout_cache *c, const struct scout_object *o)
 
 /* ---- the writer ---- */
 
+/* Whether the end of the mount waits no longer. */
+static bool is_late(struct scout_cache *c)
+{
+	bool late;
+
+	scout_lock(&c->lock);
+	late = c->stop && scout_now_ns() >= c->stop_ns;
+	scout_unlock(&c->lock);
+	return late;
+}
+
 void scout_cache_remove(struct scout_cache *c, struct scout_object *o)
 {
 	uint64_t bytes = SCOUT_SEGMENT_BLOCKS * SCOUT_BUF_BYTES;
 	char name[SCOUT_CACHE_NAME_MAX];
 
-	for (uint64_t i = 0; i * bytes < o->cut.bytes; i++) {
+	for (uint64_t i = 0; i * bytes < o->cut.bytes && !is_late(c); i++) {
 		scout_segment_name(&o->cached.id, i, name);
 		/* most are not there; one that stays would be believed again */
 		if (unlinkat(c->dir, name, 0) < 0 && errno != ENOENT)
@@ -125,7 +140,7 @@ static int count(struct scout_cache *c)
 /* Returns 0; -EAGAIN: another mount is making room; or -errno. */
 static int make_room(struct scout_cache *c, uint64_t bytes)
 {
-	uint64_t size = c->m->config->cache_size;
+	uint64_t size = atomic_load(&c->size);
 	struct scout_cache_usage most = {
 	    .bytes = size - size / MADE_DIVISOR,
 	    .files = SCOUT_SEGMENTS_MAX - SCOUT_SEGMENTS_MAX / MADE_DIVISOR,
@@ -140,6 +155,8 @@ static int make_room(struct scout_cache *c, uint64_t bytes)
 		return err;
 	err = scout_cache_shrink(c->dir, &most, &c->usage, &removed);
 	scout_count(&c->evictions, removed);
+	if (err == -EAGAIN)
+		return err; /* asked again without counting */
 	c->measured = err == 0;
 	c->unmeasured = 0;
 	if (err == 0)
@@ -177,20 +194,45 @@ static int write_block(struct scout_cache *c, const struct scout_block *b)
 /* Of the moment, and not of the disk. */
 static bool will_pass(int err)
 {
-	return err == -EAGAIN || err == -EMFILE || err == -ENFILE || err == -ENOMEM ||
-	       err == -EBADMSG || err == -EISDIR || err == -ELOOP;
+	return err == -EAGAIN || err == -ESTALE || err == -EMFILE || err == -ENFILE ||
+	       err == -ENOMEM || err == -EBADMSG || err == -EISDIR || err == -ELOOP;
+}
+
+/* The disk is full, with less than cache_size: what is there fits, so a part of that is the size now. Returns
+ * 0 or -errno. */
+static int fit(struct scout_cache *c, int err)
+{
+	const char *path = c->m->config->cache_dir;
+	char text[32];
+	uint64_t size;
+
+	if (c->fitted || count(c) < 0)
+		return err;
+	size = c->usage.bytes - c->usage.bytes / MADE_DIVISOR;
+	if (size < SIZE_MIN)
+		return err;
+	c->fitted = true;
+	atomic_store(&c->size, size);
+	scout_warn("models: cache_dir %s: %s: it is kept within %s until the next mount", path,
+		   strerror(-err), scout_format_bytes(text, size));
+	return make_room(c, 0);
+}
+
+static void handle(struct scout_cache *c, int err)
+{
+	if (err == -ENOSPC || err == -EDQUOT)
+		err = fit(c, err);
+	if (err < 0 && !will_pass(err))
+		scout_cache_off(c, err);
 }
 
 /* Whether b is still to be written; it is no longer in the queue. */
 static bool leave(struct scout_cache *c, const struct scout_block *b)
 {
-	bool in_time;
-
 	scout_lock(&c->lock);
 	c->nwrites--;
-	in_time = !c->stop || scout_now_ns() < c->stop_ns;
 	scout_unlock(&c->lock);
-	return in_time && !atomic_load(&c->off) && !atomic_load(&b->object->cached.wrong);
+	return !is_late(c) && !atomic_load(&c->off) && !atomic_load(&b->object->cached.wrong);
 }
 
 void scout_cache_write_turn(struct scout_cache *c, struct scout_block *b)
@@ -203,8 +245,8 @@ void scout_cache_write_turn(struct scout_cache *c, struct scout_block *b)
 		scout_count(&c->written, 1);
 	else
 		scout_count(&c->skipped, 1);
-	if (wanted && err < 0 && !will_pass(err))
-		scout_cache_off(c, err);
+	if (wanted && err < 0)
+		handle(c, err);
 	scout_lock(&o->lock);
 	if (err == 0 && o->cached.segments)
 		o->cached.segments[b->index / SCOUT_SEGMENT_BLOCKS].there |=

@@ -156,6 +156,33 @@ static void a_full_disk(void **state)
 	}
 }
 
+/* Full before cache_size is reached, it is kept within what fits. */
+static void a_disk_that_is_full_early(void **state)
+{
+	struct scout_cache *c;
+	struct mount t;
+	uint64_t before;
+
+	(void)state;
+	up(&t);
+	c = cache_of(&t);
+	read_key(&t, KEY, 0, 0, BYTES);
+	WAIT(written(&t) == BLOCKS);
+	atomic_store(&disk_error, ENOSPC);
+	fake_put("b", BYTES);
+	read_key(&t, "b", 0, 0, 100); /* one block */
+	WAIT(atomic_load(&c->size) < BYTES);
+	atomic_store(&disk_error, 0);
+	assert_in_range(atomic_load(&c->size), BYTES / 2, BYTES);
+	before = written(&t);
+	fake_put("c", BYTES);
+	read_key(&t, "c", 0, 0, MIB);
+	WAIT(written(&t) >= before + 4);
+	assert_int_equal(atomic_load(&c->off), 0);
+	assert_in_range(atomic_load(&c->usage_bytes), 1, BYTES);
+	down(&t);
+}
+
 /* What waits is bounded, readers do not wait for it, and what was left out is fetched the next time. */
 static void a_slow_disk(void **state)
 {
@@ -272,6 +299,7 @@ int main(void)
 	    TEST(wrong_bytes_do_not_stay),
 	    TEST(verify_looks_at_what_comes_from_there),
 	    TEST(a_full_disk),
+	    TEST(a_disk_that_is_full_early),
 	    TEST(a_slow_disk),
 	    TEST(a_disk_that_hangs),
 	    TEST(what_cannot_be_removed),

@@ -207,6 +207,13 @@ static void what_is_no_segment(void **state)
 	assert_int_equal(read_block(&id, 0, 0, 100), -ENOENT);
 	write_block(0, 0, 5, 100);
 	assert_int_equal(read_block(&id, 0, 0, 100), 0);
+	/* while another mount writes the head */
+	assert_int_equal(truncate(path_of(0), 0), 0);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_int_equal(scout_segment_open(dir, &id, 0, true, &s), -EAGAIN);
+	assert_int_equal(flock(fd, LOCK_UN), 0);
+	write_block(0, 0, 5, 100);
+	assert_int_equal(read_block(&id, 0, 0, 100), 0);
 	/* a head of zeros, a cut one, one of another format */
 	assert_int_equal(pwrite(fd, zeros, HEAD, 0), HEAD);
 	assert_int_equal(read_block(&id, 0, 0, 100), -ENOENT);
