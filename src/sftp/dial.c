@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,22 +26,31 @@
 #define ADDRESSES_MAX 8
 #define STAGGER_NS (250 * SCOUT_NS_PER_MS)
 
-/* Two references: the session's and the lookup thread's. */
+/* One of a name under way, or done: who comes while it hangs joins it. References: the sessions' and the
+ * thread's, while it runs. */
 struct lookup {
+	TAILQ_ENTRY(lookup) link; /* under lookups_lock */
 	atomic_uint refs;
+	/* immutable after start */
 	char *host;
 	char port[8];
 	int family;
-	int done_fd; /* readable once err and list are set */
-	int err;
-	struct addrinfo *list;
+	int done_fd; /* readable for good, once err and list are set; or -1 */
+
+	int err;               /* under lookups_lock, until done */
+	struct addrinfo *list; /* likewise */
 };
+
+static struct scout_mutex lookups_lock;
+static TAILQ_HEAD(, lookup) lookups =
+    TAILQ_HEAD_INITIALIZER(lookups); /* under lookups_lock: those that run */
 
 /* An eventfd that counts the places left. Immutable once made; lookups outlive what it could be closed by. */
 static int places_fd = -1;
 
 static void make_places(void)
 {
+	scout_mutex_init(&lookups_lock, SCOUT_LOCK_LEAF);
 	places_fd = eventfd(LOOKUPS_MAX, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
 }
 
@@ -55,11 +65,9 @@ static void give_place_back(void)
 /* 0; -ETIMEDOUT or -ECANCELED; -EMFILE. */
 static int take_place(struct scout_sftp *s)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	uint64_t one;
 	int err;
 
-	(void)pthread_once(&once, make_places);
 	if (places_fd < 0)
 		return -EMFILE;
 	while (read(places_fd, &one, sizeof(one)) < 0) {
@@ -72,7 +80,7 @@ static int take_place(struct scout_sftp *s)
 
 static void unref_lookup(struct lookup *l)
 {
-	if (atomic_fetch_sub(&l->refs, 1) != 1)
+	if (!l || atomic_fetch_sub(&l->refs, 1) != 1)
 		return;
 	if (l->list)
 		freeaddrinfo(l->list);
@@ -89,9 +97,16 @@ static void *run_lookup(void *arg)
 				       .ai_flags = AI_NUMERICSERV};
 	const uint64_t one = 1;
 	struct lookup *l = arg;
+	struct addrinfo *list = NULL;
+	int err;
 
 	pthread_detach(pthread_self()); /* nobody can end a getaddrinfo(), so nobody waits for it */
-	l->err = getaddrinfo(l->host, l->port, &hints, &l->list);
+	err = getaddrinfo(l->host, l->port, &hints, &list);
+	scout_lock(&lookups_lock);
+	TAILQ_REMOVE(&lookups, l, link);
+	l->err = err;
+	l->list = err ? NULL : list;
+	scout_unlock(&lookups_lock);
 	while (write(l->done_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 	unref_lookup(l);
@@ -99,80 +114,135 @@ static void *run_lookup(void *arg)
 	return NULL;
 }
 
-static int start_lookup(const char *host, unsigned port, int family, struct lookup **ret)
+/* Not yet begun, with one reference; NULL without memory or descriptors. */
+static struct lookup *lookup_new(const char *host, unsigned port, int family)
 {
 	struct lookup *l = calloc(1, sizeof(*l));
-	pthread_t thread;
-	int err = -ENOMEM;
 
 	if (!l)
-		return -ENOMEM;
+		return NULL;
 	atomic_init(&l->refs, 1);
 	l->host = strdup(host);
 	l->family = family;
 	l->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	snprintf(l->port, sizeof(l->port), "%u", port);
-	if (l->host && l->done_fd >= 0) {
-		atomic_fetch_add(&l->refs, 1);
-		err = scout_thread_start(&thread, "sftp-resolve", run_lookup, l);
-		if (!err) {
-			*ret = l;
-			return 0;
+	if (l->host && l->done_fd >= 0)
+		return l;
+	unref_lookup(l);
+	return NULL;
+}
+
+/* The one like l that runs, with a reference; or NULL. */
+static struct lookup *join_locked(const struct lookup *l)
+{
+	struct lookup *other;
+
+	TAILQ_FOREACH (other, &lookups, link) {
+		if (other->family == l->family && strcmp(other->port, l->port) == 0 &&
+		    strcmp(other->host, l->host) == 0) {
+			atomic_fetch_add(&other->refs, 1);
+			return other;
 		}
 	}
-	atomic_store(&l->refs, 1);
-	unref_lookup(l);
+	return NULL;
+}
+
+/* Begins l, for which there is a place. Returns 0 or -errno. */
+static int start_locked(struct lookup *l)
+{
+	pthread_t thread;
+	int err;
+
+	atomic_fetch_add(&l->refs, 1);
+	err = scout_thread_start(&thread, "sftp-resolve", run_lookup, l);
+	if (err)
+		atomic_fetch_sub(&l->refs, 1);
+	else
+		TAILQ_INSERT_TAIL(&lookups, l, link);
 	return err;
 }
 
-/* The name by the system's resolver, which may ask the network. */
-static int resolve_name(struct scout_sftp *s, const char *host, unsigned port,
-			struct addrinfo **ret)
+/* Begins *l, or puts the one like it that runs in its place. With has_place, there is one for it, which is
+ * given back if it is not needed; without, -EAGAIN: it must have one. */
+static int join_or_start(struct lookup **l, bool has_place)
 {
-	struct lookup *l;
-	uint64_t ignored;
-	int err;
+	struct lookup *other;
+	int err = 0;
 
+	scout_lock(&lookups_lock);
+	other = join_locked(*l);
+	if (!other)
+		err = has_place ? start_locked(*l) : -EAGAIN;
+	scout_unlock(&lookups_lock);
+	if (has_place && (other || err))
+		give_place_back();
+	if (other) {
+		unref_lookup(*l);
+		*l = other;
+	}
+	return err;
+}
+
+/* Asks the system's resolver for the name, which may ask the network. */
+static int begin_lookup(struct scout_sftp *s, struct lookup **l)
+{
+	const char *host = (*l)->host;
+	int err = join_or_start(l, false);
+
+	if (err != -EAGAIN)
+		return 0;
 	err = take_place(s);
 	if (err == -ETIMEDOUT)
 		return scout_sftp_fail(s, err, "looking up %s: others hang that began before it",
 				       host);
 	if (err)
 		return scout_sftp_fail(s, err, "looking up %s: %s", host, strerror(-err));
-	err = start_lookup(host, port, s->settings.family, &l);
-	if (err) {
-		give_place_back();
-		return scout_sftp_fail(s, err, "cannot look up %s: %s", host, strerror(-err));
-	}
-	err = scout_sftp_wait(s, l->done_fd, POLLIN, s->deadline_ns);
-	if (err == -ETIMEDOUT) {
-		scout_sftp_fail(s, -ETIMEDOUT, "looking up %s took too long", host);
-	} else if (err) {
-		scout_sftp_fail(s, err, "stopped");
-	} else {
-		/* what matters is that our reads come after the other thread's writes */
-		if (read(l->done_fd, &ignored, sizeof(ignored)) < 0 || l->err)
-			err = scout_sftp_fail(s, -EHOSTUNREACH, "cannot resolve %s: %s", host,
-					      gai_strerror(l->err));
-		*ret = l->list;
-		l->list = NULL;
-	}
-	unref_lookup(l);
-	return err;
+	err = join_or_start(l, true);
+	return err ? scout_sftp_fail(s, err, "cannot look up %s: %s", host, strerror(-err)) : 0;
 }
 
-static int resolve(struct scout_sftp *s, const char *host, unsigned port, struct addrinfo **ret)
+static int await_lookup(struct scout_sftp *s, struct lookup *l)
 {
+	int err = scout_sftp_wait(s, l->done_fd, POLLIN, s->deadline_ns), found;
+
+	if (err == -ETIMEDOUT)
+		return scout_sftp_fail(s, err, "looking up %s took too long", l->host);
+	if (err)
+		return scout_sftp_fail(s, err, "stopped");
+	scout_lock(&lookups_lock);
+	found = l->err;
+	scout_unlock(&lookups_lock);
+	if (found)
+		return scout_sftp_fail(s, -EHOSTUNREACH, "cannot resolve %s: %s", l->host,
+				       gai_strerror(found));
+	return 0;
+}
+
+/* *ret's list is the answer. */
+static int resolve(struct scout_sftp *s, const char *host, unsigned port, struct lookup **ret)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	const struct addrinfo hints = {.ai_family = s->settings.family,
 				       .ai_socktype = SOCK_STREAM,
 				       .ai_flags = AI_NUMERICSERV | AI_NUMERICHOST};
-	char service[8];
+	struct lookup *l;
+	int err = 0;
 
-	snprintf(service, sizeof(service), "%u", port);
-	if (!getaddrinfo(host, service, &hints, ret))
-		return 0;
-	*ret = NULL;
-	return resolve_name(s, host, port, ret);
+	(void)pthread_once(&once, make_places);
+	l = lookup_new(host, port, s->settings.family);
+	if (!l)
+		return scout_sftp_fail(s, -ENOMEM, "cannot look up %s: out of memory", host);
+	if (getaddrinfo(host, l->port, &hints, &l->list)) {
+		l->list = NULL;
+		err = begin_lookup(s, &l);
+		if (!err)
+			err = await_lookup(s, l);
+	}
+	if (err)
+		unref_lookup(l);
+	else
+		*ret = l;
+	return err;
 }
 
 /* A connect under way to one address. */
@@ -347,15 +417,15 @@ static int race(struct scout_sftp *s, const struct addrinfo *list, struct attemp
 int scout_sftp_dial(struct scout_sftp *s, const char *host, unsigned port, int *fd)
 {
 	struct attempts a = {0};
-	struct addrinfo *list = NULL;
+	struct lookup *found = NULL;
 	const int on = 1;
 	int got;
 
-	got = resolve(s, host, port, &list);
+	got = resolve(s, host, port, &found);
 	if (got)
 		return got;
-	got = race(s, list, &a);
-	freeaddrinfo(list);
+	got = race(s, found->list, &a);
+	unref_lookup(found);
 	for (nfds_t i = 0; i < a.count; i++)
 		close(a.polls[i].fd);
 	if (got == -ECANCELED)
