@@ -8,6 +8,7 @@
 #ifndef SCOUTFS_SFTP_H
 #define SCOUTFS_SFTP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -159,10 +160,13 @@ int scout_sftp_engine_new(struct scout_sftp_engine **ret);
 void scout_sftp_engine_free(struct scout_sftp_engine *e); /* every session joined; NULL is fine */
 
 /* Starts a session's thread, which connects within host->connect_timeout_ns: name resolution, TCP or
- * proxy, key exchange, host key, authentication, subsystem and INIT all together. host, events and
- * arg are borrowed until the join. Never blocks. Returns 0 or -errno (no thread, no memory). */
+ * proxy, key exchange, host key, authentication, subsystem and INIT all together. host, events, arg and
+ * in_steps are borrowed until the join. in_steps is the host's: whether its server is sent nothing behind
+ * INIT before it has answered; set when it did not bear it. Never blocks. Returns 0 or -errno (no thread,
+ * no memory). */
 int scout_sftp_start(struct scout_sftp_engine *e, const struct scout_host_config *host,
-		     const struct scout_sftp_events *events, void *arg, struct scout_sftp **ret);
+		     const struct scout_sftp_events *events, void *arg, atomic_bool *in_steps,
+		     struct scout_sftp **ret);
 
 /* Sends a call. Any thread, never blocks, at any time after start (before up it waits in the queue).
  * 0: done will be called, once. -ENOTCONN: the session is over and done will not be called.

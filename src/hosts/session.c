@@ -148,7 +148,8 @@ int scout_session_start_locked(struct scout_host *host, uint64_t now_ns)
 	host->grow = false;
 	host->next_start_ns = now_ns + SCOUT_POOL_PACE_MS * SCOUT_NS_PER_MS;
 	host->connects++;
-	err = scout_sftp_start(host->all->engine, host->config, &events, s, &s->sftp);
+	err = scout_sftp_start(host->all->engine, host->config, &events, s, &host->in_steps,
+			       &s->sftp);
 	if (err) {
 		host->nsessions--;
 		atomic_fetch_sub(&host->refs, 1); /* the caller has one */

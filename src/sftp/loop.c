@@ -328,21 +328,23 @@ static int turn(struct scout_sftp *s)
 	return err;
 }
 
-/* Whether the server takes requests behind an INIT that it has not answered. */
-static bool takes_all_at_once(ssh_session ssh)
+/* Whether the server takes requests behind an INIT that it has not answered: OpenSSH's own does. Behind its sshd
+ * there may be another, and that is known only once it has failed. */
+static bool takes_all_at_once(const struct scout_sftp *s)
 {
-	const char *banner = ssh_get_serverbanner(ssh);
+	const char *banner = ssh_get_serverbanner(s->ssh);
 
-	return banner && strstr(banner, "OpenSSH");
+	return banner && strstr(banner, "OpenSSH") && !atomic_load(s->in_steps);
 }
 
 /* INIT and VERSION; limits@openssh.com and who we are, together in one round trip, the same one where the server
  * is known to bear it. */
 static int greet(struct scout_sftp *s)
 {
+	bool at_once = takes_all_at_once(s);
 	int err = scout_sftp_encode_init(&s->out);
 
-	if (!err && takes_all_at_once(s->ssh))
+	if (!err && at_once)
 		err = scout_sftp_stream_greet(&s->stream, &s->out);
 	if (err)
 		return scout_sftp_fail(s, err, "out of memory");
@@ -355,6 +357,8 @@ static int greet(struct scout_sftp *s)
 			err = turn(s);
 		}
 	}
+	if (err && at_once && err != -ECANCELED)
+		atomic_store(s->in_steps, true);
 	return err;
 }
 

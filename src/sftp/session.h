@@ -23,6 +23,7 @@ struct scout_sftp {
 	const struct scout_host_config *host;
 	const struct scout_sftp_events *events;
 	void *arg;
+	atomic_bool *in_steps; /* the host's: greet it one step after the other */
 	pthread_t thread;
 	int wake_fd; /* eventfd: written by submit and stop */
 

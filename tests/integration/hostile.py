@@ -20,6 +20,7 @@ KINDS = {1: "init", 3: "open", 4: "close", 5: "read", 6: "write", 7: "lstat", 8:
 BY_HANDLE = ("close", "read", "write", "fstat", "fsetstat", "readdir", "fsync@openssh.com")
 EXTENSIONS = {"statvfs@openssh.com": "2"}  # and 1 for all others
 CREAT, TRUNC = 8, 16
+INIT_BYTES = 9
 
 
 def u32(n):
@@ -94,12 +95,14 @@ class Hostile(AsyncSsh):
     class Stderr(bytes):
         """Sent beside the SFTP stream."""
 
-    def __init__(self, folder, name, client_key, tree=None, lie=None, extensions=()):
+    def __init__(self, folder, name, client_key, tree=None, lie=None, extensions=(), version=None):
         super().__init__(folder, name, client_key)
         self.files = "/"
         self.tree = {"/": None, **(tree or {})}
         self.lie = lie or (lambda request, answer: None)
         self.extensions = extensions  # what it offers
+        self.version = version  # of SSH, if not asyncssh's own
+        self.hasty = None       # a number: who sends more than INIT at first is hung up on, and counted
         self.requests = []  # (kind, path), as they came
         self.sessions = 0   # so many were ever started
 
@@ -110,7 +113,8 @@ class Hostile(AsyncSsh):
             def session_requested(self):
                 return Session(host)
 
-        return {"server_factory": Server, "encoding": None}
+        more = {"server_version": self.version} if self.version else {}
+        return {"server_factory": Server, "encoding": None, **more}
 
 
 class Session(asyncssh.SSHServerSession):
@@ -118,6 +122,7 @@ class Session(asyncssh.SSHServerSession):
         self.host = host
         self.handles = {}  # handle: (path, entries not yet listed)
         self.opened = 0
+        self.greeted = False
         self.reader = asyncio.StreamReader()
         self.room = asyncio.Event()
         self.room.set()
@@ -133,6 +138,11 @@ class Session(asyncssh.SSHServerSession):
         self.task = asyncio.ensure_future(self.work())
 
     def data_received(self, data, datatype):
+        if self.host.hasty is not None and not self.greeted and len(data) > INIT_BYTES:
+            self.host.hasty += 1
+            self.channel.abort()
+            return
+        self.greeted = True
         self.reader.feed_data(data)
 
     def connection_lost(self, exc):

@@ -290,6 +290,16 @@ def test_an_answer_that_others_overtake(sshd, hostile, mount):
     assert reader.results() == [FILES["/f"]]
 
 
+def test_a_server_that_takes_nothing_behind_init(sshd, hostile, mount):
+    """What sshd starts as its subsystem need not be its own. It is greeted one step after the other from then on."""
+    other = hostile("other", tree=FILES, version="OpenSSH_9.2p1")
+    other.hasty = 0
+    other.lie = lambda r, answer: [Hostile.HANG_UP] if r.kind == "read" and other.sessions == 2 else None
+    m = mount(sshd.ini(other, max_sessions_per_host="1", **PATIENT))
+    check(m, "other")
+    assert other.hasty == 1 and other.sessions == 3
+
+
 class TestStrange:
     """Strange, but no lie: it works."""
 

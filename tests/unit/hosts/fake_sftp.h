@@ -99,11 +99,13 @@ void scout_sftp_engine_free(struct scout_sftp_engine *e)
 }
 
 int scout_sftp_start(struct scout_sftp_engine *e, const struct scout_host_config *host,
-		     const struct scout_sftp_events *events, void *arg, struct scout_sftp **ret)
+		     const struct scout_sftp_events *events, void *arg, atomic_bool *in_steps,
+		     struct scout_sftp **ret)
 {
 	struct scout_sftp *s = calloc(1, sizeof *s);
 
 	(void)e;
+	(void)in_steps;
 	s->host = host;
 	s->events = events;
 	s->arg = arg;
