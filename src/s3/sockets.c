@@ -3,6 +3,7 @@
  * inode that was opened. */
 #include "s3/sockets.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -74,20 +75,31 @@ int scout_s3_socket_close(struct scout_s3_sockets *s, int fd)
 	return close(fd);
 }
 
-static unsigned port_of(int fd)
+/* Of what getsockname(2) or getpeername(2) told. */
+static unsigned port_of(const struct sockaddr_storage *a)
 {
-	struct sockaddr_storage a;
-	socklen_t len = sizeof(a);
-
-	memset(&a, 0, sizeof(a));
-	if (getsockname(fd, (struct sockaddr *)&a, &len) < 0)
-		return 0;
-	if (a.ss_family == AF_INET6)
-		return ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
-	return a.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&a)->sin_port) : 0;
+	if (a->ss_family == AF_INET6)
+		return ntohs(((const struct sockaddr_in6 *)a)->sin6_port);
+	return a->ss_family == AF_INET ? ntohs(((const struct sockaddr_in *)a)->sin_port) : 0;
 }
 
-bool scout_s3_sockets_acked(struct scout_s3_sockets *s, unsigned port, uint64_t *ret)
+static bool leads(int fd, unsigned port, const char *peer, unsigned peer_port)
+{
+	struct sockaddr_storage from = {0}, to = {0};
+	socklen_t from_len = sizeof(from), to_len = sizeof(to);
+	char text[INET6_ADDRSTRLEN];
+	const void *address = &((struct sockaddr_in *)&to)->sin_addr;
+
+	if (getsockname(fd, (struct sockaddr *)&from, &from_len) < 0 || port_of(&from) != port ||
+	    getpeername(fd, (struct sockaddr *)&to, &to_len) < 0 || port_of(&to) != peer_port)
+		return false;
+	if (to.ss_family == AF_INET6)
+		address = &((struct sockaddr_in6 *)&to)->sin6_addr;
+	return inet_ntop(to.ss_family, address, text, sizeof(text)) && strcmp(text, peer) == 0;
+}
+
+bool scout_s3_sockets_acked(struct scout_s3_sockets *s, unsigned port, const char *peer,
+			    unsigned peer_port, uint64_t *ret)
 {
 	struct tcp_info info;
 	socklen_t len = sizeof(info);
@@ -97,7 +109,7 @@ bool scout_s3_sockets_acked(struct scout_s3_sockets *s, unsigned port, uint64_t 
 	for (size_t i = 0; i < s->used && !known; i++) {
 		int fd = s->open[i].fd;
 
-		known = is_open(&s->open[i]) && port_of(fd) == port &&
+		known = is_open(&s->open[i]) && leads(fd, port, peer, peer_port) &&
 			getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
 			len >= offsetof(struct tcp_info, tcpi_bytes_acked) +
 				   sizeof(info.tcpi_bytes_acked);

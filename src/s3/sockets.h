@@ -25,8 +25,10 @@ void scout_s3_sockets_destroy(struct scout_s3_sockets *s);
 /* CURLOPT_OPENSOCKETFUNCTION's and CURLOPT_CLOSESOCKETFUNCTION's work: socket(2), close(2). */
 int scout_s3_socket_open(struct scout_s3_sockets *s, int family, int type, int protocol);
 int scout_s3_socket_close(struct scout_s3_sockets *s, int fd);
-/* How many bytes the other side of the connection from our port has confirmed; false: not known. */
-bool scout_s3_sockets_acked(struct scout_s3_sockets *s, unsigned port, uint64_t *ret);
+/* How many bytes the other side has confirmed of the connection from our port to that of peer, an address
+ * in numbers: a port of ours may lead to several peers. False: not known. */
+bool scout_s3_sockets_acked(struct scout_s3_sockets *s, unsigned port, const char *peer,
+			    unsigned peer_port, uint64_t *ret);
 unsigned scout_s3_sockets_count(struct scout_s3_sockets *s);
 
 #endif

@@ -90,11 +90,16 @@ static void hear_answer(struct scout_s3_transfer *t, size_t len, bool stage)
 void scout_s3_transfer_look(struct scout_s3_transfer *t)
 {
 	uint64_t acked;
-	long port = 0; /* libcurl tells no socket before the end */
+	long port = 0, peer_port = 0; /* libcurl tells no socket before the end */
+	char *peer = NULL;
 
 	t->looked_ns = scout_now_ns();
 	(void)curl_easy_getinfo(t->easy, CURLINFO_LOCAL_PORT, &port);
-	if (port <= 0 || !scout_s3_sockets_acked(&t->context->sockets, (unsigned)port, &acked))
+	(void)curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &peer);
+	(void)curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_PORT, &peer_port);
+	if (port <= 0 || !peer ||
+	    !scout_s3_sockets_acked(&t->context->sockets, (unsigned)port, peer, (unsigned)peer_port,
+				    &acked))
 		return;
 	if (t->acked == 0 || acked < t->acked) {
 		t->acked = t->lively_acked = acked; /* of what went before, too */
