@@ -99,7 +99,6 @@ struct scout_s3_transfer *scout_s3_hedge_new(struct scout_s3 *s3, struct scout_s
 	twin->hedged = t->hedged = true;
 	twin->twin = t;
 	t->twin = twin;
-	s3->context.pulse.probing = true;
 	return twin;
 }
 

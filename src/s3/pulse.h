@@ -21,7 +21,7 @@ struct scout_s3_pulse {
 	uint64_t awake_ns;
 	uint64_t heard_ns; /* of awake_ns: when any request heard a byte last */
 	uint64_t alive_ns; /* as of then */
-	bool probing;      /* a hedge went out since */
+	bool probing;      /* a hedge went out since, and the last one has not ended */
 };
 
 /* The thread's next turn begins. */

@@ -116,6 +116,8 @@ static void stop_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t)
 	TAILQ_REMOVE(&s3->running, t, link);
 	s3->active--;
 	s3->used[t->use]--;
+	if (t->use == SCOUT_S3_HEDGE && s3->used[SCOUT_S3_HEDGE] == 0)
+		s3->context.pulse.probing = false; /* cancelled, perhaps, and never answered */
 }
 
 /* Ends what lost against its twin, which is no hedge any more. */
@@ -468,7 +470,9 @@ static void hedge(struct scout_s3 *s3, struct scout_s3_transfer *t, uint64_t now
 	if (start_attempt(s3, twin, reason) < 0) {
 		t->twin = twin->twin = NULL;
 		transfer_free(twin);
+		return;
 	}
+	s3->context.pulse.probing = true;
 }
 
 void scout_s3_expire(struct scout_s3 *s3)

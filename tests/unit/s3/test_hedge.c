@@ -80,6 +80,7 @@ static void hedge(struct rig *rig, size_t i, struct scout_s3_transfer **twin)
 {
 	*twin = scout_s3_hedge_new(&rig->s3, &rig->t[i]);
 	assert_non_null(*twin);
+	rig->s3.context.pulse.probing = true; /* it went out */
 }
 
 static void what_is_silent_among_others_hangs(void **state)
@@ -110,6 +111,20 @@ static void of_an_endpoint_that_is_silent_one_is_asked(void **state)
 	assert_int_equal(due(&rig), 0);
 	turns(&rig, 10000, 0);
 	assert_int_equal(due(&rig), 0);
+	free(twin);
+}
+
+static void a_hedge_that_never_went_out_is_none(void **state)
+{
+	struct scout_s3_transfer *twin;
+	struct rig rig;
+
+	(void)state;
+	start(&rig);
+	turns(&rig, 1000, 0);
+	twin = scout_s3_hedge_new(&rig.s3, &rig.t[0]);
+	assert_non_null(twin);
+	assert_true(is_due(&rig, 1));
 	free(twin);
 }
 
@@ -221,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_is_silent_among_others_hangs),
 	    cmocka_unit_test(of_an_endpoint_that_is_silent_one_is_asked),
+	    cmocka_unit_test(a_hedge_that_never_went_out_is_none),
 	    cmocka_unit_test(an_endpoint_that_wakes_has_its_moment),
 	    cmocka_unit_test(one_that_fell_silent_a_little_earlier_does_not_hang_alone),
 	    cmocka_unit_test(while_we_are_not_there_nobody_is_silent),
