@@ -131,7 +131,7 @@ def local(b):
 
 def cold(b):
     rounds = 3 if b.quick else 10
-    rtts = (0, 50) if b.quick else (0, 50, 200)
+    rtts = (0,) if b.quick else (0, 50, 200)
     for rtt in rtts:
         connect = case(b, f"first stat of a host{after(rtt)}",
                        lambda rtt=rtt: ("connect", *FILE, "-r", rounds, ini(b, rtt=rtt)),
@@ -260,7 +260,7 @@ def echo(b, rtt):
 
 
 def operations(b):
-    for rtt in (0, 50):
+    for rtt in (0,) if b.quick else (0, 50):
         count = 20 if rtt else 100 if b.quick else 500
         for kind in ("stat", "cat", "ls"):
             def work(c, where, kind=kind, rtt=rtt, count=count):

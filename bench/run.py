@@ -100,7 +100,7 @@ def main():
         print("not installed, and left out:", *missing)
     run = {"date": datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S"), "cpus": os.cpu_count(),
            "kernel": platform.release(), "versions": versions, "quick": args.quick,
-           "rounds": args.rounds or (3 if args.quick else 5), "cases": []}
+           "rounds": args.rounds or (2 if args.quick else 5), "cases": []}
     b = Servers(args.binary, args.quick)
     b.installed = {name: bool(told) for name, told in versions.items()}
     try:
