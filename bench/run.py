@@ -57,6 +57,7 @@ def wanted(b, only, on):
                                 if b.installed.get(who.split()[0], True) and on in ("", who)}
             if b.quick:
                 case.target = {}  # it holds for whole sizes
+                case.rounds = 1 if ", rtt " in case.name else case.rounds
             if only in case.name and case.contestants:
                 yield case
 
