@@ -19,7 +19,20 @@ from servers import BUCKET
 LIMIT = 300  # seconds that anything may take
 
 
-class Mounted:
+class Daemons:
+    """What is measured of the processes of some sessions; leaders are their first ones."""
+
+    def cpu(self):
+        return process_table.cpu({"it": self.leaders})["it"]
+
+    def peak(self):
+        return process_table.peak_mib(self.leaders)
+
+    def held(self):
+        return process_table.held_mib(self.leaders)
+
+
+class Mounted(Daemons):
     """A daemon in the foreground, in a session of its own."""
 
     def __init__(self, folder, command, root=(), env=None, wait=True):
@@ -46,15 +59,6 @@ class Mounted:
             with open(self.log, encoding="utf-8", errors="replace") as f:
                 raise RuntimeError(f"{self.name} ended: {f.read()[-300:]}")
 
-    def cpu(self):
-        return process_table.cpu({"it": self.leaders})["it"]
-
-    def peak(self):
-        return process_table.peak_mib(self.leaders)
-
-    def held(self):
-        return process_table.held_mib(self.leaders)
-
     def close(self):
         if self.process.poll() is None:
             run(tool("fusermount3"), "-u", self.point, check=False)
@@ -68,7 +72,7 @@ class Mounted:
         shutil.rmtree(os.path.join(os.path.dirname(self.point), "cache"), ignore_errors=True)  # lies in memory
 
 
-class Many:
+class Many(Daemons):
     """Several that are one contestant: an sshfs for each host. start() may be what is measured."""
 
     def __init__(self, openers):
@@ -91,15 +95,6 @@ class Many:
     @property
     def leaders(self):
         return [mount.process.pid for mount in self.mounts]
-
-    def cpu(self):
-        return process_table.cpu({"it": self.leaders})["it"]
-
-    def peak(self):
-        return process_table.peak_mib(self.leaders)
-
-    def held(self):
-        return process_table.held_mib(self.leaders)
 
     def close(self):
         for mount in self.mounts:
