@@ -37,6 +37,17 @@ static void tear_down(void)
 	fake_reset();
 }
 
+/* At ten files of /d, one after the other. */
+static void look_at_ten(void)
+{
+	for (unsigned i = 0; i < 10; i++) {
+		char path[16];
+
+		(void)snprintf(path, sizeof path, "h0/d/%u", i);
+		assert_int_equal(look(path), 0);
+	}
+}
+
 static unsigned asked(void)
 {
 	unsigned n;
@@ -83,12 +94,7 @@ static void a_near_host_is_asked(void **state)
 {
 	(void)state;
 	set_up(0, 50);
-	for (unsigned i = 0; i < 10; i++) {
-		char path[16];
-
-		(void)snprintf(path, sizeof path, "h0/d/%u", i);
-		assert_int_equal(look(path), 0);
-	}
+	look_at_ten();
 	assert_int_equal(asked(), 11);
 	assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 0);
 	tear_down();
@@ -187,12 +193,7 @@ static void a_server_that_may_follow_links_is_not_believed(void **state)
 	rig_stop();
 	fake.server.extensions &= ~SCOUT_SFTP_EXT(SCOUT_SFTP_LSETSTAT);
 	rig_start(MEMORY);
-	for (unsigned i = 0; i < 10; i++) {
-		char path[16];
-
-		(void)snprintf(path, sizeof path, "h0/d/%u", i);
-		assert_int_equal(look(path), 0);
-	}
+	look_at_ten();
 	assert_int_equal(asked(), 11);
 	assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 0);
 	tear_down();
@@ -223,12 +224,7 @@ static void what_cannot_be_listed_is_left_alone(void **state)
 		set_up(50 * SCOUT_NS_PER_MS, entries[n]);
 		if (!entries[n])
 			fake_find_locked("/d")->mode = S_IFREG; /* as if it could not be opened */
-		for (unsigned i = 0; i < 10; i++) {
-			char path[16];
-
-			(void)snprintf(path, sizeof path, "h0/d/%u", i);
-			assert_int_equal(look(path), 0);
-		}
+		look_at_ten();
 		FAKE_WAIT(fake.count[SCOUT_SFTP_OPENDIR] == 1);
 		tear_down();
 	}
