@@ -17,7 +17,7 @@ LONGEST = 700
 
 # What each folder of src/ may include of include/scoutfs/, beside its own headers. The order of
 # the program: base < config < the engines < the backends; fs and control see no engine.
-BASE = {"budget", "child", "clock", "file", "lock", "log", "metrics", "text", "version"}
+BASE = {"budget", "child", "clock", "file", "hash", "lock", "log", "metrics", "text", "version"}
 LAYERS = {
     "base": BASE,
     "config": BASE | {"arn", "config"},

@@ -2,6 +2,7 @@
 #include "fs/inode.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "scoutfs/clock.h"
+#include "scoutfs/hash.h"
 
 #define ROOT_INO 1
 
@@ -75,17 +77,14 @@ void scout_inodes_free(struct scout_inode *root)
 	free(root);
 }
 
-/* FNV-1a, 64 bits, over the parent's number and the name: the same path has the same number after a
- * remount, without anything being kept. */
+/* Of the parent's number and the name: the same path has the same number after a remount, without
+ * anything being kept. */
 uint64_t scout_inode_number(const struct scout_inode *parent, const char *name)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-	uint64_t ino = parent->ino;
+	uint64_t ino = htole64(parent->ino);
+	uint64_t hash = scout_hash(SCOUT_HASH_START, &ino, sizeof(ino));
 
-	for (int i = 0; i < 8; i++, ino >>= 8)
-		hash = (hash ^ (ino & 0xff)) * UINT64_C(0x100000001b3);
-	for (; *name; name++)
-		hash = (hash ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+	hash = scout_hash(hash, name, strlen(name));
 	return hash > ROOT_INO ? hash : hash + 2;
 }
 

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "hosts/dir.h"
+#include "scoutfs/hash.h"
 
 #define FAR_NS (10 * SCOUT_NS_PER_MS)
 #define ASKED_MIN 3    /* different files, one after the other */
@@ -175,11 +176,7 @@ static struct scout_folder *get_locked(struct scout_host *host, const char *path
 
 static uint64_t hash(const char *name)
 {
-	uint64_t h = UINT64_C(14695981039346656037);
-
-	for (; *name; name++) /* FNV-1a */
-		h = (h ^ (unsigned char)*name) * UINT64_C(1099511628211);
-	return h;
+	return scout_hash(SCOUT_HASH_START, name, strlen(name));
 }
 
 static bool differs(const struct scout_attr *a, const struct scout_attr *b)

@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include "scoutfs/hash.h"
+
 static enum scout_key_kind judge_name(const char *name, size_t len)
 {
 	if (len == 0)
@@ -68,16 +70,6 @@ const char *scout_key_reason(enum scout_key_kind kind)
 	}
 }
 
-/* FNV-1a, 64 bits. */
-static uint64_t mix(uint64_t h, const void *bytes, size_t len)
-{
-	const unsigned char *p = bytes;
-
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ p[i]) * UINT64_C(0x100000001b3);
-	return h;
-}
-
 /* The end before the slash, and the slash before all others. */
 static int rank(char c)
 {
@@ -95,7 +87,7 @@ int scout_key_compare(const char *a, const char *b)
 
 uint64_t scout_key_version(const char *etag, uint64_t bytes, int64_t modified)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	uint64_t h = SCOUT_HASH_START;
 	size_t len = etag ? strlen(etag) : 0;
 
 	if (len >= 2 && etag[0] == '"' && etag[len - 1] == '"') {
@@ -103,7 +95,7 @@ uint64_t scout_key_version(const char *etag, uint64_t bytes, int64_t modified)
 		len -= 2;
 	}
 	if (len > 0)
-		return mix(h, etag, len);
-	h = mix(h, &bytes, sizeof(bytes));
-	return mix(h, &modified, sizeof(modified));
+		return scout_hash(h, etag, len);
+	h = scout_hash(h, &bytes, sizeof(bytes));
+	return scout_hash(h, &modified, sizeof(modified));
 }
