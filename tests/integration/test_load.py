@@ -54,8 +54,8 @@ def check_figures(figures):
                         ("median_s", samples[(len(samples) + 1) // 2 - 1]),
                         ("p99_s", samples[math.ceil(len(samples) * 0.99) - 1])):
         assert figures[name] == value, name
-    assert math.isclose(figures["throughput_bytes_per_s"], figures["bytes"] / figures["elapsed_s"],
-                        rel_tol=1e-3)
+    assert math.isclose(figures["bytes"] / figures["throughput_bytes_per_s"], figures["elapsed_s"],
+                        rel_tol=1e-6, abs_tol=1e-6)  # which is printed to the microsecond
 
 
 def test_through_a_mount_and_straight(rgw, bucket, mount, http_proxy, folder):
