@@ -227,6 +227,12 @@ struct scout_s3_digest;
 int scout_s3_digest_new(const struct scout_s3_checksum *want, struct scout_s3_digest **ret);
 void scout_s3_digest_free(struct scout_s3_digest *d); /* NULL is fine */
 void scout_s3_digest_update(struct scout_s3_digest *d, const void *bytes, size_t len);
+/* Likewise of n digests, SCOUT_S3_DIGESTS_MAX at most: bytes[i] are the next len of d[i]. */
+#define SCOUT_S3_DIGESTS_MAX 16 /* as many as go side by side */
+void scout_s3_digests_update(struct scout_s3_digest *const d[], const void *const bytes[], size_t n,
+			     size_t len);
+/* Whether many of that kind cost hardly more together than one. */
+bool scout_s3_digests_together(enum scout_s3_checksum_kind kind);
 /* Whether all bytes together have the checksum; the last call but free. */
 bool scout_s3_digest_matches(struct scout_s3_digest *d);
 

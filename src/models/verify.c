@@ -3,7 +3,8 @@
  * A running digest follows the blocks in the order of their offsets, on threads of its own: a block that
  * becomes ready where the digest's row ends joins the row, and is held against eviction until the digest
  * is over it. What waits there is bounded by a part of the memory; blocks beyond are not held, and if
- * they are evicted before the digest comes to them, it ends there until somebody fetches them again.
+ * they are evicted before the digest comes to them, it ends there until somebody fetches them again. Many
+ * objects have their turn together, a block of each: sixteen MD5s cost hardly more than one.
  *
  * Who reads in order from the start does not get so far: such a read waits until all before it is in the
  * row, and has a place in it for its own blocks. That delays it for as long as a digest takes, which
@@ -23,6 +24,7 @@
 
 #include "models/block.h"
 #include "models/read.h"
+#include "scoutfs/clock.h"
 #include "scoutfs/log.h"
 
 /* Of the memory for blocks, what may be held. */
@@ -30,6 +32,9 @@
 /* How far the digest may be behind a reader who waits for it: 1 GiB. Who reads in order is never so far. */
 #define BEHIND_MAX 4096
 #define HELD_MAX (BEHIND_MAX / 2)
+/* From so many on objects are waited for, so long, to have their turn together. */
+#define TOGETHER_MIN 4
+#define GATHER_NS (4 * SCOUT_NS_PER_MS)
 
 static uint64_t count_blocks(const struct scout_object *o)
 {
@@ -81,7 +86,8 @@ static void enqueue(struct scout_models *m, struct scout_object *o)
 
 	scout_lock(&vs->lock);
 	TAILQ_INSERT_TAIL(&vs->queue, o, verify.queue);
-	pthread_cond_signal(&vs->wake);
+	if (++vs->nqueue == 1 || vs->nqueue >= vs->together)
+		pthread_cond_signal(&vs->wake);
 	scout_unlock(&vs->lock);
 }
 
@@ -240,44 +246,49 @@ static void decide(struct scout_models *m, struct scout_object *o, bool right)
 		    scout_s3_checksum_name(o->verify.want.kind));
 }
 
-/* The digest over o's first held block. Returns 0, or -errno: there is no digest of this kind. */
-static int digest_block(struct scout_object *o, const struct scout_block *b)
-{
-	struct scout_verify *v = &o->verify;
-	int err = v->digest ? 0 : scout_s3_digest_new(&v->want, &v->digest);
+/* One block of one object. */
+struct turn {
+	struct scout_object *object;
+	const struct scout_block *block; /* held */
+	bool last;                       /* of its object */
+	bool stuck;                      /* no digest will come to the object's end */
+};
 
-	if (err == 0)
-		scout_s3_digest_update(v->digest, b->buf, b->bytes);
-	return err;
-}
-
-/* One block of o; true: the next one is held, too. Else it is no longer ours. */
-static bool take_turn(struct scout_models *m, struct scout_object *o)
+static void begin_turn(struct scout_models *m, struct turn *t)
 {
-	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
+	struct scout_object *o = t->object;
 	struct scout_verify *v = &o->verify; /* its turn is ours alone */
-	bool last, stuck, more, right = false;
-	const struct scout_block *b;
 
 	scout_lock(&o->lock);
-	b = scout_block_find_locked(o, v->next);
-	last = v->next + 1 == count_blocks(o);
+	t->block = scout_block_find_locked(o, v->next);
+	t->last = v->next + 1 == count_blocks(o);
 	scout_unlock(&o->lock);
-	assert(b); /* held */
-	stuck = atomic_load(&m->stopped) || digest_block(o, b) < 0;
-	if (last && !stuck) {
+	assert(t->block);
+	t->stuck = atomic_load(&m->stopped) ||
+		   (!v->digest && scout_s3_digest_new(&v->want, &v->digest) < 0);
+}
+
+/* True: the object's next block is held, too. Else the object is no longer ours. */
+static bool end_turn(struct scout_models *m, const struct turn *t)
+{
+	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
+	struct scout_object *o = t->object;
+	struct scout_verify *v = &o->verify;
+	bool more, right = false;
+
+	if (t->last && !t->stuck) {
 		right = scout_s3_digest_matches(v->digest);
 		decide(m, o, right);
 	}
 	scout_lock(&o->lock);
 	let_go_locked(m, o);
-	if (last && !stuck)
+	if (t->last && !t->stuck)
 		v->verdict = right ? SCOUT_RIGHT : SCOUT_WRONG;
-	else if (!stuck)
+	else if (!t->stuck)
 		extend_locked(m, o);
-	while (stuck && v->next < v->frontier)
+	while (t->stuck && v->next < v->frontier)
 		let_go_locked(m, o);
-	if (stuck)
+	if (t->stuck)
 		v->want.kind = SCOUT_S3_NO_CHECKSUM;
 	more = v->next < v->frontier;
 	v->queued = more;
@@ -290,30 +301,92 @@ static bool take_turn(struct scout_models *m, struct scout_object *o)
 	return more;
 }
 
-/* The object whose turn it is, o (or NULL) being the last; NULL: it is time to end. Nobody is woken for
- * o: while it waits alone it is its verifier's, whose processor has the digest's state. */
-static struct scout_object *next_turn(struct scout_verifiers *vs, struct scout_object *o)
+/* The digests go on over the blocks: those of full ones together. */
+static void digest(const struct turn *turns, size_t n)
 {
+	struct scout_s3_digest *d[SCOUT_S3_DIGESTS_MAX];
+	const void *bytes[SCOUT_S3_DIGESTS_MAX];
+	size_t full = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct scout_block *b = turns[i].block;
+
+		if (turns[i].stuck)
+			continue;
+		d[full] = turns[i].object->verify.digest;
+		bytes[full] = b->buf;
+		if (b->bytes == SCOUT_BUF_BYTES)
+			full++;
+		else
+			scout_s3_digest_update(d[full], b->buf, b->bytes);
+	}
+	scout_s3_digests_update(d, bytes, full, SCOUT_BUF_BYTES);
+}
+
+/* Waits until there are objects; and where many had their turn together, for so many again, if not for
+ * long: they cost hardly more than one. False: it is time to end. */
+static bool gather_locked(struct scout_verifiers *vs)
+{
+	uint64_t until_ns = UINT64_MAX;
+
+	while (!vs->stop && (vs->nqueue == 0 || vs->nqueue < vs->together)) {
+		if (vs->nqueue == 0)
+			until_ns = UINT64_MAX;
+		else if (until_ns == UINT64_MAX)
+			until_ns = scout_now_ns() + GATHER_NS;
+		if (!scout_cond_wait(&vs->wake, &vs->lock, until_ns) && vs->nqueue > 0)
+			break;
+	}
+	return vs->nqueue > 0;
+}
+
+/* Puts the n objects of turns that go on back, and takes those whose turn it is; returns how many, 0: it is
+ * time to end. Nobody is woken for what is put back: while an object waits alone it is its verifier's,
+ * whose processor has the digest's state. */
+static size_t next_turns(struct scout_verifiers *vs, struct turn *turns, size_t n)
+{
+	struct scout_object *o;
+
 	scout_lock(&vs->lock);
-	if (o)
-		TAILQ_INSERT_TAIL(&vs->queue, o, verify.queue);
-	while (TAILQ_EMPTY(&vs->queue) && !vs->stop)
-		(void)scout_cond_wait(&vs->wake, &vs->lock, UINT64_MAX);
-	o = TAILQ_FIRST(&vs->queue);
-	if (o)
-		TAILQ_REMOVE(&vs->queue, o, verify.queue);
+	for (size_t i = 0; i < n; i++)
+		TAILQ_INSERT_TAIL(&vs->queue, turns[i].object, verify.queue);
+	vs->nqueue += n;
+	n = 0;
+	if (gather_locked(vs)) {
+		bool together;
+
+		do {
+			o = TAILQ_FIRST(&vs->queue);
+			together = scout_s3_digests_together(o->verify.want.kind);
+			if (n > 0 && !together)
+				break;
+			TAILQ_REMOVE(&vs->queue, o, verify.queue);
+			turns[n++].object = o;
+		} while (together && n < SCOUT_S3_DIGESTS_MAX && !TAILQ_EMPTY(&vs->queue));
+		vs->nqueue -= n;
+		vs->together = n < TOGETHER_MIN ? 0 : n;
+	}
 	scout_unlock(&vs->lock);
-	return o;
+	return n;
 }
 
 static void *run(void *arg)
 {
 	struct scout_models *m = arg;
-	struct scout_object *o = NULL;
+	struct turn turns[SCOUT_S3_DIGESTS_MAX];
+	size_t n = 0;
 
-	while ((o = next_turn(&m->verifiers, o))) {
-		if (!take_turn(m, o))
-			o = NULL;
+	while ((n = next_turns(&m->verifiers, turns, n)) > 0) {
+		size_t more = 0;
+
+		for (size_t i = 0; i < n; i++)
+			begin_turn(m, &turns[i]);
+		digest(turns, n);
+		for (size_t i = 0; i < n; i++) {
+			if (end_turn(m, &turns[i]))
+				turns[more++].object = turns[i].object;
+		}
+		n = more;
 	}
 	return NULL;
 }

@@ -44,6 +44,8 @@ struct scout_verifiers {
 	struct scout_mutex lock; /* SCOUT_LOCK_LEAF */
 	pthread_cond_t wake;
 	struct scout_verify_queue queue; /* under lock: objects with held blocks */
+	size_t nqueue;                   /* under lock */
+	size_t together;                 /* under lock: how many had the last turn at once */
 	bool stop;                       /* under lock */
 	/* under lock: versions that came with wrong bytes last, of which the kernel may have pages */
 	uint64_t distrusted[SCOUT_DISTRUSTED_MAX];

@@ -1,8 +1,8 @@
 /* Checksums that S3 keeps of an object's bytes (Amazon S3 user guide, "Checking object integrity"), and
  * running digests to compare with. Taken are those of the whole object: not the composite ones of an
  * upload in parts, which end in "-N" or say so; and of ETags those that are an MD5, which they are when
- * an object came in one part and is not encrypted by a key of its own. libcrypto computes MD5, SHA-1 and
- * SHA-256; the three CRCs, all of them reflected, go by one table each. */
+ * an object came in one part and is not encrypted by a key of its own. libcrypto computes SHA-1, SHA-256 and
+ * single MD5s; the three CRCs, all of them reflected, go by one table each. */
 #include <endian.h>
 #include <errno.h>
 #include <openssl/evp.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "s3/md5.h"
 #include "scoutfs/s3.h"
 
 #define SLICES 8
@@ -33,7 +34,7 @@ static const struct {
 	const EVP_MD *(*evp)(void);
 } kinds[] = {
     [SCOUT_S3_NO_CHECKSUM] = {"", 0, NULL, NULL},
-    [SCOUT_S3_MD5] = {"", 16, NULL, EVP_md5},
+    [SCOUT_S3_MD5] = {"", SCOUT_MD5_BYTES, NULL, NULL},
     [SCOUT_S3_CRC32] = {"x-amz-checksum-crc32", 4, &crc32, NULL},
     [SCOUT_S3_CRC32C] = {"x-amz-checksum-crc32c", 4, &crc32c, NULL},
     [SCOUT_S3_CRC64NVME] = {"x-amz-checksum-crc64nvme", 8, &crc64nvme, NULL},
@@ -41,12 +42,16 @@ static const struct {
     [SCOUT_S3_SHA256] = {"x-amz-checksum-sha256", 32, NULL, EVP_sha256},
 };
 
+_Static_assert(SCOUT_S3_DIGESTS_MAX <= SCOUT_MD5_LANES, "a digest has a lane");
+
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 struct scout_s3_digest {
 	struct scout_s3_checksum want;
+	/* of these its kind's own */
 	uint64_t crc;
-	EVP_MD_CTX *evp; /* NULL: a CRC */
+	struct scout_md5 *md5;
+	EVP_MD_CTX *evp;
 };
 
 /* ---- what the server says ---- */
@@ -177,6 +182,7 @@ int scout_s3_digest_new(const struct scout_s3_checksum *want, struct scout_s3_di
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct scout_s3_digest *d = calloc(1, sizeof(*d));
+	int err = 0;
 
 	if (!d)
 		return -ENOMEM;
@@ -184,12 +190,17 @@ int scout_s3_digest_new(const struct scout_s3_checksum *want, struct scout_s3_di
 	d->want = *want;
 	if (kinds[want->kind].crc) {
 		d->crc = kinds[want->kind].crc->ones;
+	} else if (want->kind == SCOUT_S3_MD5) {
+		d->md5 = scout_md5_new();
+		err = d->md5 ? 0 : -ENOMEM;
 	} else {
 		d->evp = EVP_MD_CTX_new();
-		if (!d->evp || EVP_DigestInit_ex(d->evp, kinds[want->kind].evp(), NULL) != 1) {
-			scout_s3_digest_free(d); /* a libcrypto that forbids MD5, perhaps */
-			return -ENOTSUP;
-		}
+		if (!d->evp || EVP_DigestInit_ex(d->evp, kinds[want->kind].evp(), NULL) != 1)
+			err = -ENOTSUP; /* a libcrypto that forbids it, perhaps */
+	}
+	if (err) {
+		scout_s3_digest_free(d);
+		return err;
 	}
 	*ret = d;
 	return 0;
@@ -200,6 +211,7 @@ void scout_s3_digest_free(struct scout_s3_digest *d)
 	if (!d)
 		return;
 	EVP_MD_CTX_free(d->evp);
+	scout_md5_free(d->md5);
 	free(d);
 }
 
@@ -207,8 +219,31 @@ void scout_s3_digest_update(struct scout_s3_digest *d, const void *bytes, size_t
 {
 	if (d->evp)
 		(void)EVP_DigestUpdate(d->evp, bytes, len); /* fails for wrong contexts only */
+	else if (d->md5)
+		scout_md5_update(d->md5, bytes, len);
 	else
 		d->crc = crc_update(kinds[d->want.kind].crc, d->crc, bytes, len);
+}
+
+bool scout_s3_digests_together(enum scout_s3_checksum_kind kind)
+{
+	return kind == SCOUT_S3_MD5;
+}
+
+void scout_s3_digests_update(struct scout_s3_digest *const d[], const void *const bytes[], size_t n,
+			     size_t len)
+{
+	struct scout_md5 *md5[SCOUT_S3_DIGESTS_MAX];
+	size_t nmd5 = 0;
+
+	while (nmd5 < n && d[nmd5]->md5) {
+		md5[nmd5] = d[nmd5]->md5;
+		nmd5++;
+	}
+	if (nmd5 > 0)
+		scout_md5_update_all(md5, bytes, nmd5, len);
+	for (size_t i = nmd5; i < n; i++)
+		scout_s3_digest_update(d[i], bytes[i], len);
 }
 
 bool scout_s3_digest_matches(struct scout_s3_digest *d)
@@ -220,6 +255,8 @@ bool scout_s3_digest_matches(struct scout_s3_digest *d)
 	if (d->evp) {
 		if (EVP_DigestFinal_ex(d->evp, got, NULL) != 1)
 			return false;
+	} else if (d->md5) {
+		scout_md5_end(d->md5, got);
 	} else {
 		uint64_t sum = htobe64((d->crc ^ crc->ones) << (64 - 8 * len));
 

@@ -165,6 +165,22 @@ def test_100_readers_are_verified_once(rgw, bucket, mount, http_proxy):
     assert s3.body_bytes() == len(data)
 
 
+def test_many_models_are_verified_each(rgw, bucket, mount, http_proxy):
+    """Digests of many models go side by side: the wrong one among them is the one that is told."""
+    models = {f"model-{n}": content(MIB + 64 * n + n % 3, n) for n in range(20)}
+    for name, data in models.items():
+        rgw.put(bucket, name, data)
+    wrong, fault = ["/model-7"], flipped(700_000, times=100)
+    s3 = http_proxy(rgw.port, fault=lambda r: fault(r) if any(map(r.path.endswith, wrong)) else None)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    found = together(lambda name=name: error(read, m.model(name)) for name in models)
+    assert dict(zip(models, found)) == {name: "EIO" if name == "model-7" else "ok" for name in models}
+    assert m.metric("scoutfs_models_verified_total") == 19
+    assert m.metric("scoutfs_models_mismatches_total") == 1
+    wrong.clear()
+    assert all(read(m.model(name)) == data for name, data in models.items())
+
+
 def test_writes_to_a_host_ask_for_no_attributes(sshd, rgw, bucket, mount):
     """That a registry beside it has extended attributes costs a host's writers next to nothing."""
     m = mount(sshd.ini(sshd("web1")), rgw.ini(bucket))

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <openssl/evp.h>
 
 #include "scoutfs/s3.h"
 
@@ -90,6 +91,81 @@ static void long_and_short_pieces(void **state)
 	}
 }
 
+#define MESSAGE_BYTES (64 * 50 + 9)
+
+/* The ETag of what message i is made of, by libcrypto. */
+static struct scout_s3_checksum md5_of(const uint8_t *bytes, size_t len)
+{
+	struct scout_s3_checksum c = {.kind = SCOUT_S3_MD5};
+
+	assert_int_equal(EVP_Digest(bytes, len, c.bytes, NULL, EVP_md5(), NULL), 1);
+	return c;
+}
+
+/* The first blocks of n messages together, the rest of each alone. */
+static void check_together(size_t n, size_t step, size_t alone)
+{
+	static uint8_t bytes[SCOUT_S3_DIGESTS_MAX][MESSAGE_BYTES];
+	struct scout_s3_digest *d[SCOUT_S3_DIGESTS_MAX];
+	size_t at = alone;
+
+	for (size_t i = 0; i < n; i++) {
+		struct scout_s3_checksum want;
+
+		for (size_t k = 0; k < MESSAGE_BYTES; k++)
+			bytes[i][k] = (uint8_t)(k * 7 + k / 256 + i * 31);
+		want = md5_of(bytes[i], MESSAGE_BYTES - i);
+		want.bytes[3] ^= i == 2; /* but for that one */
+		assert_int_equal(scout_s3_digest_new(&want, &d[i]), 0);
+		scout_s3_digest_update(d[i], bytes[i], alone);
+	}
+	for (; at + step < MESSAGE_BYTES - n; at += step) {
+		const void *from[SCOUT_S3_DIGESTS_MAX];
+
+		for (size_t i = 0; i < n; i++)
+			from[i] = bytes[i] + at;
+		scout_s3_digests_update(d, from, n, step);
+	}
+	for (size_t i = 0; i < n; i++) {
+		scout_s3_digest_update(d[i], bytes[i] + at, MESSAGE_BYTES - i - at);
+		assert_int_equal(scout_s3_digest_matches(d[i]), i != 2);
+		scout_s3_digest_free(d[i]);
+	}
+}
+
+static void together_as_one_by_one(void **state)
+{
+	(void)state;
+	for (size_t n = 1; n <= SCOUT_S3_DIGESTS_MAX; n++) {
+		check_together(n, 64, 0);
+		check_together(n, 64 * 3, 64);
+		check_together(n, 64, 5);
+		check_together(n, 77, 0);
+	}
+}
+
+/* Those of other kinds beside MD5s go on, too. */
+static void of_several_kinds(void **state)
+{
+	struct scout_s3_checksum want[] = {
+	    WHOLE(NINE_MD5, "server", "x"),
+	    WHOLE("", "x-amz-checksum-crc32", NINE_CRC32),
+	    WHOLE(NINE_MD5, "server", "x"),
+	    WHOLE("", "x-amz-checksum-sha256", NINE_SHA256),
+	};
+	const void *bytes[] = {NINE, NINE, NINE, NINE};
+	struct scout_s3_digest *d[4];
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(scout_s3_digest_new(&want[i], &d[i]), 0);
+	scout_s3_digests_update(d, bytes, 4, 9);
+	for (size_t i = 0; i < 4; i++) {
+		assert_true(scout_s3_digest_matches(d[i]));
+		scout_s3_digest_free(d[i]);
+	}
+}
+
 static void the_best_is_taken(void **state)
 {
 	struct scout_s3_checksum c;
@@ -136,6 +212,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(published_values),
 	    cmocka_unit_test(long_and_short_pieces),
+	    cmocka_unit_test(together_as_one_by_one),
+	    cmocka_unit_test(of_several_kinds),
 	    cmocka_unit_test(the_best_is_taken),
 	    cmocka_unit_test(what_is_not_of_the_whole_is_not_taken),
 	};
