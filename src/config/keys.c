@@ -66,7 +66,7 @@ const struct scout_key scout_keys[] = {
 	{HOST(G | H, "keepalive", keepalive_ns), NUMBER(duration, 0, HOUR), DEFAULT("15s")},
 	{HOST(G | H, "idle_timeout", idle_timeout_ns), NUMBER(duration, 10 * MS, 24 * HOUR), DEFAULT("60s")},
 	{GLOBAL(G, "max_sessions", max_sessions), NUMBER(count, 1, 10000), DEFAULT("100")},
-	{HOST(G | H, "max_sessions_per_host", max_sessions_per_host), NUMBER(count, 1, 64), DEFAULT("4")},
+	{HOST(G | H, "max_sessions_per_host", max_sessions_per_host), NUMBER(count, 1, 64), DEFAULT("8")},
 	{GLOBAL(G, "dynamic", dynamic), BOOL, DEFAULT("no")},
 	{GLOBAL(G, "max_connecting", max_connecting), NUMBER(count, 1, 1000), DEFAULT("100")},
 	{HOST(G | H, "read_window", read_window), NUMBER(size, 128 * KIB, GIB), DEFAULT("16M")},

@@ -18,7 +18,6 @@
 #include "hosts/dir.h"
 #include "scoutfs/hash.h"
 
-#define FAR_NS (10 * SCOUT_NS_PER_MS)
 #define ASKED_MIN 3    /* different files, one after the other */
 #define FOLDERS_MAX 32 /* of all hosts */
 #define ENTRIES_MAX 1024
@@ -329,11 +328,6 @@ static bool has_room_locked(const struct scout_host *host)
 	return busy < BUSY_MAX;
 }
 
-static bool is_near(const struct scout_host *host)
-{
-	return atomic_load(&host->round_trip_ns) < FAR_NS;
-}
-
 bool scout_ahead_find(struct scout_host *host, const char *path, struct scout_attr *ret,
 		      uint32_t *ttl_ms)
 {
@@ -345,7 +339,7 @@ bool scout_ahead_find(struct scout_host *host, const char *path, struct scout_at
 	const struct known *known = NULL;
 	bool due = false;
 
-	if (is_near(host) || !slash || !timeout_ns)
+	if (!scout_host_is_far(host) || !slash || !timeout_ns)
 		return false;
 	scout_lock(&all->lock);
 	f = get_locked(host, path, len, &evicted);
@@ -398,7 +392,7 @@ void scout_ahead_saw(struct scout_host *host, const char *path, const struct sco
 	struct scout_folder *f;
 	struct names old = {0};
 
-	if (is_near(host) || !slash)
+	if (!scout_host_is_far(host) || !slash)
 		return;
 	scout_lock(&all->lock);
 	f = find_locked(host, path, (size_t)(slash - path));

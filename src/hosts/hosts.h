@@ -235,6 +235,8 @@ void scout_host_free(struct scout_host *host);
 void scout_host_retire(struct scout_host *host);
 /* The back-off ends: the next request connects at once. */
 void scout_host_retry(struct scout_host *host);
+/* Whether a round trip to it takes 10 ms or more, by the shortest seen. Any thread. */
+bool scout_host_is_far(const struct scout_host *host);
 /* Requests are under way, or files or directories are open. */
 bool scout_host_in_use(struct scout_host *host);
 /* table.c: whoever finds a host gets a reference, and so does what keeps it. At unref no lock is held but the

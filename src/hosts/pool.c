@@ -238,6 +238,7 @@ static enum scout_start start_one_locked(struct scout_host *host, unsigned spoke
 	    .now_ns = now,
 	};
 	enum scout_start start;
+	unsigned growing = 0;
 
 	scout_lock(&host->lock);
 	q.count = host->nsessions;
@@ -246,8 +247,9 @@ static enum scout_start start_one_locked(struct scout_host *host, unsigned spoke
 	q.grow = host->grow && host->nsessions;
 	for (unsigned i = 0; i < host->nsessions; i++) {
 		q.waiting &= host->sessions[i]->draining;
-		q.grow &= host->sessions[i]->state != SCOUT_SESSION_CONNECTING;
+		growing += host->sessions[i]->state == SCOUT_SESSION_CONNECTING;
 	}
+	q.grow &= growing < SCOUT_POOL_GROWING;
 	start = scout_policy_start(&q);
 	if (start == SCOUT_START_DROP)
 		host->grow = false;

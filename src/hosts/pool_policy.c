@@ -10,18 +10,19 @@ static unsigned weight(const struct scout_load *load)
 	return load->calls + 16 * load->bulk;
 }
 
-static bool any_in(const struct scout_route_query *q, enum scout_session_state state)
+static unsigned count_in(const struct scout_route_query *q, enum scout_session_state state)
 {
+	unsigned n = 0;
+
 	for (unsigned i = 0; i < q->count; i++)
-		if (q->sessions[i]->state == state)
-			return true;
-	return false;
+		n += q->sessions[i]->state == state;
+	return n;
 }
 
 bool scout_policy_can_grow(const struct scout_route_query *q)
 {
 	return q->count < q->max && q->now_ns >= q->grow_after_ns &&
-	       !any_in(q, SCOUT_SESSION_CONNECTING);
+	       count_in(q, SCOUT_SESSION_CONNECTING) < SCOUT_POOL_GROWING;
 }
 
 struct scout_route scout_policy_route(const struct scout_route_query *q)
@@ -48,7 +49,7 @@ struct scout_route scout_policy_route(const struct scout_route_query *q)
 		r.want = busy && scout_policy_can_grow(q);
 		return r;
 	}
-	if (any_in(q, SCOUT_SESSION_CONNECTING) || any_in(q, SCOUT_SESSION_LOST))
+	if (count_in(q, SCOUT_SESSION_CONNECTING) || count_in(q, SCOUT_SESSION_LOST))
 		return r;
 	if (q->down_err && q->now_ns < q->down_until_ns)
 		r.kind = SCOUT_ROUTE_FAIL;

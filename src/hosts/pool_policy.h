@@ -11,6 +11,7 @@
 #define SCOUT_POOL_BUSY_CALLS 64   /* beyond that on every session, another one is worth it */
 #define SCOUT_POOL_MAX_CALLS 4096  /* beyond that a session takes no more: requests queue */
 #define SCOUT_POOL_PACE_MS 100     /* between two connects to one host */
+#define SCOUT_POOL_GROWING 3       /* further sessions of one host that may be connecting at once */
 #define SCOUT_POOL_PATIENCE_S 1    /* so long at the limit, and a busy session takes no more */
 #define SCOUT_POOL_CUT_TRIES 5     /* connects that are cut, as by a server at its MaxStartups */
 #define SCOUT_POOL_REST_MS 250     /* so long unused, a session with open files makes room */

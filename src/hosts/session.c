@@ -30,6 +30,8 @@
 #include "hosts/idmap.h"
 #include "scoutfs/log.h"
 
+#define FAR_NS (10 * SCOUT_NS_PER_MS)
+
 static void session_up(void *arg, const struct scout_sftp_server *server, uint64_t connect_ns);
 static void session_down(void *arg, int err, const char *reason);
 static const struct scout_sftp_events events = {.up = session_up, .down = session_down};
@@ -80,6 +82,11 @@ void scout_host_retry(struct scout_host *host)
 	host->failures = host->grow_refused = host->mute = 0;
 	host->down_until_ns = host->grow_after_ns = 0;
 	scout_unlock(&host->lock);
+}
+
+bool scout_host_is_far(const struct scout_host *host)
+{
+	return atomic_load(&host->round_trip_ns) >= FAR_NS;
 }
 
 bool scout_host_in_use(struct scout_host *host)

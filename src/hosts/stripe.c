@@ -6,7 +6,7 @@
  * has one handle.
  *
  * A candidate is under node->lock but while a call of it is under way (busy); then it is the call's, which
- * holds the file. Calls go out with no lock held. */
+ * holds the file. Over a distance several come on at once. Calls go out with no lock held. */
 #include "hosts/stripe.h"
 
 #include <errno.h>
@@ -42,37 +42,67 @@ static void candidate_free(struct scout_candidate *c)
 	free(c);
 }
 
+static void forget_locked(struct scout_stripes *s, const struct scout_candidate *c)
+{
+	for (unsigned i = 0; i < s->ncandidates; i++)
+		if (s->candidates[i] == c) {
+			s->candidates[i] = s->candidates[--s->ncandidates];
+			return;
+		}
+}
+
 void scout_stripes_take_locked(struct scout_file *f, struct scout_stripes *ret)
 {
 	struct scout_stripes *s = &f->stripes;
 
 	*ret = *s;
-	s->count = 0;
-	if (s->candidate && s->candidate->busy)
-		ret->candidate = NULL;
-	else
-		s->candidate = NULL;
+	s->count = ret->ncandidates = 0;
+	for (unsigned i = s->ncandidates; i-- > 0;)
+		if (!s->candidates[i]->busy) {
+			ret->candidates[ret->ncandidates++] = s->candidates[i];
+			forget_locked(s, s->candidates[i]);
+		}
 }
 
 void scout_stripes_free(struct scout_stripes *s)
 {
 	while (s->count)
 		scout_handle_unref(s->handles[--s->count]);
-	candidate_free(s->candidate);
-	s->candidate = NULL;
+	while (s->ncandidates)
+		candidate_free(s->candidates[--s->ncandidates]);
 }
 
-static bool may_widen_locked(struct scout_file *f)
+/* One that has been looked at, and may show by now that it grew. */
+static struct scout_candidate *grown_locked(const struct scout_file *f)
+{
+	const struct scout_stripes *s = &f->stripes;
+
+	for (unsigned i = 0; i < s->ncandidates; i++)
+		if (!s->candidates[i]->busy && f->node->size_min > s->candidates[i]->size)
+			return s->candidates[i];
+	return NULL;
+}
+
+/* How many stripes f may have, and how many of them may be on their way to it. */
+static unsigned most(const struct scout_file *f, unsigned *candidates)
+{
+	unsigned sessions = f->host->config->max_sessions_per_host;
+	bool far = scout_host_is_far(f->host);
+	unsigned stripes = far ? SCOUT_STRIPES : SCOUT_STRIPES_NEAR;
+
+	*candidates = far ? SCOUT_STRIPES : 1;
+	return stripes < sessions ? stripes : sessions - 1;
+}
+
+static bool may_begin_locked(const struct scout_file *f)
 {
 	const struct scout_stripes *s = &f->stripes;
 	const struct scout_node *n = f->node;
+	unsigned candidates;
 
-	if (s->candidate)
-		return !s->candidate->busy && n->size_min > s->candidate->size;
-	return s->count < SCOUT_STRIPES && s->failures < FAILURES && n->known &&
-	       n->size_max > n->size_min && n->took_ns < SLOW_NS &&
-	       s->count + 1 < f->host->config->max_sessions_per_host && !scout_file_nameless(f) &&
-	       scout_now_ns() >= s->next_ns;
+	return s->count + s->ncandidates < most(f, &candidates) && s->ncandidates < candidates &&
+	       s->failures < FAILURES && n->known && n->size_max > n->size_min &&
+	       n->took_ns < SLOW_NS && !scout_file_nameless(f) && scout_now_ns() >= s->next_ns;
 }
 
 struct scout_handle *scout_stripe_pick_locked(const struct scout_turn *t, struct scout_handle *own,
@@ -92,9 +122,9 @@ struct scout_handle *scout_stripe_pick_locked(const struct scout_turn *t, struct
 	}
 	if (!best || best->writing < SCOUT_STRIPE_BYTES)
 		return best;
-	*widen = may_widen_locked(f);
+	*widen = grown_locked(f) || may_begin_locked(f);
 	/* with one handle alone, as much as the server takes: it may be one with a large window */
-	return s->count || s->candidate ? NULL : best;
+	return s->count || s->ncandidates ? NULL : best;
 }
 
 /* c is over: after so many failures, or it has become a stripe. */
@@ -103,7 +133,7 @@ static void candidate_over(struct scout_candidate *c, unsigned failures)
 	struct scout_file *f = c->file;
 
 	scout_lock(&f->node->lock);
-	f->stripes.candidate = NULL;
+	forget_locked(&f->stripes, c);
 	f->stripes.failures += failures;
 	scout_unlock(&f->node->lock);
 	candidate_free(c);
@@ -232,29 +262,26 @@ static struct scout_candidate *candidate_new(struct scout_file *f)
 	return c;
 }
 
-/* On a session where f has no handle yet, if there is one. */
+/* On a session where f has no handle yet nor is about to, if there is one. */
 static void send_open(struct scout_candidate *c)
 {
-	struct scout_handle *held[SCOUT_STRIPES + 1];
-	const struct scout_load *taken[SCOUT_STRIPES + 1];
+	const struct scout_load *taken[SCOUT_STRIPES + 1]; /* to be compared with, and no more */
 	struct scout_file *f = c->file;
+	struct scout_stripes *s = &f->stripes;
 	unsigned count = 0;
-	bool sent;
 
 	scout_lock(&f->node->lock);
-	for (; count < f->stripes.count; count++)
-		held[count] = scout_handle_ref(f->stripes.handles[count]);
+	for (unsigned i = 0; i < s->count; i++)
+		taken[count++] = &s->handles[i]->session->load;
+	for (unsigned i = 0; i < s->ncandidates; i++)
+		if (s->candidates[i] != c)
+			taken[count++] = &s->candidates[i]->open.session->load;
 	scout_lock(&f->lock);
 	if (f->handle)
-		held[count++] = scout_handle_ref(f->handle);
+		taken[count++] = &f->handle->session->load;
 	scout_unlock(&f->lock);
 	scout_unlock(&f->node->lock);
-	for (unsigned i = 0; i < count; i++)
-		taken[i] = &held[i]->session->load;
-	sent = scout_rpc_send_apart(&c->open, taken, count);
-	while (count)
-		scout_handle_unref(held[--count]);
-	if (!sent)
+	if (!scout_rpc_send_apart(&c->open, taken, count))
 		candidate_over(c, 0);
 }
 
@@ -267,7 +294,7 @@ static void begin(struct scout_file *f)
 		return;
 	scout_lock(&f->node->lock);
 	c->cut = atomic_load(&f->node->cut);
-	f->stripes.candidate = c;
+	f->stripes.candidates[f->stripes.ncandidates++] = c;
 	f->stripes.next_ns = scout_now_ns() + PACE_MS * SCOUT_NS_PER_MS;
 	scout_unlock(&f->node->lock);
 	scout_file_ref(f);
@@ -277,18 +304,18 @@ static void begin(struct scout_file *f)
 void scout_stripe_widen(struct scout_file *f)
 {
 	struct scout_candidate *c;
-	bool due;
+	bool one_more;
 
 	scout_lock(&f->node->lock);
-	due = may_widen_locked(f);
-	c = f->stripes.candidate;
-	if (due && c)
+	c = grown_locked(f);
+	if (c)
 		c->busy = true;
+	one_more = !c && may_begin_locked(f);
 	scout_unlock(&f->node->lock);
-	if (due && c) {
+	if (c) {
 		scout_file_ref(f);
 		look(c);
-	} else if (due) {
+	} else if (one_more) {
 		begin(f);
 	}
 }

@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SCOUT_STRIPES 4 /* of one file, beside its own handle */
+/* Of one file, beside its own handle. Near by, four sessions are as fast as the machine. */
+#define SCOUT_STRIPES 7
+#define SCOUT_STRIPES_NEAR 3
 /* So much under way on each keeps a session busy (OpenSSH's takes 2 MiB at a time), and little more, so
  * that what others ask on it does not wait for long. */
 #define SCOUT_STRIPE_BYTES ((size_t)3 << 20)
@@ -22,9 +24,10 @@ struct scout_turn;
 struct scout_stripes {
 	struct scout_handle *handles[SCOUT_STRIPES];
 	unsigned count;
-	struct scout_candidate *candidate; /* may become the next one */
-	unsigned failures;                 /* of candidates: after a few there is no other */
-	uint64_t next_ns;                  /* nor before that */
+	struct scout_candidate *candidates[SCOUT_STRIPES]; /* may become the next ones */
+	unsigned ncandidates;
+	unsigned failures; /* of candidates: after a few there is no other */
+	uint64_t next_ns;  /* nor before that */
 };
 
 /* The handle for t, a write that may go only on a session (NULL: on any): own, which is its file's, or a

@@ -13,7 +13,9 @@
 #include "hosts/hosts.h"
 #include "hosts/node.h"
 
-#define SCOUT_WRITE_BEHIND_MAX ((size_t)16 << 20) /* of one file */
+#define SCOUT_WRITE_BEHIND_MAX \
+	((size_t)16 << 20) /* of one file, and for each stripe of a far one: */
+#define SCOUT_WRITE_BEHIND_STRIPE ((size_t)5 << 20)
 #define SCOUT_WRITE_BEHIND_MIN ((size_t)512 << 10)
 #define SCOUT_WRITE_BEHIND_START ((size_t)1 << 20) /* until it is known how fast the link is */
 

@@ -536,9 +536,14 @@ static bool lost_locked(struct scout_turn *t, bool left)
 
 /* As much may be under way as the link carries in a part of the time that whoever closes the file
  * is willing to wait. */
-static void adapt_locked(struct scout_node *n, const struct piece *p)
+static void adapt_locked(struct scout_file *f, const struct piece *p)
 {
+	struct scout_node *n = f->node;
 	uint64_t took = scout_now_ns() - p->turn.sent_ns;
+	size_t most = SCOUT_WRITE_BEHIND_MAX;
+
+	if (scout_host_is_far(n->host))
+		most += f->stripes.count * SCOUT_WRITE_BEHIND_STRIPE;
 
 	n->took_ns = took;
 	if (took > n->host->config->request_timeout_ns / 4)
@@ -547,8 +552,8 @@ static void adapt_locked(struct scout_node *n, const struct piece *p)
 		n->limit += p->length;
 	if (n->limit < SCOUT_WRITE_BEHIND_MIN)
 		n->limit = SCOUT_WRITE_BEHIND_MIN;
-	if (n->limit > SCOUT_WRITE_BEHIND_MAX)
-		n->limit = SCOUT_WRITE_BEHIND_MAX;
+	if (n->limit > most)
+		n->limit = most;
 }
 
 static void ended_locked(struct scout_turn *t)
@@ -568,7 +573,7 @@ static void ended_locked(struct scout_turn *t)
 		return;
 	}
 	f->unsynced = true;
-	adapt_locked(n, p);
+	adapt_locked(f, p);
 	if (f->appends) {
 		n->size_min += p->length;
 		return;

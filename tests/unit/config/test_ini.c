@@ -25,7 +25,7 @@ static void defaults(void **state)
 	assert_int_equal(c->defaults.request_timeout_ns, 30 * SCOUT_NS_PER_S);
 	assert_int_equal(c->defaults.keepalive_ns, 15 * SCOUT_NS_PER_S);
 	assert_int_equal(c->defaults.idle_timeout_ns, 60 * SCOUT_NS_PER_S);
-	assert_int_equal(c->defaults.max_sessions_per_host, 4);
+	assert_int_equal(c->defaults.max_sessions_per_host, 8);
 	assert_int_equal(c->defaults.read_window, 16 << 20);
 	assert_int_equal(c->defaults.attr_timeout_ns, SCOUT_NS_PER_S);
 	assert_true(c->defaults.contain_symlinks);

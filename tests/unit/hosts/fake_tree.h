@@ -32,9 +32,9 @@ struct fake_node {
 	char path[300];
 	uint32_t mode, uid, gid, mtime;
 	uint8_t *data;
-	size_t size;
-	bool gone;        /* unlinked: open handles still see it */
-	unsigned entries; /* a directory of so many generated names */
+	size_t size, room; /* room: what data has, 0: not known */
+	bool gone;         /* unlinked: open handles still see it */
+	unsigned entries;  /* a directory of so many generated names */
 };
 
 struct scout_sftp {
@@ -158,6 +158,7 @@ static inline void fake_add_locked(const char *path, size_t size, uint32_t mtime
 	n->mtime = mtime;
 	n->size = size;
 	n->data = malloc(size + 1);
+	n->room = 0;
 	for (size_t i = 0; i < size; i++)
 		n->data[i] = fake_byte(i, seed);
 }
@@ -168,6 +169,7 @@ static inline void fake_append_locked(const char *path, size_t more, uint32_t mt
 	struct fake_node *n = fake_find_locked(path);
 
 	n->data = realloc(n->data, n->size + more + 1);
+	n->room = 0;
 	for (size_t i = n->size; i < n->size + more; i++)
 		n->data[i] = fake_byte(i, seed);
 	n->size += more;
@@ -192,7 +194,10 @@ static inline void fake_attrs(const struct fake_node *n, struct scout_sftp_attrs
 /* Cut, or made longer by zeros. */
 static inline void fake_resize_locked(struct fake_node *n, size_t size)
 {
-	n->data = realloc(n->data, size + 1);
+	if (size >= n->room) { /* with more to come it is not moved each time */
+		n->room = size + size / 8 + 1;
+		n->data = realloc(n->data, n->room);
+	}
 	if (size > n->size)
 		memset(n->data + n->size, 0, size - n->size);
 	n->size = size;

@@ -12,8 +12,9 @@
 #define CONNECTING SCOUT_SESSION_CONNECTING
 #define LOST SCOUT_SESSION_LOST
 
-static struct scout_load loads[4];
-static struct scout_load *const sessions[] = {&loads[0], &loads[1], &loads[2], &loads[3]};
+static struct scout_load loads[5];
+static struct scout_load *const sessions[] = {&loads[0], &loads[1], &loads[2], &loads[3],
+					      &loads[4]};
 
 static struct scout_route_query query(unsigned count)
 {
@@ -110,8 +111,13 @@ static void grows_only_when_all_are_busy(void **state)
 	q.grow_after_ns = 1001;
 	assert_false(scout_policy_route(&q).want);
 	q.grow_after_ns = 0;
-	q.count = 3;
+	q.max = 8;
 	set(2, CONNECTING, 0, 0);
+	set(3, CONNECTING, 0, 0);
+	set(4, CONNECTING, 0, 0);
+	q.count = 4;
+	assert_true(scout_policy_route(&q).want);
+	q.count = 5; /* three at once are as many as the strictest servers let in */
 	assert_false(scout_policy_route(&q).want);
 }
 

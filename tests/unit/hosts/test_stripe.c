@@ -362,6 +362,82 @@ static void a_session_is_given_to_another_host(void **state)
 	tear_down();
 }
 
+static bool in_use[8]; /* sessions that wrote, under fake.lock */
+
+/* A session takes a piece in 40 ms, so that whoever writes is faster on any machine. */
+static void slowly(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	uint64_t until = scout_now_ns() + 40 * SCOUT_NS_PER_MS;
+	struct timespec pause;
+
+	if (call->op != SCOUT_SFTP_WRITE)
+		return;
+	in_use[s->number] = true;
+	clock_gettime(CLOCK_REALTIME, &pause);
+	pause.tv_nsec += 40 * (long)SCOUT_NS_PER_MS;
+	pause.tv_sec += pause.tv_nsec / (long)SCOUT_NS_PER_S;
+	pause.tv_nsec %= (long)SCOUT_NS_PER_S;
+	while (scout_now_ns() < until && !s->stop && !s->kill)
+		if (pthread_cond_timedwait(&fake.changed, &fake.lock, &pause))
+			break;
+}
+
+static unsigned used(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		FAKE_LOCKED(n += in_use[i]);
+	return n;
+}
+
+/* The same piece again and again, which costs the writer little under any sanitizer. */
+static int write_piece(uint64_t offset)
+{
+	ask_start(&a, ASK_NONE);
+	rig.backend.ops->write(rig.backend.self, file.handle, offset, bytes, PIECE, &a.req);
+	return ask_wait(&a);
+}
+
+static bool holds_pieces(size_t size)
+{
+	const struct fake_node *n;
+	bool right;
+
+	pthread_mutex_lock(&fake.lock);
+	n = fake_find_locked("/f");
+	right = n && n->size == size;
+	for (size_t at = 0; right && at < size; at += PIECE)
+		right = memcmp(n->data + at, bytes, PIECE) == 0;
+	pthread_mutex_unlock(&fake.lock);
+	return right;
+}
+
+/* Far away it may be on more sessions than near by, which are looked for side by side. */
+static void a_far_file_goes_over_all_sessions(void **state)
+{
+	size_t at = 0;
+
+	(void)state;
+	rig_config(1);
+	rig.config.max_sessions = 8;
+	rig.hosts[0].max_sessions_per_host = 8;
+	rig.hosts[0].request_timeout_ns = 1000 * SCOUT_NS_PER_S;
+	rig_start((size_t)256 << 20);
+	FAKE_LOCKED(fake.far_ns = 20 * SCOUT_NS_PER_MS, fake.before = slowly);
+	assert_int_equal(open_as(&file, "h0/f", O_RDWR | O_CREAT), 0);
+	for (unsigned i = 0; i < PIECE; i++)
+		bytes[i] = fake_byte(i, 1);
+	for (; used() < 8; at += PIECE) {
+		assert_true(at < (size_t)1 << 30);
+		assert_int_equal(write_piece(at), 0);
+	}
+	assert_int_equal(fsync_of(&file), 0);
+	assert_true(holds_pieces(at));
+	memset(bytes, 0, PIECE);
+	tear_down();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +451,7 @@ int main(void)
 	    cmocka_unit_test(appends_go_over_one_session),
 	    cmocka_unit_test(what_is_overwritten_goes_over_one_session),
 	    cmocka_unit_test(a_session_is_given_to_another_host),
+	    cmocka_unit_test(a_far_file_goes_over_all_sessions),
 	};
 
 	return cmocka_run_group_tests_name("hosts/stripe", tests, NULL, NULL);
