@@ -3,8 +3,10 @@
 #ifndef SCOUTFS_HASH_H
 #define SCOUTFS_HASH_H
 
+#include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define SCOUT_HASH_START UINT64_C(0xcbf29ce484222325)
 
@@ -16,6 +18,14 @@ static inline uint64_t scout_hash(uint64_t h, const void *bytes, size_t len)
 	for (size_t i = 0; i < len; i++)
 		h = (h ^ p[i]) * UINT64_C(0x100000001b3);
 	return h;
+}
+
+/* What the inode number of name in the folder ino is made of. */
+static inline uint64_t scout_hash_ino(uint64_t ino, const char *name)
+{
+	uint64_t folder = htole64(ino);
+
+	return scout_hash(scout_hash(SCOUT_HASH_START, &folder, sizeof folder), name, strlen(name));
 }
 
 #endif

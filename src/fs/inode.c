@@ -2,7 +2,6 @@
 #include "fs/inode.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -81,10 +80,8 @@ void scout_inodes_free(struct scout_inode *root)
  * anything being kept. */
 uint64_t scout_inode_number(const struct scout_inode *parent, const char *name)
 {
-	uint64_t ino = htole64(parent->ino);
-	uint64_t hash = scout_hash(SCOUT_HASH_START, &ino, sizeof(ino));
+	uint64_t hash = scout_hash_ino(parent->ino, name);
 
-	hash = scout_hash(hash, name, strlen(name));
 	return hash > ROOT_INO ? hash : hash + 2;
 }
 
