@@ -108,7 +108,7 @@ void scout_hosts_getattr(void *self, const char *path, void *handle, struct scou
 	if (!a)
 		return;
 	if (scout_ahead_find(a->place.host, a->place.remote, &res.attr, &res.ttl_ms) &&
-	    !scout_node_is_open(a->place.host, a->place.remote)) {
+	    scout_node_bears(a->place.host, a->place.remote, &res.attr)) {
 		scout_req_done(req, 0, &res);
 		ask_free(a);
 		return;

@@ -131,14 +131,32 @@ static struct scout_node *get_existing(struct scout_host *host, const char *path
 	return n;
 }
 
-bool scout_node_is_open(struct scout_host *host, const char *path)
+static bool bears_locked(struct scout_node *n, const struct scout_attr *attr)
 {
-	bool open;
+	struct scout_file *f;
+	bool same;
+
+	scout_lock(&n->lock);
+	same = !n->writers && TAILQ_EMPTY(&n->turns);
+	TAILQ_FOREACH (f, &n->files, link_node) {
+		scout_lock(&f->lock);
+		same &= f->size == attr->size && f->mtime == (uint64_t)attr->mtime.tv_sec;
+		scout_unlock(&f->lock);
+	}
+	scout_unlock(&n->lock);
+	return same;
+}
+
+bool scout_node_bears(struct scout_host *host, const char *path, const struct scout_attr *attr)
+{
+	struct scout_node *n;
+	bool bears;
 
 	scout_lock(&host->lock);
-	open = find_locked(host, path);
+	n = find_locked(host, path);
+	bears = !n || bears_locked(n, attr);
 	scout_unlock(&host->lock);
-	return open;
+	return bears;
 }
 
 bool scout_node_settle(struct scout_host *host, const char *path, struct scout_settle *w)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct scout_attr;
 struct scout_host;
 struct scout_node;
 
@@ -28,8 +29,9 @@ struct scout_settle {
  * called when those taken so far have been answered, or failed. */
 bool scout_node_settle(struct scout_host *host, const char *path, struct scout_settle *w);
 
-/* Whether path is open here: its attributes are then what we make of them. */
-bool scout_node_is_open(struct scout_host *host, const char *path);
+/* Whether what a listing said of path may be told: nobody writes to it here, and whoever has it open has seen
+ * nothing else. */
+bool scout_node_bears(struct scout_host *host, const char *path, const struct scout_attr *attr);
 
 /* We changed what path holds otherwise than by a write of one of its handles (truncation by path, a
  * copy on the server): told right before the call goes out, and again when it was answered. */

@@ -1,4 +1,6 @@
 /* Attributes of a far host's files: asked for one by one, or told by a listing of their folder. */
+#include <fcntl.h>
+
 #include "fake_sftp.h"
 
 #define MEMORY ((size_t)8 << 20)
@@ -199,7 +201,7 @@ static void a_server_that_may_follow_links_is_not_believed(void **state)
 	tear_down();
 }
 
-static void an_open_file_is_asked_for(void **state)
+static void a_file_that_is_written_to_is_asked_for(void **state)
 {
 	struct ask file = {0};
 	unsigned before;
@@ -208,6 +210,14 @@ static void an_open_file_is_asked_for(void **state)
 	set_up(50 * SCOUT_NS_PER_MS, 50);
 	list();
 	assert_int_equal(ask_open(&file, "h0/d/4"), 0);
+	before = asked();
+	assert_int_equal(look("h0/d/4"), 0); /* who reads it has seen the same */
+	assert_int_equal(asked(), before);
+	file_release(&file);
+
+	ask_start(&file, ASK_OPEN);
+	rig.backend.ops->open(rig.backend.self, "h0/d/4", O_WRONLY, &file.req);
+	assert_int_equal(ask_wait(&file), 0);
 	before = asked();
 	assert_int_equal(look("h0/d/4"), 0);
 	assert_int_equal(asked(), before + 1);
@@ -289,7 +299,7 @@ int main(void)
 	    cmocka_unit_test(what_another_changed_ends_it),
 	    cmocka_unit_test(a_listing_that_was_overtaken_is_thrown_away),
 	    cmocka_unit_test(a_server_that_may_follow_links_is_not_believed),
-	    cmocka_unit_test(an_open_file_is_asked_for),
+	    cmocka_unit_test(a_file_that_is_written_to_is_asked_for),
 	    cmocka_unit_test(what_cannot_be_listed_is_left_alone),
 	    cmocka_unit_test(folders_are_few),
 	    cmocka_unit_test(a_lost_listing_is_no_harm),
