@@ -11,6 +11,7 @@
 
 #include "hosts/ahead.h"
 #include "hosts/dir.h"
+#include "hosts/early.h"
 #include "hosts/file.h"
 #include "hosts/hosts.h"
 #include "hosts/place.h"
@@ -206,7 +207,7 @@ static void hosts_opendir(void *self, const char *path, struct scout_req *req)
 	}
 	remote = remote_path(host, rest);
 	if (remote)
-		scout_dir_open(host, remote, false, req);
+		scout_ahead_opendir(host, remote, req);
 	else
 		scout_req_done(req, -ENOMEM, NULL);
 	free(remote);
@@ -284,6 +285,12 @@ static void hosts_reload(void *self, const struct scout_config *config)
 	warn_of_refused_commands(config);
 }
 
+/* What nobody has opened yet goes first. */
+static bool reclaim(void *arg)
+{
+	return scout_early_reclaim(arg) || scout_chunk_reclaim(arg);
+}
+
 static void hosts_stop(void *self)
 {
 	scout_pool_stop(self);
@@ -353,7 +360,7 @@ int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret)
 	all->budget = env->budget;
 	scout_aheads_init(&all->aheads);
 	err = scout_table_init(all, env->config);
-	scout_budget_add_reclaimer(all->budget, scout_chunk_reclaim, all);
+	scout_budget_add_reclaimer(all->budget, reclaim, all);
 	if (!err)
 		err = scout_sftp_engine_new(&all->engine);
 	if (!err)

@@ -111,6 +111,23 @@ struct scout_chunk *scout_chunk_new_locked(struct scout_batch *b, uint64_t offse
 	return c;
 }
 
+bool scout_chunk_whole_locked(struct scout_file *f, void *buf)
+{
+	struct scout_chunk *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return false;
+	c->size = f->size;
+	c->epoch = f->epoch;
+	c->length = f->chunk_bytes;
+	c->filled = (uint32_t)f->size;
+	c->state = SCOUT_CHUNK_READY;
+	c->buf = buf;
+	c->shared = true;
+	insert_locked(f, c);
+	return true;
+}
+
 void scout_chunk_drop_locked(struct scout_file *f, struct scout_chunk *c,
 			     struct scout_chunk_list *garbage)
 {

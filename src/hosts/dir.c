@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hosts/ahead.h"
 #include "hosts/attr.h"
+#include "hosts/entries.h"
 #include "scoutfs/log.h"
 
 #define CALLS_FIRST 2
@@ -20,13 +22,6 @@
 #define ENTRIES_AHEAD 8192 /* of the reader */
 #define LISTING_MAX_BYTES ((size_t)64 * 1024 * 1024)
 #define RESTARTS_MAX 2
-
-struct batch {
-	TAILQ_ENTRY(batch) link;
-	uint64_t first;
-	size_t count;
-	struct scout_dirent entries[]; /* the names lie behind */
-};
 
 /* A READDIR under way. */
 struct call {
@@ -40,11 +35,14 @@ struct listing {
 	struct scout_dir *dir;
 	char *path; /* immutable: the directory's, then */
 	struct scout_rpc open, look;
+	uint64_t began_ns; /* immutable, as is the host's changes, then */
+	unsigned changes;
+	bool ahead;   /* it was there before the directory was opened; immutable */
 	int open_err; /* while the path is looked at */
 	/* under dir->lock */
 	struct scout_handle *handle;
-	TAILQ_HEAD(, batch) batches;
-	struct batch *cursor; /* the last one given out */
+	TAILQ_HEAD(, scout_entries) batches;
+	struct scout_entries *cursor; /* the last one given out */
 	uint64_t count, asked;
 	size_t bytes;
 	unsigned in_flight, calls, refs; /* OPENDIR counts as in flight too */
@@ -78,7 +76,7 @@ struct reader {
 	uint64_t index;
 	TAILQ_ENTRY(reader) link;
 	/* the answer */
-	struct batch *batch;
+	struct scout_entries *batch;
 	int err;
 };
 TAILQ_HEAD(readers, reader);
@@ -117,7 +115,7 @@ static void dir_unref(struct scout_dir *d)
 static void listing_unref(struct listing *l)
 {
 	struct scout_dir *d = l->dir;
-	struct batch *b;
+	struct scout_entries *b;
 	bool last;
 
 	scout_lock(&d->lock);
@@ -135,53 +133,10 @@ static void listing_unref(struct listing *l)
 	dir_unref(d);
 }
 
-/* Copies what is acceptable of an answer; bytes also counts what is not, so that a listing of bad
- * names ends as well. NULL: no memory. */
-static struct batch *batch_new(struct scout_host *host, const struct scout_sftp_call *answer,
-			       size_t *bytes)
-{
-	size_t text = 0, good = 0, bad = 0;
-	struct batch *b;
-	char *at;
-
-	*bytes = sizeof *b;
-	for (size_t i = 0; i < answer->names_count; i++) {
-		const char *name = answer->names[i].name;
-
-		if (scout_dir_name_ok(name)) {
-			good++;
-			text += strlen(name) + 1;
-		} else {
-			bad += strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-			*bytes += sizeof(struct scout_dirent);
-		}
-	}
-	scout_count(&host->all->counters.names_skipped, bad);
-	*bytes += good * sizeof(struct scout_dirent) + text;
-	b = malloc(sizeof *b + good * sizeof(struct scout_dirent) + text);
-	if (!b)
-		return NULL;
-	b->count = 0;
-	at = (char *)&b->entries[good];
-	for (size_t i = 0; i < answer->names_count; i++) {
-		const struct scout_sftp_name *n = &answer->names[i];
-		size_t len = strlen(n->name) + 1;
-
-		if (!scout_dir_name_ok(n->name))
-			continue;
-		memcpy(at, n->name, len);
-		b->entries[b->count].name = at;
-		scout_host_attr(host, &n->attrs, &b->entries[b->count].attr);
-		at += len;
-		b->count++;
-	}
-	return b;
-}
-
 /* Finds the answer for r, under dir->lock; false: not there yet. */
 static bool serve_locked(struct listing *l, struct reader *r)
 {
-	struct batch *b =
+	struct scout_entries *b =
 	    l->cursor && l->cursor->first <= r->index ? l->cursor : TAILQ_FIRST(&l->batches);
 
 	while (b && r->index - b->first >= b->count)
@@ -214,12 +169,22 @@ static void take_served_locked(struct listing *l, struct readers *served)
 	}
 }
 
+/* For how long what l says may be believed: from when it is told, but for one that was made ahead. */
+static uint64_t ttl_ms(const struct listing *l)
+{
+	uint64_t timeout_ns = l->dir->host->config->attr_timeout_ns, age_ns = 0;
+
+	if (l->ahead)
+		age_ns = scout_now_ns() - l->began_ns;
+	return age_ns < timeout_ns ? (timeout_ns - age_ns) / SCOUT_NS_PER_MS : 0;
+}
+
 /* Answers r, which was served from l, and frees it. */
 static void answer(struct listing *l, struct reader *r)
 {
-	uint64_t ttl = l->dir->host->config->attr_timeout_ns / SCOUT_NS_PER_MS;
+	uint64_t ttl = ttl_ms(l);
 	struct scout_result res = {.ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl};
-	struct batch *b = r->batch;
+	struct scout_entries *b = r->batch;
 
 	if (b) {
 		res.dir.entries = b->entries + (r->index - b->first);
@@ -329,6 +294,8 @@ static struct listing *listing_new(struct scout_dir *d)
 		return NULL;
 	}
 	l->dir = d;
+	l->began_ns = scout_now_ns();
+	l->changes = atomic_load(&d->host->changes);
 	l->refs = 2; /* the directory's, and that of OPENDIR in flight */
 	l->in_flight = 1;
 	l->calls = CALLS_FIRST;
@@ -368,7 +335,7 @@ static bool is_complete_locked(const struct listing *l)
 
 /* What an answer to READDIR brings, under dir->lock. Returns the listing to start instead. */
 static struct listing *take_answer_locked(struct listing *l, const struct call *c, int err,
-					  struct batch *b, size_t bytes)
+					  struct scout_entries *b, size_t bytes)
 {
 	struct scout_dir *d = l->dir;
 	struct listing *fresh = NULL;
@@ -401,26 +368,44 @@ static struct listing *take_answer_locked(struct listing *l, const struct call *
 	return fresh;
 }
 
+/* Whoever asks for what is listed here one by one may be told by this. No lock: l is complete. */
+static void tell_ahead(struct listing *l)
+{
+	struct scout_names names = {.began_ns = l->began_ns, .changes = l->changes};
+	bool good = scout_host_is_far(l->dir->host);
+	const struct scout_entries *b;
+
+	TAILQ_FOREACH (b, &l->batches, link)
+		for (size_t i = 0; good && i < b->count; i++)
+			good = scout_names_add(&names, &b->entries[i]);
+	if (good)
+		scout_ahead_listed(l->dir->host, l->path, &names);
+	scout_names_free(&names);
+}
+
 static void answered(struct scout_rpc *rpc, int err)
 {
 	struct call *c = SCOUT_CONTAINER(rpc, struct call, rpc);
 	struct listing *l = c->listing, *fresh;
 	struct scout_dir *d = l->dir;
 	struct readers served = TAILQ_HEAD_INITIALIZER(served);
-	struct batch *b = NULL;
+	struct scout_entries *b = NULL;
+	bool completed;
 	size_t bytes = 0;
 	int failed;
 
 	if (!err && rpc->call.names_count) {
-		b = batch_new(d->host, &rpc->call, &bytes);
+		b = scout_entries_new(d->host, &rpc->call, &bytes);
 		if (!b)
 			err = -ENOMEM;
 	}
 	scout_lock(&d->lock);
 	failed = l->err;
+	completed = l->complete;
 	TAILQ_REMOVE(&l->sent, c, link);
 	fresh = take_answer_locked(l, c, err, b, bytes);
 	failed = failed ? 0 : l->err;
+	completed = l->complete && !completed && !l->err && !l->abandoned && !d->unasked;
 	if (!l->abandoned)
 		take_served_locked(l, &served);
 	scout_unlock(&d->lock);
@@ -428,6 +413,8 @@ static void answered(struct scout_rpc *rpc, int err)
 	if (!d->unasked)
 		scout_rpc_log(rpc, "readdir", l->path, failed);
 	free(c);
+	if (completed)
+		tell_ahead(l);
 	answer_all(l, &served);
 	if (fresh) {
 		scout_rpc_send(&fresh->open);
@@ -507,33 +494,71 @@ static void pump(struct listing *l)
 	scout_unlock(&d->lock);
 }
 
-void scout_dir_open(struct scout_host *host, const char *path, bool unasked, struct scout_req *req)
+/* With two references, the handle's and the listing's, which OPENDIR is to be sent for. NULL: no memory. */
+static struct scout_dir *dir_new(struct scout_host *host, const char *path)
 {
 	struct scout_dir *d = calloc(1, sizeof *d);
+
+	if (!d)
+		return NULL;
+	scout_mutex_init(&d->lock, SCOUT_LOCK_FILE);
+	TAILQ_INIT(&d->readers);
+	d->host = scout_host_ref(host);
+	d->path = strdup(path);
+	d->listing = d->path ? listing_new(d) : NULL;
+	if (!d->listing) {
+		dir_free(d);
+		return NULL;
+	}
+	d->refs = 2;
+	scout_lock(&host->lock);
+	TAILQ_INSERT_TAIL(&host->dirs, d, link);
+	scout_unlock(&host->lock);
+	return d;
+}
+
+void scout_dir_open(struct scout_host *host, const char *path, bool unasked, struct scout_req *req)
+{
+	struct scout_dir *d = dir_new(host, path);
 
 	if (!d) {
 		scout_req_done(req, -ENOMEM, NULL);
 		return;
 	}
-	scout_mutex_init(&d->lock, SCOUT_LOCK_FILE);
-	TAILQ_INIT(&d->readers);
-	d->host = scout_host_ref(host);
-	d->opener = req;
 	d->unasked = unasked;
-	d->refs = 1;
-	d->path = strdup(path);
-	d->listing = d->path ? listing_new(d) : NULL;
-	if (!d->listing) {
-		dir_free(d);
-		scout_req_done(req, -ENOMEM, NULL);
-		return;
-	}
-	d->refs++;
-	scout_lock(&host->lock);
-	TAILQ_INSERT_TAIL(&host->dirs, d, link);
-	scout_unlock(&host->lock);
+	d->opener = req;
 	d->listing->open.req = req;
 	scout_rpc_send(&d->listing->open);
+}
+
+void scout_dir_open_listed(struct scout_host *host, const char *path, struct scout_names *names,
+			   struct scout_req *req)
+{
+	struct scout_dir *d = dir_new(host, path);
+	struct scout_entries *b = scout_entries_of(names);
+	struct scout_result res = {.open.handle = d};
+	struct listing *l = d ? d->listing : NULL;
+
+	if (b && l) {
+		l->began_ns = names->began_ns;
+		l->changes = names->changes;
+		l->ahead = l->opened = l->ended = l->complete = true;
+		l->in_flight = 0;
+		l->count = b->count;
+		TAILQ_INSERT_TAIL(&l->batches, b, link);
+		b = NULL;
+	}
+	scout_names_free(names);
+	free(b);
+	if (l)
+		listing_unref(l); /* OPENDIR's */
+	if (l && l->complete) {
+		scout_req_done(req, 0, &res);
+		return;
+	}
+	if (d)
+		scout_dir_release(d);
+	scout_req_done(req, -ENOMEM, NULL);
 }
 
 void scout_dir_read(struct scout_dir *d, uint64_t index, struct scout_req *req)

@@ -168,6 +168,8 @@ struct scout_batch *scout_batch_new(struct scout_file *f);
 /* A chunk of [offset, offset + length) with buffer buf added to b. NULL: no memory. */
 struct scout_chunk *scout_chunk_new_locked(struct scout_batch *b, uint64_t offset, uint32_t length,
 					   void *buf, bool shared);
+/* A file that came whole in buf before it was opened. False: no memory, and buf stays the caller's. */
+bool scout_chunk_whole_locked(struct scout_file *f, void *buf);
 /* Sends b, or keeps it for the handle to come; an empty one is over at once. Takes over a reference
  * of the file. No lock held. */
 void scout_batch_send(struct scout_batch *b);

@@ -132,6 +132,8 @@ struct scout_host {
 	TAILQ_HEAD(, scout_dir) dirs;
 	TAILQ_HEAD(, scout_space) spaces; /* questions that wait: space.c */
 	struct scout_node *nodes;         /* files open just now, by path: node.h */
+	TAILQ_HEAD(, scout_early) early;  /* files read ahead of their open: early.h */
+	unsigned nearly;
 };
 
 struct scout_pool {
@@ -168,7 +170,9 @@ struct scout_hosts_counters {
 	scout_counter closed_idle, evicted;
 	scout_counter connects[SCOUT_ERRNO_MAX]; /* by errno, 0 is success */
 	scout_counter bytes_read, read_ahead_dropped, names_skipped;
-	scout_counter attrs_ahead, attrs_asked; /* of hosts that are far */
+	scout_counter attrs_ahead, attrs_asked; /* of hosts that are far, as are these */
+	scout_counter folders_ahead, folders_ahead_wasted;
+	scout_counter files_early, files_early_wasted;
 	struct scout_hist connect_latency;
 };
 

@@ -9,6 +9,7 @@
 
 #include "hosts/ahead.h"
 #include "hosts/attr.h"
+#include "hosts/early.h"
 #include "hosts/file.h"
 #include "hosts/narrow.h"
 #include "hosts/node.h"
@@ -128,6 +129,23 @@ static void enter_node(struct opening *o, const struct scout_attr *attr)
 	scout_unlock(&n->lock);
 }
 
+/* Its bytes may be here already. What we change of it meanwhile has another epoch. */
+static void take_early(struct opening *o, const struct scout_attr *attr)
+{
+	struct scout_file *f = o->file;
+	void *buf = NULL;
+
+	if (!f->writes && !f->direct && f->epoch)
+		buf = scout_early_take(f->host, o->path, attr);
+	if (!buf)
+		return;
+	scout_lock(&f->lock);
+	if (scout_chunk_whole_locked(f, buf))
+		buf = NULL;
+	scout_unlock(&f->lock);
+	scout_buf_put(f->host->share, buf);
+}
+
 static void opening_narrowed(struct scout_narrow *n, int err)
 {
 	struct opening *o = SCOUT_CONTAINER(n, struct opening, narrow);
@@ -181,6 +199,7 @@ static void opening_done(struct opening *o)
 	f->piece_bytes = (uint32_t)SCOUT_BUF_BYTES / f->write_bytes * f->write_bytes;
 	TAILQ_INSERT_TAIL(&host->files, f, link);
 	scout_unlock(&host->lock);
+	take_early(o, &res.open.attr);
 	res.open.handle = f;
 	res.open.direct_io = f->direct;
 	scout_req_done(o->req, 0, &res);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "hosts/ahead.h"
 #include "hosts/file.h"
 
 #define AHEAD_BATCH 4                 /* chunks that one FSTAT proves */
@@ -493,10 +494,23 @@ static void admit(struct scout_reader *r)
 	scout_file_unref(f);
 }
 
+/* f's first read went out: what comes next may be read before it is opened. Gives f's reference back. */
+static void tell_ahead(struct scout_file *f)
+{
+	char *path =
+	    f->writes || f->direct || !scout_host_is_far(f->host) ? NULL : scout_node_path(f->node);
+
+	if (path)
+		scout_ahead_read(f->host, path);
+	free(path);
+	scout_file_unref(f);
+}
+
 void scout_file_read(struct scout_file *f, uint64_t offset, size_t size, uint64_t version,
 		     struct scout_req *req)
 {
 	struct scout_reader *r = calloc(1, sizeof *r);
+	bool first;
 
 	if (!r || size > SCOUT_READ_MAX || offset > INT64_MAX - size) {
 		free(r);
@@ -508,11 +522,13 @@ void scout_file_read(struct scout_file *f, uint64_t offset, size_t size, uint64_
 	r->offset = offset;
 	r->size = size;
 	r->version = version;
-	atomic_store(&f->read_ns, scout_now_ns());
+	first = !atomic_exchange(&f->read_ns, scout_now_ns());
 	scout_lock(&f->lock);
-	f->refs++;
+	f->refs += 1 + first;
 	scout_unlock(&f->lock);
 	admit(r);
+	if (first)
+		tell_ahead(f);
 }
 
 /* The next cells of the window that nobody asked for yet, AHEAD_BATCH at most. */

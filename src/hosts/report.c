@@ -274,6 +274,16 @@ void scout_hosts_metrics(void *self, struct scout_text *out)
 	     scout_counted(&c->attrs_ahead)},
 	    {"scoutfs_hosts_attributes_asked_total", "Those that were asked for.",
 	     scout_counted(&c->attrs_asked)},
+	    {"scoutfs_hosts_folders_ahead_total",
+	     "Folders of far hosts that were listed before they were opened, and then were.",
+	     scout_counted(&c->folders_ahead)},
+	    {"scoutfs_hosts_folders_ahead_wasted_total", "Those that were not, in time.",
+	     scout_counted(&c->folders_ahead_wasted)},
+	    {"scoutfs_hosts_files_early_total",
+	     "Files of far hosts that were read before they were opened, and then were.",
+	     scout_counted(&c->files_early)},
+	    {"scoutfs_hosts_files_early_wasted_total", "Those that were not, or had changed.",
+	     scout_counted(&c->files_early_wasted)},
 	};
 
 	metric_pool(all, out);

@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "hosts/ahead.h"
+#include "hosts/early.h"
 #include "hosts/hosts.h"
 #include "hosts/idmap.h"
 #include "scoutfs/log.h"
@@ -52,6 +53,7 @@ struct scout_host *scout_host_new(struct scout_hosts *all, struct scout_host_con
 	TAILQ_INIT(&host->files);
 	TAILQ_INIT(&host->dirs);
 	TAILQ_INIT(&host->spaces);
+	TAILQ_INIT(&host->early);
 	scout_idmap_init(host);
 	host->sessions = calloc(config->max_sessions_per_host, sizeof *host->sessions);
 	if (!host->sessions || scout_share_new(all->budget, 4, &host->share)) {
@@ -64,6 +66,7 @@ struct scout_host *scout_host_new(struct scout_hosts *all, struct scout_host_con
 void scout_host_free(struct scout_host *host)
 {
 	scout_ahead_forget(host);
+	scout_early_forget(host);
 	scout_share_free(host->share);
 	free(host->sessions);
 	scout_mutex_destroy(&host->lock);

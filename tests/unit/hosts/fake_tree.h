@@ -34,7 +34,8 @@ struct fake_node {
 	uint8_t *data;
 	size_t size, room; /* room: what data has, 0: not known */
 	bool gone;         /* unlinked: open handles still see it */
-	unsigned entries;  /* a directory of so many generated names */
+	unsigned entries;  /* a directory of so many generated names, */
+	bool of_folders;   /* of folders */
 };
 
 struct scout_sftp {
@@ -425,8 +426,11 @@ static inline int fake_readdir_locked(struct scout_sftp *s, struct scout_sftp_ca
 	for (unsigned *at = (unsigned *)&n->data[0]; *at < n->entries && c->names_count < 100;) {
 		(void)snprintf(text[c->names_count], 16, *at == 2 ? "a/b" : "%u", *at);
 		names[c->names_count].name = text[c->names_count];
-		names[c->names_count].attrs =
-		    (struct scout_sftp_attrs){.has = 15, .size = *at, .mode = S_IFREG | 0600};
+		names[c->names_count].attrs = (struct scout_sftp_attrs){
+		    .has = 15,
+		    .size = *at,
+		    .mode = n->of_folders ? S_IFDIR | 0755 : S_IFREG | 0600,
+		};
 		c->names_count++;
 		++*at;
 	}

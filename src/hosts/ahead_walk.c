@@ -1,0 +1,335 @@
+/* Who goes through a far host's folders (find, ls -R), or reads the files in them (grep -r, cp -r, tar, rsync),
+ * opens one after the other in an order that is soon known (walk.h). So the folders that come next are listed,
+ * and small files read (early.h), while he is at the one before: each then costs him no round trip, or one.
+ *
+ * A listing made so serves one opendir, within attr_timeout, and as ahead.c says: nothing of what this mount
+ * changed is missed by it. As many are made as will be used within that time, by how fast he goes. Who went
+ * through one folder so is taken to do it with the next one, too.
+ *
+ * Locks: aheads->lock, a leaf; what is planned under it is done without. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "hosts/ahead.h"
+#include "hosts/dir.h"
+#include "hosts/early.h"
+#include "hosts/folder.h"
+
+#define FOLDERS_AHEAD 16
+#define FILES_AHEAD 8 /* the next one is being opened, and it is too late for it */
+#define LAST_FILES 3  /* before these the next folder's turn comes */
+
+/* What is to be asked for; paths are its own. */
+struct plan {
+	char *folders[FOLDERS_AHEAD];
+	unsigned nfolders;
+	struct {
+		char *path;
+		struct scout_attr attr;
+	} files[FILES_AHEAD];
+	unsigned nfiles;
+	struct scout_folders evicted;
+};
+
+static void plan_init(struct plan *p)
+{
+	p->nfolders = p->nfiles = 0;
+	TAILQ_INIT(&p->evicted);
+}
+
+static void carry_out(struct scout_host *host, struct plan *p)
+{
+	scout_folder_free_all(&p->evicted);
+	for (unsigned i = 0; i < p->nfolders; i++)
+		scout_folder_list(host, p->folders[i]);
+	for (unsigned i = 0; i < p->nfiles; i++) {
+		scout_early_fetch(host, p->files[i].path, &p->files[i].attr);
+		free(p->files[i].path);
+	}
+}
+
+static char *path_of(const struct scout_folder *f, const struct scout_name *e)
+{
+	struct scout_text path = {0};
+
+	scout_text_printf(&path, "%s/%s", f->path, scout_names_str(&f->names, e));
+	return path.failed ? (scout_text_free(&path), NULL) : scout_text_take(&path);
+}
+
+static bool is_calm(const struct scout_host *host, uint64_t now_ns)
+{
+	return now_ns - atomic_load(&host->changed_ns) > host->config->attr_timeout_ns;
+}
+
+static void plan_file_locked(const struct scout_folder *f, const struct scout_name *e,
+			     struct plan *p)
+{
+	p->files[p->nfiles].attr = e->attr;
+	p->files[p->nfiles].path = path_of(f, e);
+	p->nfiles += p->files[p->nfiles].path != NULL;
+}
+
+/* The files of f that are read next. */
+static void plan_files_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
+{
+	const struct scout_walk *w = &f->walks[SCOUT_KIND_FILE];
+	const struct scout_name *e = NULL;
+
+	if (!scout_walk_sure(w) || !is_calm(f->host, now_ns))
+		return;
+	for (unsigned i = 0; i < FILES_AHEAD; i++) {
+		e = scout_walk_next(w, &f->names, SCOUT_KIND_FILE, f->ino, e);
+		if (!e)
+			return;
+		if (i)
+			plan_file_locked(f, e, p);
+	}
+}
+
+/* How many folders are listed ahead of w: none that would be too old when its turn comes. */
+static unsigned folders_ahead(const struct scout_walk *w, uint64_t timeout_ns)
+{
+	uint64_t n = w->gap_ns ? timeout_ns / 2 / w->gap_ns : FOLDERS_AHEAD;
+
+	if (n > 2 * w->run)
+		n = 2 * w->run;
+	return n < FOLDERS_AHEAD ? (unsigned)n : FOLDERS_AHEAD;
+}
+
+/* The folders in f that are opened next, n of them at least. */
+static void plan_folders_locked(struct scout_folder *f, unsigned n, uint64_t now_ns, struct plan *p)
+{
+	const struct scout_walk *w = &f->walks[SCOUT_KIND_FOLDER];
+	unsigned soon = folders_ahead(w, f->host->config->attr_timeout_ns);
+	const struct scout_name *e = NULL;
+
+	n = n < soon ? soon : n;
+
+	if (!scout_walk_sure(w))
+		return;
+	while (n-- && (e = scout_walk_next(w, &f->names, SCOUT_KIND_FOLDER, f->ino, e))) {
+		char *path = path_of(f, e);
+		struct scout_folder *next =
+		    path ? scout_folder_get_locked(f->host, path, strlen(path), &p->evicted) : NULL;
+
+		if (!next || !scout_folder_ready_locked(next, now_ns) ||
+		    (next->fresh && scout_folder_valid_locked(next, now_ns))) {
+			free(path);
+			continue;
+		}
+		next->busy = next->walking = true;
+		p->folders[p->nfolders++] = path;
+	}
+}
+
+static void plan_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
+{
+	plan_folders_locked(f, 0, now_ns, p);
+	plan_files_locked(f, now_ns, p);
+}
+
+/* The folder that path lies in, when something is known of it. */
+static struct scout_folder *parent_locked(struct scout_host *host, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	struct scout_folder *f =
+	    slash ? scout_folder_find_locked(host, path, (size_t)(slash - path)) : NULL;
+
+	if (f)
+		scout_folder_touch_locked(f); /* it is not the one that makes place */
+	return f;
+}
+
+/* f is opened: what went on in the folder that it lies in goes on in it. */
+static void enter_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
+{
+	struct scout_folder *up = parent_locked(f->host, f->path);
+	unsigned files = 0, folders = 0;
+
+	if (up) {
+		struct scout_walk *w = &up->walks[SCOUT_KIND_FOLDER];
+
+		if (scout_walk_visit(w, &up->names, SCOUT_KIND_FOLDER, up->ino,
+				     strrchr(f->path, '/') + 1, now_ns))
+			folders = w->fits;
+		if (w->run)
+			files = up->below;
+		up->below = 0;
+		plan_folders_locked(up, 0, now_ns, p);
+	}
+	f->below = files;
+	scout_walk_begin(&f->walks[SCOUT_KIND_FILE], files, SCOUT_WALK_SURE);
+	scout_walk_begin(&f->walks[SCOUT_KIND_FOLDER], folders, SCOUT_WALK_SURE);
+}
+
+/* A listing of f that is here and was not used yet, into ret, with what is planned for who has it. */
+static bool take_locked(struct scout_folder *f, uint64_t now_ns, struct scout_names *ret,
+			struct plan *p)
+{
+	bool good =
+	    f->fresh && scout_folder_valid_locked(f, now_ns) && scout_names_copy(ret, &f->names);
+
+	if (!good) {
+		scout_folder_stale_locked(f);
+		return false;
+	}
+	f->fresh = false;
+	scout_count(&f->host->all->counters.folders_ahead, 1);
+	plan_locked(f, now_ns, p);
+	return true;
+}
+
+/* f was listed before it is opened. If files are read there, its first will be. */
+static void plan_first_locked(struct scout_folder *f, struct plan *p)
+{
+	struct scout_folder *up = parent_locked(f->host, f->path);
+	const struct scout_name *e;
+	struct scout_walk w;
+
+	if (!up || !up->below || !f->fresh)
+		return;
+	scout_walk_begin(&w, up->below, SCOUT_WALK_SURE);
+	e = scout_walk_next(&w, &f->names, SCOUT_KIND_FILE, f->ino, NULL);
+	if (e)
+		plan_file_locked(f, e, p);
+}
+
+static struct scout_opener *opener_new(struct scout_req *req)
+{
+	struct scout_opener *o = calloc(1, sizeof *o);
+
+	if (o)
+		o->req = req;
+	return o;
+}
+
+void scout_ahead_opendir(struct scout_host *host, const char *path, struct scout_req *req)
+{
+	struct scout_aheads *all = &host->all->aheads;
+	uint64_t now_ns = scout_now_ns();
+	struct scout_names names = {0};
+	struct scout_opener *waits = NULL;
+	struct scout_folder *f;
+	bool taken = false;
+	struct plan plan;
+
+	if (!scout_host_is_far(host) || !host->config->attr_timeout_ns ||
+	    !scout_folder_lists_well(host)) {
+		scout_dir_open(host, path, false, req);
+		return;
+	}
+	plan_init(&plan);
+	scout_lock(&all->lock);
+	f = scout_folder_get_locked(host, path, path[1] ? strlen(path) : 0, &plan.evicted);
+	if (f) {
+		f->ino = req->ino;
+		enter_locked(f, now_ns, &plan);
+		if (f->busy && f->walking)
+			waits = opener_new(req);
+		else
+			taken = take_locked(f, now_ns, &names, &plan);
+		if (waits)
+			TAILQ_INSERT_TAIL(&f->openers, waits, link);
+	}
+	scout_unlock(&all->lock);
+	if (taken)
+		scout_dir_open_listed(host, path, &names, req);
+	else if (!waits)
+		scout_dir_open(host, path, false, req);
+	carry_out(host, &plan);
+}
+
+static void serve(struct scout_host *host, const char *path, struct scout_req *req)
+{
+	struct scout_aheads *all = &host->all->aheads;
+	struct scout_names names = {0};
+	struct scout_folder *f;
+	bool taken = false;
+	struct plan plan;
+
+	plan_init(&plan);
+	scout_lock(&all->lock);
+	f = scout_folder_find_locked(host, path, strlen(path));
+	if (f)
+		taken = take_locked(f, scout_now_ns(), &names, &plan);
+	scout_unlock(&all->lock);
+	if (taken)
+		scout_dir_open_listed(host, path, &names, req);
+	else
+		scout_dir_open(host, path, false, req);
+	carry_out(host, &plan);
+}
+
+void scout_ahead_over(struct scout_host *host, const char *path, struct scout_openers *openers)
+{
+	struct scout_aheads *all = &host->all->aheads;
+	struct scout_folder *f;
+	struct scout_opener *o;
+	struct plan plan;
+
+	plan_init(&plan);
+	scout_lock(&all->lock);
+	f = scout_folder_find_locked(host, path, strlen(path));
+	if (f)
+		plan_first_locked(f, &plan);
+	scout_unlock(&all->lock);
+	while ((o = TAILQ_FIRST(openers))) {
+		TAILQ_REMOVE(openers, o, link);
+		serve(host, path, o->req);
+		free(o);
+	}
+	carry_out(host, &plan);
+}
+
+void scout_ahead_listed(struct scout_host *host, const char *path, struct scout_names *names)
+{
+	struct scout_aheads *all = &host->all->aheads;
+	struct scout_folder *f;
+	struct plan plan;
+
+	if (!scout_folder_lists_well(host))
+		return;
+	plan_init(&plan);
+	scout_names_sort(names);
+	scout_lock(&all->lock);
+	f = scout_folder_get_locked(host, path, path[1] ? strlen(path) : 0, &plan.evicted);
+	if (f && scout_folder_install_locked(f, names))
+		plan_locked(f, scout_now_ns(), &plan);
+	scout_unlock(&all->lock);
+	carry_out(host, &plan);
+}
+
+void scout_ahead_read(struct scout_host *host, const char *path)
+{
+	struct scout_aheads *all = &host->all->aheads;
+	uint64_t now_ns = scout_now_ns();
+	struct scout_folder *f, *up;
+	struct plan plan;
+
+	plan_init(&plan);
+	scout_lock(&all->lock);
+	f = parent_locked(host, path);
+	if (f && scout_walk_visit(&f->walks[SCOUT_KIND_FILE], &f->names, SCOUT_KIND_FILE, f->ino,
+				  strrchr(path, '/') + 1, now_ns)) {
+		up = parent_locked(host, f->path);
+		if (up)
+			up->below = f->walks[SCOUT_KIND_FILE].fits;
+		plan_files_locked(f, now_ns, &plan);
+		if (up && plan.nfiles < LAST_FILES)
+			plan_folders_locked(up, 1, now_ns, &plan);
+	}
+	scout_unlock(&all->lock);
+	carry_out(host, &plan);
+}
+
+void scout_ahead_misled(struct scout_host *host, const char *path, enum scout_kind kind)
+{
+	struct scout_aheads *all = &host->all->aheads;
+	struct scout_folder *f;
+
+	scout_lock(&all->lock);
+	f = parent_locked(host, path);
+	if (f)
+		f->walks[kind].run = 0;
+	scout_unlock(&all->lock);
+}
