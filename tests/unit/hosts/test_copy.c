@@ -1,4 +1,6 @@
 /* Copies by the server: on whose session, how far, and what is left to the kernel. */
+#include "hosts/hosts.h"
+
 #include "fake_sftp.h"
 
 #include <fcntl.h>
@@ -86,6 +88,28 @@ static bool second_session_is_asked(void)
 	return asked;
 }
 
+/* The host knows that both sessions are up, which nothing tells us. */
+static void wait_until_known(void)
+{
+	uint64_t until = scout_now_ns() + 10 * SCOUT_NS_PER_S;
+	struct scout_host *host = scout_table_find(rig.backend.self, "h0", 2);
+	unsigned up = 0;
+
+	assert_non_null(host);
+	while (up < 2) {
+		const struct timespec pause = {.tv_nsec = 1000000};
+
+		assert_true(scout_now_ns() < until);
+		nanosleep(&pause, NULL);
+		up = 0;
+		scout_lock(&host->lock);
+		for (unsigned i = 0; i < host->nsessions; i++)
+			up += host->sessions[i]->state == SCOUT_SESSION_UP;
+		scout_unlock(&host->lock);
+	}
+	scout_host_unref(host);
+}
+
 /* Opens the destination on a second session, for which there is so much to do. */
 static void open_apart(void)
 {
@@ -99,6 +123,7 @@ static void open_apart(void)
 		ask_getattr(&many[n++], "h0/f");
 	FAKE_WAIT(fake.ups == 2);
 	/* it is up a moment before its host knows of it */
+	wait_until_known();
 	while (!second_session_is_asked() && n < sizeof many / sizeof *many)
 		ask_getattr(&many[n++], "h0/f");
 	assert_true(second_session_is_asked());
