@@ -69,7 +69,7 @@ const struct scout_key scout_keys[] = {
 	{HOST(G | H, "max_sessions_per_host", max_sessions_per_host), NUMBER(count, 1, 64), DEFAULT("8")},
 	{GLOBAL(G, "dynamic", dynamic), BOOL, DEFAULT("no")},
 	{GLOBAL(G, "max_connecting", max_connecting), NUMBER(count, 1, 1000), DEFAULT("100")},
-	{HOST(G | H, "read_window", read_window), NUMBER(size, 128 * KIB, GIB), DEFAULT("16M")},
+	{HOST(G | H, "read_window", read_window), NUMBER(size, 128 * KIB, GIB), DEFAULT("32M")},
 	{HOST(G | H, "attr_timeout", attr_timeout_ns), NUMBER(duration, 0, 24 * HOUR), DEFAULT("1s")},
 	{HOST(G | H, "symlinks", contain_symlinks), CHOICE(symlink_modes), DEFAULT("contain")},
 	{HOST(G | H, "read_only", read_only), BOOL, DEFAULT("no")},

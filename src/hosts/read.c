@@ -365,8 +365,9 @@ static void follow_locked(struct scout_reader *r, struct scout_chunk_list *garba
 	struct scout_chunk *c, *next;
 	bool sequential;
 
-	sequential = scout_window_read(&f->window, r->offset, (size_t)(r->end - r->offset),
-				       f->host->config->read_window);
+	sequential = scout_window_read(
+	    &f->window, r->offset, (size_t)(r->end - r->offset),
+	    scout_window_max(f->host->config->read_window, atomic_load(&f->host->round_trip_ns)));
 	for (c = TAILQ_FIRST(&f->chunks); c; c = next) {
 		next = TAILQ_NEXT(c, link);
 		if (sequential && c->offset + c->length + LEFT_BEHIND > f->window.next)

@@ -2,10 +2,13 @@
 #include "hosts/window.h"
 
 #include "scoutfs/budget.h"
+#include "scoutfs/clock.h"
 
 /* A reader that came so far is trusted to go so many times as far: over a distance each step is a round
  * trip, and with twice instead of four times 16 MiB are two more of them. */
 #define TRUST 4
+#define MAX_NEAR ((uint64_t)16 << 20)
+#define MAX_PER_MS ((uint64_t)1 << 20)
 #define SLACK_READS 4 /* so many reads' lengths may the order be off */
 #define PART_MIN 16384u
 #define WRITE_MIN 4096u
@@ -26,6 +29,15 @@ bool scout_window_read(struct scout_window *w, uint64_t offset, size_t size, uin
 	if (w->ahead > max_ahead)
 		w->ahead = max_ahead;
 	return true;
+}
+
+uint64_t scout_window_max(uint64_t read_window, uint64_t round_trip_ns)
+{
+	uint64_t most = round_trip_ns / SCOUT_NS_PER_MS * MAX_PER_MS;
+
+	if (most < MAX_NEAR)
+		most = MAX_NEAR;
+	return most < read_window ? most : read_window;
 }
 
 uint32_t scout_window_part_bytes(uint32_t limit)

@@ -22,6 +22,10 @@ struct scout_window {
  * the order in which the kernel's read-ahead arrives. False: a seek, and the window closed. */
 bool scout_window_read(struct scout_window *w, uint64_t offset, size_t size, uint64_t max_ahead);
 
+/* How far to go ahead at most, of a host that answers in round_trip_ns at the least: what the link takes,
+ * twice, so that the next is asked for before the last has come; no further than read_window. */
+uint64_t scout_window_max(uint64_t read_window, uint64_t round_trip_ns);
+
 /* How many bytes one READ asks for, by the server's limit; and the grid's step: as many of these as
  * one buffer holds, never so few that a read of SCOUT_READ_MAX could touch more than
  * SCOUT_READ_BUFS chunks. */

@@ -16,7 +16,7 @@
  * OpenSSH copies all that waits each time a buffer of it grows, with three times the work for 32 MiB.
  * So there is in flight what a fast session moves in a round trip. */
 #define READS_MIN ((uint64_t)4 * 1024 * 1024)
-#define READS_PER_MS ((uint64_t)256 * 1024)
+#define READS_PER_MS ((uint64_t)512 * 1024)
 #define READS_WINDOWS 2
 
 void scout_sftp_stream_init(struct scout_sftp_stream *st,

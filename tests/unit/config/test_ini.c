@@ -26,7 +26,7 @@ static void defaults(void **state)
 	assert_int_equal(c->defaults.keepalive_ns, 15 * SCOUT_NS_PER_S);
 	assert_int_equal(c->defaults.idle_timeout_ns, 60 * SCOUT_NS_PER_S);
 	assert_int_equal(c->defaults.max_sessions_per_host, 8);
-	assert_int_equal(c->defaults.read_window, 16 << 20);
+	assert_int_equal(c->defaults.read_window, 32 << 20);
 	assert_int_equal(c->defaults.attr_timeout_ns, SCOUT_NS_PER_S);
 	assert_true(c->defaults.contain_symlinks);
 	assert_string_equal(c->defaults.root, "/");

@@ -14,6 +14,7 @@
 #include "hosts/link.h"
 #include "hosts/window.h"
 #include "scoutfs/budget.h"
+#include "scoutfs/clock.h"
 
 #define MIB ((uint64_t)1 << 20)
 
@@ -40,6 +41,16 @@ static void a_small_maximum_wins(void **state)
 	(void)state;
 	assert_true(scout_window_read(&w, 0, MIB, 65536));
 	assert_int_equal(w.ahead, 65536);
+}
+
+static void the_maximum_follows_the_distance(void **state)
+{
+	(void)state;
+	assert_int_equal(scout_window_max(32 * MIB, 0), 16 * MIB);
+	assert_int_equal(scout_window_max(32 * MIB, 20 * SCOUT_NS_PER_MS), 20 * MIB);
+	assert_int_equal(scout_window_max(32 * MIB, 200 * SCOUT_NS_PER_MS), 32 * MIB);
+	assert_int_equal(scout_window_max(MIB, 0), MIB);
+	assert_int_equal(scout_window_max(MIB, 3600 * SCOUT_NS_PER_S), MIB);
 }
 
 static void reads_out_of_order_stay_sequential(void **state)
@@ -240,6 +251,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(sequential_reads_open_the_window),
 	    cmocka_unit_test(a_small_maximum_wins),
+	    cmocka_unit_test(the_maximum_follows_the_distance),
 	    cmocka_unit_test(reads_out_of_order_stay_sequential),
 	    cmocka_unit_test(a_seek_closes_the_window),
 	    cmocka_unit_test(a_read_never_needs_more_buffers_than_promised),

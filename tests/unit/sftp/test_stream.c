@@ -522,8 +522,8 @@ static void test_reads_in_flight(void **state)
 		uint64_t round_trip_us;
 		size_t window_mib;
 		unsigned most_mib;
-	} cases[] = {{0, 16, 4},      {200, 16, 4},     {7900, 16, 4},    {20000, 16, 5},
-		     {48000, 16, 12}, {300000, 16, 32}, {300000, 64, 75}, {200, 2, 4}};
+	} cases[] = {{0, 16, 4},      {200, 16, 4},     {7900, 16, 4},     {20000, 16, 10},
+		     {48000, 16, 24}, {300000, 16, 32}, {300000, 64, 128}, {200, 2, 4}};
 	struct scout_sftp_stream st;
 	(void)state;
 
