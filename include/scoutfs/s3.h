@@ -47,10 +47,13 @@ static inline bool scout_s3_is_listing(enum scout_s3_op op)
 struct scout_s3_call {
 	/* set by the caller, unchanged until done */
 	enum scout_s3_op op;
-	const char *key;        /* but LIST, UPLOADS: the whole key, raw bytes (prefix included) */
-	uint64_t offset;        /* GET: range [offset, offset + length) */
-	uint64_t length;        /* GET: more than 0 */
-	const char *if_match;   /* GET: the ETag to pin, quotes and all, or NULL */
+	const char *key;      /* but LIST, UPLOADS: the whole key, raw bytes (prefix included) */
+	uint64_t offset;      /* GET: range [offset, offset + length) */
+	uint64_t length;      /* GET: more than 0 */
+	const char *if_match; /* GET: the ETag to pin, quotes and all, or NULL */
+	/* GET: of what may be another object by now. If that is shorter, so is length, before the first data; and
+	 * no failure is logged before somebody waits for it and has set if_match, on the engine's thread. */
+	bool guess;
 	const char *version_id; /* GET, HEAD: of a version that is not the newest, or NULL */
 	bool checksums;         /* HEAD: the object's checksums are asked for, too */
 	const void *flow;       /* who asks, compared only: flows are served in turn; or NULL */

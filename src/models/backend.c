@@ -16,6 +16,7 @@
 #include "models/block.h"
 #include "models/cache.h"
 #include "models/catalogue.h"
+#include "models/first.h"
 #include "models/models.h"
 #include "models/publish.h"
 #include "models/question.h"
@@ -143,7 +144,7 @@ static void look(struct scout_models *m, const char *path, struct scout_req *req
 static bool reply_known(struct scout_models *m, const char *path, struct scout_req *req)
 {
 	struct scout_tree *tree;
-	const struct scout_node *n = scout_catalogue_find(m, path, &tree);
+	const struct scout_node *n = scout_catalogue_find(m, path, true, &tree);
 	struct scout_answer answer;
 	bool known;
 
@@ -202,6 +203,7 @@ struct opening {
 	struct scout_asker asker;
 	struct scout_models *m;
 	struct scout_req *req;
+	struct scout_first *first; /* its bytes, on their way, or NULL */
 	char path[];
 };
 
@@ -219,6 +221,8 @@ static int open_answered(struct opening *op, const struct scout_answer *answer)
 	err = scout_models_file_open(m, op->path, answer, &file);
 	if (err < 0)
 		return err;
+	scout_first_known(op->first, file->object);
+	op->first = NULL;
 	res.ttl_ms = SCOUT_TTL_MS;
 	res.open.handle = file;
 	res.open.drop_cache = scout_verify_distrusts(m, answer->version);
@@ -233,6 +237,7 @@ static void opened(struct scout_asker *a, int err, const struct scout_answer *an
 
 	if (err == 0)
 		err = open_answered(op, answer);
+	scout_first_known(op->first, NULL);
 	if (err < 0)
 		scout_req_done(op->req, err, NULL);
 	free(op);
@@ -256,6 +261,7 @@ static void open_key(struct scout_models *m, const char *path, struct scout_req 
 	op->m = m;
 	op->req = req;
 	memcpy(op->path, path, len);
+	op->first = scout_first_ask(m, path);
 	scout_question_ask(m, SCOUT_ASK_ANEW, path, &op->asker);
 }
 

@@ -290,7 +290,7 @@ static struct scout_view *view_of_locked(struct scout_models *m, const char *pat
 	return v;
 }
 
-const struct scout_node *scout_catalogue_find(struct scout_models *m, const char *path,
+const struct scout_node *scout_catalogue_find(struct scout_models *m, const char *path, bool renew,
 					      struct scout_tree **tree)
 {
 	uint64_t now = scout_now_ns();
@@ -303,7 +303,7 @@ const struct scout_node *scout_catalogue_find(struct scout_models *m, const char
 	v = view_of_locked(m, path, &below);
 	if (v && v->tree && (v->flat ? v->tree_of == m->refreshes : fresh(v, now)))
 		*tree = scout_tree_ref(v->tree);
-	begin = v && v->flat && !fresh(v, now) && !v->running && !failed_just_now(v, now);
+	begin = renew && v && v->flat && !fresh(v, now) && !v->running && !failed_just_now(v, now);
 	if (begin)
 		begin_locked(v);
 	scout_unlock(&m->catalogue_lock);

@@ -22,10 +22,10 @@ void scout_catalogue_destroy(struct scout_models *m); /* stopped */
  * paths relative to it ("" is the root). Nothing under folder: -ENOENT. */
 void scout_catalogue_list(struct scout_models *m, const char *folder, struct scout_lister *l);
 
-/* What the last listing says of path, however old it is; NULL: nothing. Begins a new listing when the
- * last one is too old, and does not wait for it. The caller unrefs *tree (set also with NULL,
+/* What the last listing says of path, however old it is; NULL: nothing. With renew it begins a new listing when
+ * the last one is too old, and does not wait for it. The caller unrefs *tree (set also with NULL,
  * perhaps to NULL). */
-const struct scout_node *scout_catalogue_find(struct scout_models *m, const char *path,
+const struct scout_node *scout_catalogue_find(struct scout_models *m, const char *path, bool renew,
 					      struct scout_tree **tree);
 
 /* What was listed or answered until now is not believed any more. */

@@ -104,7 +104,7 @@ static bool wanted_locked(const struct scout_fetch *f, bool begun)
 {
 	uint64_t from = f->call.offset + f->got, end = f->call.offset + f->call.length;
 
-	if (f->object->cut.whole || (begun && end - from <= SCOUT_READ_MAX) ||
+	if (f->object->cut.whole || f->guessed || (begun && end - from <= SCOUT_READ_MAX) ||
 	    scout_object_wants_locked(f->object, from, end) ||
 	    scout_now_ns() - f->object->left_ns < LINGER_NS)
 		return true;
@@ -115,14 +115,15 @@ static bool wanted_locked(const struct scout_fetch *f, bool begun)
 	return false;
 }
 
-static bool take_bytes(struct scout_s3_call *call, const void *bytes, size_t len)
+bool scout_fetch_take(struct scout_s3_call *call, const void *bytes, size_t len)
 {
 	struct scout_fetch *f = (struct scout_fetch *)call;
 	struct scout_object *o = f->object;
 	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
 	bool first = f->got == 0, ready;
 
-	f->err = check(f, len);
+	if (f->err == 0)
+		f->err = check(f, len);
 	if (f->err < 0)
 		return false;
 	copy(f, bytes, len);
@@ -153,7 +154,25 @@ static int conclude(const struct scout_fetch *f, int err)
 	return err == 0 && f->got < f->call.length ? -EIO : err;
 }
 
-static void fetch_done(struct scout_s3_call *call, int err)
+/* What was guessed was of another version than the object's: that is no change of this one, which is asked
+ * for now. */
+static bool ask_again(struct scout_fetch *f, int err)
+{
+	bool other = f->err == -ESTALE || err == -ESTALE || err == -ERANGE || err == -ENOENT;
+
+	if (!f->guessed || !other || f->got > 0)
+		return false;
+	f->guessed = false;
+	f->err = 0;
+	f->call.length = f->nblocks * SCOUT_BUF_BYTES;
+	if (f->call.length > f->object->cut.bytes)
+		f->call.length = f->object->cut.bytes;
+	f->call.guess = false;
+	scout_s3_submit(f->m->s3, &f->call);
+	return true;
+}
+
+void scout_fetch_done(struct scout_s3_call *call, int err)
 {
 	struct scout_fetch *f = (struct scout_fetch *)call;
 	struct scout_models *m = f->m;
@@ -161,6 +180,8 @@ static void fetch_done(struct scout_s3_call *call, int err)
 	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
 	char name[256];
 
+	if (ask_again(f, err))
+		return;
 	err = conclude(f, err);
 	if (err == -ESTALE && scout_object_change(m, o))
 		scout_warn("models: '%s': changed while it was read",
@@ -215,10 +236,41 @@ static struct scout_fetch *fetch_new_locked(struct scout_models *m, struct scout
 	    .length = (end < o->cut.bytes ? end : o->cut.bytes) - offset,
 	    .if_match = o->etag[0] ? o->etag : NULL,
 	    .flow = o,
-	    .data = take_bytes,
-	    .done = fetch_done,
+	    .data = scout_fetch_take,
+	    .done = scout_fetch_done,
 	};
 	return f;
+}
+
+bool scout_fetch_join_locked(struct scout_fetch *f, struct scout_object *o, void **bufs,
+			     size_t *nbufs)
+{
+	uint64_t got = f->got;
+	size_t n = 0;
+
+	for (; n < *nbufs && n * SCOUT_BUF_BYTES < f->call.length; n++) {
+		f->blocks[n] = scout_block_add_locked(f->m, o, n, bufs[n]);
+		if (!f->blocks[n])
+			break;
+	}
+	if (n == 0)
+		return false;
+	f->nblocks = n;
+	f->object = o;
+	scout_object_ref(o);
+	o->fetches++;
+	f->guessed = true;
+	f->call.key = o->s3_key;
+	f->call.version_id = o->s3_version_id;
+	f->call.if_match = o->etag[0] ? o->etag : NULL; /* of attempts from now on */
+	f->got = 0;
+	if (n * SCOUT_BUF_BYTES < f->call.length)
+		f->err = -ENOMEM;
+	else
+		(void)fill_locked(f, (size_t)got);
+	*nbufs -= n;
+	memmove(bufs, bufs + n, *nbufs * sizeof(bufs[0]));
+	return true;
 }
 
 void scout_fetch_cover_locked(struct scout_models *m, struct scout_object *o, uint64_t from,

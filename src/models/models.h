@@ -24,6 +24,7 @@
 #define SCOUT_TTL_MS 1000u
 
 struct scout_block;
+struct scout_first;
 struct scout_cache;
 struct scout_object;
 struct scout_publisher;
@@ -80,6 +81,7 @@ struct scout_models {
 	/* object.c, block.c */
 	struct scout_mutex objects_lock; /* SCOUT_LOCK_OBJECTS */
 	struct scout_object *objects;    /* under objects_lock: by key */
+	struct scout_first *firsts;      /* under objects_lock: first.c, by key */
 	struct scout_mutex lru_lock;     /* SCOUT_LOCK_LRU */
 	/* under lru_lock: ready blocks that nobody has pinned, least recently used first; fresh ones
 	 * were fetched ahead and wait for their reader */

@@ -233,7 +233,7 @@ static void ask(struct scout_models *m, enum scout_question_kind kind, const cha
 static enum scout_answer_kind known_kind(struct scout_models *m, const char *path)
 {
 	struct scout_tree *tree;
-	const struct scout_node *n = scout_catalogue_find(m, path, &tree);
+	const struct scout_node *n = scout_catalogue_find(m, path, true, &tree);
 	enum scout_answer_kind kind = SCOUT_MISSING;
 	struct scout_answer answer;
 

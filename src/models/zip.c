@@ -120,7 +120,7 @@ static bool known(struct scout_models *m, const char *path, struct scout_answer 
 		  bool *unlisted)
 {
 	struct scout_tree *tree;
-	const struct scout_node *n = scout_catalogue_find(m, path, &tree);
+	const struct scout_node *n = scout_catalogue_find(m, path, true, &tree);
 	bool is = scout_question_known(m, path, tree ? tree->asked_ns : 0, ret);
 	uint64_t life;
 

@@ -23,10 +23,12 @@
 #define PROGRESS_BYTES ((uint64_t)1 << 20)
 
 /* A name that is not there is an answer, and who gives up knows it. */
-static bool is_failure(enum scout_s3_op op, const struct scout_s3_verdict *v)
+static bool is_failure(const struct scout_s3_call *call, const struct scout_s3_verdict *v)
 {
-	if (v->err == -ENOENT && !scout_s3_op_traits(op)->bucket)
+	if (v->err == -ENOENT && !scout_s3_op_traits(call->op)->bucket)
 		return strstr(v->reason, "NoSuchBucket") != NULL;
+	if (call->guess && (!call->if_match || v->err == -ESTALE || v->err == -ERANGE))
+		return false;
 	return v->err != 0 && v->err != -EEXIST && v->err != -ECANCELED && v->err != -ESHUTDOWN;
 }
 
@@ -55,7 +57,7 @@ static void complete(struct scout_s3 *s3, struct scout_s3_call *call, unsigned a
 		     const struct scout_s3_verdict *v)
 {
 	memcpy(call->reason, v->reason, sizeof(call->reason));
-	if (is_failure(call->op, v))
+	if (is_failure(call, v))
 		report(s3, call, attempts, v);
 	call->done(call, v->err);
 }

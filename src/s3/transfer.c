@@ -182,6 +182,15 @@ const char *scout_s3_transfer_pinned(const struct scout_s3_transfer *t)
 	return etag && *etag ? etag : NULL;
 }
 
+/* Of a guess: it may be that there is less. */
+static void shorten(struct scout_s3_call *call, const struct scout_s3_response *r)
+{
+	uint64_t total = r->status == 206 ? r->total : r->length;
+
+	if (total > call->offset && total - call->offset < call->length)
+		call->length = total - call->offset;
+}
+
 /* Once, before a GET's first byte: are the headers right? Then the caller may know them. */
 static bool accept_get(struct scout_s3_transfer *t)
 {
@@ -190,6 +199,8 @@ static bool accept_get(struct scout_s3_transfer *t)
 	if (t->judged)
 		return t->verdict.err == 0;
 	t->judged = true;
+	if (call->guess && scout_s3_transfer_handed_over(t) == 0)
+		shorten(call, &t->response);
 	scout_s3_judge_get(call, t->got, scout_s3_transfer_pinned(t), &t->response, &t->verdict);
 	if (t->verdict.err)
 		return false;

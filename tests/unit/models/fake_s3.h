@@ -524,6 +524,8 @@ static inline void fake_answer(struct scout_s3_call *call, size_t piece)
 		fake.got[fake.gets % 4096].offset = call->offset;
 		fake.got[fake.gets++ % 4096].length = call->length;
 		err = fake_headers(call);
+		if (err == 0 && call->guess && call->object_bytes < call->length)
+			call->length = length = call->object_bytes;
 		if (err == 0 && fake.cut_after > 0 && fake.cut_after < length)
 			length = fake.cut_after;
 		if (err == 0 && !fake_send(call, call->offset, length, piece))
