@@ -123,6 +123,10 @@ void scout_s3_submit(struct scout_s3 *s3, struct scout_s3_call *call);
 /* Asks for an early end, any thread: done comes soon, with -ECANCELED if it was not over. */
 void scout_s3_cancel(struct scout_s3 *s3, struct scout_s3_call *call);
 
+/* So many requests are to be expected, more than a round trip from now: connections are made for them, where that
+ * takes long and there are not enough. Any thread; never blocks. */
+void scout_s3_expect(struct scout_s3 *s3, unsigned requests);
+
 /* Sets body_sha256, with buf for it, where only that lets the server see that the body is right: over
  * http. On the caller's thread, by body(). Returns 0, or -EIO when libcrypto fails. */
 int scout_s3_hash_body(struct scout_s3 *s3, struct scout_s3_call *call, char buf[SCOUT_SHA256_MAX]);

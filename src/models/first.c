@@ -16,6 +16,7 @@
 #include "models/fetch.h"
 #include "models/versions.h"
 
+#define EXPECTED_MAX 16 /* fetches of a small object */
 #define FIRST_BLOCKS (SCOUT_READ_MAX / SCOUT_BUF_BYTES)
 
 struct scout_first {
@@ -153,6 +154,15 @@ static bool add(struct scout_models *m, struct scout_first *first)
 	return added;
 }
 
+/* Who reads on asks for the rest over many connections (window.c). */
+static void expect_more(struct scout_models *m, uint64_t bytes)
+{
+	if (bytes > SCOUT_READ_MAX)
+		scout_s3_expect(m->s3, (unsigned)((bytes - 1) / SCOUT_READ_MAX < EXPECTED_MAX
+						      ? (bytes - 1) / SCOUT_READ_MAX
+						      : EXPECTED_MAX));
+}
+
 struct scout_first *scout_first_ask(struct scout_models *m, const char *path)
 {
 	uint64_t bytes = m->cache || atomic_load(&m->stopped) ? 0 : known_bytes(m, path);
@@ -176,6 +186,7 @@ struct scout_first *scout_first_ask(struct scout_models *m, const char *path)
 	};
 	atomic_store(&first->refs, 2);
 	scout_s3_submit(m->s3, &first->fetch->call);
+	expect_more(m, bytes);
 	return first;
 }
 

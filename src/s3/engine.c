@@ -14,6 +14,9 @@
 #include "scoutfs/log.h"
 
 #define ILL_PAUSE_MS 10
+#define SWEEP_NS (SCOUT_NS_PER_S / 4)
+/* To an endpoint that is nearer a connection is made at once. */
+#define FAR_NS (5 * SCOUT_NS_PER_MS)
 
 static bool is_stopping(struct scout_s3 *s3)
 {
@@ -23,6 +26,28 @@ static bool is_stopping(struct scout_s3 *s3)
 	stopping = s3->stopping;
 	scout_unlock(&s3->lock);
 	return stopping;
+}
+
+/* Connections for what is expected, as far as none is idle. */
+static void warm_up(struct scout_s3 *s3)
+{
+	struct scout_s3_context *c = &s3->context;
+	unsigned expected = atomic_exchange(&s3->expected, 0), max = c->config->max_connections;
+	unsigned open, idle, more, active = s3->active;
+	uint64_t now_ns = scout_now_ns();
+
+	if (c->warm.count > 0 && now_ns - s3->swept_ns >= SWEEP_NS) {
+		scout_s3_warm_sweep(&c->warm, &c->sockets, now_ns);
+		s3->swept_ns = now_ns;
+	}
+	if (expected == 0 || c->first_byte_ns < FAR_NS)
+		return;
+	open = scout_s3_sockets_count(&c->sockets);
+	idle = open > active ? open - active : 0;
+	if (expected <= idle || open >= max)
+		return;
+	more = expected - idle < max - open ? expected - idle : max - open;
+	scout_s3_warm_begin(&c->warm, &c->sockets, more, now_ns);
 }
 
 static void *run(void *arg)
@@ -38,6 +63,7 @@ static void *run(void *arg)
 		scout_s3_expire(s3);
 		scout_s3_reap_cancelled(s3);
 		scout_s3_admit(s3);
+		warm_up(s3);
 		if (code == CURLM_OK)
 			code = curl_multi_poll(s3->multi, NULL, 0, scout_s3_idle_ms(s3), NULL);
 		/* No memory, most likely. Calls still time out, so go on, but do not spin. */
@@ -158,6 +184,7 @@ void scout_s3_free(struct scout_s3 *s3)
 	free(s3->idle);
 	if (s3->multi)
 		curl_multi_cleanup(s3->multi);
+	scout_s3_warm_sweep(&s3->context.warm, &s3->context.sockets, UINT64_MAX);
 	scout_s3_sockets_destroy(&s3->context.sockets);
 	scout_s3_chain_free(s3->context.chain);
 	scout_s3_place_free(&s3->context.place);
@@ -200,6 +227,15 @@ void scout_s3_cancel(struct scout_s3 *s3, struct scout_s3_call *call)
 		s3->queued--;
 	}
 	scout_unlock(&s3->lock);
+	(void)curl_multi_wakeup(s3->multi); /* else it wakes by itself within a second */
+}
+
+void scout_s3_expect(struct scout_s3 *s3, unsigned requests)
+{
+	unsigned before = atomic_load(&s3->expected);
+
+	while (before < requests && !atomic_compare_exchange_weak(&s3->expected, &before, requests))
+		;
 	(void)curl_multi_wakeup(s3->multi); /* else it wakes by itself within a second */
 }
 

@@ -34,6 +34,7 @@ struct scout_s3 {
 	scout_counter requests, retries, hedges, slow_downs;
 	_Atomic unsigned active, queued; /* active: attempts on the wire */
 	_Atomic unsigned allowed;        /* limit.now */
+	_Atomic unsigned expected;       /* requests: by scout_s3_expect */
 
 	/* engine thread only */
 	struct transfer_list running; /* as many as active */
@@ -45,6 +46,7 @@ struct scout_s3 {
 	uint64_t next_check_ns; /* no running attempt can be out of time or hang before this */
 	uint64_t compared_ns;   /* when their rates were */
 	uint64_t compared_awake_ns;
+	uint64_t swept_ns; /* when the connections made ahead were */
 };
 
 /* All on the engine's thread, no lock held; they call back. */

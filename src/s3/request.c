@@ -20,8 +20,26 @@
 
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
+	struct scout_s3_context *c = arg;
+	int fd = scout_s3_warm_take(&c->warm, &c->sockets, &address->addr, address->addrlen,
+				    address->socktype, address->protocol);
+
 	(void)purpose;
-	return scout_s3_socket_open(arg, address->family, address->socktype, address->protocol);
+	if (fd >= 0)
+		return fd;
+	if (scout_s3_sockets_count(&c->sockets) >= c->config->max_connections)
+		scout_s3_warm_sweep(&c->warm, &c->sockets, UINT64_MAX);
+	return scout_s3_socket_open(&c->sockets, address->family, address->socktype,
+				    address->protocol);
+}
+
+static int tell_connected(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+	struct scout_s3_context *c = arg;
+
+	(void)purpose;
+	return scout_s3_warm_was_given(&c->warm, fd) ? CURL_SOCKOPT_ALREADY_CONNECTED
+						     : CURL_SOCKOPT_OK;
 }
 
 static int close_socket(void *arg, curl_socket_t fd)
@@ -49,7 +67,9 @@ CURL *scout_s3_easy_new(struct scout_s3_context *context)
 	     !curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
 	     !curl_easy_setopt(easy, CURLOPT_USERAGENT, "scoutfs") &&
 	     !curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) &&
-	     !curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, &context->sockets) &&
+	     !curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, context) &&
+	     !curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, tell_connected) &&
+	     !curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, context) &&
 	     !curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket) &&
 	     !curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, &context->sockets) &&
 	     !curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, scout_s3_on_header) &&

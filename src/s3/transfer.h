@@ -14,6 +14,7 @@
 #include "s3/response.h"
 #include "s3/sockets.h"
 #include "s3/verdict.h"
+#include "s3/warm.h"
 #include "scoutfs/metrics.h"
 #include "scoutfs/s3.h"
 #include "scoutfs/text.h"
@@ -33,6 +34,7 @@ struct scout_s3_context {
 	scout_counter bytes_in;
 	scout_counter hedges_won;
 	struct scout_s3_sockets sockets;
+	struct scout_s3_warm warm; /* engine thread only */
 };
 
 /* What a transfer's connection is counted as. */

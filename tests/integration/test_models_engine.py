@@ -299,3 +299,23 @@ def test_an_object_that_is_encrypted_with_a_key_of_kms(rgw, bucket, mount):
                             ServerSideEncryption="aws:kms", SSEKMSKeyId="testkey")
     m = mount(NO_HOSTS, rgw.ini(bucket, part_size="1M"))
     assert read(m.model("a", "v1", "model.zip")) == data
+
+
+def test_connections_are_made_ahead_where_that_takes_long(rgw, bucket, mount, http_proxy, proxy):
+    """At the open of what may be read on; they end when nobody does. Whoever does finds his bytes all the same."""
+    data = content(24 * MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    s3 = http_proxy(rgw.port)
+    link = proxy(s3.port)
+    link.rtt = 0.05
+    m = mount(NO_HOSTS, rgw.ini(bucket, link.port, max_connections=12))
+    assert os.stat(m.model("a", "v1", "model.zip")).st_size == len(data)
+    fd = os.open(m.model("a", "v1", "model.zip"), os.O_RDONLY)
+    try:
+        wait_for(lambda: link.total >= 12, 20, "as many connections as there may be")
+        assert m.metric("scoutfs_s3_connections") <= 12
+        assert {r.range for r in s3.gets("model.zip")} == {f"bytes=0-{MIB - 1}"}
+        wait_for(lambda: link.connections <= 4, 30, "the end of what nobody used")
+    finally:
+        os.close(fd)
+    assert read(m.model("a", "v1", "model.zip")) == data
