@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "s3/limit.h"
+#include "s3/pace.h"
 #include "s3/queue.h"
 #include "s3/transfer.h"
 #include "scoutfs/lock.h"
@@ -43,8 +44,9 @@ struct scout_s3 {
 	unsigned nidle;
 	unsigned used[SCOUT_S3_HEDGE + 1]; /* of active, by their use */
 	struct scout_s3_limit limit;
-	uint64_t next_check_ns; /* no running attempt can be out of time or hang before this */
-	uint64_t compared_ns;   /* when their rates were */
+	struct scout_s3_pace pace; /* of bulk, within it */
+	uint64_t next_check_ns;    /* no running attempt can be out of time or hang before this */
+	uint64_t compared_ns;      /* when their rates were */
 	uint64_t compared_awake_ns;
 	uint64_t swept_ns; /* when the connections made ahead were */
 };

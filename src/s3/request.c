@@ -305,6 +305,7 @@ int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy,
 	t->got_before = t->got;
 	memcpy(t->region, t->context->place.region, sizeof(t->region));
 	t->acked = t->lively_acked = 0;
+	t->first_ns = 0;
 	t->sent = t->moved = t->lively_moved = t->counted = 0;
 	t->begun_ns = t->heard_ns = t->lively_ns = t->looked_ns = scout_now_ns();
 	t->heard_awake_ns = t->context->pulse.awake_ns;

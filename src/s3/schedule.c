@@ -351,8 +351,25 @@ static void fail(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scout_
 		settle(s3, t, v);
 }
 
+/* An attempt of bulk has ended, one of so many. */
+static void measure(struct scout_s3 *s3, const struct scout_s3_transfer *t, unsigned bulk)
+{
+	unsigned before = s3->pace.now;
+
+	if (t->call->op != SCOUT_S3_GET) {
+		scout_s3_pace_free(&s3->pace);
+		return;
+	}
+	if (t->first_ns > 0)
+		scout_s3_pace_first(&s3->pace, t->first_ns);
+	scout_s3_pace_end(&s3->pace, bulk, scout_counted(&s3->context.bytes_in), scout_now_ns());
+	if (s3->pace.now != before)
+		scout_debug("s3: %u bulk reads at once at most", s3->pace.now);
+}
+
 static void conclude(struct scout_s3 *s3, struct scout_s3_transfer *t, CURLcode code, long os_errno)
 {
+	unsigned bulk = s3->used[SCOUT_S3_BULK];
 	struct scout_s3_verdict v;
 
 	stop_attempt(s3, t);
@@ -360,6 +377,8 @@ static void conclude(struct scout_s3 *s3, struct scout_s3_transfer *t, CURLcode 
 		transfer_free(t);
 		return;
 	}
+	if (t->use == SCOUT_S3_BULK)
+		measure(s3, t, bulk);
 	scout_s3_transfer_judge(t, code, os_errno, &v);
 	if (v.err != 0) {
 		fail(s3, t, &v);
@@ -400,7 +419,8 @@ static bool has_room(const struct scout_s3 *s3, bool small)
 
 	if (s3->active >= l->now)
 		return false;
-	return small || s3->used[SCOUT_S3_BULK] < l->now - scout_s3_limit_spare(l);
+	return small || (s3->used[SCOUT_S3_BULK] < l->now - scout_s3_limit_spare(l) &&
+			 s3->used[SCOUT_S3_BULK] < s3->pace.now);
 }
 
 static void resume_due(struct scout_s3 *s3)
@@ -425,14 +445,18 @@ void scout_s3_admit(struct scout_s3 *s3)
 
 	if (scout_s3_chain_is_pending(s3->context.chain))
 		return; /* all wait in the queue; we are woken */
+	scout_s3_pace_turn(&s3->pace, scout_now_ns());
 	resume_due(s3);
 	while (has_room(s3, true)) {
 		scout_lock(&s3->lock);
 		call = scout_s3_queue_take(&s3->queue, has_room(s3, false));
 		s3->queued -= call != NULL;
 		scout_unlock(&s3->lock);
-		if (!call)
+		if (!call) {
+			if (has_room(s3, false))
+				scout_s3_pace_slack(&s3->pace);
 			return;
+		}
 		t = calloc(1, sizeof(*t));
 		if (!t) {
 			scout_s3_complete_early(s3, call, -ENOMEM);

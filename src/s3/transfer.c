@@ -116,12 +116,18 @@ void scout_s3_transfer_look(struct scout_s3_transfer *t)
 	t->acked = acked;
 }
 
-/* What a first byte takes: the mean of about the last eight. */
+/* What a first byte takes: the mean of about the last eight. And what it took once connected. */
 static void note_first_byte(struct scout_s3_transfer *t)
 {
-	uint64_t *mean_ns = &t->context->first_byte_ns, took_ns = t->heard_ns - t->begun_ns;
+	uint64_t *mean_ns = &t->context->first_byte_ns, took_ns = t->heard_ns - t->begun_ns,
+		 ready_ns;
+	curl_off_t tcp_us = 0, tls_us = 0; /* 0 of a connection that was used before */
 
 	*mean_ns = *mean_ns == 0 ? took_ns : *mean_ns - *mean_ns / 8 + took_ns / 8;
+	(void)curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &tcp_us);
+	(void)curl_easy_getinfo(t->easy, CURLINFO_APPCONNECT_TIME_T, &tls_us);
+	ready_ns = (uint64_t)(tls_us > tcp_us ? tls_us : tcp_us) * (SCOUT_NS_PER_MS / 1000);
+	t->first_ns = took_ns > ready_ns ? took_ns - ready_ns : 1;
 }
 
 size_t scout_s3_on_header(char *line, size_t size, size_t n, void *arg)

@@ -77,6 +77,7 @@ struct scout_s3_transfer {
 	uint64_t sent;                   /* of the body */
 	bool has_body;                   /* some of the answer's came */
 	uint64_t begun_ns;
+	uint64_t first_ns; /* from when it was connected until the answer began; 0: not yet */
 	uint64_t heard_ns; /* when the last byte came, or went; begun_ns: none yet */
 	uint64_t heard_awake_ns, heard_alive_ns; /* likewise, on the clocks of the pulse */
 	uint64_t moved;                          /* bytes that came or went */
