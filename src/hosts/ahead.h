@@ -21,8 +21,8 @@ void scout_ahead_opendir(struct scout_host *host, const char *path, struct scout
 void scout_ahead_listed(struct scout_host *host, const char *path, struct scout_names *names);
 /* Somebody reads path, which he has opened. No lock held. */
 void scout_ahead_read(struct scout_host *host, const char *path);
-/* What was asked for of path ahead was of no use: whoever goes through its folder has to be recognised anew. No
- * lock held. */
+/* A file was not as it is listed, or a folder is too large to be listed ahead: nothing of that kind is asked for
+ * ahead beside path for a while. No lock held. */
 void scout_ahead_misled(struct scout_host *host, const char *path, enum scout_kind kind);
 /* The host is about to be freed. */
 void scout_ahead_forget(struct scout_host *host);

@@ -75,7 +75,8 @@ static void plan_files_locked(struct scout_folder *f, uint64_t now_ns, struct pl
 	const struct scout_walk *w = &f->walks[SCOUT_KIND_FILE];
 	const struct scout_name *e = NULL;
 
-	if (!scout_walk_sure(w) || !is_calm(f->host, now_ns))
+	if (!scout_walk_sure(w) || !is_calm(f->host, now_ns) ||
+	    now_ns < f->walks_after_ns[SCOUT_KIND_FILE])
 		return;
 	for (unsigned i = 0; i < FILES_AHEAD; i++) {
 		e = scout_walk_next(w, &f->names, SCOUT_KIND_FILE, f->ino, e);
@@ -105,7 +106,7 @@ static void plan_folders_locked(struct scout_folder *f, unsigned n, uint64_t now
 
 	n = n < soon ? soon : n;
 
-	if (!scout_walk_sure(w))
+	if (!scout_walk_sure(w) || now_ns < f->walks_after_ns[SCOUT_KIND_FOLDER])
 		return;
 	while (n-- && (e = scout_walk_next(w, &f->names, SCOUT_KIND_FOLDER, f->ino, e))) {
 		char *path = path_of(f, e);
@@ -330,6 +331,6 @@ void scout_ahead_misled(struct scout_host *host, const char *path, enum scout_ki
 	scout_lock(&all->lock);
 	f = parent_locked(host, path);
 	if (f)
-		f->walks[kind].run = 0;
+		f->walks_after_ns[kind] = scout_now_ns() + SCOUT_LEFT_ALONE_NS;
 	scout_unlock(&all->lock);
 }

@@ -53,6 +53,7 @@ struct listing {
 	bool ended;    /* the server said so; of calls sent before, more may come: */
 	uint64_t last; /* the number of the first that had this answer */
 	bool delivered, complete, told; /* told: that it is complete, or its error */
+	bool telling; /* others, of what is complete: then readers are told its end */
 	bool abandoned;
 	int err;
 };
@@ -146,7 +147,7 @@ static bool serve_locked(struct listing *l, struct reader *r)
 	if (b) {
 		l->cursor = b;
 		l->delivered = true;
-	} else if (!l->err && !l->complete) {
+	} else if (!l->err && (!l->complete || l->telling)) {
 		return false;
 	} else {
 		l->told = true;
@@ -368,12 +369,13 @@ static struct listing *take_answer_locked(struct listing *l, const struct call *
 	return fresh;
 }
 
-/* Whoever asks for what is listed here one by one may be told by this. No lock: l is complete. */
-static void tell_ahead(struct listing *l)
+/* l is complete: whoever asks for what is listed there one by one may be told by it, too. Before its reader is told
+ * the end, so that what he does then is understood. */
+static void tell_ahead(struct listing *l, struct readers *served)
 {
 	struct scout_names names = {.began_ns = l->began_ns, .changes = l->changes};
-	bool good = scout_host_is_far(l->dir->host);
 	const struct scout_entries *b;
+	bool good = true;
 
 	TAILQ_FOREACH (b, &l->batches, link)
 		for (size_t i = 0; good && i < b->count; i++)
@@ -381,6 +383,11 @@ static void tell_ahead(struct listing *l)
 	if (good)
 		scout_ahead_listed(l->dir->host, l->path, &names);
 	scout_names_free(&names);
+	scout_lock(&l->dir->lock);
+	l->telling = false;
+	if (!l->abandoned)
+		take_served_locked(l, served);
+	scout_unlock(&l->dir->lock);
 }
 
 static void answered(struct scout_rpc *rpc, int err)
@@ -405,7 +412,9 @@ static void answered(struct scout_rpc *rpc, int err)
 	TAILQ_REMOVE(&l->sent, c, link);
 	fresh = take_answer_locked(l, c, err, b, bytes);
 	failed = failed ? 0 : l->err;
-	completed = l->complete && !completed && !l->err && !l->abandoned && !d->unasked;
+	completed = l->complete && !completed && !l->err && !l->abandoned && !d->unasked &&
+		    scout_host_is_far(d->host);
+	l->telling |= completed;
 	if (!l->abandoned)
 		take_served_locked(l, &served);
 	scout_unlock(&d->lock);
@@ -414,7 +423,7 @@ static void answered(struct scout_rpc *rpc, int err)
 		scout_rpc_log(rpc, "readdir", l->path, failed);
 	free(c);
 	if (completed)
-		tell_ahead(l);
+		tell_ahead(l, &served);
 	answer_all(l, &served);
 	if (fresh) {
 		scout_rpc_send(&fresh->open);

@@ -57,14 +57,14 @@ static void waste(struct scout_early *e)
 	early_free(e);
 }
 
-static bool good(const struct scout_early *e, int err)
+/* Whether it is the file that was listed. */
+static bool is_the_same(const struct scout_early *e)
 {
 	struct scout_attr now;
 
-	if (err || e->read.call.got != e->size)
-		return false;
 	scout_attr_map(&e->look.call.attrs, &now);
-	return S_ISREG(now.mode) && now.size == e->size && (uint64_t)now.mtime.tv_sec == e->mtime;
+	return e->read.call.got == e->size && S_ISREG(now.mode) && now.size == e->size &&
+	       (uint64_t)now.mtime.tv_sec == e->mtime;
 }
 
 /* All is answered. */
@@ -73,7 +73,7 @@ static void over(struct scout_early *e, int err)
 	struct scout_host *host = scout_host_ref(e->host); /* the handle's may be the last */
 	struct scout_handle *h = e->handle;
 	uint64_t size = e->size;
-	bool keep = good(e, err);
+	bool keep = !err && is_the_same(e);
 
 	e->handle = NULL;
 	scout_lock(&host->lock);
@@ -85,7 +85,8 @@ static void over(struct scout_early *e, int err)
 		scout_count(&host->all->counters.bytes_read, size);
 		scout_budget_poke(host->all->budget);
 	} else {
-		scout_ahead_misled(host, e->path, SCOUT_KIND_FILE);
+		if (!err)
+			scout_ahead_misled(host, e->path, SCOUT_KIND_FILE);
 		waste(e);
 	}
 	scout_handle_unref(h);

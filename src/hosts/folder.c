@@ -4,6 +4,7 @@
  * Locks: aheads->lock, a leaf; listings are begun and freed without it. */
 #include "hosts/folder.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,9 +12,8 @@
 #include "hosts/dir.h"
 #include "scoutfs/hash.h"
 
-#define FOLDERS_MAX 32                      /* of all hosts */
-#define LEFT_ALONE_NS (60 * SCOUT_NS_PER_S) /* one that is too large, or cannot be listed */
-#define BUSY_MAX 16                         /* listings under way of one host */
+#define FOLDERS_MAX 32 /* of all hosts */
+#define BUSY_MAX 16    /* listings under way of one host */
 
 /* A listing under way; belongs to whoever it is completed by. */
 struct lister {
@@ -204,41 +204,40 @@ bool scout_folder_lists_well(struct scout_host *host)
 	return well;
 }
 
-/* A listing is over; unless it is good, the folder is left alone for a while. */
-static void over(struct scout_host *host, const char *path, struct scout_names *names, bool good)
+/* A listing is over; with err, the folder is left alone for a while. */
+static void over(struct scout_host *host, const char *path, struct scout_names *names, int err)
 {
 	struct scout_openers openers = TAILQ_HEAD_INITIALIZER(openers);
 	struct scout_aheads *all = &host->all->aheads;
 	struct scout_folder *f;
-	bool walking = false, misled = false;
+	bool walking = false;
 
 	scout_names_sort(names);
 	scout_lock(&all->lock);
 	f = scout_folder_find_locked(host, path, strlen(path));
 	if (f) {
 		f->busy = false;
-		if (good && scout_folder_install_locked(f, names))
+		if (!err && scout_folder_install_locked(f, names))
 			f->fresh = f->walking;
 		else
-			f->not_before_ns = scout_now_ns() + LEFT_ALONE_NS;
+			f->not_before_ns = scout_now_ns() + SCOUT_LEFT_ALONE_NS;
 		walking = f->walking;
-		misled = walking && !f->fresh;
 		f->walking = false;
 		TAILQ_CONCAT(&openers, &f->openers, link);
 	}
 	scout_unlock(&all->lock);
 	scout_names_free(names);
-	if (misled)
+	if (walking && err == -EOVERFLOW)
 		scout_ahead_misled(host, path, SCOUT_KIND_FOLDER);
 	if (walking)
 		scout_ahead_over(host, path, &openers);
 }
 
-static void lister_end(struct lister *l, bool good)
+static void lister_end(struct lister *l, int err)
 {
 	if (l->dir)
 		scout_dir_release(l->dir);
-	over(l->host, l->path, &l->names, good);
+	over(l->host, l->path, &l->names, err);
 	scout_host_unref(l->host);
 	free(l->path);
 	free(l);
@@ -251,14 +250,14 @@ static void listed(struct scout_req *req, int err, const struct scout_result *re
 
 	for (size_t i = 0; i < n; i++) {
 		if (!scout_names_add(&l->names, &res->dir.entries[i])) {
-			lister_end(l, false);
+			lister_end(l, -EOVERFLOW);
 			return;
 		}
 	}
 	if (n)
 		scout_dir_read(l->dir, l->names.count, &l->req);
 	else
-		lister_end(l, !err);
+		lister_end(l, err);
 }
 
 static void opened(struct scout_req *req, int err, const struct scout_result *res)
@@ -266,7 +265,7 @@ static void opened(struct scout_req *req, int err, const struct scout_result *re
 	struct lister *l = SCOUT_CONTAINER(req, struct lister, req);
 
 	if (err) {
-		lister_end(l, false);
+		lister_end(l, err);
 		return;
 	}
 	l->dir = res->open.handle;
@@ -281,7 +280,7 @@ void scout_folder_list(struct scout_host *host, char *path)
 	if (!l) {
 		struct scout_names none = {0};
 
-		over(host, path, &none, false);
+		over(host, path, &none, -ENOMEM);
 		free(path);
 		return;
 	}

@@ -8,6 +8,8 @@
 #include "hosts/walk.h"
 
 #define SCOUT_FOLDER_SEEN 8 /* answers that a listing has to agree with */
+/* One that is too large, cannot be listed, or is not as listed. */
+#define SCOUT_LEFT_ALONE_NS (60 * SCOUT_NS_PER_S)
 
 /* Whoever opens a folder that is being listed. */
 struct scout_opener {
@@ -35,6 +37,7 @@ struct scout_folder {
 	/* of walks */
 	uint64_t ino; /* 0: not known */
 	struct scout_walk walks[SCOUT_KINDS];
+	uint64_t walks_after_ns[SCOUT_KINDS]; /* nothing is asked for ahead until then */
 	unsigned below; /* files of a folder in it were read in these orders: bits */
 	struct {
 		uint64_t name; /* a hash of it */

@@ -229,6 +229,21 @@ static void one_that_changes_while_it_is_read_is_not_kept(void **state)
 	tear_down();
 }
 
+/* As files of sysfs do, of which each says a page. */
+static void who_finds_files_that_end_early_is_left_alone(void **state)
+{
+	(void)state;
+	set_up();
+	FAKE_LOCKED(fake.short_reads = 4);
+	walk();
+	assert_int_equal(counted("files_early_wasted"), 7);
+	for (unsigned i = 4; i < 12; i++)
+		read_file(i);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 1 + 2 + 7 + 8);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPEN], 2 + 7 + 8);
+	tear_down();
+}
+
 static void memory_is_given_back(void **state)
 {
 	unsigned n = 0;
@@ -301,6 +316,28 @@ static void folders_that_come_next_are_listed_ahead(void **state)
 		assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 11 + i);
 	}
 	rig.backend.ops->releasedir(rig.backend.self, b.handle);
+	tear_down();
+}
+
+static void who_finds_large_folders_is_left_alone(void **state)
+{
+	(void)state;
+	set_up();
+	for (unsigned i = 3; i < 10; i++) {
+		char path[16];
+
+		(void)snprintf(path, sizeof path, "/w/%u", i);
+		fake_find_locked(path)->entries = 1500;
+	}
+	go();
+	for (unsigned i = 3; i < 10; i++) {
+		char path[16];
+
+		(void)snprintf(path, sizeof path, "h0/w/%u", i);
+		assert_int_equal(list(path), 1499);
+	}
+	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 3 + 4 + 7);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 3 + 4 + 7);
 	tear_down();
 }
 
@@ -411,9 +448,11 @@ int main(void)
 	    cmocka_unit_test(what_another_changed_is_read_anew),
 	    cmocka_unit_test(our_own_change_is_read),
 	    cmocka_unit_test(one_that_changes_while_it_is_read_is_not_kept),
+	    cmocka_unit_test(who_finds_files_that_end_early_is_left_alone),
 	    cmocka_unit_test(memory_is_given_back),
 	    cmocka_unit_test(a_lost_session_is_no_harm),
 	    cmocka_unit_test(folders_that_come_next_are_listed_ahead),
+	    cmocka_unit_test(who_finds_large_folders_is_left_alone),
 	    cmocka_unit_test(our_own_change_is_listed),
 	    cmocka_unit_test(an_old_listing_is_of_no_use),
 	    cmocka_unit_test(who_comes_while_it_is_listed_waits_for_that),
