@@ -21,7 +21,7 @@
 
 /* What is to be asked for; paths are its own. */
 struct plan {
-	char *folders[FOLDERS_AHEAD];
+	char *folders[FOLDERS_AHEAD + 1];
 	unsigned nfolders;
 	struct {
 		char *path;
@@ -300,6 +300,40 @@ void scout_ahead_listed(struct scout_host *host, const char *path, struct scout_
 	carry_out(host, &plan);
 }
 
+/* f's files are looked at before they are opened: so its listing is made anew before it is too old for that. */
+static void plan_anew_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
+{
+	char *path;
+
+	if (now_ns - f->names.began_ns <= f->host->config->attr_timeout_ns / 2 ||
+	    !scout_folder_ready_locked(f, now_ns))
+		return;
+	path = strdup(f->path);
+	f->busy = path != NULL;
+	if (path)
+		p->folders[p->nfolders++] = path;
+}
+
+/* A file of f is read: whether the next ones will be. Who reads its first one as he has just read its sibling's
+ * is known already (rsync opens folders long before their files). */
+static bool goes_on_locked(struct scout_folder *f, const char *name, uint64_t now_ns)
+{
+	struct scout_walk *w = &f->walks[SCOUT_KIND_FILE];
+	struct scout_folder *up = parent_locked(f->host, f->path);
+	bool first = w->begun && !*w->last;
+
+	if (!scout_walk_visit(w, &f->names, SCOUT_KIND_FILE, f->ino, name, now_ns) && first && up &&
+	    now_ns - up->below_ns < f->host->config->attr_timeout_ns && w->fits & up->below) {
+		w->fits &= up->below;
+		w->run = SCOUT_WALK_SURE;
+	}
+	if (up && scout_walk_sure(w)) {
+		up->below = w->fits;
+		up->below_ns = now_ns;
+	}
+	return scout_walk_sure(w);
+}
+
 void scout_ahead_read(struct scout_host *host, const char *path)
 {
 	struct scout_aheads *all = &host->all->aheads;
@@ -310,12 +344,11 @@ void scout_ahead_read(struct scout_host *host, const char *path)
 	plan_init(&plan);
 	scout_lock(&all->lock);
 	f = parent_locked(host, path);
-	if (f && scout_walk_visit(&f->walks[SCOUT_KIND_FILE], &f->names, SCOUT_KIND_FILE, f->ino,
-				  strrchr(path, '/') + 1, now_ns)) {
-		up = parent_locked(host, f->path);
-		if (up)
-			up->below = f->walks[SCOUT_KIND_FILE].fits;
+	if (f && goes_on_locked(f, strrchr(path, '/') + 1, now_ns)) {
 		plan_files_locked(f, now_ns, &plan);
+		if (plan.nfiles)
+			plan_anew_locked(f, now_ns, &plan);
+		up = parent_locked(host, f->path);
 		if (up && plan.nfiles < LAST_FILES)
 			plan_folders_locked(up, 1, now_ns, &plan);
 	}

@@ -38,7 +38,8 @@ struct scout_folder {
 	uint64_t ino; /* 0: not known */
 	struct scout_walk walks[SCOUT_KINDS];
 	uint64_t walks_after_ns[SCOUT_KINDS]; /* nothing is asked for ahead until then */
-	unsigned below; /* files of a folder in it were read in these orders: bits */
+	unsigned below;    /* files of a folder in it were read in these orders: bits; */
+	uint64_t below_ns; /* then */
 	struct {
 		uint64_t name; /* a hash of it */
 		bool there;

@@ -10,8 +10,10 @@
 
 static struct ask a, b;
 
-/* /d has files "0", "1", "3"… of so many bytes as they are called, /w has folders of these names, each with
- * three files. */
+static const unsigned in[] = {0, 1, 3}, is[] = {1, 3, 4};
+
+/* /d has files "0", "1", "3"… of so many bytes as they are called, /w has folders of these names, each with an empty
+ * file and three others; of the first three folders these can be opened. */
 static void set_up(void)
 {
 	char path[16];
@@ -28,6 +30,11 @@ static void set_up(void)
 	for (unsigned i = 0; i < 10; i++) {
 		(void)snprintf(path, sizeof path, "/w/%u", i);
 		fake_mkdir_locked(path, 5);
+	}
+	for (unsigned i = 0; i < 9; i++) {
+		(void)snprintf(path, sizeof path, "/w/%u/%u", in[i / 3], is[i % 3]);
+		fake_add_locked(path, is[i % 3], 0, is[i % 3]);
+		fake_find_locked(path)->mode = S_IFREG | 0600;
 	}
 	fake.far_ns = 50 * SCOUT_NS_PER_MS;
 	fake.server.extensions |= SCOUT_SFTP_EXT(SCOUT_SFTP_LSETSTAT);
@@ -82,14 +89,19 @@ static void read_open(unsigned n, unsigned seed)
 	file_release(&a);
 }
 
-/* Opens and reads /d/n, of which all is as set_up made it. */
-static void read_file(unsigned n)
+/* Opens and reads /folder/n, of which all is as set_up made it. */
+static void read_in(const char *folder, unsigned n)
 {
 	char path[16];
 
-	(void)snprintf(path, sizeof path, "h0/d/%u", n);
+	(void)snprintf(path, sizeof path, "h0/%s/%u", folder, n);
 	assert_int_equal(ask_open(&a, path), 0);
 	read_open(n, n);
+}
+
+static void read_file(unsigned n)
+{
+	read_in("d", n);
 }
 
 /* Lists /d and reads its first two files, so that 5 to 11 are read early; waits until they are. */
@@ -355,25 +367,71 @@ static void our_own_change_is_listed(void **state)
 	tear_down();
 }
 
+/* What is known of the folder, which nobody else looks at just now. */
+static struct scout_folder *known(const char *path)
+{
+	struct scout_hosts *all = rig.backend.self;
+	struct scout_host *host = find("h0");
+	struct scout_folder *f;
+
+	scout_lock(&all->aheads.lock);
+	f = scout_folder_find_locked(host, path, strlen(path));
+	scout_unlock(&all->aheads.lock);
+	scout_host_unref(host);
+	assert_non_null(f);
+	return f;
+}
+
 static void an_old_listing_is_of_no_use(void **state)
 {
-	struct scout_hosts *all;
-	struct scout_folder *f;
-	struct scout_host *host;
-
 	(void)state;
 	set_up();
 	go();
-	all = rig.backend.self;
-	host = find("h0");
-	scout_lock(&all->aheads.lock);
-	f = scout_folder_find_locked(host, "/w/3", 4);
-	f->names.began_ns -= rig.hosts[0].attr_timeout_ns;
-	scout_unlock(&all->aheads.lock);
-	scout_host_unref(host);
+	known("/w/3")->names.began_ns -= rig.hosts[0].attr_timeout_ns;
 	assert_int_equal(list("h0/w/3"), 4);
 	assert_int_equal(counted("folders_ahead"), 0);
 	assert_int_equal(counted("folders_ahead_wasted"), 1);
+	tear_down();
+}
+
+/* Who is long in each folder has the next one listed when he is at its end, and its first file read. */
+static void who_is_slow_has_the_next_folder_in_time(void **state)
+{
+	(void)state;
+	set_up();
+	assert_int_equal(list("h0/w"), 9);
+	assert_int_equal(list("h0/w/0"), 4);
+	known("/w")->walks[SCOUT_KIND_FOLDER].gap_ns = 4 * rig.hosts[0].attr_timeout_ns;
+	assert_int_equal(list("h0/w/1"), 4);
+	read_in("w/1", 1);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 3);
+	read_in("w/1", 3);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 3 + 2 + 1 + 1);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 4);
+	assert_int_equal(list("h0/w/3"), 4);
+	read_in("w/3", 1);
+	assert_int_equal(counted("folders_ahead"), 1);
+	assert_int_equal(counted("files_early"), 1);
+	tear_down();
+}
+
+/* rsync opens all folders, and then the files of one after the other. */
+static void who_read_a_folder_reads_the_next_one_so(void **state)
+{
+	(void)state;
+	set_up();
+	assert_int_equal(list("h0/w"), 9);
+	assert_int_equal(list("h0/w/0"), 4);
+	assert_int_equal(list("h0/w/1"), 4);
+	for (unsigned i = 0; i < 3; i++)
+		read_in("w/0", is[i]);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPEN], 3);
+	read_in("w/1", 1);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_OPEN] == 5 && fake.count[SCOUT_SFTP_FSTAT] == 1);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 3 + 4 + 4 + 1);
+	read_in("w/1", 3);
+	read_in("w/1", 4);
+	assert_int_equal(counted("files_early"), 1);
 	tear_down();
 }
 
@@ -455,6 +513,8 @@ int main(void)
 	    cmocka_unit_test(who_finds_large_folders_is_left_alone),
 	    cmocka_unit_test(our_own_change_is_listed),
 	    cmocka_unit_test(an_old_listing_is_of_no_use),
+	    cmocka_unit_test(who_is_slow_has_the_next_folder_in_time),
+	    cmocka_unit_test(who_read_a_folder_reads_the_next_one_so),
 	    cmocka_unit_test(who_comes_while_it_is_listed_waits_for_that),
 	    cmocka_unit_test(what_cannot_be_listed_is_told_to_who_opens_it),
 	    cmocka_unit_test(the_end_while_all_is_on_its_way),
