@@ -1,6 +1,7 @@
 /* Direct questions: what the catalogue does not know, or must be known as of now (at open), S3 is
  * asked itself: HEAD of the key for an object and, side by side, LIST of "path/" with one key for a
- * directory; where both are, the directory wins, as in the catalogue.
+ * directory; where both are, the directory wins, as in the catalogue. The key that the LIST tells says more: every
+ * folder on the way to it is one.
  *
  * Equal questions are one, and an answer serves who asks within a moment of its sending. Only an open
  * must know what is true now: it waits for a HEAD that is sent after it came, and so do all who come
@@ -46,7 +47,8 @@ struct scout_question {
 	struct askers later; /* want one that is sent after they asked */
 	UT_hash_handle hh;   /* m->questions[kind] */
 
-	bool below; /* the engine's thread: the LIST told a key below */
+	bool below;       /* the engine's thread: the LIST told a key below */
+	char *path_below; /* likewise: its path; NULL: not known */
 	char path[];
 };
 
@@ -169,6 +171,23 @@ static void remember_locked(struct scout_models *m, const char *path,
 	}
 }
 
+/* The folders between q's path and the key below it that was told. */
+static void remember_folders_locked(struct scout_models *m, const struct scout_question *q)
+{
+	const struct scout_answer folder = {.kind = SCOUT_DIR, .asked_ns = q->asked_ns};
+	char *path = q->path_below, *slash = path ? path + strlen(q->path) : NULL;
+	struct scout_answer younger;
+
+	if (!path || scout_key_judge(path, strlen(path), 0) >= SCOUT_KEY_LEFT_OUT)
+		return;
+	while ((slash = strchr(slash + 1, '/'))) {
+		*slash = '\0';
+		if (!known_locked(m, path, q->asked_ns, &younger))
+			remember_locked(m, path, &folder);
+		*slash = '/';
+	}
+}
+
 static bool has_opaque_etags(const struct scout_models *m)
 {
 	size_t len = strlen(m->config->bucket), end = strlen(EXPRESS);
@@ -209,6 +228,7 @@ static void free_question(struct scout_question *q)
 	free(q->key);
 	free(q->version_id);
 	free(q->prefix);
+	free(q->path_below);
 	free(q);
 }
 
@@ -281,6 +301,8 @@ static void call_done(struct scout_question *q, int *which, int err)
 		else if (err == 0)
 			remember_locked(m, q->path, &answer);
 		if (err == 0)
+			remember_folders_locked(m, q);
+		if (err == 0)
 			next = follow_locked(q);
 	}
 	scout_unlock(&m->question_lock);
@@ -330,7 +352,11 @@ static bool note_key(void *arg, const struct scout_s3_object *o)
 	struct scout_question *q = arg;
 	size_t len = strlen(q->prefix);
 
-	q->below |= o->key_len >= len && memcmp(o->key, q->prefix, len) == 0;
+	if (o->key_len < len || memcmp(o->key, q->prefix, len) != 0)
+		return true;
+	if (!q->below && strlen(o->key) == o->key_len)
+		q->path_below = strdup(o->key + strlen(q->m->config->prefix));
+	q->below = true;
 	return true;
 }
 

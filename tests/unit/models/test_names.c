@@ -101,6 +101,50 @@ static void before_the_first_listing(void **state)
 	mount_down(&t);
 }
 
+/* The key that says that there is a folder says so of those on the way to it. */
+static void folders_on_the_way(void **state)
+{
+	struct mount t;
+	struct asked *a;
+	struct scout_s3_call *list;
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fake_put("reg/org/m/v1/deep/model.zip", 5);
+	fake_put("reg/odd//x/y", 5);
+	a = ask_getattr(&t, "org");
+	list = fake_take(false); /* of all keys: it hangs */
+	fake_answer_all();
+	expect(a, 0);
+	for (size_t i = 0; i < 3; i++) {
+		a = ask_getattr(&t, (const char *[]){"org/m", "org/m/v1", "org/m/v1/deep"}[i]);
+		assert_true(a->done && S_ISDIR(a->attr.mode));
+		asked_free(a);
+	}
+	/* but not of the key itself, nor of what is no name, nor of folders beside */
+	fake_put("reg/org/n/model.zip", 5);
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const names[] = {"org/m/v1/deep/model.zip", "odd", "org/n"};
+
+		a = ask_getattr(&t, names[i]);
+		assert_int_equal(fake_queued(), 2);
+		fake_answer_all();
+		expect(a, 0);
+	}
+	assert_int_equal(scout_question_count(t.models), 4 + 3);
+	/* gone: until it is as old as any answer may be */
+	fake_delete("reg/org/m/v1/deep/model.zip");
+	a = ask_getattr(&t, "org/m/v1");
+	assert_true(a->done && S_ISDIR(a->attr.mode));
+	asked_free(a);
+	later(61000);
+	a = ask_getattr(&t, "org/m/v1");
+	fake_answer_all();
+	expect(a, -ENOENT);
+	fake_answer(list, 1);
+	mount_down(&t);
+}
+
 static void new_names_are_asked_for(void **state)
 {
 	struct mount t;
@@ -511,6 +555,7 @@ int main(void)
 	    cmocka_unit_test(one_listing_for_all),
 	    cmocka_unit_test(attributes),
 	    cmocka_unit_test(before_the_first_listing),
+	    cmocka_unit_test(folders_on_the_way),
 	    cmocka_unit_test(new_names_are_asked_for),
 	    cmocka_unit_test(missing_names),
 	    cmocka_unit_test(old_listings),
