@@ -488,9 +488,15 @@ class HttpProxy(Proxy):
     async def _body(self, request, client, data, chunked=False):
         await self._flow.wait()
         framed = b"%x\r\n%b\r\n" % (len(data), data) if chunked and data else data
-        await self._loop.sock_sendall(client, framed)
+        # counted before whoever gets them can ask for the count
         request.body_bytes += len(data)
         self.bytes_down += len(data)
+        try:
+            await self._loop.sock_sendall(client, framed)
+        except OSError:
+            request.body_bytes -= len(data)
+            self.bytes_down -= len(data)
+            raise
 
     async def _pass_chunked(self, request, client, server, pending):
         """Passes chunks as they are; only their lengths are read, to find the end."""
