@@ -30,7 +30,7 @@ static bool is_due_locked(struct scout_folder *f, const char *name, uint64_t tim
 		f->asked++;
 	f->last_name = h;
 	f->asked_ns = now_ns;
-	return f->asked == ASKED_MIN && now_ns - f->names.began_ns > timeout_ns / 2 &&
+	return f->asked == ASKED_MIN && scout_folder_old_locked(f, now_ns) &&
 	       scout_folder_ready_locked(f, now_ns);
 }
 

@@ -14,6 +14,7 @@
 #include "hosts/dir.h"
 #include "hosts/early.h"
 #include "hosts/folder.h"
+#include "scoutfs/hash.h"
 
 #define FOLDERS_AHEAD 16
 #define FILES_AHEAD 8 /* the next one is being opened, and it is too late for it */
@@ -21,7 +22,7 @@
 
 /* What is to be asked for; paths are its own. */
 struct plan {
-	char *folders[FOLDERS_AHEAD + 1];
+	char *folders[FOLDERS_AHEAD];
 	unsigned nfolders;
 	struct {
 		char *path;
@@ -56,11 +57,6 @@ static char *path_of(const struct scout_folder *f, const struct scout_name *e)
 	return path.failed ? (scout_text_free(&path), NULL) : scout_text_take(&path);
 }
 
-static bool is_calm(const struct scout_host *host, uint64_t now_ns)
-{
-	return now_ns - atomic_load(&host->changed_ns) > host->config->attr_timeout_ns;
-}
-
 static void plan_file_locked(const struct scout_folder *f, const struct scout_name *e,
 			     struct plan *p)
 {
@@ -75,7 +71,7 @@ static void plan_files_locked(struct scout_folder *f, uint64_t now_ns, struct pl
 	const struct scout_walk *w = &f->walks[SCOUT_KIND_FILE];
 	const struct scout_name *e = NULL;
 
-	if (!scout_walk_sure(w) || !is_calm(f->host, now_ns) ||
+	if (!scout_walk_sure(w) || !scout_folder_calm(f->host, now_ns) ||
 	    now_ns < f->walks_after_ns[SCOUT_KIND_FILE])
 		return;
 	for (unsigned i = 0; i < FILES_AHEAD; i++) {
@@ -97,35 +93,46 @@ static unsigned folders_ahead(const struct scout_walk *w, uint64_t timeout_ns)
 	return n < FOLDERS_AHEAD ? (unsigned)n : FOLDERS_AHEAD;
 }
 
-/* The folders in f that are opened next, n of them at least. */
-static void plan_folders_locked(struct scout_folder *f, unsigned n, uint64_t now_ns, struct plan *p)
+static void plan_folder_locked(struct scout_folder *f, const struct scout_name *e, uint64_t now_ns,
+			       struct plan *p)
+{
+	char *path = p->nfolders < FOLDERS_AHEAD ? path_of(f, e) : NULL;
+	struct scout_folder *next =
+	    path ? scout_folder_get_locked(f->host, path, strlen(path), &p->evicted) : NULL;
+
+	if (!next || !scout_folder_ready_locked(next, now_ns) ||
+	    (next->fresh && scout_folder_valid_locked(next, now_ns))) {
+		free(path);
+		return;
+	}
+	if (f->ino)
+		next->ino = scout_hash_ino(f->ino, scout_names_str(&f->names, e));
+	next->busy = next->walking = true;
+	p->folders[p->nfolders++] = path;
+}
+
+static bool folders_are_wanted(const struct scout_folder *f, uint64_t now_ns)
+{
+	return scout_walk_sure(&f->walks[SCOUT_KIND_FOLDER]) &&
+	       now_ns >= f->walks_after_ns[SCOUT_KIND_FOLDER];
+}
+
+/* The folders in f that are opened next. */
+static void plan_folders_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
 {
 	const struct scout_walk *w = &f->walks[SCOUT_KIND_FOLDER];
-	unsigned soon = folders_ahead(w, f->host->config->attr_timeout_ns);
+	unsigned n = folders_ahead(w, f->host->config->attr_timeout_ns);
 	const struct scout_name *e = NULL;
 
-	n = n < soon ? soon : n;
-
-	if (!scout_walk_sure(w) || now_ns < f->walks_after_ns[SCOUT_KIND_FOLDER])
+	if (!folders_are_wanted(f, now_ns))
 		return;
-	while (n-- && (e = scout_walk_next(w, &f->names, SCOUT_KIND_FOLDER, f->ino, e))) {
-		char *path = path_of(f, e);
-		struct scout_folder *next =
-		    path ? scout_folder_get_locked(f->host, path, strlen(path), &p->evicted) : NULL;
-
-		if (!next || !scout_folder_ready_locked(next, now_ns) ||
-		    (next->fresh && scout_folder_valid_locked(next, now_ns))) {
-			free(path);
-			continue;
-		}
-		next->busy = next->walking = true;
-		p->folders[p->nfolders++] = path;
-	}
+	while (n-- && (e = scout_walk_next(w, &f->names, SCOUT_KIND_FOLDER, f->ino, e)))
+		plan_folder_locked(f, e, now_ns, p);
 }
 
 static void plan_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
 {
-	plan_folders_locked(f, 0, now_ns, p);
+	plan_folders_locked(f, now_ns, p);
 	plan_files_locked(f, now_ns, p);
 }
 
@@ -141,6 +148,12 @@ static struct scout_folder *parent_locked(struct scout_host *host, const char *p
 	return f;
 }
 
+/* The orders in which files of a folder in up were read of late. */
+static unsigned below_locked(const struct scout_folder *up, uint64_t now_ns)
+{
+	return now_ns - up->below_ns < up->host->config->attr_timeout_ns ? up->below : 0;
+}
+
 /* f is opened: what went on in the folder that it lies in goes on in it. */
 static void enter_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
 {
@@ -154,11 +167,12 @@ static void enter_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p
 				     strrchr(f->path, '/') + 1, now_ns))
 			folders = w->fits;
 		if (w->run)
-			files = up->below;
+			files = below_locked(up, now_ns);
 		up->below = 0;
-		plan_folders_locked(up, 0, now_ns, p);
+		plan_folders_locked(up, now_ns, p);
 	}
 	f->below = files;
+	f->below_ns = now_ns;
 	scout_walk_begin(&f->walks[SCOUT_KIND_FILE], files, SCOUT_WALK_SURE);
 	scout_walk_begin(&f->walks[SCOUT_KIND_FOLDER], folders, SCOUT_WALK_SURE);
 }
@@ -181,15 +195,17 @@ static bool take_locked(struct scout_folder *f, uint64_t now_ns, struct scout_na
 }
 
 /* f was listed before it is opened. If files are read there, its first will be. */
-static void plan_first_locked(struct scout_folder *f, struct plan *p)
+static void plan_first_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
 {
 	struct scout_folder *up = parent_locked(f->host, f->path);
+	unsigned fits = up && f->fresh ? below_locked(up, now_ns) : 0;
 	const struct scout_name *e;
 	struct scout_walk w;
 
-	if (!up || !up->below || !f->fresh)
+	if (!fits || !scout_folder_calm(f->host, now_ns) ||
+	    now_ns < f->walks_after_ns[SCOUT_KIND_FILE])
 		return;
-	scout_walk_begin(&w, up->below, SCOUT_WALK_SURE);
+	scout_walk_begin(&w, fits, SCOUT_WALK_SURE);
 	e = scout_walk_next(&w, &f->names, SCOUT_KIND_FILE, f->ino, NULL);
 	if (e)
 		plan_file_locked(f, e, p);
@@ -272,7 +288,7 @@ void scout_ahead_over(struct scout_host *host, const char *path, struct scout_op
 	scout_lock(&all->lock);
 	f = scout_folder_find_locked(host, path, strlen(path));
 	if (f)
-		plan_first_locked(f, &plan);
+		plan_first_locked(f, scout_now_ns(), &plan);
 	scout_unlock(&all->lock);
 	while ((o = TAILQ_FIRST(openers))) {
 		TAILQ_REMOVE(openers, o, link);
@@ -305,13 +321,35 @@ static void plan_anew_locked(struct scout_folder *f, uint64_t now_ns, struct pla
 {
 	char *path;
 
-	if (now_ns - f->names.began_ns <= f->host->config->attr_timeout_ns / 2 ||
+	if (!scout_folder_old_locked(f, now_ns) || p->nfolders == FOLDERS_AHEAD ||
 	    !scout_folder_ready_locked(f, now_ns))
 		return;
 	path = strdup(f->path);
 	f->busy = path != NULL;
 	if (path)
 		p->folders[p->nfolders++] = path;
+}
+
+/* The folder behind f, which is nearly at its end. It may have been opened before: then its files will be looked at. */
+static void plan_next_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
+{
+	struct scout_folder *up = parent_locked(f->host, f->path), *next;
+	const struct scout_name *e;
+	char *path;
+
+	if (!up || !folders_are_wanted(up, now_ns))
+		return;
+	e = scout_names_find(&up->names, strrchr(f->path, '/') + 1);
+	if (e)
+		e = scout_walk_next(&up->walks[SCOUT_KIND_FOLDER], &up->names, SCOUT_KIND_FOLDER,
+				    up->ino, e);
+	path = e ? path_of(up, e) : NULL;
+	next = path ? scout_folder_find_locked(f->host, path, strlen(path)) : NULL;
+	free(path);
+	if (next && next->fresh && scout_folder_valid_locked(next, now_ns))
+		plan_first_locked(next, now_ns, p);
+	else if (e)
+		plan_folder_locked(up, e, now_ns, p);
 }
 
 /* A file of f is read: whether the next ones will be. Who reads its first one as he has just read its sibling's
@@ -323,7 +361,7 @@ static bool goes_on_locked(struct scout_folder *f, const char *name, uint64_t no
 	bool first = w->begun && !*w->last;
 
 	if (!scout_walk_visit(w, &f->names, SCOUT_KIND_FILE, f->ino, name, now_ns) && first && up &&
-	    now_ns - up->below_ns < f->host->config->attr_timeout_ns && w->fits & up->below) {
+	    w->fits & below_locked(up, now_ns)) {
 		w->fits &= up->below;
 		w->run = SCOUT_WALK_SURE;
 	}
@@ -338,7 +376,7 @@ void scout_ahead_read(struct scout_host *host, const char *path)
 {
 	struct scout_aheads *all = &host->all->aheads;
 	uint64_t now_ns = scout_now_ns();
-	struct scout_folder *f, *up;
+	struct scout_folder *f;
 	struct plan plan;
 
 	plan_init(&plan);
@@ -348,9 +386,8 @@ void scout_ahead_read(struct scout_host *host, const char *path)
 		plan_files_locked(f, now_ns, &plan);
 		if (plan.nfiles)
 			plan_anew_locked(f, now_ns, &plan);
-		up = parent_locked(host, f->path);
-		if (up && plan.nfiles < LAST_FILES)
-			plan_folders_locked(up, 1, now_ns, &plan);
+		if (plan.nfiles < LAST_FILES)
+			plan_next_locked(f, now_ns, &plan);
 	}
 	scout_unlock(&all->lock);
 	carry_out(host, &plan);

@@ -113,16 +113,29 @@ static bool has_room_locked(const struct scout_host *host)
 	return busy < BUSY_MAX;
 }
 
+bool scout_folder_calm(const struct scout_host *host, uint64_t now_ns)
+{
+	uint64_t changed_ns = atomic_load(&host->changed_ns);
+
+	return !changed_ns || now_ns - changed_ns > host->config->attr_timeout_ns;
+}
+
+bool scout_folder_old_locked(const struct scout_folder *f, uint64_t now_ns)
+{
+	return !f->names.began_ns ||
+	       now_ns - f->names.began_ns > f->host->config->attr_timeout_ns / 2;
+}
+
 bool scout_folder_ready_locked(const struct scout_folder *f, uint64_t now_ns)
 {
-	return !f->busy && now_ns >= f->not_before_ns &&
-	       now_ns - atomic_load(&f->host->changed_ns) > f->host->config->attr_timeout_ns &&
+	return !f->busy && now_ns >= f->not_before_ns && scout_folder_calm(f->host, now_ns) &&
 	       has_room_locked(f->host);
 }
 
 bool scout_folder_valid_locked(const struct scout_folder *f, uint64_t now_ns)
 {
-	return !f->wrong && now_ns - f->names.began_ns < f->host->config->attr_timeout_ns &&
+	return !f->wrong && f->names.began_ns &&
+	       now_ns - f->names.began_ns < f->host->config->attr_timeout_ns &&
 	       f->names.changes == atomic_load(&f->host->changes);
 }
 

@@ -16,7 +16,7 @@ void scout_names_free(struct scout_names *n)
 
 bool scout_names_copy(struct scout_names *ret, const struct scout_names *n)
 {
-	*ret = (struct scout_names){.began_ns = n->began_ns, .changes = n->changes};
+	*ret = (struct scout_names){.ino = n->ino, .began_ns = n->began_ns, .changes = n->changes};
 	if (!n->count)
 		return true;
 	scout_text_append(&ret->text, n->text.str, n->text.len);
@@ -92,23 +92,31 @@ static bool is_of(const struct scout_name *e, enum scout_kind kind)
 	return S_ISREG(e->attr.mode) && e->attr.size > 0;
 }
 
+static void number(struct scout_names *n, uint64_t ino)
+{
+	for (size_t i = 0; i < n->count; i++)
+		n->list[i].number = scout_hash_ino(ino, scout_names_str(n, &n->list[i]));
+	n->ino = ino;
+}
+
 /* Where e stands in an order. */
-static uint64_t key(const struct scout_names *n, enum scout_order order, uint64_t ino,
-		    const struct scout_name *e)
+static uint64_t key(const struct scout_names *n, enum scout_order order, const struct scout_name *e)
 {
 	if (order == SCOUT_ORDER_LISTED)
 		return e->rank;
-	if (order == SCOUT_ORDER_NAME)
-		return (uint64_t)(e - n->list);
-	return scout_hash_ino(ino, scout_names_str(n, e));
+	return order == SCOUT_ORDER_NAME ? (uint64_t)(e - n->list) : e->number;
 }
 
-const struct scout_name *scout_names_next(const struct scout_names *n, enum scout_order order,
+const struct scout_name *scout_names_next(struct scout_names *n, enum scout_order order,
 					  enum scout_kind kind, uint64_t ino,
 					  const struct scout_name *after)
 {
-	uint64_t from = after ? key(n, order, ino, after) : 0, best = UINT64_MAX;
 	const struct scout_name *next = NULL;
+	uint64_t from, best = UINT64_MAX;
+
+	if (order == SCOUT_ORDER_INODE && n->ino != ino)
+		number(n, ino);
+	from = after ? key(n, order, after) : 0;
 
 	for (size_t i = 0; i < n->count; i++) {
 		const struct scout_name *e = &n->list[i];
@@ -116,7 +124,7 @@ const struct scout_name *scout_names_next(const struct scout_names *n, enum scou
 
 		if (!is_of(e, kind))
 			continue;
-		k = key(n, order, ino, e);
+		k = key(n, order, e);
 		if ((after && k <= from) || k >= best)
 			continue;
 		best = k;

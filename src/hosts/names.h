@@ -14,8 +14,9 @@
 #define SCOUT_NAMES_BYTES_MAX ((size_t)64 * 1024)
 
 struct scout_name {
-	size_t at;     /* in text */
-	unsigned rank; /* as listed */
+	size_t at;       /* in text */
+	unsigned rank;   /* as listed */
+	uint64_t number; /* what its inode number is made of, once the folder's is known */
 	struct scout_attr attr;
 };
 
@@ -23,6 +24,7 @@ struct scout_names {
 	struct scout_text text;
 	struct scout_name *list;
 	size_t count, cap;
+	uint64_t ino; /* the folder's, by which they are numbered, or 0 */
 	uint64_t began_ns;
 	unsigned changes; /* the host's, before it began */
 };
@@ -48,7 +50,7 @@ enum scout_kind { SCOUT_KIND_FILE, SCOUT_KIND_FOLDER, SCOUT_KINDS };
 
 /* The one behind after (NULL: the first) of its kind: folders, or files that are not empty. ino: the folder's,
  * which its files' come of (scoutfs/hash.h). NULL: there is none. */
-const struct scout_name *scout_names_next(const struct scout_names *n, enum scout_order order,
+const struct scout_name *scout_names_next(struct scout_names *n, enum scout_order order,
 					  enum scout_kind kind, uint64_t ino,
 					  const struct scout_name *after);
 

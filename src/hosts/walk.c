@@ -11,8 +11,8 @@ void scout_walk_begin(struct scout_walk *w, unsigned fits, unsigned run)
 }
 
 /* The orders in which e is the next. */
-static unsigned fitting(const struct scout_walk *w, const struct scout_names *n,
-			enum scout_kind kind, uint64_t ino, const struct scout_name *e)
+static unsigned fitting(const struct scout_walk *w, struct scout_names *n, enum scout_kind kind,
+			uint64_t ino, const struct scout_name *e)
 {
 	const struct scout_name *last = *w->last ? scout_names_find(n, w->last) : NULL;
 	unsigned fits = 0;
@@ -26,7 +26,7 @@ static unsigned fitting(const struct scout_walk *w, const struct scout_names *n,
 	return fits;
 }
 
-bool scout_walk_visit(struct scout_walk *w, const struct scout_names *n, enum scout_kind kind,
+bool scout_walk_visit(struct scout_walk *w, struct scout_names *n, enum scout_kind kind,
 		      uint64_t ino, const char *name, uint64_t now_ns)
 {
 	const struct scout_name *e = scout_names_find(n, name);
@@ -49,18 +49,18 @@ bool scout_walk_visit(struct scout_walk *w, const struct scout_names *n, enum sc
 	return scout_walk_sure(w);
 }
 
-const struct scout_name *scout_walk_next(const struct scout_walk *w, const struct scout_names *n,
+const struct scout_name *scout_walk_next(const struct scout_walk *w, struct scout_names *n,
 					 enum scout_kind kind, uint64_t ino,
 					 const struct scout_name *after)
 {
-	unsigned order = 0;
+	unsigned fits = ino ? w->fits : w->fits & ~(1u << SCOUT_ORDER_INODE), order = 0;
 
 	if (!after && *w->last) {
 		after = scout_names_find(n, w->last);
 		if (!after)
 			return NULL;
 	}
-	while (order < SCOUT_ORDERS && !(w->fits & 1u << order))
+	while (order < SCOUT_ORDERS && !(fits & 1u << order))
 		order++;
 	return order < SCOUT_ORDERS ? scout_names_next(n, order, kind, ino, after) : NULL;
 }

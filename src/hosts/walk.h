@@ -20,10 +20,10 @@ struct scout_walk {
 /* Before the first. run and fits: as of a walk through the folder's siblings, or 0. */
 void scout_walk_begin(struct scout_walk *w, unsigned fits, unsigned run);
 /* name is visited, in the folder ino (0: not known). True: it came next, as those before did. */
-bool scout_walk_visit(struct scout_walk *w, const struct scout_names *n, enum scout_kind kind,
+bool scout_walk_visit(struct scout_walk *w, struct scout_names *n, enum scout_kind kind,
 		      uint64_t ino, const char *name, uint64_t now_ns);
 /* What comes after after (NULL: after the last visited one). NULL: there is none. */
-const struct scout_name *scout_walk_next(const struct scout_walk *w, const struct scout_names *n,
+const struct scout_name *scout_walk_next(const struct scout_walk *w, struct scout_names *n,
 					 enum scout_kind kind, uint64_t ino,
 					 const struct scout_name *after);
 

@@ -415,7 +415,7 @@ static void who_is_slow_has_the_next_folder_in_time(void **state)
 	tear_down();
 }
 
-/* rsync opens all folders, and then the files of one after the other. */
+/* rsync opens all folders, and then looks at and reads the files of one after the other. */
 static void who_read_a_folder_reads_the_next_one_so(void **state)
 {
 	(void)state;
@@ -423,15 +423,22 @@ static void who_read_a_folder_reads_the_next_one_so(void **state)
 	assert_int_equal(list("h0/w"), 9);
 	assert_int_equal(list("h0/w/0"), 4);
 	assert_int_equal(list("h0/w/1"), 4);
-	for (unsigned i = 0; i < 3; i++)
-		read_in("w/0", is[i]);
-	assert_int_equal(fake.count[SCOUT_SFTP_OPEN], 3);
-	read_in("w/1", 1);
-	FAKE_WAIT(fake.count[SCOUT_SFTP_OPEN] == 5 && fake.count[SCOUT_SFTP_FSTAT] == 1);
-	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 3 + 4 + 4 + 1);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 3 + 4);
+	read_in("w/0", 1);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPEN], 1);
+	read_in("w/0", 3); /* now 1, too, is listed again, and its first file read */
+	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 3 + 4 + 2 + 1 + 1);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 3 + 4 + 1);
+	assert_int_equal(fake.count[SCOUT_SFTP_OPEN], 2 + 1);
+	read_in("w/0", 4);
+	read_in("w/1", 1); /* now the last file, and the first one of 3 */
+	assert_int_equal(counted("files_early"), 1);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == 3 + 4 + 2 + 1 + 1 + 2 + 2);
 	read_in("w/1", 3);
 	read_in("w/1", 4);
-	assert_int_equal(counted("files_early"), 1);
+	read_in("w/3", 1);
+	assert_int_equal(counted("files_early"), 3);
+	assert_int_equal(counted("files_early_wasted"), 0);
 	tear_down();
 }
 
