@@ -111,9 +111,15 @@ static void plan_folder_locked(struct scout_folder *f, const struct scout_name *
 	p->folders[p->nfolders++] = path;
 }
 
+/* A listing made now will not be too old as soon as it is here, which takes two round trips. */
+static bool comes_in_time(const struct scout_host *host)
+{
+	return host->config->attr_timeout_ns > 4 * atomic_load(&host->round_trip_ns);
+}
+
 static bool folders_are_wanted(const struct scout_folder *f, uint64_t now_ns)
 {
-	return scout_walk_sure(&f->walks[SCOUT_KIND_FOLDER]) &&
+	return comes_in_time(f->host) && scout_walk_sure(&f->walks[SCOUT_KIND_FOLDER]) &&
 	       now_ns >= f->walks_after_ns[SCOUT_KIND_FOLDER];
 }
 
@@ -304,7 +310,7 @@ void scout_ahead_listed(struct scout_host *host, const char *path, struct scout_
 	struct scout_folder *f;
 	struct plan plan;
 
-	if (!scout_folder_lists_well(host))
+	if (!host->config->attr_timeout_ns || !scout_folder_lists_well(host))
 		return;
 	plan_init(&plan);
 	scout_names_sort(names);
@@ -321,8 +327,8 @@ static void plan_anew_locked(struct scout_folder *f, uint64_t now_ns, struct pla
 {
 	char *path;
 
-	if (!scout_folder_old_locked(f, now_ns) || p->nfolders == FOLDERS_AHEAD ||
-	    !scout_folder_ready_locked(f, now_ns))
+	if (!comes_in_time(f->host) || !scout_folder_old_locked(f, now_ns) ||
+	    p->nfolders == FOLDERS_AHEAD || !scout_folder_ready_locked(f, now_ns))
 		return;
 	path = strdup(f->path);
 	f->busy = path != NULL;

@@ -177,6 +177,31 @@ static void near_everything_is_asked_for(void **state)
 	tear_down();
 }
 
+/* Nothing is believed, or not for as long as a listing takes. */
+static void what_would_be_too_old_is_not_asked_for(void **state)
+{
+	static const uint64_t timeouts[] = {0, 150 * SCOUT_NS_PER_MS};
+
+	(void)state;
+	for (size_t n = 0; n < 2; n++) {
+		set_up();
+		rig_stop();
+		rig.hosts[0].attr_timeout_ns = timeouts[n];
+		memset(fake.count, 0, sizeof fake.count);
+		rig_start(FEW);
+		assert_int_equal(list("h0/w"), 9);
+		assert_int_equal(list("h0/w/0"), 4);
+		assert_int_equal(list("h0/w/1"), 4);
+		assert_int_equal(list("h0/w/3"), 4);
+		for (unsigned i = 0; i < 3 && !timeouts[n]; i++)
+			read_in("w/3", is[i]);
+		FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == (timeouts[n] ? 4 : 7));
+		assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 4);
+		assert_int_equal(fake.count[SCOUT_SFTP_OPEN], timeouts[n] ? 0 : 3);
+		tear_down();
+	}
+}
+
 static void what_another_changed_is_read_anew(void **state)
 {
 	(void)state;
@@ -510,6 +535,7 @@ int main(void)
 	    cmocka_unit_test(files_that_come_next_are_read_early),
 	    cmocka_unit_test(who_reads_here_and_there_gets_what_he_asks_for),
 	    cmocka_unit_test(near_everything_is_asked_for),
+	    cmocka_unit_test(what_would_be_too_old_is_not_asked_for),
 	    cmocka_unit_test(what_another_changed_is_read_anew),
 	    cmocka_unit_test(our_own_change_is_read),
 	    cmocka_unit_test(one_that_changes_while_it_is_read_is_not_kept),
