@@ -221,8 +221,7 @@ static int open_answered(struct opening *op, const struct scout_answer *answer)
 	err = scout_models_file_open(m, op->path, answer, &file);
 	if (err < 0)
 		return err;
-	scout_first_known(op->first, file->object);
-	op->first = NULL;
+	scout_first_join(m, file->object);
 	res.ttl_ms = SCOUT_TTL_MS;
 	res.open.handle = file;
 	res.open.drop_cache = scout_verify_distrusts(m, answer->version);
@@ -237,7 +236,7 @@ static void opened(struct scout_asker *a, int err, const struct scout_answer *an
 
 	if (err == 0)
 		err = open_answered(op, answer);
-	scout_first_known(op->first, NULL);
+	scout_first_leave(op->first);
 	if (err < 0)
 		scout_req_done(op->req, err, NULL);
 	free(op);

@@ -6,7 +6,8 @@
  * they are of another version. At most one request of a key is under way, and none where something of the object is
  * here already, or may be in the disk cache.
  *
- * The engine's thread and the opener hold one reference each; m->objects_lock for the table. */
+ * Several may open it at once; the first of them who has an answer takes it. The engine's thread and the opener hold
+ * one reference each; m->objects_lock for the table. */
 #include "models/first.h"
 
 #include <stdlib.h>
@@ -29,6 +30,7 @@ struct scout_first {
 	bool over; /* the engine's thread: nothing more comes */
 	char *path, *key, *version_id;
 	UT_hash_handle hh; /* m->firsts */
+	bool taken;        /* under m->objects_lock: it is there no more */
 };
 
 static void unref(struct scout_first *first)
@@ -190,6 +192,12 @@ struct scout_first *scout_first_ask(struct scout_models *m, const char *path)
 	return first;
 }
 
+static void give_up(struct scout_first *first)
+{
+	atomic_store(&first->unwanted, true);
+	scout_s3_cancel(first->m->s3, &first->fetch->call);
+}
+
 /* Whether what came, or will come, may be o's, of which nothing is here. */
 static bool fits_locked(const struct scout_first *first, struct scout_object *o)
 {
@@ -206,34 +214,57 @@ static bool fits_locked(const struct scout_first *first, struct scout_object *o)
 	return scout_fetch_missing_locked(o, 0, first->nbufs) == first->nbufs;
 }
 
-void scout_first_known(struct scout_first *first, struct scout_object *o)
+/* Hands the fetch over to o, or gives it up. */
+static void settle(struct scout_first *first, struct scout_object *o)
 {
-	struct scout_fetch *f = first ? first->fetch : NULL;
-	bool joined = false, over;
+	struct scout_fetch *f = first->fetch;
+	bool over = first->over, joined;
+
+	scout_lock(&o->lock);
+	joined = fits_locked(first, o) && scout_fetch_join_locked(f, o, first->bufs, &first->nbufs);
+	scout_unlock(&o->lock);
+	if (!joined) {
+		give_up(first);
+		return;
+	}
+	first->fetch = NULL; /* it goes its own way, with the buffers */
+	f->first = NULL;
+	if (over)
+		scout_fetch_done(&f->call, 0);
+	else
+		unref(first); /* the engine's */
+}
+
+void scout_first_join(struct scout_models *m, struct scout_object *o)
+{
+	struct scout_first *first;
+
+	scout_lock(&m->objects_lock);
+	HASH_FIND_STR(m->firsts, o->key, first);
+	if (first) {
+		HASH_DEL(m->firsts, first);
+		first->taken = true;
+		atomic_fetch_add(&first->refs, 1);
+	}
+	scout_unlock(&m->objects_lock);
+	if (!first)
+		return;
+	settle(first, o);
+	unref(first);
+}
+
+void scout_first_leave(struct scout_first *first)
+{
+	bool taken;
 
 	if (!first)
 		return;
 	scout_lock(&first->m->objects_lock);
-	HASH_DEL(first->m->firsts, first);
+	taken = first->taken;
+	if (!taken)
+		HASH_DEL(first->m->firsts, first);
 	scout_unlock(&first->m->objects_lock);
-	if (o) {
-		scout_lock(&o->lock);
-		joined = fits_locked(first, o) &&
-			 scout_fetch_join_locked(f, o, first->bufs, &first->nbufs);
-		scout_unlock(&o->lock);
-	}
-	if (!joined) {
-		atomic_store(&first->unwanted, true);
-		scout_s3_cancel(first->m->s3, &f->call);
-		unref(first);
-		return;
-	}
-	over = first->over;
-	first->fetch = NULL; /* it goes its own way, with the buffers */
-	f->first = NULL;
-	if (!over)
-		unref(first); /* the engine's */
+	if (!taken)
+		give_up(first);
 	unref(first);
-	if (over)
-		scout_fetch_done(&f->call, 0);
 }

@@ -1,6 +1,8 @@
 /* The first bytes, asked for beside the question of an open: whose they become, and when they do not. */
 #include "mount.h"
 
+#include "models/first.h"
+
 #define KEY "a/v1/model.zip"
 
 /* A mount that has listed KEY, and its calls for the open that follows. */
@@ -130,6 +132,30 @@ static void not_asked(void **state)
 	close_file(&r.t, must_open(&r.t, "new"));
 	assert_int_equal(fake.gets, 1);
 	rig_down(&r);
+}
+
+/* Another has the answer to the open before the one who asked for them: they are his. */
+static void taken_by_another(void **state)
+{
+	struct rig r;
+	struct scout_first *first;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		rig_up(&r, 3 * MIB);
+		first = scout_first_ask(r.t.models, KEY);
+		assert_non_null(first);
+		assert_null(scout_first_ask(r.t.models, KEY));
+		r.open = ask_open(&r.t, KEY);
+		assert_int_equal(fake_queued(), 2);
+		if (i)
+			scout_first_leave(first); /* given up before */
+		fake_answer_all();
+		expect_start(&r, 0, MIB, i ? 1 + 4 : 1);
+		if (!i)
+			scout_first_leave(first);
+		rig_down(&r);
+	}
 }
 
 /* Listed, then overwritten. */
@@ -320,11 +346,11 @@ static void many_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(either_is_first), cmocka_unit_test(read_as_they_come),
-	    cmocka_unit_test(not_asked),       cmocka_unit_test(another_version),
-	    cmocka_unit_test(two_versions),    cmocka_unit_test(thrown_away),
-	    cmocka_unit_test(stopped),         cmocka_unit_test(little_memory),
-	    cmocka_unit_test(many_threads),
+	    cmocka_unit_test(either_is_first),  cmocka_unit_test(read_as_they_come),
+	    cmocka_unit_test(not_asked),        cmocka_unit_test(another_version),
+	    cmocka_unit_test(taken_by_another), cmocka_unit_test(two_versions),
+	    cmocka_unit_test(thrown_away),      cmocka_unit_test(stopped),
+	    cmocka_unit_test(little_memory),    cmocka_unit_test(many_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
