@@ -84,8 +84,14 @@ def test_who_reads_one_file_moves_no_other(far):
     names = sorted(os.listdir(os.path.join(server.files, "t", "d0")))
     for n in (7, 3, 19, 12):  # nor who reads some here and there
         read(f"{top}/d0/{names[n]}")
+    for n in range(4):  # nor who reads larger ones
+        path = os.path.join(server.files, "large", f"f{n}")
+        write(path, content((128 << 10) + 1))
+        os.utime(path, (OLD, OLD))
+    for name in os.listdir(f"{top}/../large"):
+        read(f"{top}/../large/{name}")
     idle(m)
-    assert server.sftp_counts()["open"] == 4
+    assert server.sftp_counts()["open"] == 8
     assert not any(count(m, f"{what}{how}") for what in ("files_early", "folders_ahead") for how in ("", "_wasted"))
 
 
