@@ -60,8 +60,10 @@ uint64_t scout_s3_hedge_due_ns(const struct scout_s3 *s3, const struct scout_s3_
 	const struct scout_s3_pulse *p = &s3->context.pulse;
 	uint64_t silent_ns = p->awake_ns - t->heard_awake_ns, most_ns;
 
-	if (!may_hedge(s3, t))
-		return UINT64_MAX;
+	if (!may_hedge(s3, t)) /* a guess may once the answer to another call pins it */
+		return t->call->guess && !t->hedged && !scout_s3_transfer_pinned(t)
+			   ? now_ns + AGAIN_NS
+			   : UINT64_MAX;
 	if (t->slow)
 		return now_ns;
 	most_ns = patience_ns(s3, t);

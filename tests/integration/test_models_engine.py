@@ -107,6 +107,19 @@ def test_a_get_that_hangs_is_hedged(rgw, bucket, mount, http_proxy, how):
     wait_for(lambda: m.metric("scoutfs_s3_active") == 0, 5, "the end of the first request")
 
 
+def test_a_get_hangs_beside_its_question(rgw, bucket, mount, http_proxy):
+    """It is asked for once more when the question's own second request has told its version."""
+    data = content(MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, timeout="50s"))
+    assert os.listdir(m.model("a", "v1")) == ["model.zip"]
+    s3.fault = lambda r: Answer(stall=True) if "attempt=1;" in r.headers["amz-sdk-request"] else None
+    assert read(m.model("a", "v1", "model.zip")) == data
+    assert m.metric("scoutfs_s3_retries_total") == 0
+    assert {"HEAD", "GET"} <= {r.method for r in s3.hedges}
+
+
 def test_a_question_that_hangs_is_hedged(rgw, bucket, mount, http_proxy):
     """HEAD and LIST, too; but not where nothing was ever answered: that endpoint is down."""
     rgw.put(bucket, "a/v1/model.zip", b"x")

@@ -231,6 +231,29 @@ static void an_endpoint_that_never_answered_is_down(void **state)
 	assert_true(is_due(&rig, 0));
 }
 
+/* A guess says nothing of its version until another's answer brings it, and is looked at until then. */
+static void a_guess_hangs_from_when_it_is_pinned(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start(&rig);
+	rig.call.guess = true;
+	rig.call.if_match = NULL;
+	for (int i = 0; i < 30; i++) {
+		uint64_t at_ns = scout_s3_hedge_due_ns(&rig.s3, &rig.t[0], rig.now_ns);
+
+		assert_in_range(at_ns - rig.now_ns, 1, SCOUT_NS_PER_S);
+		turns(&rig, 100, 0);
+	}
+	rig.call.if_match = "\"x\"";
+	assert_true(is_due(&rig, 0));
+	/* what is pinned by nothing and is no guess never is */
+	rig.call.if_match = NULL;
+	rig.call.guess = false;
+	assert_true(scout_s3_hedge_due_ns(&rig.s3, &rig.t[0], rig.now_ns) == UINT64_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +265,7 @@ int main(void)
 	    cmocka_unit_test(while_we_are_not_there_nobody_is_silent),
 	    cmocka_unit_test(nor_slow),
 	    cmocka_unit_test(an_endpoint_that_never_answered_is_down),
+	    cmocka_unit_test(a_guess_hangs_from_when_it_is_pinned),
 	};
 
 	return cmocka_run_group_tests_name("s3/hedge", tests, NULL, NULL);
