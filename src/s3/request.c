@@ -28,7 +28,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 	if (fd >= 0)
 		return fd;
 	if (scout_s3_sockets_count(&c->sockets) >= c->config->max_connections)
-		scout_s3_warm_sweep(&c->warm, &c->sockets, UINT64_MAX);
+		scout_s3_warm_drop_one(&c->warm, &c->sockets);
 	return scout_s3_socket_open(&c->sockets, address->family, address->socktype,
 				    address->protocol);
 }

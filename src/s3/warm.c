@@ -57,6 +57,7 @@ int scout_s3_warm_take(struct scout_s3_warm *w, struct scout_s3_sockets *s,
 	bool same = to_len == w->to_len && memcmp(to, &w->to, to_len) == 0 && type == w->type &&
 		    protocol == w->protocol;
 
+	w->is_given = false;
 	if (!same) {
 		scout_s3_warm_sweep(w, s, UINT64_MAX);
 		w->to_len = 0;
@@ -90,6 +91,12 @@ bool scout_s3_warm_was_given(struct scout_s3_warm *w, int fd)
 
 	w->is_given = false;
 	return was;
+}
+
+void scout_s3_warm_drop_one(struct scout_s3_warm *w, struct scout_s3_sockets *s)
+{
+	if (w->count > 0)
+		drop(w, s, w->count - 1);
 }
 
 void scout_s3_warm_sweep(struct scout_s3_warm *w, struct scout_s3_sockets *s, uint64_t now_ns)

@@ -34,6 +34,8 @@ int scout_s3_warm_take(struct scout_s3_warm *w, struct scout_s3_sockets *s,
 		       const struct sockaddr *to, socklen_t to_len, int type, int protocol);
 /* Whether fd is the one that was taken last: it is connected. */
 bool scout_s3_warm_was_given(struct scout_s3_warm *w, int fd);
+/* Ends the youngest one, if there is any: another needs its place. */
+void scout_s3_warm_drop_one(struct scout_s3_warm *w, struct scout_s3_sockets *s);
 /* Ends those that nobody took within a while, and that failed; all of them when now_ns is UINT64_MAX. */
 void scout_s3_warm_sweep(struct scout_s3_warm *w, struct scout_s3_sockets *s, uint64_t now_ns);
 

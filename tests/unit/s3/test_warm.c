@@ -137,6 +137,42 @@ static void they_end(void **state)
 	rig_down(&r);
 }
 
+/* Who has no room for one of his own takes one's place, not all. */
+static void one_makes_room(void **state)
+{
+	struct rig r;
+	int first;
+
+	(void)state;
+	rig_up(&r);
+	scout_s3_warm_drop_one(&r.warm, &r.sockets);
+	scout_s3_warm_begin(&r.warm, &r.sockets, 3, NOW);
+	first = r.warm.waiting[0].fd;
+	scout_s3_warm_drop_one(&r.warm, &r.sockets);
+	assert_int_equal(r.warm.count, 2);
+	assert_int_equal(scout_s3_sockets_count(&r.sockets), 2);
+	assert_int_equal(r.warm.waiting[0].fd, first); /* which is connected first */
+	rig_down(&r);
+}
+
+/* What was given, and never asked about, is forgotten with the next one: the number may be another's. */
+static void none_was_given(void **state)
+{
+	struct rig r;
+	int fd;
+
+	(void)state;
+	rig_up(&r);
+	scout_s3_warm_begin(&r.warm, &r.sockets, 1, NOW);
+	wait_for(&r, 0, POLLOUT);
+	fd = take(&r);
+	assert_true(fd >= 0);
+	assert_int_equal(take(&r), -1);
+	assert_false(scout_s3_warm_was_given(&r.warm, fd));
+	assert_int_equal(scout_s3_socket_close(&r.sockets, fd), 0);
+	rig_down(&r);
+}
+
 /* Nobody listens: that is nothing to speak of. */
 static void refused(void **state)
 {
@@ -170,7 +206,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(one_is_taken),       cmocka_unit_test(not_to_another_address),
 	    cmocka_unit_test(they_end),           cmocka_unit_test(refused),
-	    cmocka_unit_test(not_before_one_was),
+	    cmocka_unit_test(not_before_one_was), cmocka_unit_test(one_makes_room),
+	    cmocka_unit_test(none_was_given),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
