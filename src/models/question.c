@@ -178,7 +178,8 @@ static void remember_folders_locked(struct scout_models *m, const struct scout_q
 	char *path = q->path_below, *slash = path ? path + strlen(q->path) : NULL;
 	struct scout_answer younger;
 
-	if (!path || scout_key_judge(path, strlen(path), 0) >= SCOUT_KEY_LEFT_OUT)
+	if (q->list_err < 0 || !path ||
+	    scout_key_judge(path, strlen(path), 0) >= SCOUT_KEY_LEFT_OUT)
 		return;
 	while ((slash = strchr(slash + 1, '/'))) {
 		*slash = '\0';

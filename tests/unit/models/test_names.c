@@ -283,6 +283,30 @@ static void failed_listings(void **state)
 	mount_down(&t);
 }
 
+/* What came of a LIST that failed says nothing of folders. */
+static void half_a_listing(void **state)
+{
+	struct mount t;
+	struct asked *a;
+	struct scout_s3_call *all, *list;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	fake_put("m", 5);
+	fake_put("m/v1/deep/model.zip", 5);
+	a = ask_getattr(&t, "m");
+	all = fake_take(false); /* of all keys: it hangs */
+	list = fake_take(false);
+	assert_int_equal(list->op, SCOUT_S3_LIST);
+	fake_list(list);
+	list->done(list, -EIO);
+	fake_answer_all();
+	expect(a, 0);
+	assert_int_equal(scout_question_count(t.models), 1);
+	fake_answer(all, 1);
+	mount_down(&t);
+}
+
 static void failed_questions(void **state)
 {
 	struct mount t;
@@ -556,6 +580,7 @@ int main(void)
 	    cmocka_unit_test(attributes),
 	    cmocka_unit_test(before_the_first_listing),
 	    cmocka_unit_test(folders_on_the_way),
+	    cmocka_unit_test(half_a_listing),
 	    cmocka_unit_test(new_names_are_asked_for),
 	    cmocka_unit_test(missing_names),
 	    cmocka_unit_test(old_listings),
