@@ -255,6 +255,8 @@ bool scout_fetch_join_locked(struct scout_fetch *f, struct scout_object *o, void
 	}
 	if (n == 0)
 		return false;
+	/* nobody reads yet, perhaps never: the read-ahead of others has its share still */
+	scout_block_unwanted_locked(f->m, o, 0, n * SCOUT_BUF_BYTES);
 	f->nblocks = n;
 	f->object = o;
 	scout_object_ref(o);
@@ -306,6 +308,11 @@ size_t scout_fetch_room_locked(struct scout_models *m, const struct scout_object
 	size_t room = m->ahead_memory / SCOUT_BUF_BYTES / sharers_locked(m, o);
 
 	return room > o->ahead ? room - o->ahead : 0;
+}
+
+size_t scout_fetch_room(struct scout_models *m)
+{
+	return m->ahead_memory / SCOUT_BUF_BYTES / (atomic_load(&m->aheads) + 1);
 }
 
 size_t scout_fetch_missing_locked(struct scout_object *o, uint64_t from, uint64_t to)

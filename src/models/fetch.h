@@ -30,6 +30,8 @@ void scout_fetch_cover_locked(struct scout_models *m, struct scout_object *o, ui
 			      struct scout_fetch_list *list);
 /* How many more blocks may be ahead of o's readers; o->lock is held. */
 size_t scout_fetch_room_locked(struct scout_models *m, const struct scout_object *o);
+/* Likewise of an object of which none is yet. */
+size_t scout_fetch_room(struct scout_models *m);
 /* How many of the blocks [from, to) are missing; o->lock is held. */
 size_t scout_fetch_missing_locked(struct scout_object *o, uint64_t from, uint64_t to);
 

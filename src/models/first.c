@@ -98,7 +98,29 @@ static uint64_t known_bytes(struct scout_models *m, const char *path)
 	return bytes;
 }
 
-/* With buffers for bytes, or as many as are spare; the caller's alone. NULL: no memory. */
+/* Whether something of the object is here or on its way; object_lock is held. */
+static bool is_known_locked(struct scout_models *m, const char *key)
+{
+	struct scout_object *o;
+	struct scout_first *other;
+
+	HASH_FIND_STR(m->objects, key, o);
+	HASH_FIND_STR(m->firsts, key, other);
+	return o || other;
+}
+
+static bool is_known(struct scout_models *m, const char *key)
+{
+	bool known;
+
+	scout_lock(&m->objects_lock);
+	known = is_known_locked(m, key);
+	scout_unlock(&m->objects_lock);
+	return known;
+}
+
+/* With buffers for bytes, or as many as are spare; the caller's alone. NULL: no memory, or nothing to ask for: what is
+ * here already is not pushed out for it. */
 static struct scout_first *first_new(struct scout_models *m, const char *path, uint64_t bytes)
 {
 	size_t blocks = bytes < SCOUT_READ_MAX ? (bytes - 1) / SCOUT_BUF_BYTES + 1 : FIRST_BLOCKS;
@@ -109,9 +131,9 @@ static struct scout_first *first_new(struct scout_models *m, const char *path, u
 	first->m = m;
 	atomic_init(&first->refs, 1);
 	first->path = scout_models_key(m, path, "");
-	first->nbufs = scout_fetch_spare(m, first->bufs, blocks);
-	if (first->path && first->nbufs > 0 &&
-	    scout_versions_key(m, path, &first->key, &first->version_id) == 0)
+	if (first->path && !is_known(m, first->path) && scout_fetch_room(m) > 0)
+		first->nbufs = scout_fetch_spare(m, first->bufs, blocks);
+	if (first->nbufs > 0 && scout_versions_key(m, path, &first->key, &first->version_id) == 0)
 		first->fetch = calloc(1, sizeof(*first->fetch) +
 					     first->nbufs * sizeof(first->fetch->blocks[0]));
 	if (!first->fetch) {
@@ -130,17 +152,6 @@ static uint64_t length_of(const struct scout_first *first, uint64_t bytes)
 	uint64_t most = first->nbufs * SCOUT_BUF_BYTES;
 
 	return bytes < most ? bytes : most;
-}
-
-/* Whether something of the object is here or on its way; object_lock is held. */
-static bool is_known_locked(struct scout_models *m, const char *key)
-{
-	struct scout_object *o;
-	struct scout_first *other;
-
-	HASH_FIND_STR(m->objects, key, o);
-	HASH_FIND_STR(m->firsts, key, other);
-	return o || other;
 }
 
 static bool add(struct scout_models *m, struct scout_first *first)
@@ -204,6 +215,8 @@ static bool fits_locked(const struct scout_first *first, struct scout_object *o)
 	const struct scout_fetch *f = first->fetch;
 	const struct scout_s3_call *call = &f->call;
 
+	if (!o->etag[0]) /* nobody could tell whose bytes they are */
+		return false;
 	if (o->changed || (first->over && (f->err < 0 || f->got < call->length)))
 		return false;
 	if (call->length != length_of(first, o->cut.bytes))

@@ -92,7 +92,7 @@ struct scout_s3 {
 	/* a GET is cut after that many bytes, with fail_body; 0 never */
 	uint64_t cut_after;
 	int fail_body;
-	bool ignore_if_match;
+	bool ignore_if_match, no_etags;
 	uint64_t wrong_at; /* the byte before this offset comes wrong; 0: none */
 	bool repeat_token;
 	/* counted */
@@ -168,7 +168,10 @@ static inline size_t fake_right(const uint8_t *bytes, const char *key, unsigned 
 
 static inline void fake_etag(char *etag, const struct fake_object *o)
 {
-	snprintf(etag, SCOUT_ETAG_MAX, "\"v%u-%llx\"", o->version, (unsigned long long)o->bytes);
+	etag[0] = '\0';
+	if (!fake.no_etags)
+		snprintf(etag, SCOUT_ETAG_MAX, "\"v%u-%llx\"", o->version,
+			 (unsigned long long)o->bytes);
 }
 
 static inline void fake_put_raw(const char *key, size_t len, uint64_t bytes)

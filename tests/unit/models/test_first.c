@@ -158,6 +158,84 @@ static void taken_by_another(void **state)
 	}
 }
 
+/* Where all memory has blocks: what is here is opened again without any of them going. */
+static void nothing_is_pushed_out(void **state)
+{
+	struct rig r;
+	struct asked *other;
+	uint64_t evicted;
+
+	(void)state;
+	rig_up(&r, MIB);
+	fake_put("other", 16 * MIB);
+	r.t.backend.ops->refresh(r.t.backend.self);
+	free(names_of(&r.t, ""));
+	other = must_open(&r.t, "other");
+	for (uint64_t at = 0; at < 16 * MIB; at += MIB) {
+		struct asked *a = ask_read(&r.t, other, at, MIB);
+
+		fake_answer_all();
+		expect_bytes(a, "other", 0, at, MIB);
+	}
+	close_file(&r.t, other);
+	rig_open(&r);
+	fake_answer(r.get, 100000);
+	fake_answer(r.head, 1);
+	expect_start(&r, 0, MIB, fake.gets);
+	evicted = scout_counted(&r.t.models->counters.block_evictions);
+	assert_true(evicted > 0);
+	for (int i = 0; i < 5; i++) {
+		other = ask_open(&r.t, KEY);
+		assert_int_equal(fake_queued(), 1); /* the question */
+		fake_answer_all();
+		close_file(&r.t, other);
+	}
+	assert_int_equal(scout_counted(&r.t.models->counters.block_evictions), evicted);
+	rig_down(&r);
+}
+
+/* What is open and not read takes nothing of the others' read-ahead, and where that has no room left no open asks
+ * for more than what it is. */
+static void not_at_the_cost_of_readers(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		rig_up(&r, 2 * MIB);
+		rig_open(&r);
+		fake_answer(i ? r.head : r.get, 100000);
+		fake_answer(i ? r.get : r.head, 100000);
+		assert_int_equal(atomic_load(&r.t.models->aheads), 0);
+		expect_start(&r, 0, MIB, 1);
+		rig_down(&r);
+	}
+	rig_up(&r, 2 * MIB);
+	atomic_fetch_add(&r.t.models->aheads, 1000);
+	r.open = ask_open(&r.t, KEY);
+	assert_int_equal(fake_queued(), 1);
+	atomic_fetch_sub(&r.t.models->aheads, 1000);
+	fake_answer_all();
+	expect_start(&r, 0, MIB, 4);
+	rig_down(&r);
+}
+
+/* Bytes that came without an ETag may be another version's: only the read's own are believed. */
+static void without_etags(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_up(&r, 2 * MIB);
+	fake.no_etags = true;
+	rig_open(&r);
+	fake_answer(r.get, 100000);
+	fake_put(KEY, 2 * MIB);
+	fake_answer(r.head, 1);
+	expect_start(&r, 1, MIB, 1 + 4);
+	rig_down(&r);
+}
+
 /* Listed, then overwritten. */
 static void another_version(void **state)
 {
@@ -346,11 +424,19 @@ static void many_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(either_is_first),  cmocka_unit_test(read_as_they_come),
-	    cmocka_unit_test(not_asked),        cmocka_unit_test(another_version),
-	    cmocka_unit_test(taken_by_another), cmocka_unit_test(two_versions),
-	    cmocka_unit_test(thrown_away),      cmocka_unit_test(stopped),
-	    cmocka_unit_test(little_memory),    cmocka_unit_test(many_threads),
+	    cmocka_unit_test(either_is_first),
+	    cmocka_unit_test(read_as_they_come),
+	    cmocka_unit_test(not_asked),
+	    cmocka_unit_test(taken_by_another),
+	    cmocka_unit_test(nothing_is_pushed_out),
+	    cmocka_unit_test(not_at_the_cost_of_readers),
+	    cmocka_unit_test(without_etags),
+	    cmocka_unit_test(another_version),
+	    cmocka_unit_test(two_versions),
+	    cmocka_unit_test(thrown_away),
+	    cmocka_unit_test(stopped),
+	    cmocka_unit_test(little_memory),
+	    cmocka_unit_test(many_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
