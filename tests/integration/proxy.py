@@ -493,7 +493,7 @@ class HttpProxy(Proxy):
         self.bytes_down += len(data)
         try:
             await self._loop.sock_sendall(client, framed)
-        except OSError:
+        except BaseException:  # it is cancelled, perhaps
             request.body_bytes -= len(data)
             self.bytes_down -= len(data)
             raise

@@ -33,7 +33,7 @@ def test_a_small_file_beside_bulk_that_takes_all_it_may(rgw, bucket, mount, http
     s3 = http_proxy(rgw.port, lambda r: Answer(hold_after=0) if is_bulk(r) and start(r) > 0 else None)
     m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_connections=8, part_size="1M"))
     reader = Background([lambda: read(m.model("a", "v1", "model.zip"))])
-    wait_for(lambda: s3.held == 6, 20, "bulk in all its connections")
+    wait_for(lambda: s3.held >= 6, 20, "bulk in all its connections")
     assert read(m.model("a", "v1", "config.json")) == config
     assert os.listdir(m.model("a")) == ["v1"]
     assert reader.running() == 1
