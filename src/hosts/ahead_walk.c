@@ -98,10 +98,9 @@ static void plan_folder_locked(struct scout_folder *f, const struct scout_name *
 {
 	char *path = p->nfolders < FOLDERS_AHEAD ? path_of(f, e) : NULL;
 	struct scout_folder *next =
-	    path ? scout_folder_get_locked(f->host, path, strlen(path), &p->evicted) : NULL;
+	    path ? scout_folder_plan_locked(f->host, path, now_ns, &p->evicted) : NULL;
 
-	if (!next || !scout_folder_ready_locked(next, now_ns) ||
-	    (next->fresh && scout_folder_valid_locked(next, now_ns))) {
+	if (!next || (next->fresh && scout_folder_valid_locked(next, now_ns))) {
 		free(path);
 		return;
 	}

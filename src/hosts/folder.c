@@ -13,7 +13,8 @@
 #include "scoutfs/hash.h"
 
 #define FOLDERS_MAX 32 /* of all hosts */
-#define BUSY_MAX 16    /* listings under way of one host */
+#define BUSY_MAX 16    /* listings under way, of all hosts; */
+#define BUSY_MIN 4     /* but so many of each: one that hangs keeps nobody else from it */
 
 /* A listing under way; belongs to whoever it is completed by. */
 struct lister {
@@ -57,6 +58,7 @@ void scout_folder_touch_locked(struct scout_folder *f)
 
 	TAILQ_REMOVE(&all->folders, f, link);
 	TAILQ_INSERT_TAIL(&all->folders, f, link);
+	f->used_ns = scout_now_ns();
 }
 
 static struct scout_folder *folder_new(struct scout_host *host, const char *path, size_t len)
@@ -74,25 +76,55 @@ static struct scout_folder *folder_new(struct scout_host *host, const char *path
 	return f;
 }
 
-struct scout_folder *scout_folder_get_locked(struct scout_host *host, const char *path, size_t len,
-					     struct scout_folders *evicted)
+/* Somebody goes through f's files or folders, and is not at the end. */
+static bool is_walked_locked(struct scout_folder *f, uint64_t now_ns)
+{
+	if (f->used_ns + f->host->config->attr_timeout_ns <= now_ns)
+		return false;
+	for (enum scout_kind kind = 0; kind < SCOUT_KINDS; kind++)
+		if (scout_walk_next(&f->walks[kind], &f->names, kind, f->ino, NULL))
+			return true;
+	return false;
+}
+
+/* f must not make place for one that nobody came to yet. */
+static bool is_of_use_locked(struct scout_folder *f, uint64_t now_ns)
+{
+	return f->busy || f->used_ns >= now_ns ||
+	       (f->fresh && scout_folder_valid_locked(f, now_ns)) || is_walked_locked(f, now_ns);
+}
+
+static struct scout_folder *useless_locked(struct scout_aheads *all, uint64_t now_ns)
+{
+	struct scout_folder *f;
+
+	TAILQ_FOREACH (f, &all->folders, link)
+		if (!is_of_use_locked(f, now_ns))
+			break;
+	return f;
+}
+
+static struct scout_folder *least_recent_locked(struct scout_aheads *all)
+{
+	struct scout_folder *f;
+
+	TAILQ_FOREACH (f, &all->folders, link)
+		if (!f->busy)
+			break;
+	return f;
+}
+
+/* A new folder, in old's place when there is no other. */
+static struct scout_folder *add_locked(struct scout_host *host, const char *path, size_t len,
+				       struct scout_folder *old, struct scout_folders *evicted)
 {
 	struct scout_aheads *all = &host->all->aheads;
-	struct scout_folder *f = scout_folder_find_locked(host, path, len), *old;
+	bool full = all->count == FOLDERS_MAX;
+	struct scout_folder *f = full && !old ? NULL : folder_new(host, path, len);
 
-	if (f) {
-		scout_folder_touch_locked(f);
-		return f;
-	}
-	TAILQ_FOREACH (old, &all->folders, link)
-		if (!old->busy)
-			break;
-	if (all->count == FOLDERS_MAX && !old)
-		return NULL;
-	f = folder_new(host, path, len);
 	if (!f)
 		return NULL;
-	if (all->count == FOLDERS_MAX) {
+	if (full) {
 		scout_folder_stale_locked(old);
 		TAILQ_REMOVE(&all->folders, old, link);
 		TAILQ_INSERT_TAIL(evicted, old, link);
@@ -103,27 +135,80 @@ struct scout_folder *scout_folder_get_locked(struct scout_host *host, const char
 	return f;
 }
 
+/* Whoever comes to path comes to the folder that it lies in, too. */
+static void touch_parent_locked(struct scout_host *host, const char *path, size_t len)
+{
+	const char *slash = memrchr(path, '/', len);
+	struct scout_folder *up =
+	    slash ? scout_folder_find_locked(host, path, (size_t)(slash - path)) : NULL;
+
+	if (up)
+		scout_folder_touch_locked(up);
+}
+
+struct scout_folder *scout_folder_get_locked(struct scout_host *host, const char *path, size_t len,
+					     struct scout_folders *evicted)
+{
+	struct scout_aheads *all = &host->all->aheads;
+	struct scout_folder *f = scout_folder_find_locked(host, path, len), *old = NULL;
+	uint64_t now_ns = scout_now_ns();
+
+	touch_parent_locked(host, path, len);
+	if (!f && all->count == FOLDERS_MAX) {
+		old = useless_locked(all, now_ns);
+		old = old ? old : least_recent_locked(all);
+	}
+	if (!f)
+		f = add_locked(host, path, len, old, evicted);
+	if (f)
+		scout_folder_touch_locked(f);
+	return f;
+}
+
+/* Hosts that hang keep neither all folders nor all listings. */
 static bool has_room_locked(const struct scout_host *host)
 {
 	const struct scout_folder *f;
-	unsigned busy = 0;
+	unsigned busy = 0, own = 0;
 
-	TAILQ_FOREACH (f, &host->all->aheads.folders, link)
-		busy += f->host == host && f->busy;
-	return busy < BUSY_MAX;
+	TAILQ_FOREACH (f, &host->all->aheads.folders, link) {
+		busy += f->busy;
+		own += f->busy && f->host == host;
+	}
+	return busy < BUSY_MAX || own < BUSY_MIN;
+}
+
+struct scout_folder *scout_folder_plan_locked(struct scout_host *host, const char *path,
+					      uint64_t now_ns, struct scout_folders *evicted)
+{
+	struct scout_aheads *all = &host->all->aheads;
+	struct scout_folder *f = scout_folder_find_locked(host, path, strlen(path));
+
+	if (f)
+		return scout_folder_ready_locked(f, now_ns) ? f : NULL;
+	if (!scout_folder_calm(host, now_ns) || !has_room_locked(host))
+		return NULL;
+	return add_locked(host, path, strlen(path),
+			  all->count == FOLDERS_MAX ? useless_locked(all, now_ns) : NULL, evicted);
+}
+
+/* How old what began then is; now_ns may be from before. */
+static uint64_t age_ns(uint64_t began_ns, uint64_t now_ns)
+{
+	return now_ns > began_ns ? now_ns - began_ns : 0;
 }
 
 bool scout_folder_calm(const struct scout_host *host, uint64_t now_ns)
 {
 	uint64_t changed_ns = atomic_load(&host->changed_ns);
 
-	return !changed_ns || now_ns - changed_ns > host->config->attr_timeout_ns;
+	return !changed_ns || age_ns(changed_ns, now_ns) > host->config->attr_timeout_ns;
 }
 
 bool scout_folder_old_locked(const struct scout_folder *f, uint64_t now_ns)
 {
 	return !f->names.began_ns ||
-	       now_ns - f->names.began_ns > f->host->config->attr_timeout_ns / 2;
+	       age_ns(f->names.began_ns, now_ns) > f->host->config->attr_timeout_ns / 2;
 }
 
 bool scout_folder_ready_locked(const struct scout_folder *f, uint64_t now_ns)
@@ -135,7 +220,7 @@ bool scout_folder_ready_locked(const struct scout_folder *f, uint64_t now_ns)
 bool scout_folder_valid_locked(const struct scout_folder *f, uint64_t now_ns)
 {
 	return !f->wrong && f->names.began_ns &&
-	       now_ns - f->names.began_ns < f->host->config->attr_timeout_ns &&
+	       age_ns(f->names.began_ns, now_ns) < f->host->config->attr_timeout_ns &&
 	       f->names.changes == atomic_load(&f->host->changes);
 }
 

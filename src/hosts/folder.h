@@ -23,6 +23,7 @@ struct scout_folder {
 	/* under aheads->lock, all of it */
 	struct scout_host *host; /* no reference: scout_ahead_forget */
 	char *path;
+	uint64_t used_ns; /* when somebody came to it, or to what lies in it */
 	struct scout_names names;
 	bool wrong;   /* something there is not as names say */
 	bool fresh;   /* names were made for who walks, and have not been given out */
@@ -52,10 +53,15 @@ TAILQ_HEAD(scout_folders, scout_folder);
 /* The folder of path's first len bytes, or NULL. */
 struct scout_folder *scout_folder_find_locked(struct scout_host *host, const char *path,
 					      size_t len);
-/* The same, moved behind all others; the one that was used least recently makes place for a new one, and is for
- * the caller to free. NULL: all are being listed, or no memory. */
+/* The same, for who comes to it: moved behind all others. For a new one another makes place, which is for the caller to
+ * free: one that is of no use, or else the one that was used least recently. NULL: all are being listed, or no
+ * memory. */
 struct scout_folder *scout_folder_get_locked(struct scout_host *host, const char *path, size_t len,
 					     struct scout_folders *evicted);
+/* The same, for one that somebody may come to: NULL, too, when it may not be listed now, or when all others are of
+ * use. No pointer to a folder that was used since now_ns is made invalid by it. */
+struct scout_folder *scout_folder_plan_locked(struct scout_host *host, const char *path,
+					      uint64_t now_ns, struct scout_folders *evicted);
 /* f is used: the next ones that need place do not take its. */
 void scout_folder_touch_locked(struct scout_folder *f);
 /* Their hosts may be gone. No lock held. */

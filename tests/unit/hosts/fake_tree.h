@@ -25,7 +25,7 @@
 #include "scoutfs/sftp.h"
 
 #define FAKE_OPS SCOUT_SFTP_OPS
-#define FAKE_NODES 64
+#define FAKE_NODES 256
 #define FAKE_SESSIONS 64
 
 struct fake_node {

@@ -5,7 +5,7 @@
 #include "hosts/early.h"
 #include "hosts/folder.h"
 
-#define FEW ((size_t)8 << 20)
+#define FEW ((size_t)32 << 20)
 #define FILES 30
 
 static struct ask a, b;
@@ -18,7 +18,7 @@ static void set_up(void)
 {
 	char path[16];
 
-	rig_config(1);
+	rig_config(3);
 	fake_mkdir_locked("/d", FILES);
 	fake_mkdir_locked("/w", 10);
 	fake_find_locked("/w")->of_folders = true;
@@ -380,12 +380,17 @@ static void who_finds_large_folders_is_left_alone(void **state)
 
 static void our_own_change_is_listed(void **state)
 {
+	struct scout_host *host;
+
 	(void)state;
 	set_up();
 	go();
 	ask_start(&b, ASK_NONE);
 	rig.backend.ops->unlink(rig.backend.self, "h0/d/5", &b.req);
 	assert_int_equal(ask_wait(&b), 0);
+	host = find("h0"); /* nor is it quiet for who looked at the clock before */
+	assert_false(scout_folder_calm(host, atomic_load(&host->changed_ns) - 1));
+	scout_host_unref(host);
 	assert_int_equal(list("h0/w/3"), 4);
 	assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 8);
 	assert_int_equal(counted("folders_ahead"), 0);
@@ -464,6 +469,79 @@ static void who_read_a_folder_reads_the_next_one_so(void **state)
 	read_in("w/3", 1);
 	assert_int_equal(counted("files_early"), 3);
 	assert_int_equal(counted("files_early_wasted"), 0);
+	tear_down();
+}
+
+static void make_folders(const char *top, unsigned n)
+{
+	char path[16];
+
+	fake_mkdir_locked(top, n);
+	fake_find_locked(top)->of_folders = true;
+	for (unsigned i = 0; i < n; i++) {
+		(void)snprintf(path, sizeof path, "%s/%u", top, i);
+		fake_mkdir_locked(path, 5);
+	}
+}
+
+/* Together they have more ahead than there is place for. */
+static void three_finds_leave_each_other_what_is_ahead(void **state)
+{
+	const unsigned n = 50;
+	unsigned wasted;
+	char path[16];
+
+	(void)state;
+	set_up();
+	FAKE_LOCKED(make_folders("/x", n), make_folders("/y", n), make_folders("/z", n));
+	assert_int_equal(list("h0/x"), n - 1);
+	assert_int_equal(list("h0/y"), n - 1);
+	assert_int_equal(list("h0/z"), n - 1);
+	for (unsigned i = 0; i < n; i++) {
+		for (const char *top = "xyz"; i != 2 && *top; top++) {
+			(void)snprintf(path, sizeof path, "h0/%c/%u", *top, i);
+			assert_int_equal(list(path), 4);
+			FAKE_WAIT(fake.count[SCOUT_SFTP_CLOSE] == fake.count[SCOUT_SFTP_OPENDIR]);
+		}
+	}
+	wasted = counted("folders_ahead_wasted");
+	assert_true(wasted <= 2);
+	assert_true(fake.count[SCOUT_SFTP_OPENDIR] <= 3 * n + wasted);
+	assert_true(counted("folders_ahead") >= n);
+	tear_down();
+}
+
+/* As many are listed ahead of two hosts as may be, and none comes to an end. */
+static void hosts_that_hang_leave_some_to_others(void **state)
+{
+	struct scout_folders evicted = TAILQ_HEAD_INITIALIZER(evicted);
+	struct scout_hosts *all;
+	unsigned busy = 0;
+
+	(void)state;
+	set_up();
+	all = rig.backend.self;
+	for (unsigned n = 1; n < 3; n++) {
+		char name[3] = {'h', (char)('0' + n)};
+		struct scout_host *host = find(name);
+
+		scout_lock(&all->aheads.lock);
+		for (unsigned i = 0; i < 40; i++) {
+			char path[16];
+			struct scout_folder *f;
+
+			(void)snprintf(path, sizeof path, "/%u", i);
+			f = scout_folder_plan_locked(host, path, scout_now_ns(), &evicted);
+			if (f)
+				f->busy = true;
+			busy += f != NULL;
+		}
+		scout_unlock(&all->aheads.lock);
+		scout_host_unref(host);
+	}
+	assert_int_equal(busy, 16 + 4);
+	assert_true(TAILQ_EMPTY(&evicted));
+	go();
 	tear_down();
 }
 
@@ -548,6 +626,8 @@ int main(void)
 	    cmocka_unit_test(an_old_listing_is_of_no_use),
 	    cmocka_unit_test(who_is_slow_has_the_next_folder_in_time),
 	    cmocka_unit_test(who_read_a_folder_reads_the_next_one_so),
+	    cmocka_unit_test(three_finds_leave_each_other_what_is_ahead),
+	    cmocka_unit_test(hosts_that_hang_leave_some_to_others),
 	    cmocka_unit_test(who_comes_while_it_is_listed_waits_for_that),
 	    cmocka_unit_test(what_cannot_be_listed_is_told_to_who_opens_it),
 	    cmocka_unit_test(the_end_while_all_is_on_its_way),
