@@ -110,6 +110,7 @@ struct scout_sftp_call {
 	const struct scout_sftp_attrs *set; /* only what its has names */
 	const struct scout_sftp_handle *handle2;
 	uint64_t offset2, length64;
+	bool behind_reads; /* it is to leave after the READs that were submitted before it */
 	/* On the session's thread, with no lock held, in the order of the answers. err: 0; an errno
 	 * made from the status (SSH_FX_EOF of READ is 0 with got == 0; of READDIR 0 with names_count
 	 * == 0; of COPY_DATA 0: the source ended); -EIO for a malformed answer; -ECONNRESET when the session ended before the answer
@@ -131,6 +132,7 @@ struct scout_sftp_call {
 	/* the engine's own */
 	TAILQ_ENTRY(scout_sftp_call) link;
 	uint32_t id;
+	uint64_t among_bytes; /* READ: in flight when it left, with its own */
 };
 
 /* What a server said of itself when the session came up. */

@@ -115,6 +115,7 @@ static void opened(struct scout_rpc *rpc, int err)
 	e->read.done = was_read;
 	e->look.call.op = SCOUT_SFTP_FSTAT;
 	e->look.call.handle = &e->handle->remote;
+	e->look.call.behind_reads = true;
 	scout_rpc_send_on(e->handle->session, &e->read);
 }
 

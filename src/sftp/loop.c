@@ -40,6 +40,9 @@ static void answered(void *arg, struct scout_sftp_call *call, int err)
 		s->overtaken_ns = 0;
 	else if (!s->overtaken_ns)
 		s->overtaken_ns = s->last_in_ns;
+	if (call->op == SCOUT_SFTP_READ)
+		scout_sftp_stream_note_read(&s->stream, call, s->last_in_ns - call->sent_ns,
+					    s->round_trip_ns);
 	call->done(call, err);
 }
 
@@ -110,20 +113,35 @@ static bool has_room(const struct scout_sftp *s, const struct scout_sftp_call *c
 	       scout_sftp_stream_may_read(st, call->length, s->round_trip_ns, s->window);
 }
 
+/* The queue whose first call may go out: the two take turns. */
+static struct scout_sftp_calls *due_locked(struct scout_sftp *s)
+{
+	struct scout_sftp_calls *queues[] = {&s->queue, &s->reads};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct scout_sftp_calls *queue = queues[(s->reads_next + i) % 2];
+
+		if (!TAILQ_EMPTY(queue) && has_room(s, TAILQ_FIRST(queue)))
+			return queue;
+	}
+	return NULL;
+}
+
 /* The next call that may go out. Without one, the next submit must wake us, unless an answer must
  * make room first. */
 static struct scout_sftp_call *next_call(struct scout_sftp *s)
 {
-	struct scout_sftp_call *call;
+	struct scout_sftp_call *call = NULL;
+	struct scout_sftp_calls *queue;
 
 	scout_lock(&s->lock);
-	call = TAILQ_FIRST(&s->queue);
-	if (!call) {
+	queue = due_locked(s);
+	if (queue) {
+		call = TAILQ_FIRST(queue);
+		TAILQ_REMOVE(queue, call, link);
+		s->reads_next = queue == &s->queue;
+	} else if (TAILQ_EMPTY(&s->queue)) {
 		s->awake = false;
-	} else if (has_room(s, call)) {
-		TAILQ_REMOVE(&s->queue, call, link);
-	} else {
-		call = NULL;
 	}
 	scout_unlock(&s->lock);
 	return call;
@@ -179,7 +197,6 @@ static void send_queued(struct scout_sftp *s)
  * a submit or a stop. */
 static bool anything_to_do(struct scout_sftp *s)
 {
-	const struct scout_sftp_call *call;
 	bool more;
 
 	if (s->stream_err || s->channel_closed || scout_sftp_stopping(s))
@@ -187,8 +204,7 @@ static bool anything_to_do(struct scout_sftp *s)
 	if (s->stream.phase != SCOUT_SFTP_OPEN_FOR_CALLS)
 		return false;
 	scout_lock(&s->lock);
-	call = TAILQ_FIRST(&s->queue);
-	more = call && has_room(s, call);
+	more = due_locked(s);
 	scout_unlock(&s->lock);
 	return more;
 }

@@ -95,6 +95,7 @@ static void fail_calls(struct scout_sftp *s)
 	scout_lock(&s->lock);
 	s->over = true;
 	TAILQ_CONCAT(&queued, &s->queue, link);
+	TAILQ_CONCAT(&queued, &s->reads, link);
 	scout_unlock(&s->lock);
 	while ((call = TAILQ_FIRST(&s->stream.in_flight))) {
 		scout_sftp_stream_remove(&s->stream, call);
@@ -148,6 +149,7 @@ int scout_sftp_start(struct scout_sftp_engine *e, const struct scout_host_config
 	s->in_steps = in_steps;
 	scout_mutex_init(&s->lock, SCOUT_LOCK_ENGINE);
 	TAILQ_INIT(&s->queue);
+	TAILQ_INIT(&s->reads);
 	TAILQ_INIT(&s->stream.in_flight);
 	s->awake = true; /* the loop looks at the queue before its first sleep */
 	s->start_ns = scout_now_ns();
@@ -189,7 +191,10 @@ int scout_sftp_submit(struct scout_sftp *s, struct scout_sftp_call *call)
 	over = s->over;
 	must_wake = !s->awake && own_session != s;
 	if (!over) {
-		TAILQ_INSERT_TAIL(&s->queue, call, link);
+		if (call->op == SCOUT_SFTP_READ || call->behind_reads)
+			TAILQ_INSERT_TAIL(&s->reads, call, link);
+		else
+			TAILQ_INSERT_TAIL(&s->queue, call, link);
 		s->awake = s->awake || must_wake;
 	}
 	scout_unlock(&s->lock);

@@ -28,12 +28,13 @@ struct scout_sftp {
 	int wake_fd; /* eventfd: written by submit and stop */
 
 	struct scout_mutex lock;
-	struct scout_sftp_calls queue; /* under lock */
-	bool awake;                    /* under lock: will look at the queue before it sleeps */
-	bool stopping;                 /* under lock */
-	bool up;                       /* under lock: connected */
-	bool over;                     /* under lock: takes no more calls */
-	struct scout_watch watch;      /* under the engine's lock */
+	/* under lock; reads: READs and what is to leave behind them, as the others need not wait for their room */
+	struct scout_sftp_calls queue, reads;
+	bool awake;               /* under lock: will look at the queue before it sleeps */
+	bool stopping;            /* under lock */
+	bool up;                  /* under lock: connected */
+	bool over;                /* under lock: takes no more calls */
+	struct scout_watch watch; /* under the engine's lock */
 
 	/* connecting */
 	uint64_t start_ns;
@@ -52,6 +53,7 @@ struct scout_sftp {
 	ssh_channel channel;
 	struct ssh_channel_callbacks_struct channel_callbacks;
 	ssh_event event;
+	bool reads_next; /* of the two queues it is the turn of that one */
 	bool channel_closed;
 	int stream_err;
 	struct scout_sftp_stream stream;

@@ -18,6 +18,11 @@
 #define READS_MIN ((uint64_t)4 * 1024 * 1024)
 #define READS_PER_MS ((uint64_t)512 * 1024)
 #define READS_WINDOWS 2
+/* A link that is slower than that shows by answers that are late; then there is in flight what it moves in
+ * a moment: who asks for little beside who reads much waits for no more. */
+#define READS_LEAST ((uint64_t)256 * 1024)
+#define LATE_NS (500 * SCOUT_NS_PER_MS)
+#define MOMENT_NS (250 * SCOUT_NS_PER_MS)
 
 void scout_sftp_stream_init(struct scout_sftp_stream *st,
 			    void (*done)(void *arg, struct scout_sftp_call *call, int err),
@@ -51,8 +56,10 @@ bool scout_sftp_stream_add(struct scout_sftp_stream *st, struct scout_sftp_call 
 	st->slots[call->id % SCOUT_SFTP_CALLS_MAX] = call;
 	TAILQ_INSERT_TAIL(&st->in_flight, call, link);
 	st->count++;
-	if (call->op == SCOUT_SFTP_READ)
+	if (call->op == SCOUT_SFTP_READ) {
 		st->read_bytes += call->length;
+		call->among_bytes = st->read_bytes;
+	}
 	return true;
 }
 
@@ -74,7 +81,21 @@ bool scout_sftp_stream_may_read(const struct scout_sftp_stream *st, uint32_t len
 		most = READS_MIN;
 	if (most > READS_WINDOWS * window)
 		most = READS_WINDOWS * window;
+	if (st->slow_bytes && most > st->slow_bytes)
+		most = st->slow_bytes;
 	return !st->read_bytes || st->read_bytes + length <= most;
+}
+
+void scout_sftp_stream_note_read(struct scout_sftp_stream *st, const struct scout_sftp_call *call,
+				 uint64_t took_ns, uint64_t round_trip_ns)
+{
+	if (took_ns > round_trip_ns + LATE_NS) {
+		st->slow_bytes = call->among_bytes * (round_trip_ns + MOMENT_NS) / took_ns;
+		if (st->slow_bytes < READS_LEAST)
+			st->slow_bytes = READS_LEAST;
+	} else if (st->slow_bytes && took_ns < round_trip_ns + MOMENT_NS) {
+		st->slow_bytes += call->length; /* twice as much each round trip */
+	}
 }
 
 static int bad(struct scout_sftp_stream *st, const char *problem)

@@ -39,6 +39,8 @@ struct scout_sftp_stream {
 	struct scout_sftp_calls in_flight; /* oldest first */
 	unsigned count;
 	uint64_t read_bytes; /* what READs in flight ask for */
+	uint64_t
+	    slow_bytes; /* how much that may be at most since an answer was late; 0: none was */
 	uint32_t next_id;
 
 	uint8_t head[13]; /* length and type; of DATA also id and data length */
@@ -69,6 +71,10 @@ void scout_sftp_stream_remove(struct scout_sftp_stream *st, struct scout_sftp_ca
  * known), into a window of so many bytes. */
 bool scout_sftp_stream_may_read(const struct scout_sftp_stream *st, uint32_t length,
 				uint64_t round_trip_ns, size_t window);
+
+/* A READ was answered, so long after it left. */
+void scout_sftp_stream_note_read(struct scout_sftp_stream *st, const struct scout_sftp_call *call,
+				 uint64_t took_ns, uint64_t round_trip_ns);
 
 /* All of bytes. 0; -EIO with problem set, or -ENOMEM: the session cannot go on. */
 int scout_sftp_stream_feed(struct scout_sftp_stream *st, const void *bytes, size_t len);

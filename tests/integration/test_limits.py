@@ -6,7 +6,7 @@ import pytest
 
 from mount import SLOWER
 from procs import wait_for
-from tools import MIB, Background, content, read, sha256, timed, together, write
+from tools import MIB, Background, content, python, read, sha256, timed, together, write
 
 PATIENT = {"request_timeout": "60s", "connect_timeout": "60s", "keepalive": "0"}
 
@@ -97,3 +97,23 @@ def test_max_connecting(sshd, mount, proxy):
         most.append(m.metric("scoutfs_hosts_pool_connecting"))
     assert done.results() == [content(1000, 0)] * 6
     assert max(most) == 2
+
+
+def test_who_asks_for_little_beside_a_bulk_reader_on_a_slow_link(sshd, mount, proxy):
+    """What is asked for ahead, up to 32 MiB here, is not all on its way at once: on one session, too."""
+    web1 = many_files(sshd("web1"), 1, 10)
+    with open(os.path.join(web1.files, "big"), "wb") as f:
+        f.truncate(256 * MIB)
+    link = proxy(web1.port)
+    link.rtt, link.bytes_per_s = 0.05, 8_000_000
+    m = mount(sshd.ini(web1, ports={"web1": link.port}, max_sessions_per_host=1))
+    reader = python("import sys\nf = open(sys.argv[1], 'rb', 0)\nwhile f.read(1 << 17): pass",
+                    m.host("web1", "big"))
+    try:
+        wait_for(lambda: link.bytes_down > 20 * MIB, 60, "bytes")
+        before = link.bytes_down
+        assert os.stat(m.host("web1", "f0")).st_size == 10
+        assert link.bytes_down - before < 14 * MIB
+    finally:
+        reader.kill()
+        reader.communicate()

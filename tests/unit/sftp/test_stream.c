@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "scoutfs/clock.h"
 #include "sftp/stream.h"
 #include "wire.h"
 
@@ -542,10 +543,38 @@ static void test_reads_in_flight(void **state)
 	scout_sftp_stream_free(&st);
 }
 
+/* Late answers tell what the link moves in a moment, answers in time let in twice as much. */
+static void test_reads_of_a_slow_link(void **state)
+{
+	const uint64_t mib = 1 << 20, rtt = 50 * SCOUT_NS_PER_MS;
+	struct scout_sftp_call call = {
+	    .op = SCOUT_SFTP_READ, .length = 1 << 18, .among_bytes = 12 * mib};
+	struct scout_sftp_stream st;
+
+	(void)state;
+	scout_sftp_stream_init(&st, on_done, NULL);
+	scout_sftp_stream_note_read(&st, &call, rtt + 400 * SCOUT_NS_PER_MS, rtt);
+	st.read_bytes = 20 * mib;
+	assert_true(scout_sftp_stream_may_read(&st, 1, rtt, 64 * mib));
+	scout_sftp_stream_note_read(&st, &call, 3 * SCOUT_NS_PER_S, rtt); /* 4 MiB/s, for 0.3 s */
+	st.read_bytes = mib;
+	assert_true(scout_sftp_stream_may_read(&st, mib / 8, rtt, 64 * mib));
+	assert_false(scout_sftp_stream_may_read(&st, mib / 4, rtt, 64 * mib));
+	for (unsigned i = 0; i < 4; i++)
+		scout_sftp_stream_note_read(&st, &call, rtt, rtt);
+	assert_true(scout_sftp_stream_may_read(&st, mib, rtt, 64 * mib));
+	scout_sftp_stream_note_read(&st, &call, 3600 * SCOUT_NS_PER_S, rtt);
+	st.read_bytes = mib / 8;
+	assert_true(scout_sftp_stream_may_read(&st, mib / 8, rtt, 64 * mib));
+	assert_false(scout_sftp_stream_may_read(&st, mib / 4, rtt, 64 * mib));
+	scout_sftp_stream_free(&st);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_reads_in_flight),
+	    cmocka_unit_test(test_reads_of_a_slow_link),
 	    cmocka_unit_test(answers_reach_their_calls),
 	    cmocka_unit_test(any_slices_say_the_same),
 	    cmocka_unit_test(unknown_ids_are_refused),
