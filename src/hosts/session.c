@@ -282,14 +282,16 @@ void scout_host_fail_locked(struct scout_host *host, int err, const char *reason
 {
 	/* While other sessions work, only growing has to wait. */
 	bool further = host->nsessions > 0;
-	unsigned times = further ? ++host->grow_refused : ++host->failures;
-	uint64_t until =
-	    scout_now_ns() + scout_backoff_ns(times, SCOUT_POOL_BACKOFF_MIN_S * SCOUT_NS_PER_S,
-					      SCOUT_POOL_BACKOFF_MAX_S * SCOUT_NS_PER_S,
-					      scout_random());
+	uint64_t now = scout_now_ns(), until;
+	unsigned times;
 
 	remember_locked(host, err, reason);
 	host->connect_failures++;
+	if (further && now < host->grow_after_ns)
+		return; /* it began beside one that has been counted */
+	times = further ? ++host->grow_refused : ++host->failures;
+	until = now + scout_backoff_ns(times, SCOUT_POOL_BACKOFF_MIN_S * SCOUT_NS_PER_S,
+				       SCOUT_POOL_BACKOFF_MAX_S * SCOUT_NS_PER_S, scout_random());
 	host->grow_after_ns = until;
 	if (further)
 		return;

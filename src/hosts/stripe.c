@@ -94,6 +94,14 @@ static unsigned most(const struct scout_file *f, unsigned *candidates)
 	return stripes < sessions ? stripes : sessions - 1;
 }
 
+/* By how long the last answer took, of which each session's turn makes up its part. */
+static bool is_slow_locked(const struct scout_file *f)
+{
+	uint64_t turns = f->node->bytes / ((f->stripes.count + 1) * SCOUT_STRIPE_BYTES);
+
+	return f->node->took_ns > SLOW_NS * (turns ? turns : 1);
+}
+
 static bool may_begin_locked(const struct scout_file *f)
 {
 	const struct scout_stripes *s = &f->stripes;
@@ -102,7 +110,7 @@ static bool may_begin_locked(const struct scout_file *f)
 
 	return s->count + s->ncandidates < most(f, &candidates) && s->ncandidates < candidates &&
 	       s->failures < FAILURES && n->known && n->size_max > n->size_min &&
-	       n->took_ns < SLOW_NS && !scout_file_nameless(f) && scout_now_ns() >= s->next_ns;
+	       !is_slow_locked(f) && !scout_file_nameless(f) && scout_now_ns() >= s->next_ns;
 }
 
 struct scout_handle *scout_stripe_pick_locked(const struct scout_turn *t, struct scout_handle *own,
@@ -187,6 +195,7 @@ static void looked(struct scout_rpc *rpc, int err)
 	struct scout_file *f = c->file;
 	struct scout_node *n = f->node;
 	bool fits = false, calm = false, seen;
+	unsigned cost = FAILURES;
 	struct scout_attr attr;
 
 	scout_attr_map(&rpc->call.attrs, &attr);
@@ -196,6 +205,12 @@ static void looked(struct scout_rpc *rpc, int err)
 		calm = keeps_name_locked(c) && n->known && atomic_load(&n->cut) == c->cut;
 		fits = calm && fits_locked(c, &attr);
 	}
+	if (!calm) {
+		uint64_t cut = atomic_load(&n->cut);
+
+		cost = cut == c->cut || cut != f->stripes.cut;
+		f->stripes.cut = cut;
+	}
 	if (fits && !seen) {
 		c->seen = true;
 		c->size = attr.size;
@@ -203,7 +218,7 @@ static void looked(struct scout_rpc *rpc, int err)
 	}
 	scout_unlock(&n->lock);
 	if (!fits) {
-		candidate_over(c, calm ? FAILURES : 1);
+		candidate_over(c, cost);
 	} else if (seen) {
 		adopt(c);
 	} else {

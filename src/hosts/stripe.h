@@ -28,6 +28,7 @@ struct scout_stripes {
 	unsigned ncandidates;
 	unsigned failures; /* of candidates: after a few there is no other */
 	uint64_t next_ns;  /* nor before that */
+	uint64_t cut;      /* the node's when candidates last failed by it, which counts once */
 };
 
 /* The handle for t, a write that may go only on a session (NULL: on any): own, which is its file's, or a
