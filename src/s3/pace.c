@@ -6,7 +6,7 @@
 #define FLOOR 2u /* one is asked for while the other comes */
 #define PERIOD_NS (100 * SCOUT_NS_PER_MS)
 #define ROUNDS 2u /* reads of each connection in a period, at least */
-#define SILENT 4  /* periods without an end */
+#define SILENT 4  /* periods without an end, and twice as long as a read takes */
 /* They wait in line: first bytes take so many times as long as at the least. */
 #define QUEUE_FACTOR 8
 #define QUEUE_NS SCOUT_NS_PER_MS
@@ -57,7 +57,9 @@ void scout_s3_pace_free(struct scout_s3_pace *p)
 
 static bool is_silent(const struct scout_s3_pace *p, uint64_t now_ns)
 {
-	return now_ns - p->ended_ns > p->period_ns * SILENT;
+	uint64_t periods_ns = p->period_ns * SILENT, reads_ns = p->took_ns * 2;
+
+	return now_ns - p->ended_ns > (periods_ns > reads_ns ? periods_ns : reads_ns);
 }
 
 void scout_s3_pace_turn(struct scout_s3_pace *p, uint64_t now_ns)
@@ -97,6 +99,11 @@ static void judge(struct scout_s3_pace *p, uint64_t rate, uint64_t now_ns)
 		p->rate = rate;
 }
 
+static void double_it(struct scout_s3_pace *p)
+{
+	p->now = p->now < p->max / 2 ? p->now * 2 : p->max;
+}
+
 static void attempt(struct scout_s3_pace *p, unsigned used, uint64_t now_ns)
 {
 	unsigned from = p->now < p->max ? p->now : used; /* there is no slack */
@@ -106,7 +113,7 @@ static void attempt(struct scout_s3_pace *p, unsigned used, uint64_t now_ns)
 		if (p->now == p->max)
 			return;
 		p->before = p->now;
-		p->now = p->now < p->max / 2 ? p->now * 2 : p->max;
+		double_it(p);
 	} else if (from > FLOOR) {
 		p->before = p->now;
 		p->now = from / 2 > FLOOR ? from / 2 : FLOOR;
@@ -123,8 +130,11 @@ static void end_period(struct scout_s3_pace *p, uint64_t bytes, uint64_t now_ns)
 
 	p->period_ns = now_ns - p->begun_ns;
 	p->least_ns += p->least_ns / FORGET;
-	if (p->slack) { /* it says nothing */
-		p->now = p->before > 0 ? p->before : p->now;
+	if (p->slack) { /* it says nothing of how many are best, but whether they wait */
+		if (p->before > 0)
+			p->now = p->before;
+		else if (!is_queue(p))
+			double_it(p);
 		p->before = 0;
 		return;
 	}
@@ -138,13 +148,15 @@ static void end_period(struct scout_s3_pace *p, uint64_t bytes, uint64_t now_ns)
 		attempt(p, (unsigned)(p->under_way / p->ends), now_ns);
 }
 
-void scout_s3_pace_end(struct scout_s3_pace *p, unsigned under_way, uint64_t bytes, uint64_t now_ns)
+void scout_s3_pace_end(struct scout_s3_pace *p, unsigned under_way, uint64_t bytes,
+		       uint64_t took_ns, uint64_t now_ns)
 {
 	if (is_silent(p, now_ns)) {
 		scout_s3_pace_free(p);
 		begin_period(p, bytes, now_ns);
 	}
 	p->ended_ns = now_ns;
+	p->took_ns = took_ns;
 	if (p->before > 0 && under_way > p->now) { /* some of before the trial */
 		begin_period(p, bytes, now_ns);
 		return;

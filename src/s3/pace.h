@@ -19,6 +19,7 @@ struct scout_s3_pace {
 	uint64_t rate;      /* bytes a second, at the most of late */
 	uint64_t least_ns;  /* that a first byte took of late; 0: not known */
 	uint64_t ended_ns;  /* when a read last did; 0: not yet */
+	uint64_t took_ns;   /* how long that one was under way */
 	uint64_t period_ns; /* how long the last one was */
 
 	/* since this period began */
@@ -31,9 +32,9 @@ struct scout_s3_pace {
 void scout_s3_pace_init(struct scout_s3_pace *p, unsigned max);
 /* The first byte of a bulk read came so long after it was asked for. */
 void scout_s3_pace_first(struct scout_s3_pace *p, uint64_t took_ns);
-/* A bulk read ended, of under_way with it; bytes is how many came so far, of all. */
+/* A bulk read ended that took so long, of under_way with it; bytes is how many came so far, of all. */
 void scout_s3_pace_end(struct scout_s3_pace *p, unsigned under_way, uint64_t bytes,
-		       uint64_t now_ns);
+		       uint64_t took_ns, uint64_t now_ns);
 /* There are fewer than may be, for want of calls. */
 void scout_s3_pace_slack(struct scout_s3_pace *p);
 /* When none has ended for long, as many as there may be go on: those few may hang. */

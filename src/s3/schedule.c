@@ -355,6 +355,7 @@ static void fail(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scout_
 static void measure(struct scout_s3 *s3, const struct scout_s3_transfer *t, unsigned bulk)
 {
 	unsigned before = s3->pace.now;
+	uint64_t now_ns = scout_now_ns();
 
 	if (t->call->op != SCOUT_S3_GET) {
 		scout_s3_pace_free(&s3->pace);
@@ -362,7 +363,8 @@ static void measure(struct scout_s3 *s3, const struct scout_s3_transfer *t, unsi
 	}
 	if (t->first_ns > 0)
 		scout_s3_pace_first(&s3->pace, t->first_ns);
-	scout_s3_pace_end(&s3->pace, bulk, scout_counted(&s3->context.bytes_in), scout_now_ns());
+	scout_s3_pace_end(&s3->pace, bulk, scout_counted(&s3->context.bytes_in),
+			  now_ns - t->begun_ns, now_ns);
 	if (s3->pace.now != before)
 		scout_debug("s3: %u bulk reads at once at most", s3->pace.now);
 }

@@ -32,7 +32,7 @@ static struct link link_of(uint64_t connection_mib, uint64_t most_mib, uint64_t 
 	scout_s3_pace_init(&l.pace, 112);
 	/* the first MiB of a reader comes alone */
 	scout_s3_pace_first(&l.pace, first_ms * SCOUT_NS_PER_MS);
-	scout_s3_pace_end(&l.pace, 1, MIB, l.now_ns);
+	scout_s3_pace_end(&l.pace, 1, MIB, first_ms * SCOUT_NS_PER_MS, l.now_ns);
 	l.bytes = MIB;
 	return l;
 }
@@ -57,7 +57,8 @@ static uint64_t run(struct link *l, uint64_t seconds)
 		l->now_ns += READ / MIB * SCOUT_NS_PER_S / rate;
 		l->bytes += READ;
 		scout_s3_pace_first(&l->pace, (l->first_ms + all_ms - one_ms) * SCOUT_NS_PER_MS);
-		scout_s3_pace_end(&l->pace, n, l->bytes, l->now_ns);
+		scout_s3_pace_end(&l->pace, n, l->bytes, (l->first_ms + all_ms) * SCOUT_NS_PER_MS,
+				  l->now_ns);
 	}
 	return (l->bytes - before) / MIB / seconds;
 }
@@ -123,9 +124,42 @@ static void slack_ends_a_trial(void **state)
 	for (unsigned i = 0; i < 100 && l.pace.before > 0; i++) {
 		l.now_ns += 10 * SCOUT_NS_PER_MS;
 		scout_s3_pace_slack(&l.pace);
-		scout_s3_pace_end(&l.pace, 1, l.bytes, l.now_ns);
+		scout_s3_pace_end(&l.pace, 1, l.bytes, 0, l.now_ns);
 	}
 	assert_int_equal(l.pace.before, 0);
+}
+
+/* Fewer are wanted now and then, and what is wanted comes at once: those few are no limit any more. */
+static void slack_without_a_line_frees(void **state)
+{
+	struct link l = link_of(800, 1000, 2);
+
+	(void)state;
+	(void)run(&l, 2);
+	assert_true(l.pace.now <= 3);
+	for (unsigned i = 0; i < 300; i++) { /* 3 s: never silent */
+		l.now_ns += 10 * SCOUT_NS_PER_MS;
+		l.bytes += READ;
+		if (i % 2)
+			scout_s3_pace_slack(&l.pace);
+		scout_s3_pace_first(&l.pace, 2 * SCOUT_NS_PER_MS);
+		scout_s3_pace_end(&l.pace, 2, l.bytes, 10 * SCOUT_NS_PER_MS, l.now_ns);
+	}
+	assert_int_equal(l.pace.now, 112);
+}
+
+/* A link on which a read takes ten seconds beside others, and none ends for a second: that is not silence. */
+static void on_a_slow_link(void **state)
+{
+	struct link l = link_of(8, 10, 20);
+
+	(void)state;
+	(void)run(&l, 300);
+	assert_true(l.pace.now <= 6);
+	assert_true(run(&l, 300) >= 9);
+	/* until that is over for as long as two of them take */
+	scout_s3_pace_turn(&l.pace, l.now_ns + 300 * SCOUT_NS_PER_S);
+	assert_int_equal(l.pace.now, 112);
 }
 
 /* Those few that are left hang, all of them. */
@@ -150,7 +184,7 @@ static void anew(void **state)
 	(void)run(&l, 5);
 	assert_true(l.pace.now < 112);
 	l.now_ns += 2 * SCOUT_NS_PER_S;
-	scout_s3_pace_end(&l.pace, 1, l.bytes, l.now_ns);
+	scout_s3_pace_end(&l.pace, 1, l.bytes, 0, l.now_ns);
 	assert_int_equal(l.pace.now, 112);
 	(void)run(&l, 5);
 	assert_true(l.pace.now < 112);
@@ -166,6 +200,8 @@ int main(void)
 	    cmocka_unit_test(late_but_not_for_us),
 	    cmocka_unit_test(more_again),
 	    cmocka_unit_test(slack_ends_a_trial),
+	    cmocka_unit_test(slack_without_a_line_frees),
+	    cmocka_unit_test(on_a_slow_link),
 	    cmocka_unit_test(none_ends),
 	    cmocka_unit_test(anew),
 	};
