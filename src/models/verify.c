@@ -32,8 +32,8 @@
 /* How far the digest may be behind a reader who waits for it: 1 GiB. Who reads in order is never so far. */
 #define BEHIND_MAX 4096
 #define HELD_MAX (BEHIND_MAX / 2)
-/* From so many on objects are waited for, so long, to have their turn together. */
-#define TOGETHER_MIN 4
+/* So many have their turn together, and are waited for, so long: fewer are done sooner by a verifier each. */
+#define TOGETHER_MIN 8
 #define GATHER_NS (4 * SCOUT_NS_PER_MS)
 
 static uint64_t count_blocks(const struct scout_object *o)
@@ -341,8 +341,8 @@ static bool gather_locked(struct scout_verifiers *vs)
 }
 
 /* Puts the n objects of turns that go on back, and takes those whose turn it is; returns how many, 0: it is
- * time to end. Nobody is woken for what is put back: while an object waits alone it is its verifier's,
- * whose processor has the digest's state. */
+ * time to end. Another is woken for what is left, not for what is put back alone: that is its verifier's, whose
+ * processor has the digest's state. */
 static size_t next_turns(struct scout_verifiers *vs, struct turn *turns, size_t n)
 {
 	struct scout_object *o;
@@ -353,6 +353,7 @@ static size_t next_turns(struct scout_verifiers *vs, struct turn *turns, size_t 
 	vs->nqueue += n;
 	n = 0;
 	if (gather_locked(vs)) {
+		size_t most = vs->nqueue < TOGETHER_MIN ? 1 : SCOUT_S3_DIGESTS_MAX;
 		bool together;
 
 		do {
@@ -362,9 +363,11 @@ static size_t next_turns(struct scout_verifiers *vs, struct turn *turns, size_t 
 				break;
 			TAILQ_REMOVE(&vs->queue, o, verify.queue);
 			turns[n++].object = o;
-		} while (together && n < SCOUT_S3_DIGESTS_MAX && !TAILQ_EMPTY(&vs->queue));
+		} while (together && n < most && !TAILQ_EMPTY(&vs->queue));
 		vs->nqueue -= n;
 		vs->together = n < TOGETHER_MIN ? 0 : n;
+		if (vs->nqueue > 0)
+			pthread_cond_signal(&vs->wake);
 	}
 	scout_unlock(&vs->lock);
 	return n;

@@ -92,7 +92,8 @@ struct scout_s3 {
 	/* a GET is cut after that many bytes, with fail_body; 0 never */
 	uint64_t cut_after;
 	int fail_body;
-	bool ignore_if_match, no_etags;
+	bool ignore_if_match;
+	const char *etag;  /* of every object; NULL: its own */
 	uint64_t wrong_at; /* the byte before this offset comes wrong; 0: none */
 	bool repeat_token;
 	/* counted */
@@ -168,8 +169,9 @@ static inline size_t fake_right(const uint8_t *bytes, const char *key, unsigned 
 
 static inline void fake_etag(char *etag, const struct fake_object *o)
 {
-	etag[0] = '\0';
-	if (!fake.no_etags)
+	if (fake.etag)
+		snprintf(etag, SCOUT_ETAG_MAX, "%s", fake.etag);
+	else
 		snprintf(etag, SCOUT_ETAG_MAX, "\"v%u-%llx\"", o->version,
 			 (unsigned long long)o->bytes);
 }

@@ -227,7 +227,7 @@ static void without_etags(void **state)
 
 	(void)state;
 	rig_up(&r, 2 * MIB);
-	fake.no_etags = true;
+	fake.etag = "";
 	rig_open(&r);
 	fake_answer(r.get, 100000);
 	fake_put(KEY, 2 * MIB);

@@ -211,53 +211,85 @@ struct gate {
 	unsigned kept; /* under lock */
 	bool open;     /* under lock */
 };
-static struct gate gate;
+static struct gate gate, second_gate;
+
+static void keep_at(struct gate *g, struct scout_req *req, int err, const struct scout_result *res)
+{
+	pthread_mutex_lock(&g->lock);
+	g->kept++;
+	pthread_cond_broadcast(&g->cond);
+	while (!g->open)
+		pthread_cond_wait(&g->cond, &g->lock);
+	pthread_mutex_unlock(&g->lock);
+	asked_done(req, err, res);
+}
 
 static void keep_verifier(struct scout_req *req, int err, const struct scout_result *res)
 {
-	pthread_mutex_lock(&gate.lock);
-	gate.kept++;
-	pthread_cond_broadcast(&gate.cond);
-	while (!gate.open)
-		pthread_cond_wait(&gate.cond, &gate.lock);
-	pthread_mutex_unlock(&gate.lock);
-	asked_done(req, err, res);
+	keep_at(&gate, req, err, res);
+}
+
+static void keep_again(struct scout_req *req, int err, const struct scout_result *res)
+{
+	keep_at(&second_gate, req, err, res);
+}
+
+static void gate_up(struct gate *g, struct mount *t)
+{
+	*g = (struct gate){.verifiers = t->models->verifiers.nthreads};
+	pthread_mutex_init(&g->lock, NULL);
+	scout_cond_init(&g->cond);
+}
+
+/* The i-th object for a gate is read whole. */
+static void read_for(struct gate *g, struct mount *t, const char *key, unsigned i)
+{
+	g->file[i] = must_open(t, key);
+	g->asked[i] = asked_new(READ);
+	g->asked[i]->req.done = g == &gate ? keep_verifier : keep_again;
+	t->backend.ops->read(t->backend.self, g->file[i]->handle, 0, KEPT_BYTES,
+			     g->file[i]->attr.version, &g->asked[i]->req);
+	fake_answer_all();
+}
+
+static void wait_for_kept(struct gate *g, unsigned n)
+{
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += 30;
+	pthread_mutex_lock(&g->lock);
+	while (g->kept < n && err == 0)
+		err = pthread_cond_timedwait(&g->cond, &g->lock, &until);
+	assert_true(g->kept >= n);
+	pthread_mutex_unlock(&g->lock);
 }
 
 static void keep_verifiers(struct mount *t)
 {
-	gate = (struct gate){.verifiers = t->models->verifiers.nthreads};
-	pthread_mutex_init(&gate.lock, NULL);
-	pthread_cond_init(&gate.cond, NULL);
+	gate_up(&gate, t);
 	for (unsigned i = 0; i < gate.verifiers; i++) {
 		char key[32];
 
 		snprintf(key, sizeof(key), "kept/%u", i);
 		put(key, KEPT_BYTES);
-		gate.file[i] = must_open(t, key);
-		gate.asked[i] = asked_new(READ);
-		gate.asked[i]->req.done = keep_verifier;
-		t->backend.ops->read(t->backend.self, gate.file[i]->handle, 0, KEPT_BYTES,
-				     gate.file[i]->attr.version, &gate.asked[i]->req);
-		fake_answer_all();
-		pthread_mutex_lock(&gate.lock);
-		while (gate.kept <= i)
-			pthread_cond_wait(&gate.cond, &gate.lock);
-		pthread_mutex_unlock(&gate.lock);
+		read_for(&gate, t, key, i);
+		wait_for_kept(&gate, i + 1);
 	}
 }
 
-static void let_verifiers_go(struct mount *t)
+static void open_gate(struct gate *g, struct mount *t, int want)
 {
-	pthread_mutex_lock(&gate.lock);
-	gate.open = true;
-	pthread_cond_broadcast(&gate.cond);
-	pthread_mutex_unlock(&gate.lock);
-	for (unsigned i = 0; i < gate.verifiers; i++) {
-		asked_wait(gate.asked[i]);
-		assert_int_equal(gate.asked[i]->err, 0);
-		asked_free(gate.asked[i]);
-		close_file(t, gate.file[i]);
+	pthread_mutex_lock(&g->lock);
+	g->open = true;
+	pthread_cond_broadcast(&g->cond);
+	pthread_mutex_unlock(&g->lock);
+	for (unsigned i = 0; i < g->verifiers; i++) {
+		asked_wait(g->asked[i]);
+		assert_int_equal(g->asked[i]->err, want);
+		asked_free(g->asked[i]);
+		close_file(t, g->file[i]);
 	}
 }
 
@@ -289,7 +321,7 @@ static void a_slow_digest(void **state)
 	fake_answer_all();
 	expect_bytes(b, KEY, 0, 20 * MIB, 1000);
 	assert_false(asked_is_done(a));
-	let_verifiers_go(&t);
+	open_gate(&gate, &t, 0);
 	asked_wait(a);
 	assert_int_equal(a->err, 0);
 	asked_free(a);
@@ -302,6 +334,32 @@ static void a_slow_digest(void **state)
 	assert_int_equal(unverified(&t), 0);
 	close_file(&t, f);
 	close_file(&t, other);
+	mount_down(&t);
+}
+
+/* Those whose digests could have their turn together are shared out, while they are few. */
+static void few_have_a_verifier_each(void **state)
+{
+	struct mount t;
+
+	(void)state;
+	up(&t, BYTES, true);
+	(void)scout_log_open(SCOUT_LOG_ERROR, "/dev/null", false);
+	keep_verifiers(&t);
+	fake.headers = NULL;
+	fake.etag = "\"00112233445566778899aabbccddeeff\""; /* nothing's MD5 */
+	gate_up(&second_gate, &t);
+	for (unsigned i = 0; i < second_gate.verifiers; i++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "few/%u", i);
+		fake_put(key, KEPT_BYTES);
+		read_for(&second_gate, &t, key, i);
+	}
+	open_gate(&gate, &t, 0);
+	wait_for_kept(&second_gate, second_gate.verifiers);
+	open_gate(&second_gate, &t, -EIO);
+	(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
 	mount_down(&t);
 }
 
@@ -401,11 +459,17 @@ static void stopped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(right_bytes),          cmocka_unit_test(wrong_bytes),
-	    cmocka_unit_test(not_asked_for),        cmocka_unit_test(nothing_to_compare_with),
-	    cmocka_unit_test(the_end_alone),        cmocka_unit_test(larger_than_memory),
-	    cmocka_unit_test(a_slow_digest),        cmocka_unit_test(once_for_many_readers),
-	    cmocka_unit_test(every_reader_is_told), cmocka_unit_test(stopped),
+	    cmocka_unit_test(right_bytes),
+	    cmocka_unit_test(wrong_bytes),
+	    cmocka_unit_test(not_asked_for),
+	    cmocka_unit_test(nothing_to_compare_with),
+	    cmocka_unit_test(the_end_alone),
+	    cmocka_unit_test(larger_than_memory),
+	    cmocka_unit_test(few_have_a_verifier_each),
+	    cmocka_unit_test(a_slow_digest),
+	    cmocka_unit_test(once_for_many_readers),
+	    cmocka_unit_test(every_reader_is_told),
+	    cmocka_unit_test(stopped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
