@@ -115,8 +115,8 @@ static take_fn *taker(void)
 }
 #endif
 
-static void update_lanes(struct scout_md5 *const m[], const void *const bytes[], size_t n,
-			 size_t len)
+static void update_lanes(take_fn *take, struct scout_md5 *const m[], const void *const bytes[],
+			 size_t n, size_t len)
 {
 	const uint8_t *from[SCOUT_MD5_LANES];
 	struct state state;
@@ -130,7 +130,7 @@ static void update_lanes(struct scout_md5 *const m[], const void *const bytes[],
 		state.c[lane] = m[i]->ctx.C;
 		state.d[lane] = m[i]->ctx.D;
 	}
-	taker()(&state, from, len);
+	take(&state, from, len);
 	for (size_t i = 0; i < n; i++) {
 		MD5_CTX *ctx = &m[i]->ctx;
 		uint64_t bits = ((uint64_t)ctx->Nh << 32 | ctx->Nl) + (uint64_t)len * 8;
@@ -171,7 +171,7 @@ void scout_md5_update_all(struct scout_md5 *const m[], const void *const bytes[]
 	for (size_t i = 0; i < n; i++)
 		whole_blocks = whole_blocks && m[i]->ctx.num == 0;
 	if (whole_blocks && n >= FEW) {
-		update_lanes(m, bytes, n, len);
+		update_lanes(taker(), m, bytes, n, len);
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
