@@ -1,7 +1,7 @@
 /* Direct questions: what the catalogue does not know, or must be known as of now (at open), S3 is
  * asked itself: HEAD of the key for an object and, side by side, LIST of "path/" with one key for a
- * directory; where both are, the directory wins, as in the catalogue. The key that the LIST tells says more: every
- * folder on the way to it is one.
+ * directory; where both are, the directory wins, as in the catalogue. The LIST asks for some keys more, so that who
+ * walks down to a model finds the rest of the way answered, and the model's files, if these are all.
  *
  * Equal questions are one, and an answer serves who asks within a moment of its sending. Only an open
  * must know what is true now: it waits for a HEAD that is sent after it came, and so do all who come
@@ -24,6 +24,7 @@
 #include "scoutfs/log.h"
 
 #define ANSWERS_MAX 4096
+#define TOLD_MAX 32 /* the files of a model */
 #define SHARED_NS (50 * SCOUT_NS_PER_MS)
 #define XATTRS_NS SCOUT_NS_PER_S
 /* A bucket of S3 Express, whose ETags are no MD5. */
@@ -47,8 +48,14 @@ struct scout_question {
 	struct askers later; /* want one that is sent after they asked */
 	UT_hash_handle hh;   /* m->questions[kind] */
 
-	bool below;       /* the engine's thread: the LIST told a key below */
-	char *path_below; /* likewise: its path; NULL: not known */
+	bool below; /* the engine's thread: the LIST told a key below */
+	struct scout_told {
+		char *path;
+		uint64_t bytes, version;
+		int64_t modified;
+	} * told; /* likewise: those that it told */
+	size_t ntold;
+	bool told_partly; /* likewise: there are more */
 	char path[];
 };
 
@@ -171,21 +178,54 @@ static void remember_locked(struct scout_models *m, const char *path,
 	}
 }
 
-/* The folders between q's path and the key below it that was told. */
-static void remember_folders_locked(struct scout_models *m, const struct scout_question *q)
+static void remember_if_newest_locked(struct scout_models *m, const char *path,
+				      const struct scout_answer *answer)
 {
-	const struct scout_answer folder = {.kind = SCOUT_DIR, .asked_ns = q->asked_ns};
-	char *path = q->path_below, *slash = path ? path + strlen(q->path) : NULL;
 	struct scout_answer younger;
 
-	if (q->list_err < 0 || !path ||
-	    scout_key_judge(path, strlen(path), 0) >= SCOUT_KEY_LEFT_OUT)
+	if (!known_locked(m, path, answer->asked_ns, &younger))
+		remember_locked(m, path, answer);
+}
+
+/* Whether q's LIST told a key below path, too: then path is a folder. */
+static bool is_folder(const struct scout_question *q, const char *path)
+{
+	size_t len = strlen(path);
+
+	for (size_t i = 0; i < q->ntold; i++) {
+		if (strncmp(q->told[i].path, path, len) == 0 && q->told[i].path[len] == '/')
+			return true;
+	}
+	return false;
+}
+
+/* What q's LIST told below q's path, and the folders on the way there. */
+static void remember_told_locked(struct scout_models *m, const struct scout_question *q)
+{
+	const struct scout_answer folder = {.kind = SCOUT_DIR, .asked_ns = q->asked_ns};
+
+	if (q->list_err < 0)
 		return;
-	while ((slash = strchr(slash + 1, '/'))) {
-		*slash = '\0';
-		if (!known_locked(m, path, q->asked_ns, &younger))
-			remember_locked(m, path, &folder);
-		*slash = '/';
+	for (size_t i = 0; i < q->ntold; i++) {
+		const struct scout_told *t = &q->told[i];
+		const struct scout_answer file = {.kind = SCOUT_FILE,
+						  .asked_ns = q->asked_ns,
+						  .bytes = t->bytes,
+						  .modified = t->modified,
+						  .version = t->version,
+						  .listed = true};
+		char *slash = t->path + strlen(q->path);
+		enum scout_key_kind kind = scout_key_judge(t->path, strlen(t->path), t->bytes);
+
+		if (kind >= SCOUT_KEY_LEFT_OUT)
+			continue;
+		while ((slash = strchr(slash + 1, '/'))) {
+			*slash = '\0';
+			remember_if_newest_locked(m, t->path, &folder);
+			*slash = '/';
+		}
+		if (kind == SCOUT_KEY_FILE && !q->told_partly && !is_folder(q, t->path))
+			remember_if_newest_locked(m, t->path, &file);
 	}
 }
 
@@ -229,7 +269,9 @@ static void free_question(struct scout_question *q)
 	free(q->key);
 	free(q->version_id);
 	free(q->prefix);
-	free(q->path_below);
+	for (size_t i = 0; i < q->ntold; i++)
+		free(q->told[i].path);
+	free(q->told);
 	free(q);
 }
 
@@ -281,6 +323,22 @@ static void send(struct scout_question *q)
 	scout_s3_submit(m->s3, &q->head);
 }
 
+/* Keeps q's answer, unless a younger question was answered sooner: then that is the answer, if it is a whole one.
+ * Returns a reference to its xattrs, or NULL. */
+static struct scout_xattrs *keep_locked(struct scout_question *q, struct scout_answer *answer)
+{
+	struct scout_answer younger;
+
+	if (!known_locked(q->m, q->path, q->asked_ns, &younger)) {
+		remember_locked(q->m, q->path, answer);
+		return NULL;
+	}
+	if (younger.listed)
+		return NULL;
+	*answer = younger;
+	return scout_xattrs_ref(younger.xattrs);
+}
+
 /* One of q's calls is done; the last one ends q. */
 static void call_done(struct scout_question *q, int *which, int err)
 {
@@ -296,15 +354,11 @@ static void call_done(struct scout_question *q, int *which, int err)
 	if (over) {
 		HASH_DEL(m->questions[q->kind], q);
 		err = conclude(q, &answer);
-		/* a younger question may have been answered sooner */
-		if (err == 0 && known_locked(m, q->path, q->asked_ns, &answer))
-			held = scout_xattrs_ref(answer.xattrs);
-		else if (err == 0)
-			remember_locked(m, q->path, &answer);
-		if (err == 0)
-			remember_folders_locked(m, q);
-		if (err == 0)
+		if (err == 0) {
+			held = keep_locked(q, &answer);
+			remember_told_locked(m, q);
 			next = follow_locked(q);
+		}
 	}
 	scout_unlock(&m->question_lock);
 	if (!over)
@@ -352,12 +406,24 @@ static bool note_key(void *arg, const struct scout_s3_object *o)
 {
 	struct scout_question *q = arg;
 	size_t len = strlen(q->prefix);
+	char *path;
 
 	if (o->key_len < len || memcmp(o->key, q->prefix, len) != 0)
 		return true;
-	if (!q->below && strlen(o->key) == o->key_len)
-		q->path_below = strdup(o->key + strlen(q->m->config->prefix));
 	q->below = true;
+	if (!q->told)
+		q->told = calloc(TOLD_MAX, sizeof(q->told[0]));
+	if (!q->told || q->ntold == TOLD_MAX || strlen(o->key) != o->key_len ||
+	    !(path = strdup(o->key + strlen(q->m->config->prefix)))) {
+		q->told_partly = true; /* the questions to come cost more */
+		return true;
+	}
+	q->told[q->ntold++] = (struct scout_told){
+	    .path = path,
+	    .bytes = o->bytes,
+	    .version = scout_key_version(o->etag, o->bytes, o->modified),
+	    .modified = o->modified,
+	};
 	return true;
 }
 
@@ -367,6 +433,7 @@ static bool take_keys(struct scout_s3_call *call, const void *bytes, size_t len)
 	char *next = NULL;
 	int err = scout_s3_parse_list(bytes, len, note_key, q, &next);
 
+	q->told_partly |= next != NULL;
 	free(next);
 	return err == 0;
 }
@@ -403,7 +470,7 @@ static struct scout_question *question_new(struct scout_models *m, enum scout_qu
 	q->list = (struct scout_s3_call){
 	    .op = SCOUT_S3_LIST,
 	    .prefix = q->prefix,
-	    .max_keys = 1,
+	    .max_keys = TOLD_MAX,
 	    .data = take_keys,
 	    .done = list_done,
 	};
@@ -460,7 +527,8 @@ void scout_question_ask(struct scout_models *m, enum scout_question_kind kind, c
 	known = strlen(m->config->prefix) + strlen(path) > SCOUT_KEY_MAX;
 	scout_lock(&m->question_lock);
 	if (!known && kind != SCOUT_ASK_ANEW)
-		known = known_locked(m, path, now > SHARED_NS ? now - SHARED_NS : 0, &answer);
+		known = known_locked(m, path, now > SHARED_NS ? now - SHARED_NS : 0, &answer) &&
+			!answer.listed;
 	if (known)
 		held = scout_xattrs_ref(answer.xattrs);
 	if (!known)

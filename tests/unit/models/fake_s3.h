@@ -287,6 +287,10 @@ static inline void fake_list(struct scout_s3_call *call)
 		fake_etag(e->etag, o);
 		page->count++;
 	}
+	while (fake.generated == 0 && i < count &&
+	       (fake.objects[i].key_len < plen ||
+		memcmp(fake.objects[i].key, call->prefix, plen) != 0))
+		i++;
 	if (i < count)
 		snprintf(page->next, sizeof(page->next), "%zu", fake.repeat_token ? from : i);
 	(void)call->data(call, page, sizeof(*page) + call->max_keys * sizeof(struct fake_entry));

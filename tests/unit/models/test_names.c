@@ -1,6 +1,8 @@
 /* Names: the shared listing, its age, direct questions, attributes, directories. */
 #include "mount.h"
 
+#include "models/read.h"
+
 static void fill_registry(size_t models)
 {
 	char key[100];
@@ -101,38 +103,53 @@ static void before_the_first_listing(void **state)
 	mount_down(&t);
 }
 
-/* The key that says that there is a folder says so of those on the way to it. */
-static void folders_on_the_way(void **state)
+/* The keys that say that there is a folder say what is on the way to them, and what they are. */
+static void the_rest_of_the_way(void **state)
 {
+	static const char *const known[] = {"org/m", "org/m/v1", "org/m/v1/deep", "org/m/both",
+					    "org/m/v1/deep/model.zip"};
+	static const char *const unknown[] = {"odd", "org/n", "org/m/v1/deep/new"};
 	struct mount t;
 	struct asked *a;
 	struct scout_s3_call *list;
 
 	(void)state;
 	mount_up(&t, "reg/", 16 * MIB);
-	fake_put("reg/org/m/v1/deep/model.zip", 5);
+	fake_put("reg/org/m/both", 5);
+	fake_put("reg/org/m/both-not", 5);
+	fake_put("reg/org/m/both/x", 5);
+	fake_put("reg/org/m/v1/deep/model.zip", 7);
 	fake_put("reg/odd//x/y", 5);
 	a = ask_getattr(&t, "org");
 	list = fake_take(false); /* of all keys: it hangs */
 	fake_answer_all();
 	expect(a, 0);
-	for (size_t i = 0; i < 3; i++) {
-		a = ask_getattr(&t, (const char *[]){"org/m", "org/m/v1", "org/m/v1/deep"}[i]);
-		assert_true(a->done && S_ISDIR(a->attr.mode));
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		a = ask_getattr(&t, known[i]);
+		assert_true(a->done && a->err == 0);
+		assert_int_equal(S_ISDIR(a->attr.mode), i < 4); /* the folder wins */
+		assert_int_equal(a->attr.size, i < 4 ? 0 : 7);
+		assert_int_equal(a->attr.mtime.tv_sec, i < 4 ? t.models->mounted : FAKE_MODIFIED);
 		asked_free(a);
 	}
-	/* but not of the key itself, nor of what is no name, nor of folders beside */
+	/* but not what came since, nor what is no name */
 	fake_put("reg/org/n/model.zip", 5);
-	for (size_t i = 0; i < 3; i++) {
-		static const char *const names[] = {"org/m/v1/deep/model.zip", "odd", "org/n"};
-
-		a = ask_getattr(&t, names[i]);
+	fake_put("reg/org/m/v1/deep/new", 5);
+	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+		a = ask_getattr(&t, unknown[i]);
 		assert_int_equal(fake_queued(), 2);
 		fake_answer_all();
 		expect(a, 0);
 	}
-	assert_int_equal(scout_question_count(t.models), 4 + 3);
+	/* an open is told all of it, and only by its own HEAD */
+	a = ask_open(&t, "org/m/v1/deep/model.zip");
+	assert_int_equal(fake_queued(), 2);
+	fake_answer_all();
+	assert_int_equal(a->err, 0);
+	assert_string_equal(((struct scout_models_file *)a->handle)->object->etag, "\"v0-7\"");
+	close_file(&t, a);
 	/* gone: until it is as old as any answer may be */
+	fake_delete("reg/org/m/v1/deep/new");
 	fake_delete("reg/org/m/v1/deep/model.zip");
 	a = ask_getattr(&t, "org/m/v1");
 	assert_true(a->done && S_ISDIR(a->attr.mode));
@@ -141,6 +158,33 @@ static void folders_on_the_way(void **state)
 	a = ask_getattr(&t, "org/m/v1");
 	fake_answer_all();
 	expect(a, -ENOENT);
+	fake_answer(list, 1);
+	mount_down(&t);
+}
+
+/* Of more keys than are asked for nobody knows which are folders, too. */
+static void many_keys_below(void **state)
+{
+	struct mount t;
+	struct asked *a;
+	struct scout_s3_call *list;
+	char key[32];
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(key, sizeof(key), "m/v1/%02u", i);
+		fake_put(key, 5);
+	}
+	a = ask_getattr(&t, "m");
+	list = fake_take(false);
+	fake_answer_all();
+	expect(a, 0);
+	expect(ask_getattr(&t, "m/v1"), 0);
+	a = ask_getattr(&t, "m/v1/00");
+	assert_int_equal(fake_queued(), 2);
+	fake_answer_all();
+	expect(a, 0);
 	fake_answer(list, 1);
 	mount_down(&t);
 }
@@ -579,7 +623,8 @@ int main(void)
 	    cmocka_unit_test(one_listing_for_all),
 	    cmocka_unit_test(attributes),
 	    cmocka_unit_test(before_the_first_listing),
-	    cmocka_unit_test(folders_on_the_way),
+	    cmocka_unit_test(the_rest_of_the_way),
+	    cmocka_unit_test(many_keys_below),
 	    cmocka_unit_test(half_a_listing),
 	    cmocka_unit_test(new_names_are_asked_for),
 	    cmocka_unit_test(missing_names),
