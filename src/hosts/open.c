@@ -144,6 +144,7 @@ static void take_early(struct opening *o, const struct scout_attr *attr)
 		buf = NULL;
 	scout_unlock(&f->lock);
 	scout_buf_put(f->host->share, buf);
+	scout_budget_poke(f->host->all->budget); /* until it is read it may be wanted back */
 }
 
 static void opening_narrowed(struct scout_narrow *n, int err)
