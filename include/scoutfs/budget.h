@@ -42,6 +42,8 @@ void scout_budget_free(
 /* A share of at most 1/divisor of the tickets and buffers (at least one ticket). */
 int scout_share_new(struct scout_budget *b, unsigned divisor, struct scout_share **ret);
 void scout_share_free(struct scout_share *s);
+/* So many buffers at most. */
+size_t scout_share_bufs(const struct scout_share *s);
 
 /* A ticket: true when it was given at once, else w waits in the share's queue. */
 bool scout_ticket_get(struct scout_share *s, struct scout_waiter *w);

@@ -124,6 +124,11 @@ void scout_share_free(struct scout_share *s)
 	free(s);
 }
 
+size_t scout_share_bufs(const struct scout_share *s)
+{
+	return s->max_bufs;
+}
+
 static void wait_locked(struct scout_share *s, struct waiters *queue, struct scout_waiter *w)
 {
 	w->share = s;

@@ -17,8 +17,8 @@
 #include "scoutfs/hash.h"
 
 #define FOLDERS_AHEAD 16
-#define FILES_AHEAD 8 /* the next one is being opened, and it is too late for it */
-#define LAST_FILES 3  /* before these the next folder's turn comes */
+#define FILES_AHEAD 7
+#define LAST_FILES 3 /* before these the next folder's turn comes */
 
 /* What is to be asked for; paths are its own. */
 struct plan {
@@ -65,22 +65,34 @@ static void plan_file_locked(const struct scout_folder *f, const struct scout_na
 	p->nfiles += p->files[p->nfiles].path != NULL;
 }
 
-/* The files of f that are read next. */
-static void plan_files_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
+/* How many files are read ahead of w: none that would be too old when its turn comes. */
+static unsigned files_ahead(const struct scout_walk *w, uint64_t kept_ns)
+{
+	uint64_t n = w->gap_ns ? kept_ns / w->gap_ns : FILES_AHEAD;
+
+	return n < FILES_AHEAD ? (unsigned)n : FILES_AHEAD;
+}
+
+/* The files of f that are read next, behind the one that is being opened: it is too late for that. Returns how many of
+ * them there are. */
+static unsigned plan_files_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
 {
 	const struct scout_walk *w = &f->walks[SCOUT_KIND_FILE];
-	const struct scout_name *e = NULL;
+	unsigned wanted = files_ahead(w, scout_early_kept_ns(f->host)), n = 0;
+	const struct scout_name *e;
 
 	if (!scout_walk_sure(w) || !scout_folder_calm(f->host, now_ns) ||
 	    now_ns < f->walks_after_ns[SCOUT_KIND_FILE])
-		return;
-	for (unsigned i = 0; i < FILES_AHEAD; i++) {
+		return 0;
+	e = scout_walk_next(w, &f->names, SCOUT_KIND_FILE, f->ino, NULL);
+	for (; e && n < FILES_AHEAD; n++) {
 		e = scout_walk_next(w, &f->names, SCOUT_KIND_FILE, f->ino, e);
 		if (!e)
-			return;
-		if (i)
+			break;
+		if (n < wanted)
 			plan_file_locked(f, e, p);
 	}
+	return n;
 }
 
 /* How many folders are listed ahead of w: none that would be too old when its turn comes. */
@@ -138,7 +150,7 @@ static void plan_folders_locked(struct scout_folder *f, uint64_t now_ns, struct 
 static void plan_locked(struct scout_folder *f, uint64_t now_ns, struct plan *p)
 {
 	plan_folders_locked(f, now_ns, p);
-	plan_files_locked(f, now_ns, p);
+	(void)plan_files_locked(f, now_ns, p);
 }
 
 /* The folder that path lies in, when something is known of it. */
@@ -383,15 +395,18 @@ void scout_ahead_read(struct scout_host *host, const char *path)
 	uint64_t now_ns = scout_now_ns();
 	struct scout_folder *f;
 	struct plan plan;
+	unsigned left;
 
+	if (!host->config->attr_timeout_ns)
+		return;
 	plan_init(&plan);
 	scout_lock(&all->lock);
 	f = parent_locked(host, path);
 	if (f && goes_on_locked(f, strrchr(path, '/') + 1, now_ns)) {
-		plan_files_locked(f, now_ns, &plan);
-		if (plan.nfiles)
+		left = plan_files_locked(f, now_ns, &plan);
+		if (left)
 			plan_anew_locked(f, now_ns, &plan);
-		if (plan.nfiles < LAST_FILES)
+		if (left < LAST_FILES)
 			plan_next_locked(f, now_ns, &plan);
 	}
 	scout_unlock(&all->lock);

@@ -2,10 +2,10 @@
  * the listing told of when the FSTAT behind them says the same; they are given out when the open, which asks the
  * server as any does, says so, too, and nothing that modifies was sent to the host since. So no reader gets
  * anything that an open would not vouch for. A file that was modified just now may be so again within the
- * second that its time has: it is left alone.
+ * second that its time has, as told by a clock that is not ours: it is left alone.
  *
- * Bounded: so many files of a host at once, of so many bytes each, in buffers that nobody else wants; of those
- * that nobody came for the oldest goes first.
+ * Bounded: so many files of a host at once, of so many bytes each, for so long, in buffers that nobody else wants.
+ * Another does not take the place of one that may still be of use: somebody is about to open it.
  *
  * Lock: host->lock for the list, and what is in it; a file on its way is its calls'. */
 #include "hosts/early.h"
@@ -20,8 +20,8 @@
 
 #define BYTES_MAX (128 * 1024)
 #define FILES_MAX 16 /* of one host */
-#define SETTLED_S 2  /* since it was modified */
-#define KEPT_NS (10 * SCOUT_NS_PER_S)
+#define SETTLED_S 10 /* since it was modified; clocks differ by less */
+#define SHARE 4      /* and that part of its host's buffers at most */
 
 struct scout_early {
 	TAILQ_ENTRY(scout_early) link; /* host->early */
@@ -67,16 +67,28 @@ static bool is_the_same(const struct scout_early *e)
 	       (uint64_t)now.mtime.tv_sec == e->mtime;
 }
 
+static struct scout_early *oldest_locked(struct scout_host *host)
+{
+	struct scout_early *e;
+
+	TAILQ_FOREACH (e, &host->early, link)
+		if (e->ready)
+			return e;
+	return NULL;
+}
+
 /* All is answered. */
 static void over(struct scout_early *e, int err)
 {
 	struct scout_host *host = scout_host_ref(e->host); /* the handle's may be the last */
 	struct scout_handle *h = e->handle;
 	uint64_t size = e->size;
-	bool keep = !err && is_the_same(e);
+	bool same = !err && is_the_same(e), keep, first;
 
 	e->handle = NULL;
 	scout_lock(&host->lock);
+	keep = same && !atomic_load(&host->retired);
+	first = keep && !oldest_locked(host);
 	e->ready = keep;
 	if (!keep)
 		remove_locked(e);
@@ -84,8 +96,10 @@ static void over(struct scout_early *e, int err)
 	if (keep) {
 		scout_count(&host->all->counters.bytes_read, size);
 		scout_budget_poke(host->all->budget);
+		if (first) /* it now has something to expire */
+			scout_pool_kick(&host->all->pool);
 	} else {
-		if (!err)
+		if (!err && !same)
 			scout_ahead_misled(host, e->path, SCOUT_KIND_FILE);
 		waste(e);
 	}
@@ -129,12 +143,26 @@ static struct scout_early *find_locked(struct scout_host *host, const char *path
 	return NULL;
 }
 
-static struct scout_early *oldest_locked(struct scout_host *host)
+uint64_t scout_early_kept_ns(const struct scout_host *host)
+{
+	uint64_t timeout_ns = host->config->attr_timeout_ns;
+
+	return timeout_ns < SCOUT_EARLY_KEPT_NS ? timeout_ns : SCOUT_EARLY_KEPT_NS;
+}
+
+/* Nothing will come of e, which is ready. */
+static bool is_useless(const struct scout_early *e, uint64_t now_ns)
+{
+	return e->changes != atomic_load(&e->host->changes) ||
+	       e->began_ns + scout_early_kept_ns(e->host) <= now_ns;
+}
+
+static struct scout_early *useless_locked(struct scout_host *host, uint64_t now_ns)
 {
 	struct scout_early *e;
 
 	TAILQ_FOREACH (e, &host->early, link)
-		if (e->ready)
+		if (e->ready && is_useless(e, now_ns))
 			return e;
 	return NULL;
 }
@@ -166,20 +194,19 @@ static struct scout_early *early_new(struct scout_host *host, const char *path,
 	return e;
 }
 
-/* Puts e among the host's files, unless it is there, or there is no room; old: what made room, or e. True: it is
- * to be sent. */
-static bool enter_locked(struct scout_early *e, struct scout_early **old)
+static bool has_room_locked(struct scout_host *host)
+{
+	return host->nearly < FILES_MAX && host->nearly < scout_share_bufs(host->share) / SHARE &&
+	       !atomic_load(&host->retired);
+}
+
+/* Puts e among the host's files, unless it is there, or there is no room. */
+static bool enter_locked(struct scout_early *e)
 {
 	struct scout_host *host = e->host;
 
-	*old = e;
-	if (find_locked(host, e->path) || (host->nearly == FILES_MAX && !oldest_locked(host)))
+	if (find_locked(host, e->path) || !has_room_locked(host))
 		return false;
-	*old = NULL;
-	if (host->nearly == FILES_MAX) {
-		*old = oldest_locked(host);
-		remove_locked(*old);
-	}
 	TAILQ_INSERT_TAIL(&host->early, e, link);
 	host->nearly++;
 	return true;
@@ -190,30 +217,46 @@ static bool is_wanted(struct scout_host *host, const char *path, const struct sc
 	bool fits, there;
 
 	scout_lock(&host->lock);
-	fits = attr->size <= scout_window_part_bytes(host->server.read_bytes);
+	fits =
+	    attr->size <= scout_window_part_bytes(host->server.read_bytes) && has_room_locked(host);
 	there = find_locked(host, path);
 	scout_unlock(&host->lock);
 	return fits && !there && attr->size && attr->size <= BYTES_MAX &&
 	       attr->mtime.tv_sec + SETTLED_S < time(NULL);
 }
 
+/* Takes out and gives back one that is of no use. */
+static bool drop_useless(struct scout_host *host, uint64_t now_ns)
+{
+	struct scout_early *e;
+
+	scout_lock(&host->lock);
+	e = useless_locked(host, now_ns);
+	if (e)
+		remove_locked(e);
+	scout_unlock(&host->lock);
+	if (e)
+		waste(e);
+	return e != NULL;
+}
+
 void scout_early_fetch(struct scout_host *host, const char *path, const struct scout_attr *attr)
 {
-	struct scout_early *e, *old;
+	struct scout_early *e;
 	bool sent;
 
+	while (drop_useless(host, scout_now_ns()))
+		;
 	e = is_wanted(host, path, attr) ? early_new(host, path, attr) : NULL;
 	if (!e)
 		return;
 	scout_lock(&host->lock);
-	sent = enter_locked(e, &old);
+	sent = enter_locked(e);
 	scout_unlock(&host->lock);
-	if (old == e)
-		early_free(e);
-	else if (old)
-		waste(old);
 	if (sent)
 		scout_rpc_send(&e->open);
+	else
+		early_free(e);
 }
 
 void *scout_early_take(struct scout_host *host, const char *path, const struct scout_attr *attr)
@@ -231,7 +274,7 @@ void *scout_early_take(struct scout_host *host, const char *path, const struct s
 	if (!e)
 		return NULL;
 	if (e->size != attr->size || e->mtime != (uint64_t)attr->mtime.tv_sec ||
-	    e->changes != atomic_load(&host->changes) || scout_now_ns() - e->began_ns > KEPT_NS) {
+	    is_useless(e, scout_now_ns())) {
 		waste(e);
 		return NULL;
 	}
@@ -268,6 +311,22 @@ bool scout_early_reclaim(void *arg)
 		}
 	}
 	return false;
+}
+
+void scout_early_expire(struct scout_host *host, uint64_t now_ns, uint64_t *next_ns)
+{
+	const struct scout_early *e;
+
+	while (drop_useless(host, now_ns))
+		;
+	scout_lock(&host->lock);
+	TAILQ_FOREACH (e, &host->early, link) {
+		uint64_t until_ns = e->began_ns + scout_early_kept_ns(host);
+
+		if (e->ready && until_ns < *next_ns)
+			*next_ns = until_ns;
+	}
+	scout_unlock(&host->lock);
 }
 
 void scout_early_forget(struct scout_host *host)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hosts/early.h"
 #include "hosts/hosts.h"
 #include "hosts/space.h"
 #include "scoutfs/log.h"
@@ -398,6 +399,7 @@ static void sweep(struct scout_hosts *all, uint64_t now, uint64_t *next)
 			scout_unlock(&all->pool.lock);
 		}
 		scout_space_expire(host, now, next);
+		scout_early_expire(host, now, next);
 		tell_late(host, &late);
 		scout_rpc_fail_all(&late, err);
 	}

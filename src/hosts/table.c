@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hosts/early.h"
 #include "hosts/hosts.h"
 #include "scoutfs/log.h"
 
@@ -100,13 +101,21 @@ static int add_locked(struct scout_table *table, struct scout_host *host)
 	return 0;
 }
 
-/* Out of the table; its reference is the caller's now, to give back without the lock. */
+/* Out of the table; its reference is the caller's now, for part_with without the lock. */
 static void retire_locked(struct scout_table *table, struct scout_host *host)
 {
 	HASH_DEL(table->by_name, host);
 	table->dynamic -= host->dynamic;
 	touch_locked(table);
 	scout_host_retire(host);
+}
+
+/* Gives the reference back. What was read early goes before: the last reference may end under the pool's lock, where
+ * nobody who waits for a buffer can be told. */
+static void part_with(struct scout_host *host)
+{
+	scout_early_forget(host);
+	scout_host_unref(host);
 }
 
 /* Of the hosts that were asked for, the one looked for least recently on which nothing is open. */
@@ -170,7 +179,7 @@ int scout_table_get(struct scout_hosts *all, const char *name, size_t len, struc
 	}
 	scout_unlock(&table->lock);
 	if (old) {
-		scout_host_unref(old);
+		part_with(old);
 		scout_pool_kick(&all->pool);
 	}
 	return err;
@@ -250,7 +259,7 @@ static int take_over(struct scout_hosts *all, const struct scout_host_config *co
 	else
 		change->added++;
 	if (old)
-		scout_host_unref(old);
+		part_with(old);
 	return 0;
 }
 
@@ -290,7 +299,7 @@ static void retire_gone(struct scout_hosts *all, struct change *change)
 		scout_unlock(&table->lock);
 		change->removed += gone && !host->dynamic;
 		if (gone)
-			scout_host_unref(host);
+			part_with(host);
 	}
 }
 

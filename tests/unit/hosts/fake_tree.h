@@ -35,7 +35,9 @@ struct fake_node {
 	size_t size, room; /* room: what data has, 0: not known */
 	bool gone;         /* unlinked: open handles still see it */
 	unsigned entries;  /* a directory of so many generated names, */
-	bool of_folders;   /* of folders */
+	bool of_folders;   /* of folders; */
+	uint32_t of_mtime; /* of this time; */
+	size_t of_bytes;   /* larger by so much than their numbers say */
 };
 
 struct scout_sftp {
@@ -428,7 +430,8 @@ static inline int fake_readdir_locked(struct scout_sftp *s, struct scout_sftp_ca
 		names[c->names_count].name = text[c->names_count];
 		names[c->names_count].attrs = (struct scout_sftp_attrs){
 		    .has = 15,
-		    .size = *at,
+		    .size = *at + n->of_bytes,
+		    .mtime = n->of_mtime,
 		    .mode = n->of_folders ? S_IFDIR | 0755 : S_IFREG | 0600,
 		};
 		c->names_count++;
