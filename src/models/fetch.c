@@ -1,5 +1,5 @@
-/* Fetches. Each is one ranged GET pinned to the object's ETag; its bytes go straight into the blocks'
- * buffers and are read by whoever waits for them as they come.
+/* Fetches. Each is one ranged GET pinned to the object's ETag (but for that of an open, first.c, whose ETag is looked
+ * at when it comes); its bytes go straight into the blocks' buffers and are read by whoever waits for them as they come.
  *
  * Nothing here waits for memory: a fetch is made only with all its buffers in hand, so the engine's
  * thread, which copies into them, never needs one. A fetch that failed gives its unfilled blocks
