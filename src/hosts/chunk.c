@@ -39,6 +39,7 @@ struct scout_batch *scout_batch_new(struct scout_file *f)
 	if (b) {
 		b->file = f;
 		b->check.call.op = SCOUT_SFTP_FSTAT;
+		b->check.call.behind_reads = true;
 		b->check.done = checked;
 		TAILQ_INIT(&b->chunks);
 	}

@@ -342,11 +342,12 @@ class TestStrange:
 
     def test_out_of_order(self, sshd, mount, odd):
         """Answers to what is under way come in any order: here the newest first."""
-        held = []
+        held, kinds = [], []
 
         def backwards(r, answer):
             if r.kind == "init":
                 return None
+            kinds.append(r.kind)
             held.append(answer)
             if r.kind in ("read", "readdir") and len(held) < 2:
                 return []
@@ -356,6 +357,8 @@ class TestStrange:
         m = self.mounted(sshd, mount, odd, backwards)
         check(m, "odd")
         assert odd.sessions == 1
+        # the look that proves what was read is asked for behind all of it
+        assert kinds.index("fstat") > max(i for i, kind in enumerate(kinds) if kind == "read")
 
     def test_twice(self, sshd, mount, odd):
         """The first answer counts; the second ends the session, for who knows what it is of."""
