@@ -106,12 +106,6 @@ static void go_on_locked(struct scout_models *m, struct scout_object *o)
 	enqueue(m, o);
 }
 
-void scout_verify_ready_locked(struct scout_models *m, struct scout_block *b)
-{
-	b->object->verify.came++;
-	go_on_locked(m, b->object);
-}
-
 /* ---- what readers see ---- */
 
 /* The digest will come to the end without anybody's help. */
@@ -127,6 +121,25 @@ static bool will_decide_locked(struct scout_object *o)
 			return false;
 	}
 	return true;
+}
+
+/* Its end was read, and its last block came, which may be any; nobody will compare it. */
+static void count_unverified_locked(struct scout_models *m, struct scout_object *o)
+{
+	struct scout_verify *v = &o->verify;
+
+	if (!m->config->verify || !v->ended || v->counted || v->came < count_blocks(o) ||
+	    will_decide_locked(o))
+		return;
+	v->counted = true;
+	scout_count(&m->verifiers.unverified, 1);
+}
+
+void scout_verify_ready_locked(struct scout_models *m, struct scout_block *b)
+{
+	b->object->verify.came++;
+	go_on_locked(m, b->object);
+	count_unverified_locked(m, b->object);
 }
 
 /* Whether all blocks from the row's end to first are there, or on their way: then the row will come to
@@ -178,10 +191,8 @@ int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, ui
 	go_on_locked(m, o);
 	if (will_decide_locked(o))
 		return 0;
-	if (m->config->verify && !v->counted && v->came >= count_blocks(o)) {
-		v->counted = true;
-		scout_count(&m->verifiers.unverified, 1);
-	}
+	v->ended = true;
+	count_unverified_locked(m, o);
 	return 1;
 }
 

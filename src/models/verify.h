@@ -29,6 +29,7 @@ struct scout_verify {
 	uint64_t claimed;  /* those before have room in it, whatever others hold */
 	uint64_t came;     /* blocks that became ready, those fetched again included */
 	bool queued;       /* some verifier has it, or will */
+	bool ended;        /* its end was read before it was known to be right */
 	bool counted;      /* as one that was read whole unverified */
 
 	struct scout_s3_digest *digest;  /* whose turn it is, a verifier's */

@@ -90,7 +90,8 @@ def test_a_read_of_a_silent_endpoint(rgw, bucket, model, mount, proxy):
         link.cut()
         word, seconds = timed(error, os.pread, fd, 100, 9 * MIB)  # the open asked for the first one
         assert word == "ETIMEDOUT"
-        assert SAN or 2.9 < seconds < 7.5  # the second attempt began when the first had hung for 1 s
+        # the second attempt began when the first had hung for 1 s, or found its connection cut
+        assert SAN or 1.9 < seconds < 7.5
         link.black_hole = False
         wait_for(lambda: error(os.pread, fd, 100, 9 * MIB) == "ok", 20, "recovery")
     finally:

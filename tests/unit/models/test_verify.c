@@ -165,6 +165,25 @@ static void nothing_to_compare_with(void **state)
 	mount_down(&t);
 }
 
+/* Whole is what came, in whatever order. */
+static void the_end_before_the_rest(void **state)
+{
+	struct mount t;
+	struct asked *f;
+
+	(void)state;
+	up(&t, BYTES, true);
+	fake.headers = NULL;
+	f = must_open(&t, KEY);
+	asked_free(read_at(&t, f, 5 * MIB));
+	assert_int_equal(unverified(&t), 0);
+	for (uint64_t at = 0; at < 5 * MIB; at += MIB)
+		asked_free(read_at(&t, f, at));
+	assert_int_equal(unverified(&t), 1);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
 /* Who reads the end alone waits for nobody, and is no whole read. */
 static void the_end_alone(void **state)
 {
@@ -463,6 +482,7 @@ int main(void)
 	    cmocka_unit_test(wrong_bytes),
 	    cmocka_unit_test(not_asked_for),
 	    cmocka_unit_test(nothing_to_compare_with),
+	    cmocka_unit_test(the_end_before_the_rest),
 	    cmocka_unit_test(the_end_alone),
 	    cmocka_unit_test(larger_than_memory),
 	    cmocka_unit_test(few_have_a_verifier_each),
