@@ -113,7 +113,7 @@ def test_what_is_there_stays(rgw, bucket, mount, local):
         rgw.put(bucket, f"a/v1/{name}", b"another's")
         assert error(os.close, fd) == "EEXIST"
         assert body(rgw, bucket, f"a/v1/{name}") == b"another's"
-    assert uploads(rgw, bucket) == []
+    wait_for(lambda: uploads(rgw, bucket) == [], 20, "the abort")
 
 
 def test_read_only_is_the_default(rgw, bucket, mount, local):
