@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 import boto3
 from botocore.config import Config
@@ -147,14 +148,17 @@ class Servers:
         return path
 
     def make_many(self, name, count, size, per_folder=0):
-        """A folder of count files on the host: f00000…, or in folders of so many each."""
-        top = os.path.join(self.sshd.files, name)
+        """A folder of count files on the host: f00000…, or in folders of so many each. They are an hour old, as
+        what is read mostly is: scoutfs does not read ahead what was written seconds ago."""
+        top, hour_ago = os.path.join(self.sshd.files, name), time.time() - 3600
         if not os.path.exists(top):
             for i in range(count):
                 folder = os.path.join(top, f"d{i // per_folder:03}") if per_folder else top
                 os.makedirs(folder, exist_ok=True)
-                with open(os.path.join(folder, f"f{i:05}"), "wb") as f:
+                path = os.path.join(folder, f"f{i:05}")
+                with open(path, "wb") as f:
                     f.write((f"line {i} of {name}\n" * (size // 8))[:size].encode())
+                os.utime(path, (hour_ago, hour_ago))
         return top
 
     def clear(self):
