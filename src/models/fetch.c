@@ -154,8 +154,8 @@ static int conclude(const struct scout_fetch *f, int err)
 	return err == 0 && f->got < f->call.length ? -EIO : err;
 }
 
-/* What was guessed was of another version than the object's: that is no change of this one, which is asked
- * for now. */
+/* What was guessed was of another version than the object's: that is no change of this one, whose own bytes
+ * are asked for next. */
 static bool ask_again(struct scout_fetch *f, int err)
 {
 	bool other = f->err == -ESTALE || err == -ESTALE || err == -ERANGE || err == -ENOENT;

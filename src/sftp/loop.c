@@ -1,5 +1,5 @@
 /* A session at work: one poll(2) loop over the SSH connection and the wake-up descriptor. Takes calls
- * from the queue while there is room in flight, writes requests as far as the server's window goes,
+ * from its queues while there is room in flight, writes requests as far as the server's window goes,
  * keeps our own receive window open, and watches for silence. All on the session's thread; the lock
  * is held only to look at the queue. */
 #include <errno.h>

@@ -39,8 +39,7 @@ struct scout_sftp_stream {
 	struct scout_sftp_calls in_flight; /* oldest first */
 	unsigned count;
 	uint64_t read_bytes; /* what READs in flight ask for */
-	uint64_t
-	    slow_bytes; /* how much that may be at most since an answer was late; 0: none was */
+	uint64_t slow_bytes; /* as much at most since an answer was late; 0: none was */
 	uint32_t next_id;
 
 	uint8_t head[13]; /* length and type; of DATA also id and data length */
