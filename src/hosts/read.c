@@ -495,11 +495,10 @@ static void admit(struct scout_reader *r)
 	scout_file_unref(f);
 }
 
-/* f's first read went out: what comes next may be read before it is opened. Gives f's reference back. */
+/* A far f's first read went out: what comes next may be read before it is opened. Gives f's reference back. */
 static void tell_ahead(struct scout_file *f)
 {
-	char *path =
-	    f->writes || f->direct || !scout_host_is_far(f->host) ? NULL : scout_node_path(f->node);
+	char *path = f->writes || f->direct ? NULL : scout_node_path(f->node);
 
 	if (path)
 		scout_ahead_read(f->host, path);
@@ -523,7 +522,7 @@ void scout_file_read(struct scout_file *f, uint64_t offset, size_t size, uint64_
 	r->offset = offset;
 	r->size = size;
 	r->version = version;
-	first = !atomic_exchange(&f->read_ns, scout_now_ns());
+	first = !atomic_exchange(&f->read_ns, scout_now_ns()) && scout_host_is_far(f->host);
 	scout_lock(&f->lock);
 	f->refs += 1 + first;
 	scout_unlock(&f->lock);
