@@ -1,4 +1,4 @@
-/* MD5s in lanes, by whatever instructions this processor has: one by one they are libcrypto's. */
+/* MD5s in lanes and alone, by whatever instructions this processor has, are what libcrypto makes of them. */
 #include "s3/md5.c" /* each of its ways, not only the one that is taken here */
 
 #include <setjmp.h>
@@ -61,11 +61,50 @@ static void by_wide_vectors(void **state)
 	assert_true(taker() == take_all);
 }
 
+static void one_in_pieces_of_any_length(void **state)
+{
+	uint8_t bytes[BYTES + 1];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * i + i / 3);
+	for (size_t len = 0; len <= BYTES; len++) {
+		uint8_t got[SCOUT_MD5_BYTES], want[SCOUT_MD5_BYTES];
+		const uint8_t *from = bytes + len % 2; /* aligned, or not */
+		struct scout_md5 *m = scout_md5_new();
+
+		assert_non_null(m);
+		/* whole blocks, then what fills none, then what begins within one */
+		scout_md5_update(m, from, len / 2);
+		scout_md5_update(m, from + len / 2, len / 3);
+		scout_md5_update(m, from + len / 2 + len / 3, len - len / 2 - len / 3);
+		scout_md5_end(m, got);
+		(void)MD5(from, len, want);
+		assert_memory_equal(got, want, sizeof(want));
+		scout_md5_free(m);
+	}
+}
+
+static void one_is_counted_over_many_gigabits(void **state)
+{
+	struct scout_md5 *m = scout_md5_new();
+
+	(void)state;
+	assert_non_null(m);
+	m->ctx.Nl = 0xffffffff - 511;
+	count(&m->ctx, 128);
+	assert_int_equal(m->ctx.Nl, 512);
+	assert_int_equal(m->ctx.Nh, 1);
+	scout_md5_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(by_what_every_processor_has),
 	    cmocka_unit_test(by_wide_vectors),
+	    cmocka_unit_test(one_in_pieces_of_any_length),
+	    cmocka_unit_test(one_is_counted_over_many_gigabits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
