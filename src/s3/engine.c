@@ -131,6 +131,7 @@ int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret
 	s3->allowed = s3->limit.now;
 	s3->joined = true; /* there is no thread yet */
 	s3->next_check_ns = UINT64_MAX;
+	s3->next_turn_ns = UINT64_MAX;
 	scout_mutex_init(&s3->lock, SCOUT_LOCK_ENGINE);
 	TAILQ_INIT(&s3->cancelled);
 	TAILQ_INIT(&s3->running);

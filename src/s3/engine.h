@@ -46,6 +46,7 @@ struct scout_s3 {
 	struct scout_s3_limit limit;
 	struct scout_s3_pace pace; /* of bulk, within it */
 	uint64_t next_check_ns;    /* no running attempt can be out of time or hang before this */
+	uint64_t next_turn_ns;     /* a call waits for this (queue.h) */
 	uint64_t compared_ns;      /* when their rates were */
 	uint64_t compared_awake_ns;
 	uint64_t swept_ns; /* when the connections made ahead were */

@@ -9,16 +9,22 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#include "scoutfs/clock.h"
+
 /* So many small calls go before one of bulk that waits: else whoever reads at random could keep it
  * waiting for ever. */
 #define BEFORE_BULK 7
+/* Between a flow's turns at bulk: 1.5 GB/s of a small object's parts, which are 1.5 MiB. */
+#define APART_NS SCOUT_NS_PER_MS
 
 struct scout_s3_flow {
 	const void *id; /* NULL: the common one */
 	struct scout_s3_lane *lane;
 	struct scout_s3_call_list calls;
-	TAILQ_ENTRY(scout_s3_flow) link; /* lane->turns, while it has calls */
-	UT_hash_handle hh;               /* lane->flows */
+	uint64_t due_ns;                 /* of its next turn; 0: now */
+	TAILQ_ENTRY(scout_s3_flow) link; /* while it has calls: lane->turns, or lane->later */
+	bool later;
+	UT_hash_handle hh; /* lane->flows */
 };
 
 static struct scout_s3_flow *flow_new(struct scout_s3_lane *lane, const void *id)
@@ -36,6 +42,7 @@ static struct scout_s3_flow *flow_new(struct scout_s3_lane *lane, const void *id
 static int lane_init(struct scout_s3_lane *lane)
 {
 	TAILQ_INIT(&lane->turns);
+	TAILQ_INIT(&lane->later);
 	lane->flows = NULL;
 	lane->common = flow_new(lane, NULL);
 	return lane->common ? 0 : -ENOMEM;
@@ -107,7 +114,8 @@ bool scout_s3_queue_remove(struct scout_s3_queue *q, struct scout_s3_call *call)
 	call->waits_in = NULL;
 	q->count--;
 	if (TAILQ_EMPTY(&f->calls)) {
-		TAILQ_REMOVE(&f->lane->turns, f, link);
+		TAILQ_REMOVE(f->later ? &f->lane->later : &f->lane->turns, f, link);
+		f->later = false;
 		if (f->id) {
 			HASH_DEL(f->lane->flows, f);
 			free(f);
@@ -116,29 +124,53 @@ bool scout_s3_queue_remove(struct scout_s3_queue *q, struct scout_s3_call *call)
 	return true;
 }
 
-static struct scout_s3_call *take_turn(struct scout_s3_queue *q, struct scout_s3_lane *lane)
+/* Those of later whose turn has come. */
+static void come_due(struct scout_s3_lane *lane, uint64_t now_ns)
+{
+	struct scout_s3_flow *f;
+
+	while ((f = TAILQ_FIRST(&lane->later)) && f->due_ns <= now_ns) {
+		TAILQ_REMOVE(&lane->later, f, link);
+		TAILQ_INSERT_TAIL(&lane->turns, f, link);
+		f->later = false;
+	}
+}
+
+static struct scout_s3_call *take_turn(struct scout_s3_queue *q, struct scout_s3_lane *lane,
+				       uint64_t now_ns)
 {
 	struct scout_s3_flow *f = TAILQ_FIRST(&lane->turns);
 	struct scout_s3_call *call = TAILQ_FIRST(&f->calls);
 
 	/* the next turn comes after everybody else's */
 	TAILQ_REMOVE(&lane->turns, f, link);
-	TAILQ_INSERT_TAIL(&lane->turns, f, link);
+	f->later = lane == &q->bulk && f->id && now_ns != UINT64_MAX;
+	if (f->later)
+		f->due_ns = now_ns + APART_NS;
+	TAILQ_INSERT_TAIL(f->later ? &lane->later : &lane->turns, f, link);
 	(void)scout_s3_queue_remove(q, call); /* it is in it */
 	return call;
 }
 
-struct scout_s3_call *scout_s3_queue_take(struct scout_s3_queue *q, bool bulk)
+struct scout_s3_call *scout_s3_queue_take(struct scout_s3_queue *q, bool bulk, uint64_t now_ns)
 {
 	bool small = !TAILQ_EMPTY(&q->small.turns);
 
+	come_due(&q->bulk, now_ns);
 	bulk = bulk && !TAILQ_EMPTY(&q->bulk.turns);
 	if (small && (!bulk || q->before_bulk < BEFORE_BULK)) {
 		q->before_bulk = bulk ? q->before_bulk + 1 : 0;
-		return take_turn(q, &q->small);
+		return take_turn(q, &q->small, now_ns);
 	}
 	if (!bulk)
 		return NULL;
 	q->before_bulk = 0;
-	return take_turn(q, &q->bulk);
+	return take_turn(q, &q->bulk, now_ns);
+}
+
+uint64_t scout_s3_queue_due_ns(const struct scout_s3_queue *q)
+{
+	const struct scout_s3_flow *f = TAILQ_FIRST(&q->bulk.later);
+
+	return f ? f->due_ns : UINT64_MAX;
 }

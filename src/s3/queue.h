@@ -2,6 +2,10 @@
  * SCOUT_S3_SMALL_BYTES, as questions do) before bulk, and of either kind one of each flow in turn, so that who asks for
  * much waits behind itself and not before others. While bulk waits, one call in eight is bulk.
  *
+ * A flow's turns at bulk are a little apart. Parts that are asked for at the same moment share the server and the link
+ * evenly, so that all come at the end; who takes them in order, as readers and digests do, would begin with
+ * the second one when the last is here, too.
+ *
  * Adding, taking and removing a call cost the same however many wait. No lock of its own: its owner's. */
 #ifndef SCOUTFS_S3_QUEUE_H
 #define SCOUTFS_S3_QUEUE_H
@@ -21,6 +25,7 @@ TAILQ_HEAD(scout_s3_flow_list, scout_s3_flow);
 /* One kind of calls. */
 struct scout_s3_lane {
 	struct scout_s3_flow_list turns; /* flows with a call here, whose turn it is first */
+	struct scout_s3_flow_list later; /* those whose turn is too soon, the next first */
 	struct scout_s3_flow *flows;     /* those with a name, by it */
 	struct scout_s3_flow *common;    /* of calls without a flow, or without memory for one */
 };
@@ -38,8 +43,11 @@ void scout_s3_queue_destroy(struct scout_s3_queue *q); /* empty */
 bool scout_s3_is_small(const struct scout_s3_call *call);
 
 void scout_s3_queue_add(struct scout_s3_queue *q, struct scout_s3_call *call);
-/* Takes the call whose turn it is, one of bulk only if that is allowed; NULL: there is none. */
-struct scout_s3_call *scout_s3_queue_take(struct scout_s3_queue *q, bool bulk);
+/* Takes the call whose turn it is, one of bulk only if that is allowed; NULL: there is none. now_ns never goes
+ * back; UINT64_MAX takes all. */
+struct scout_s3_call *scout_s3_queue_take(struct scout_s3_queue *q, bool bulk, uint64_t now_ns);
+/* When the next turn is that was too soon when one was taken; UINT64_MAX: there is none. */
+uint64_t scout_s3_queue_due_ns(const struct scout_s3_queue *q);
 /* Takes call out. False: it is not in it. */
 bool scout_s3_queue_remove(struct scout_s3_queue *q, struct scout_s3_call *call);
 

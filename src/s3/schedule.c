@@ -444,15 +444,17 @@ void scout_s3_admit(struct scout_s3 *s3)
 {
 	struct scout_s3_transfer *t;
 	struct scout_s3_call *call;
+	uint64_t now_ns = scout_now_ns();
 
 	if (scout_s3_chain_is_pending(s3->context.chain))
 		return; /* all wait in the queue; we are woken */
-	scout_s3_pace_turn(&s3->pace, scout_now_ns());
+	scout_s3_pace_turn(&s3->pace, now_ns);
 	resume_due(s3);
 	while (has_room(s3, true)) {
 		scout_lock(&s3->lock);
-		call = scout_s3_queue_take(&s3->queue, has_room(s3, false));
+		call = scout_s3_queue_take(&s3->queue, has_room(s3, false), now_ns);
 		s3->queued -= call != NULL;
+		s3->next_turn_ns = scout_s3_queue_due_ns(&s3->queue);
 		scout_unlock(&s3->lock);
 		if (!call) {
 			if (has_room(s3, false))
@@ -595,7 +597,7 @@ void scout_s3_shut_down(struct scout_s3 *s3)
 	end_transfers(s3, false, -ESHUTDOWN);
 	scout_lock(&s3->lock);
 	TAILQ_CONCAT(&gone, &s3->cancelled, link);
-	while ((call = scout_s3_queue_take(&s3->queue, true)) != NULL)
+	while ((call = scout_s3_queue_take(&s3->queue, true, UINT64_MAX)) != NULL)
 		TAILQ_INSERT_TAIL(&gone, call, link);
 	s3->queued = 0;
 	scout_unlock(&s3->lock);
@@ -612,6 +614,8 @@ int scout_s3_idle_ms(const struct scout_s3 *s3)
 		wake_ns = now_ns + SCOUT_S3_TURN_NS;
 	if (s3->next_check_ns < wake_ns)
 		wake_ns = s3->next_check_ns;
+	if (may_begin && s3->next_turn_ns < wake_ns && has_room(s3, false))
+		wake_ns = s3->next_turn_ns;
 	TAILQ_FOREACH (t, &s3->pausing, link) {
 		if (may_begin && t->due_ns < wake_ns && has_room(s3, scout_s3_is_small(t->call)))
 			wake_ns = t->due_ns;

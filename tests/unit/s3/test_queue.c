@@ -39,7 +39,7 @@ static void add_all(struct scout_s3_queue *q, struct scout_s3_call *calls, size_
 
 static void assert_next(struct scout_s3_queue *q, const struct scout_s3_call *call)
 {
-	assert_ptr_equal(scout_s3_queue_take(q, true), call);
+	assert_ptr_equal(scout_s3_queue_take(q, true, UINT64_MAX), call);
 }
 
 static void what_is_small(void **state)
@@ -89,11 +89,47 @@ static void a_hundred_flows_share_evenly(void **state)
 		}
 	}
 	for (size_t n = 0; n < 5000; n++) {
-		const struct scout_s3_call *call = scout_s3_queue_take(*state, true);
+		const struct scout_s3_call *call = scout_s3_queue_take(*state, true, UINT64_MAX);
 		size_t f = (size_t)((const char *)call->flow - flows);
 
 		assert_int_equal(taken[f]++, n / 100);
 	}
+}
+
+static void a_flows_turns_at_bulk_are_apart(void **state)
+{
+	const char a, b;
+	struct scout_s3_call calls[] = {get(&a, BULK), get(&a, BULK), get(&a, BULK), get(&b, BULK)};
+	struct scout_s3_call small[] = {get(&a, 4096), get(&a, 4096)};
+	struct scout_s3_call nobodys[] = {get(NULL, BULK), get(NULL, BULK)};
+	uint64_t now_ns = 1, due_ns;
+
+	add_all(*state, calls, 4);
+	assert_true(scout_s3_queue_due_ns(*state) == UINT64_MAX);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, now_ns), &calls[0]);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, now_ns), &calls[3]);
+	assert_null(scout_s3_queue_take(*state, true, now_ns));
+	due_ns = scout_s3_queue_due_ns(*state);
+	assert_in_range(due_ns, now_ns + 1, now_ns + 10000000);
+	/* that is not for small ones, nor for those that nobody takes in order */
+	add_all(*state, small, 2);
+	add_all(*state, nobodys, 2);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, due_ns - 1), &small[0]);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, due_ns - 1), &small[1]);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, due_ns - 1), &nobodys[0]);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, due_ns - 1), &nobodys[1]);
+	assert_null(scout_s3_queue_take(*state, true, due_ns - 1));
+	/* without room for bulk it waits on, and is not too soon any more */
+	assert_null(scout_s3_queue_take(*state, false, due_ns));
+	assert_true(scout_s3_queue_due_ns(*state) == UINT64_MAX);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, due_ns), &calls[1]);
+	/* what waits for its turn can be taken out; the end takes all */
+	assert_true(scout_s3_queue_remove(*state, &calls[2]));
+	assert_true(scout_s3_queue_due_ns(*state) == UINT64_MAX);
+	add_all(*state, calls, 2);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, due_ns), &calls[0]);
+	assert_null(scout_s3_queue_take(*state, true, due_ns));
+	assert_ptr_equal(scout_s3_queue_take(*state, true, UINT64_MAX), &calls[1]);
 }
 
 static void small_calls_go_first(void **state)
@@ -107,7 +143,7 @@ static void small_calls_go_first(void **state)
 	scout_s3_queue_add(*state, &head);
 	assert_next(*state, &small);
 	assert_next(*state, &head);
-	assert_null(scout_s3_queue_take(*state, false));
+	assert_null(scout_s3_queue_take(*state, false, UINT64_MAX));
 	assert_next(*state, &bulk);
 }
 
@@ -121,7 +157,7 @@ static void bulk_is_not_starved(void **state)
 	add_all(*state, bulk, 2);
 	/* what has no connection to itself is not in anybody's way */
 	for (size_t i = 0; i < 6; i++)
-		assert_ptr_equal(scout_s3_queue_take(*state, false), &heads[i]);
+		assert_ptr_equal(scout_s3_queue_take(*state, false, UINT64_MAX), &heads[i]);
 	for (size_t i = 6; i < 13; i++)
 		assert_next(*state, &heads[i]);
 	assert_next(*state, &bulk[0]);
@@ -151,6 +187,7 @@ int main(void)
 	    cmocka_unit_test(what_is_small),
 	    cmocka_unit_test_setup_teardown(flows_are_served_in_turn, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_hundred_flows_share_evenly, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_flows_turns_at_bulk_are_apart, setup, teardown),
 	    cmocka_unit_test_setup_teardown(small_calls_go_first, setup, teardown),
 	    cmocka_unit_test_setup_teardown(bulk_is_not_starved, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_call_may_be_taken_out, setup, teardown),
