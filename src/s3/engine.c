@@ -128,6 +128,7 @@ int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret
 	(void)!getrandom(&s3->context.instance, sizeof(s3->context.instance), GRND_NONBLOCK);
 	scout_s3_limit_init(&s3->limit, config->max_connections);
 	scout_s3_pace_init(&s3->pace, config->max_connections);
+	scout_s3_yield_init(&s3->yield, config->max_connections);
 	s3->allowed = s3->limit.now;
 	s3->joined = true; /* there is no thread yet */
 	s3->next_check_ns = UINT64_MAX;

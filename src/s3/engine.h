@@ -11,6 +11,7 @@
 #include "s3/pace.h"
 #include "s3/queue.h"
 #include "s3/transfer.h"
+#include "s3/yield.h"
 #include "scoutfs/lock.h"
 #include "scoutfs/metrics.h"
 #include "scoutfs/s3.h"
@@ -44,10 +45,11 @@ struct scout_s3 {
 	unsigned nidle;
 	unsigned used[SCOUT_S3_HEDGE + 1]; /* of active, by their use */
 	struct scout_s3_limit limit;
-	struct scout_s3_pace pace; /* of bulk, within it */
-	uint64_t next_check_ns;    /* no running attempt can be out of time or hang before this */
-	uint64_t next_turn_ns;     /* a call waits for this (queue.h) */
-	uint64_t compared_ns;      /* when their rates were */
+	struct scout_s3_pace pace;   /* of bulk, within it */
+	struct scout_s3_yield yield; /* likewise, beside small calls */
+	uint64_t next_check_ns;      /* no running attempt can be out of time or hang before this */
+	uint64_t next_turn_ns;       /* a call waits for this (queue.h) */
+	uint64_t compared_ns;        /* when their rates were */
 	uint64_t compared_awake_ns;
 	uint64_t swept_ns; /* when the connections made ahead were */
 };

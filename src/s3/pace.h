@@ -35,7 +35,7 @@ void scout_s3_pace_first(struct scout_s3_pace *p, uint64_t took_ns);
 /* A bulk read ended that took so long, of under_way with it; bytes is how many came so far, of all. */
 void scout_s3_pace_end(struct scout_s3_pace *p, unsigned under_way, uint64_t bytes,
 		       uint64_t took_ns, uint64_t now_ns);
-/* There are fewer than may be, for want of calls. */
+/* There are fewer than may be, for want of calls or to give way (yield.h). */
 void scout_s3_pace_slack(struct scout_s3_pace *p);
 /* When none has ended for long, as many as there may be go on: those few may hang. */
 void scout_s3_pace_turn(struct scout_s3_pace *p, uint64_t now_ns);

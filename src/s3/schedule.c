@@ -369,6 +369,20 @@ static void measure(struct scout_s3 *s3, const struct scout_s3_transfer *t, unsi
 		scout_debug("s3: %u bulk reads at once at most", s3->pace.now);
 }
 
+/* An attempt at a small call has ended. */
+static void give_way(struct scout_s3 *s3, const struct scout_s3_transfer *t)
+{
+	unsigned before = s3->yield.now;
+
+	/* a page of a listing takes longer than any object */
+	if (t->first_ns == 0 || scout_s3_is_listing(t->call->op))
+		return;
+	scout_s3_yield_small(&s3->yield, t->first_ns, s3->used[SCOUT_S3_SMALL],
+			     s3->used[SCOUT_S3_BULK], scout_now_ns());
+	if (s3->yield.now != before)
+		scout_debug("s3: %u bulk reads at once beside small ones", s3->yield.now);
+}
+
 static void conclude(struct scout_s3 *s3, struct scout_s3_transfer *t, CURLcode code, long os_errno)
 {
 	unsigned bulk = s3->used[SCOUT_S3_BULK];
@@ -381,6 +395,8 @@ static void conclude(struct scout_s3 *s3, struct scout_s3_transfer *t, CURLcode 
 	}
 	if (t->use == SCOUT_S3_BULK)
 		measure(s3, t, bulk);
+	else if (t->use == SCOUT_S3_SMALL)
+		give_way(s3, t);
 	scout_s3_transfer_judge(t, code, os_errno, &v);
 	if (v.err != 0) {
 		fail(s3, t, &v);
@@ -421,8 +437,9 @@ static bool has_room(const struct scout_s3 *s3, bool small)
 
 	if (s3->active >= l->now)
 		return false;
-	return small || (s3->used[SCOUT_S3_BULK] < l->now - scout_s3_limit_spare(l) &&
-			 s3->used[SCOUT_S3_BULK] < s3->pace.now);
+	return small ||
+	       (s3->used[SCOUT_S3_BULK] < l->now - scout_s3_limit_spare(l) &&
+		s3->used[SCOUT_S3_BULK] < s3->pace.now && s3->used[SCOUT_S3_BULK] < s3->yield.now);
 }
 
 static void resume_due(struct scout_s3 *s3)
@@ -449,6 +466,7 @@ void scout_s3_admit(struct scout_s3 *s3)
 	if (scout_s3_chain_is_pending(s3->context.chain))
 		return; /* all wait in the queue; we are woken */
 	scout_s3_pace_turn(&s3->pace, now_ns);
+	scout_s3_yield_turn(&s3->yield, now_ns);
 	resume_due(s3);
 	while (has_room(s3, true)) {
 		scout_lock(&s3->lock);
@@ -457,7 +475,7 @@ void scout_s3_admit(struct scout_s3 *s3)
 		s3->next_turn_ns = scout_s3_queue_due_ns(&s3->queue);
 		scout_unlock(&s3->lock);
 		if (!call) {
-			if (has_room(s3, false))
+			if (s3->used[SCOUT_S3_BULK] < s3->pace.now)
 				scout_s3_pace_slack(&s3->pace);
 			return;
 		}
