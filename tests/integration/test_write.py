@@ -7,6 +7,7 @@ import os
 import subprocess
 
 import pytest
+from mount import SAN
 from procs import wait_for
 from tools import MIB, content, error, read, together, write
 
@@ -237,7 +238,8 @@ def test_a_slow_link_bounds_what_is_buffered(sshd, mount, proxy):
     wait_for(lambda: m.metric("scoutfs_buffer_bytes") >= 15 * MIB, 20, "buffers")
     assert writer.poll() is None
     assert m.metric("scoutfs_buffer_bytes") <= 16 * MIB
-    assert m.peak_memory() < 160 * MIB
+    if "thread" not in SAN:  # which needs several bytes of its own for each
+        assert m.peak_memory() < 160 * MIB
     slow.resume()
     assert writer.wait(60) == 0
     os.close(fd)
