@@ -38,7 +38,6 @@ struct scout_upload {
 	time_t begun;
 
 	atomic_uint refs; /* its handle's, and one of each call, wait and thread that is with it */
-	bool replaces;    /* immutable once it is open */
 
 	struct scout_mutex lock; /* SCOUT_LOCK_OBJECT */
 	/* under lock */
@@ -73,6 +72,8 @@ struct scout_upload {
 	bool told, cancelled, aborted, settled; /* of one that failed */
 
 	/* under pub->lock */
+	bool opened;   /* its name is known to be one that may be written */
+	bool replaces; /* an object that is there; immutable once it is opened */
 	size_t wants_room, got_room;
 	bool in_queue;
 	struct scout_req *queued; /* what waits for room there, or NULL */

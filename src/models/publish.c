@@ -51,7 +51,7 @@ static struct scout_upload *find(struct scout_publisher *pub, const char *path, 
 		scout_upload_ref(u);
 	else if (path)
 		u = scout_upload_find(pub, path);
-	if (u && !handle && scout_upload_is_replacing(u)) {
+	if (u && !handle && !scout_upload_has_name(u)) {
 		scout_upload_unref(u); /* until it is closed, the name is the older object's */
 		u = NULL;
 	}
@@ -203,8 +203,7 @@ static void named(struct scout_asker *a, int err, const struct scout_answer *ans
 		scout_req_done(b->req, err, NULL);
 		scout_upload_forget(u);
 	} else {
-		if (answer->kind == SCOUT_FILE)
-			scout_upload_replaces(u);
+		scout_upload_opened(u, answer->kind == SCOUT_FILE);
 		res.open.handle = handle_of(u);
 		res.open.direct_io = true;
 		scout_upload_attr(u, &res.open.attr);

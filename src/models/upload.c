@@ -141,14 +141,25 @@ void scout_upload_unlist(struct scout_upload *u)
 	scout_unlock(&pub->lock);
 }
 
-void scout_upload_replaces(struct scout_upload *u)
+void scout_upload_opened(struct scout_upload *u, bool replaces)
 {
-	u->replaces = true;
+	struct scout_publisher *pub = u->pub;
+
+	scout_lock(&pub->lock);
+	u->opened = true;
+	u->replaces = replaces;
+	scout_unlock(&pub->lock);
 }
 
-bool scout_upload_is_replacing(const struct scout_upload *u)
+bool scout_upload_has_name(struct scout_upload *u)
 {
-	return u->replaces;
+	struct scout_publisher *pub = u->pub;
+	bool has;
+
+	scout_lock(&pub->lock);
+	has = u->opened && !u->replaces;
+	scout_unlock(&pub->lock);
+	return has;
 }
 
 void scout_upload_attr(struct scout_upload *u, struct scout_attr *ret)

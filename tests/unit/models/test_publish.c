@@ -477,6 +477,40 @@ static void a_name_has_one_writer(void **state)
 	mount_down(&t);
 }
 
+/* While S3 is asked whether it may be written, and until that is published, the name is the older object's. */
+static void what_is_there_is_seen_until_it_is_replaced(void **state)
+{
+	struct asked *seen, *refused = ask(OPEN);
+	struct writer w = {.file = ask(OPEN)};
+	struct mount t;
+
+	(void)state;
+	up(&t, 64 * MIB);
+	w.t = &t;
+	fake_put(KEY, 33);
+	t.backend.ops->create(t.backend.self, KEY, 0644, O_WRONLY | O_CREAT, &refused->req);
+	seen = ask_getattr(&t, KEY);
+	answer_all();
+	assert_int_equal(seen->attr.size, 33);
+	expect(seen, 0);
+	expect(refused, -EEXIST);
+
+	t.config.models.overwrite = true;
+	atomic_fetch_add(&fake_now, SCOUT_NS_PER_S); /* it is asked anew */
+	t.backend.ops->open(t.backend.self, KEY, O_WRONLY | O_TRUNC, &w.file->req);
+	seen = ask_getattr(&t, KEY);
+	answer_all();
+	assert_int_equal(seen->attr.size, 33);
+	expect(seen, 0);
+	assert_true(asked_is_done(w.file));
+	assert_int_equal(w.file->err, 0);
+	write_bytes(&w, 10);
+	expect_size(&t, 0, 33);
+	finish(&w, 0);
+	expect_size(&t, 0, 10);
+	mount_down(&t);
+}
+
 /* Memory holds a few parts: who writes more waits until one of them is there. */
 static void memory_is_bounded(void **state)
 {
@@ -586,6 +620,7 @@ int main(void)
 	    cmocka_unit_test(another_s_object_that_is_seen),
 	    cmocka_unit_test(the_last_of_two_descriptors_publishes),
 	    cmocka_unit_test(a_name_has_one_writer),
+	    cmocka_unit_test(what_is_there_is_seen_until_it_is_replaced),
 	    cmocka_unit_test(memory_is_bounded),
 	    cmocka_unit_test(interrupted_before_the_last_request),
 	    cmocka_unit_test(interrupted_in_the_last_request),
