@@ -81,7 +81,7 @@ static unsigned plan_files_locked(struct scout_folder *f, uint64_t now_ns, struc
 	unsigned wanted = files_ahead(w, scout_early_kept_ns(f->host)), n = 0;
 	const struct scout_name *e;
 
-	if (!scout_walk_sure(w) || !scout_folder_calm(f->host, now_ns) ||
+	if (!scout_walk_sure(w) || !scout_host_is_calm(f->host, now_ns) ||
 	    now_ns < f->walks_after_ns[SCOUT_KIND_FILE])
 		return 0;
 	e = scout_walk_next(w, &f->names, SCOUT_KIND_FILE, f->ino, NULL);
@@ -219,7 +219,7 @@ static void plan_first_locked(struct scout_folder *f, uint64_t now_ns, struct pl
 	const struct scout_name *e;
 	struct scout_walk w;
 
-	if (!fits || !scout_folder_calm(f->host, now_ns) ||
+	if (!fits || !scout_host_is_calm(f->host, now_ns) ||
 	    now_ns < f->walks_after_ns[SCOUT_KIND_FILE])
 		return;
 	scout_walk_begin(&w, fits, SCOUT_WALK_SURE);

@@ -187,6 +187,8 @@ void scout_chunk_free_all(struct scout_host *host, struct scout_chunk_list *garb
 bool scout_chunk_reclaim(void *arg);
 
 /* read.c */
+/* f is about to be read from its start: so many bytes are asked for now. No lock held. */
+void scout_file_expect(struct scout_file *f, uint64_t bytes);
 void scout_file_read(struct scout_file *f, uint64_t offset, size_t size, uint64_t version,
 		     struct scout_req *req);
 /* Moves the reads whose chunks have come to done, under file->lock. */

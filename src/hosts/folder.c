@@ -186,7 +186,7 @@ struct scout_folder *scout_folder_plan_locked(struct scout_host *host, const cha
 
 	if (f)
 		return scout_folder_ready_locked(f, now_ns) ? f : NULL;
-	if (!scout_folder_calm(host, now_ns) || !has_room_locked(host))
+	if (!scout_host_is_calm(host, now_ns) || !has_room_locked(host))
 		return NULL;
 	return add_locked(host, path, strlen(path),
 			  all->count == FOLDERS_MAX ? useless_locked(all, now_ns) : NULL, evicted);
@@ -198,13 +198,6 @@ static uint64_t age_ns(uint64_t began_ns, uint64_t now_ns)
 	return now_ns > began_ns ? now_ns - began_ns : 0;
 }
 
-bool scout_folder_calm(const struct scout_host *host, uint64_t now_ns)
-{
-	uint64_t changed_ns = atomic_load(&host->changed_ns);
-
-	return !changed_ns || age_ns(changed_ns, now_ns) > host->config->attr_timeout_ns;
-}
-
 bool scout_folder_old_locked(const struct scout_folder *f, uint64_t now_ns)
 {
 	return !f->names.began_ns ||
@@ -213,7 +206,7 @@ bool scout_folder_old_locked(const struct scout_folder *f, uint64_t now_ns)
 
 bool scout_folder_ready_locked(const struct scout_folder *f, uint64_t now_ns)
 {
-	return !f->busy && now_ns >= f->not_before_ns && scout_folder_calm(f->host, now_ns) &&
+	return !f->busy && now_ns >= f->not_before_ns && scout_host_is_calm(f->host, now_ns) &&
 	       has_room_locked(f->host);
 }
 

@@ -67,8 +67,6 @@ void scout_folder_touch_locked(struct scout_folder *f);
 /* Their hosts may be gone. No lock held. */
 void scout_folder_free_all(struct scout_folders *list);
 
-/* This mount has changed nothing there of late. */
-bool scout_folder_calm(const struct scout_host *host, uint64_t now_ns);
 /* f's listing is half as old as it may be, or there is none. */
 bool scout_folder_old_locked(const struct scout_folder *f, uint64_t now_ns);
 /* f may be listed now. */

@@ -184,6 +184,8 @@ struct scout_aheads {
 	unsigned count;
 };
 
+#define SCOUT_OPENED 4096
+
 struct scout_hosts {
 	/* immutable after start */
 	struct scout_budget *budget;
@@ -191,6 +193,8 @@ struct scout_hosts {
 
 	struct scout_table table;
 	struct scout_aheads aheads;
+	/* What was opened last, by hashes of name and version: the kernel may still have its pages. */
+	_Atomic uint64_t opened[SCOUT_OPENED];
 
 	atomic_bool stopping;
 	struct scout_pool pool;
@@ -241,6 +245,8 @@ void scout_host_retire(struct scout_host *host);
 void scout_host_retry(struct scout_host *host);
 /* Whether a round trip to it takes 10 ms or more, by the shortest seen. Any thread. */
 bool scout_host_is_far(const struct scout_host *host);
+/* This mount has changed nothing there within attr_timeout. Any thread. */
+bool scout_host_is_calm(const struct scout_host *host, uint64_t now_ns);
 /* Requests are under way, or files or directories are open. */
 bool scout_host_in_use(struct scout_host *host);
 /* table.c: whoever finds a host gets a reference, and so does what keeps it. At unref no lock is held but the

@@ -14,7 +14,10 @@
 #include "hosts/narrow.h"
 #include "hosts/node.h"
 #include "hosts/root.h"
+#include "scoutfs/hash.h"
 #include "scoutfs/log.h"
+
+#define SMALL_BYTES (32 * 1024)
 
 struct opening {
 	struct scout_file *file;
@@ -147,6 +150,29 @@ static void take_early(struct opening *o, const struct scout_attr *attr)
 	scout_budget_poke(f->host->all->budget); /* until it is read it may be wanted back */
 }
 
+/* The kernel may have its pages: it was opened here before, or is what this mount has just written. */
+static bool has_pages(const struct opening *o, const struct scout_attr *attr)
+{
+	struct scout_host *host = o->file->host;
+	uint64_t h = scout_hash(SCOUT_HASH_START, &host, sizeof host);
+	_Atomic uint64_t *last;
+
+	h = scout_hash(h, &attr->version, sizeof attr->version);
+	h = scout_hash(h, o->path, strlen(o->path));
+	last = &host->all->opened[h % SCOUT_OPENED];
+	return atomic_exchange(last, h) == h || !scout_host_is_calm(host, scout_now_ns());
+}
+
+/* A small file is nearly always read, and all of it: asked for at once, it comes while the kernel is told of the
+ * open and asks itself. */
+static void expect_reader(const struct opening *o, const struct scout_attr *attr)
+{
+	struct scout_file *f = o->file;
+
+	if (!f->writes && attr->size > 0 && attr->size <= SMALL_BYTES && !has_pages(o, attr))
+		scout_file_expect(f, attr->size);
+}
+
 static void opening_narrowed(struct scout_narrow *n, int err)
 {
 	struct opening *o = SCOUT_CONTAINER(n, struct opening, narrow);
@@ -201,6 +227,7 @@ static void opening_done(struct opening *o)
 	TAILQ_INSERT_TAIL(&host->files, f, link);
 	scout_unlock(&host->lock);
 	take_early(o, &res.open.attr);
+	expect_reader(o, &res.open.attr);
 	res.open.handle = f;
 	res.open.direct_io = f->direct;
 	scout_req_done(o->req, 0, &res);

@@ -604,3 +604,12 @@ static void read_ahead(struct scout_file *f)
 			scout_buf_put(f->host->share, bufs[i]);
 	} while (wanted == AHEAD_BATCH && got == wanted && !left);
 }
+
+void scout_file_expect(struct scout_file *f, uint64_t bytes)
+{
+	scout_lock(&f->lock);
+	if (TAILQ_EMPTY(&f->chunks)) /* else it came early */
+		f->window.ahead = bytes;
+	scout_unlock(&f->lock);
+	read_ahead(f);
+}

@@ -92,6 +92,15 @@ bool scout_host_is_far(const struct scout_host *host)
 	return atomic_load(&host->round_trip_ns) >= FAR_NS;
 }
 
+bool scout_host_is_calm(const struct scout_host *host, uint64_t now_ns)
+{
+	uint64_t changed_ns = atomic_load(&host->changed_ns),
+		 timeout_ns = host->config->attr_timeout_ns;
+
+	/* now_ns may be from before */
+	return !changed_ns || (now_ns > changed_ns && now_ns - changed_ns > timeout_ns);
+}
+
 bool scout_host_in_use(struct scout_host *host)
 {
 	bool used;

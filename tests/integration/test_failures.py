@@ -336,6 +336,21 @@ class TestReplaced:
         wait_for(lambda: error(read, m.host("web1", "large")) == "ok", 40, "the host's return")
         assert sha256(read(m.host("web1", "large"))) == sha256(new)
 
+    def test_small_since_it_was_opened(self, sshd, mount):
+        """It was asked for when it was opened; the kernel looks again when it is read later."""
+        web1 = sshd("web1")
+        path = write(os.path.join(web1.files, "small"), b"old")
+        os.utime(path, (1_400_000_000, 1_400_000_000))
+        m = mount(sshd.ini(web1, attr_timeout="100ms"))
+        fd = os.open(m.host("web1", "small"), os.O_RDONLY)
+        try:
+            write(path, b"new")
+            time.sleep(0.2)
+            assert error(os.pread, fd, 3, 0) == "ESTALE" or os.pread(fd, 3, 0) == b"new"
+        finally:
+            os.close(fd)
+        assert read(m.host("web1", "small")) == b"new"
+
     def test_truncated_in_place(self, sshd, mount):
         old = content(40 * MIB, 1)
         web1 = sshd("web1")

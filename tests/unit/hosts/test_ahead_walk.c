@@ -100,7 +100,7 @@ static void our_own_change_is_listed(void **state)
 	rig.backend.ops->unlink(rig.backend.self, "h0/d/5", &b.req);
 	assert_int_equal(ask_wait(&b), 0);
 	host = find("h0"); /* nor is it quiet for who looked at the clock before */
-	assert_false(scout_folder_calm(host, atomic_load(&host->changed_ns) - 1));
+	assert_false(scout_host_is_calm(host, atomic_load(&host->changed_ns) - 1));
 	scout_host_unref(host);
 	assert_int_equal(list("h0/w/3"), 4);
 	assert_int_equal(fake.count[SCOUT_SFTP_OPENDIR], 8);
@@ -310,11 +310,12 @@ static void the_end_while_all_is_on_its_way(void **state)
 
 	(void)state;
 	set_up();
+	FAKE_LOCKED(fake_add_locked("/large", 50000, 0, 1)); /* not asked for before it is read */
 	assert_int_equal(list("h0/w"), 9);
 	assert_int_equal(list("h0/w/0"), 4);
 	assert_int_equal(list("h0/d"), FILES - 1);
 	read_file(1);
-	assert_int_equal(ask_open(&d, "h0/d/3"), 0);
+	assert_int_equal(ask_open(&d, "h0/large"), 0);
 	FAKE_LOCKED(fake.hold_answers = true);
 	open_folder(&a, "h0/w/1");
 	open_folder(&c, "h0/w/3");

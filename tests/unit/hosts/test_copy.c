@@ -6,7 +6,7 @@
 #include <fcntl.h>
 
 #define MEMORY ((size_t)64 << 20)
-#define SIZE 10000u
+#define SIZE 40000u
 #define SEED 7
 
 static struct ask from, to, a, many[4000];

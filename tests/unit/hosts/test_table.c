@@ -412,7 +412,7 @@ static void stop_with_a_retired_host(void **state)
 
 	(void)state;
 	rig_config(2);
-	fake_add_locked("/x", 500, 1, 0);
+	fake_add_locked("/x", 50000, 1, 0); /* not asked for before it is read */
 	rig_start(MEMORY);
 	assert_int_equal(ask_open(&file, "h0/x"), 0);
 	FAKE_LOCKED(fake.hold_answers = true);
