@@ -71,7 +71,8 @@ static void add(struct scout_fhs *fhs, struct scout_fh *f)
 }
 
 struct scout_fh *scout_fh_new(struct scout_fhs *fhs, struct scout_inode *inode,
-			      const struct scout_backend *backend, void *handle, int flags)
+			      const struct scout_backend *backend, void *handle, int flags,
+			      uint64_t timeout_ns, const struct scout_attr *attr)
 {
 	struct scout_fh *f = fh_new(fhs, inode, backend, handle);
 
@@ -79,6 +80,9 @@ struct scout_fh *scout_fh_new(struct scout_fhs *fhs, struct scout_inode *inode,
 		return NULL;
 	f->writer = (flags & O_ACCMODE) != O_RDONLY;
 	f->appends = flags & O_APPEND;
+	f->timeout_ns = timeout_ns;
+	f->version = attr->version;
+	f->size = attr->size;
 	scout_lock(&inode->tree->lock);
 	TAILQ_INSERT_TAIL(&inode->files, f, open);
 	inode->writers += f->writer;

@@ -22,7 +22,7 @@ struct scout_fh {
 	bool directory, writer, appends;     /* immutable; appends: the backend does */
 	uint64_t opened_ns;                  /* immutable: when the backend was asked for it */
 	uint64_t timeout_ns;                 /* immutable: for requests on it */
-	uint64_t version;                    /* immutable: at open */
+	uint64_t version, size;              /* immutable: at open */
 	atomic_bool interrupted;             /* the last call on it was */
 	atomic_int refs;
 	TAILQ_ENTRY(scout_fh) link; /* under fhs->lock */
@@ -35,9 +35,10 @@ void scout_fhs_release(struct scout_fhs *fhs); /* what the kernel left open */
 void scout_fhs_free(struct scout_fhs *fhs);    /* none is left; NULL is fine */
 
 /* Both with the kernel's reference; NULL when there is no memory (the handle stays the caller's).
- * flags: the open's. */
+ * flags, attr: the open's. */
 struct scout_fh *scout_fh_new(struct scout_fhs *fhs, struct scout_inode *inode,
-			      const struct scout_backend *backend, void *handle, int flags);
+			      const struct scout_backend *backend, void *handle, int flags,
+			      uint64_t timeout_ns, const struct scout_attr *attr);
 struct scout_fh *scout_fh_new_dir(struct scout_fhs *fhs, struct scout_inode *inode,
 				  const struct scout_backend *backend, void *handle);
 /* One that the kernel has open on inode, referenced; NULL: none. */

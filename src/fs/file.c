@@ -23,14 +23,13 @@ static struct scout_fh *keep(struct scout_request *r, struct scout_inode *inode,
 	struct scout_fs *fs = fuse_req_userdata(r->fuse);
 	struct scout_fh *f;
 
-	f = scout_fh_new(fs->fhs, inode, r->backend, res->open.handle, r->flags);
+	f = scout_fh_new(fs->fhs, inode, r->backend, res->open.handle, r->flags, r->timeout_ns,
+			 &res->open.attr);
 	if (!f) {
 		r->backend->ops->release(r->backend->self, res->open.handle);
 		scout_fs_reply_err(r, -ENOMEM);
 		return NULL;
 	}
-	f->timeout_ns = r->timeout_ns;
-	f->version = res->open.attr.version;
 	fi->keep_cache = !fi->direct_io && !res->open.drop_cache;
 	fi->noflush = !f->writer;
 	fi->fh = (uintptr_t)f;

@@ -74,10 +74,11 @@ static struct scout_inode *make(struct scout_inode *parent, const char *name, ui
 static struct scout_fh *opened(struct table *t, struct scout_inode *inode, uint64_t version,
 			       int flags)
 {
+	struct scout_attr attr = {.version = version, .size = 1000};
 	struct scout_fh *f;
 
 	assert_int_equal(scout_inode_bind(inode, version, flags, 1), SCOUT_BIND_SAME);
-	f = scout_fh_new(t->fhs, inode, &hosts, NULL, flags);
+	f = scout_fh_new(t->fhs, inode, &hosts, NULL, flags, 0, &attr);
 	assert_non_null(f);
 	return f;
 }
@@ -500,8 +501,9 @@ static void *user(void *arg)
 	for (int i = 0; i < 3000; i++) {
 		struct scout_inode *d = dir(t->host, i % 2 ? "d0" : "d1");
 		struct scout_inode *f = i % 3 ? file(d, "f", (uint64_t)i) : make(d, "f", 1);
+		struct scout_attr attr = {.version = (uint64_t)i, .size = (uint64_t)i};
 		struct scout_fh *h =
-		    scout_fh_new(t->fhs, f, &hosts, NULL, i % 5 ? O_RDONLY : O_RDWR);
+		    scout_fh_new(t->fhs, f, &hosts, NULL, i % 5 ? O_RDONLY : O_RDWR, 0, &attr);
 		int err = scout_inode_path(f, path, sizeof(path));
 
 		assert_non_null(h);
