@@ -20,6 +20,16 @@ static int attr_error(const struct scout_request *r, int err, const struct scout
 	return !err && is_other_type(r, attr) ? -ESTALE : err;
 }
 
+/* It is told to look the name up, which leads to an inode of the other version; readers prove themselves. */
+static bool leads_to_another(struct scout_request *r, const struct scout_attr *attr)
+{
+	bool another = scout_fh_would_cut(r->inode, attr, r->start_ns);
+
+	if (another)
+		(void)scout_inode_saw(r->inode, attr->version);
+	return another;
+}
+
 /* fstat(2) comes without its handle. Of what is open any will do when the name is gone: another took it
  * away, or the config its host. */
 static bool ask_by_handle(struct scout_request *r)
@@ -46,6 +56,8 @@ static void getattr_done(struct scout_req *req, int err, const struct scout_resu
 	if (err == -ENOENT && ask_by_handle(r))
 		return;
 	err = attr_error(r, err, res ? &res->attr : NULL);
+	if (!err && leads_to_another(r, &res->attr))
+		err = -ESTALE;
 	if (scout_request_claim(r)) {
 		if (err) {
 			scout_fs_reply_err(r, err);

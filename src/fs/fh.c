@@ -115,6 +115,20 @@ struct scout_fh *scout_fh_of(struct scout_inode *inode)
 	return f;
 }
 
+bool scout_fh_would_cut(struct scout_inode *inode, const struct scout_attr *attr, uint64_t asked_ns)
+{
+	const struct scout_fh *f;
+	bool cut = false;
+
+	scout_lock(&inode->tree->lock);
+	if (scout_inode_is_other_version_locked(inode, attr->version, asked_ns)) {
+		TAILQ_FOREACH (f, &inode->files, open)
+			cut |= f->version != attr->version && attr->size < f->size;
+	}
+	scout_unlock(&inode->tree->lock);
+	return cut;
+}
+
 void scout_fh_ref(struct scout_fh *f)
 {
 	atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);

@@ -43,6 +43,10 @@ struct scout_fh *scout_fh_new_dir(struct scout_fhs *fhs, struct scout_inode *ino
 				  const struct scout_backend *backend, void *handle);
 /* One that the kernel has open on inode, referenced; NULL: none. */
 struct scout_fh *scout_fh_of(struct scout_inode *inode);
+/* Whether attr, which the backend was asked for at asked_ns, is of another version than what somebody reads
+ * here, and shorter. The kernel, told so, would take its end for his, and ask nobody. */
+bool scout_fh_would_cut(struct scout_inode *inode, const struct scout_attr *attr,
+			uint64_t asked_ns);
 void scout_fh_ref(struct scout_fh *f);
 void scout_fh_unref(struct scout_fh *f);
 /* The kernel released it. */

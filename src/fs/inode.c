@@ -247,6 +247,13 @@ static bool changed_since(const struct scout_inode *inode, uint64_t asked_ns)
 	return atomic_load_explicit(&inode->changed_ns, memory_order_relaxed) >= asked_ns;
 }
 
+bool scout_inode_is_other_version_locked(const struct scout_inode *inode, uint64_t version,
+					 uint64_t asked_ns)
+{
+	return inode->writers == 0 && !changed_since(inode, asked_ns) && inode->bound &&
+	       inode->bound_version != version;
+}
+
 /* Whether attr is of a file that inode cannot stand for. */
 static bool is_other_locked(const struct scout_inode *inode, const struct scout_attr *attr,
 			    uint64_t asked_ns)
@@ -258,7 +265,7 @@ static bool is_other_locked(const struct scout_inode *inode, const struct scout_
 	/* one of the names may be another file's by now */
 	if (shares_number_locked(inode) && inode->has_version && inode->version != attr->version)
 		return true;
-	return inode->bound && inode->bound_version != attr->version;
+	return scout_inode_is_other_version_locked(inode, attr->version, asked_ns);
 }
 
 /* inode's name is from now on that of another, of version; the handles it has must prove what they are. */

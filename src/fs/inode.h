@@ -98,6 +98,10 @@ struct scout_inode *scout_inode_link(struct scout_inode *parent, const char *nam
 				     const struct scout_attr *attr, struct scout_inode *of);
 /* The child called name, pinned; NULL: it is not in the table. */
 struct scout_inode *scout_inode_find(struct scout_inode *parent, const char *name);
+/* Whether what the backend, asked at asked_ns, says of inode's name is of another version than inode is bound
+ * to, and not by a change of ours. tree->lock is held. */
+bool scout_inode_is_other_version_locked(const struct scout_inode *inode, uint64_t version,
+					 uint64_t asked_ns);
 /* inode is opened to make another file of its name: nobody finds it by that any more. False: it is open
  * already, or was opened so; the name has to be looked up again, and leads elsewhere then. */
 bool scout_inode_set_apart(struct scout_inode *inode);

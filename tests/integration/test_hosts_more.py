@@ -100,6 +100,22 @@ class TestChangesUnderAnOpenFile:
         finally:
             os.close(fd)
 
+    def test_replaced_by_a_shorter_one(self, sshd, mount, web1):
+        """Also when the kernel has been told of its size, for the same name."""
+        path = aged(os.path.join(web1.files, "f"), content(4 * MIB, 1))
+        m = mount(sshd.ini(web1, read_window="256K"))
+        fd = os.open(m.host("web1", "f"), os.O_RDONLY)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+            assert os.pread(fd, 4096, 0) == content(4 * MIB, 1)[:4096]
+            aged(path + ".new", b"new", 1_500_000_000)
+            os.rename(path + ".new", path)
+            wait_for(lambda: os.stat(m.host("web1", "f")).st_size == 3, 20, "the new size")
+            assert error(os.pread, fd, 4096, 3 * MIB) == "ESTALE"
+            assert read(m.host("web1", "f")) == b"new"
+        finally:
+            os.close(fd)
+
     def test_rewritten_with_the_same_size(self, sshd, mount, web1):
         path = aged(os.path.join(web1.files, "f"), content(4 * MIB, 1))
         m = mount(sshd.ini(web1, read_window="256K", attr_timeout="0"))

@@ -531,3 +531,21 @@ def test_readers_of_what_is_replaced(rgw, bucket, mount):
         assert f.read() == b"new"
     assert error(os.pread, reader, 10, MIB) in ("ESTALE", "ok")
     os.close(reader)
+
+
+def test_who_reads_what_is_replaced_by_a_shorter_one_gets_no_early_end(rgw, bucket, mount):
+    """Also when the kernel has been told of the new size, for the same name."""
+    data = content(3 * MIB)
+    rgw.put(bucket, "a/model.zip", data)
+    m = mount(NO_HOSTS, ini(rgw, bucket, list_ttl="1s"))
+    path = m.model("a", "model.zip")
+    reader = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(reader, 0, 0, os.POSIX_FADV_RANDOM)
+        assert os.pread(reader, 10, 0) == data[:10]
+        rgw.put(bucket, "a/model.zip", b"new")
+        wait_for(lambda: os.stat(path).st_size == 3, 20, "the new size")
+        assert error(os.pread, reader, 10, 2 * MIB) == "ESTALE"
+        assert read(path) == b"new"
+    finally:
+        os.close(reader)

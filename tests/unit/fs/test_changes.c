@@ -493,6 +493,29 @@ static void *mover(void *arg)
 	return NULL;
 }
 
+/* Told of a shorter file, the kernel would end what is read of the one before without asking. */
+static void who_reads_is_not_cut(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "f", 1);
+	struct scout_attr shorter = {.version = 2, .size = 999},
+			  longer = {.version = 2, .size = 1001};
+	struct scout_attr same = {.version = 1, .size = 1000};
+	struct scout_fh *reader = opened(t, f, 1, O_RDONLY), *writer;
+
+	assert_true(scout_fh_would_cut(f, &shorter, UINT64_MAX));
+	assert_false(scout_fh_would_cut(f, &longer, UINT64_MAX)); /* appended to, it may be */
+	assert_false(scout_fh_would_cut(f, &same, UINT64_MAX));
+	writer = opened(t, f, 1, O_RDWR);
+	assert_false(scout_fh_would_cut(f, &shorter, UINT64_MAX)); /* it is what they make of it */
+	scout_fh_close(writer);
+	assert_false(scout_fh_would_cut(f, &shorter, 0)); /* asked before that */
+	assert_true(scout_fh_would_cut(f, &shorter, UINT64_MAX));
+	scout_fh_close(reader);
+	assert_false(scout_fh_would_cut(f, &shorter, UINT64_MAX)); /* nobody reads */
+	scout_inode_forget(f, 1);
+}
+
 static void *user(void *arg)
 {
 	struct table *t = arg;
@@ -549,6 +572,7 @@ int main(void)
 	    TEST(a_change_of_attributes_is_followed),
 	    TEST(pages_from_before_our_writes_are_not_vouched_for),
 	    TEST(what_was_lost_is_told_once),
+	    TEST(who_reads_is_not_cut),
 	    TEST(an_answer_from_before_our_change_replaces_nothing),
 	    TEST(a_listing_from_before_our_change_is_not_believed),
 	    TEST(many_threads_move_and_use),
