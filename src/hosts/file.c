@@ -135,6 +135,7 @@ void scout_file_release(struct scout_file *f)
 	scout_unlock(&host->lock);
 	scout_lock(&f->lock);
 	f->closed = true;
+	scout_file_unexpect_locked(f);
 	while ((c = TAILQ_FIRST(&f->chunks)))
 		scout_chunk_drop_locked(f, c, &garbage);
 	scout_unlock(&f->lock);

@@ -91,7 +91,11 @@ struct scout_file {
 	uint64_t version;    /* of the kernel's attributes, proved to be this file's */
 	int dead;            /* -ESTALE from when it was seen */
 	bool closed;
-	bool given;    /* bytes, to a reader */
+	bool given; /* bytes, to a reader */
+	/* What is here was asked for before anybody read it: then, when the host's changes were so many; 0: no. */
+	uint64_t ahead_ns;
+	unsigned ahead_changes;
+	bool expected; /* one of the host's */
 	unsigned refs; /* the handle, each batch, read, reopening and check under way */
 	struct scout_window window;
 	uint64_t swept;                 /* the node's epoch, which all of chunks are of */
@@ -187,8 +191,15 @@ void scout_chunk_free_all(struct scout_host *host, struct scout_chunk_list *garb
 bool scout_chunk_reclaim(void *arg);
 
 /* read.c */
-/* f is about to be read from its start: so many bytes are asked for now. No lock held. */
-void scout_file_expect(struct scout_file *f, uint64_t bytes);
+/* Of so many bytes a file is small: read whole by most. */
+#define SCOUT_FILE_SMALL ((uint64_t)32 * 1024)
+/* f was just opened and is about to be read: if it is small, it is asked for now, unless many are that nobody has
+ * read yet. No lock held. */
+void scout_file_expect(struct scout_file *f);
+/* What f has was asked for before it was opened. */
+void scout_file_ahead_locked(struct scout_file *f);
+/* Nobody will read f, who has not. */
+void scout_file_unexpect_locked(struct scout_file *f);
 void scout_file_read(struct scout_file *f, uint64_t offset, size_t size, uint64_t version,
 		     struct scout_req *req);
 /* Moves the reads whose chunks have come to done, under file->lock. */

@@ -17,8 +17,6 @@
 #include "scoutfs/hash.h"
 #include "scoutfs/log.h"
 
-#define SMALL_BYTES (32 * 1024)
-
 struct opening {
 	struct scout_file *file;
 	struct scout_handle *handle;
@@ -143,8 +141,10 @@ static void take_early(struct opening *o, const struct scout_attr *attr)
 	if (!buf)
 		return;
 	scout_lock(&f->lock);
-	if (scout_chunk_whole_locked(f, buf))
+	if (scout_chunk_whole_locked(f, buf)) {
+		scout_file_ahead_locked(f);
 		buf = NULL;
+	}
 	scout_unlock(&f->lock);
 	scout_buf_put(f->host->share, buf);
 	scout_budget_poke(f->host->all->budget); /* until it is read it may be wanted back */
@@ -169,8 +169,9 @@ static void expect_reader(const struct opening *o, const struct scout_attr *attr
 {
 	struct scout_file *f = o->file;
 
-	if (!f->writes && attr->size > 0 && attr->size <= SMALL_BYTES && !has_pages(o, attr))
-		scout_file_expect(f, attr->size);
+	if (!f->writes && attr->size > 0 && attr->size <= SCOUT_FILE_SMALL &&
+	    !scout_req_unwanted(o->req) && !has_pages(o, attr))
+		scout_file_expect(f);
 }
 
 static void opening_narrowed(struct scout_narrow *n, int err)

@@ -15,6 +15,8 @@
 #include "hosts/file.h"
 
 #define AHEAD_BATCH 4                 /* chunks that one FSTAT proves */
+#define EXPECTED_MAX 16               /* files of a host, */
+#define EXPECTED_SHARE 4              /* and that part of its buffers at most */
 #define LEFT_BEHIND (4 * 1024 * 1024) /* so far behind the reader nobody comes for the rest */
 
 struct scout_reader {
@@ -210,6 +212,11 @@ static struct scout_chunk *usable_locked(struct scout_reader *r, uint64_t cell,
 
 	if (!c)
 		return NULL;
+	/* longer by now: appended to, or made anew, of which nobody has seen anything yet */
+	if (c->size != f->size && !f->given) {
+		scout_chunk_drop_locked(f, c, garbage);
+		return NULL;
+	}
 	if (cell + (c->state == SCOUT_CHUNK_READY ? c->filled : c->length) >= need)
 		return c;
 	scout_chunk_drop_locked(f, c, garbage);
@@ -368,6 +375,7 @@ static void follow_locked(struct scout_reader *r, struct scout_chunk_list *garba
 	sequential = scout_window_read(
 	    &f->window, r->offset, (size_t)(r->end - r->offset),
 	    scout_window_max(f->host->config->read_window, atomic_load(&f->host->round_trip_ns)));
+	sequential |= f->size <= SCOUT_FILE_SMALL; /* all of it is one chunk */
 	for (c = TAILQ_FIRST(&f->chunks); c; c = next) {
 		next = TAILQ_NEXT(c, link);
 		if (sequential && c->offset + c->length + LEFT_BEHIND > f->window.next)
@@ -394,10 +402,25 @@ static void sweep_locked(struct scout_file *f, struct scout_chunk_list *garbage)
 	}
 }
 
+/* f's first reader has come: what was asked for ahead of him is his, if it is no older than attributes may be. */
+static void meet_locked(struct scout_file *f, struct scout_chunk_list *garbage)
+{
+	bool old = scout_now_ns() - f->ahead_ns >= f->host->config->attr_timeout_ns ||
+		   f->ahead_changes != atomic_load(&f->host->changes);
+	struct scout_chunk *c;
+
+	while (old && (c = TAILQ_FIRST(&f->chunks)))
+		scout_chunk_drop_locked(f, c, garbage);
+	f->ahead_ns = 0;
+	scout_file_unexpect_locked(f);
+}
+
 static void start_locked(struct scout_reader *r, struct scout_chunk_list *garbage)
 {
 	struct scout_file *f = r->file;
 
+	if (f->ahead_ns)
+		meet_locked(f, garbage);
 	sweep_locked(f, garbage);
 	r->end = r->offset + r->size;
 	/* Special files answer with a piece of any length: what was asked for behind it would be
@@ -605,11 +628,35 @@ static void read_ahead(struct scout_file *f)
 	} while (wanted == AHEAD_BATCH && got == wanted && !left);
 }
 
-void scout_file_expect(struct scout_file *f, uint64_t bytes)
+void scout_file_ahead_locked(struct scout_file *f)
 {
+	f->ahead_ns = scout_now_ns();
+	f->ahead_changes = atomic_load(&f->host->changes);
+}
+
+void scout_file_expect(struct scout_file *f)
+{
+	unsigned most = (unsigned)scout_share_bufs(f->host->share) / EXPECTED_SHARE;
+	unsigned others = atomic_fetch_add(&f->host->expected, 1);
+	bool room = others < most && others < EXPECTED_MAX;
+
 	scout_lock(&f->lock);
-	if (TAILQ_EMPTY(&f->chunks)) /* else it came early */
-		f->window.ahead = bytes;
+	f->expected = true;
+	if (room && f->host->config->attr_timeout_ns && TAILQ_EMPTY(&f->chunks)) {
+		scout_file_ahead_locked(f);
+		f->window.ahead = f->size;
+	} else {
+		room = false;
+		scout_file_unexpect_locked(f);
+	}
 	scout_unlock(&f->lock);
-	read_ahead(f);
+	if (room)
+		read_ahead(f);
+}
+
+void scout_file_unexpect_locked(struct scout_file *f)
+{
+	if (f->expected)
+		atomic_fetch_sub(&f->host->expected, 1);
+	f->expected = false;
 }

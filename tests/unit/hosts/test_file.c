@@ -113,59 +113,6 @@ static void a_small_file_costs_one_read(void **state)
 	tear_down();
 }
 
-/* How many READs were sent once h0's path is open; whatever was to be is answered by then. */
-static unsigned reads_after_open(const char *path)
-{
-	struct ask look = {0};
-
-	assert_int_equal(ask_open(&file, path), 0);
-	ask_start(&look, ASK_ATTR);
-	rig.backend.ops->getattr(rig.backend.self, "h0/", NULL, &look.req);
-	assert_int_equal(ask_wait(&look), 0);
-	return fake.count[SCOUT_SFTP_READ];
-}
-
-static void a_small_file_is_asked_for_when_it_is_opened(void **state)
-{
-	(void)state;
-	rig_config(1);
-	fake_add_locked("/f", 32 * KIB, 100, SEED);
-	fake_add_locked("/large", 32 * KIB + 1, 100, SEED);
-	fake_add_locked("/empty", 0, 100, SEED);
-	rig_start(MEMORY);
-	assert_int_equal(reads_after_open("h0/empty"), 0);
-	file_release(&file);
-	assert_int_equal(reads_after_open("h0/large"), 0);
-	file_release(&file);
-	assert_int_equal(reads_after_open("h0/f"), 1);
-	read_right(0, 128 * KIB, 32 * KIB);
-	assert_int_equal(fake.count[SCOUT_SFTP_READ], 1);
-	file_release(&file);
-	/* the kernel has its pages; if not, it asks */
-	assert_int_equal(reads_after_open("h0/f"), 1);
-	read_right(4096, 4096, 32 * KIB);
-	assert_int_equal(fake.count[SCOUT_SFTP_READ], 2);
-	file_release(&file);
-	/* but none of another version */
-	FAKE_LOCKED(fake_add_locked("/f", 30 * KIB, 200, SEED));
-	assert_int_equal(reads_after_open("h0/f"), 3);
-	read_right(0, 128 * KIB, 30 * KIB);
-	assert_int_equal(fake.count[SCOUT_SFTP_READ], 3);
-	tear_down();
-}
-
-static void one_that_changed_since_it_was_opened_is_stale(void **state)
-{
-	(void)state;
-	set_up(1000, MEMORY);
-	assert_int_equal(reads_after_open("h0/f"), 1);
-	FAKE_LOCKED(fake_add_locked("/f", 1000, 101, SEED + 1));
-	file.attr.version++; /* as the kernel has learned */
-	ask_read(&a, &file, 0, 1000);
-	assert_int_equal(ask_wait(&a), -ESTALE);
-	tear_down();
-}
-
 static void concurrent_reads_share_chunks(void **state)
 {
 	const size_t size = 16 * MIB;
@@ -607,8 +554,6 @@ int main(void)
 	    cmocka_unit_test(random_and_backward_reads_are_right),
 	    cmocka_unit_test(a_random_read_fetches_what_was_asked),
 	    cmocka_unit_test(a_small_file_costs_one_read),
-	    cmocka_unit_test(a_small_file_is_asked_for_when_it_is_opened),
-	    cmocka_unit_test(one_that_changed_since_it_was_opened_is_stale),
 	    cmocka_unit_test(concurrent_reads_share_chunks),
 	    cmocka_unit_test(little_memory_is_enough),
 	    cmocka_unit_test(short_answers_are_asked_again),
