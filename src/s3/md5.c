@@ -129,7 +129,7 @@ static take_fn *taker(void)
 	a = _mm_add_epi32(a, _mm_ternarylogic_epi32(b, c, d, TABLE_##f));             \
 	a = _mm_add_epi32(_mm_rol_epi32(a, s), b)
 
-/* Whole blocks of a single message: 600 MB/s. */
+/* A single message's whole blocks: 600 MB/s. */
 __attribute__((target("avx512f,avx512vl"))) static void take_one(MD5_CTX *ctx, const uint8_t *bytes,
 								 size_t len)
 {
@@ -153,9 +153,14 @@ __attribute__((target("avx512f,avx512vl"))) static void take_one(MD5_CTX *ctx, c
 	ctx->D = (MD5_LONG)_mm_cvtsi128_si32(d);
 }
 
-static bool has_one(void)
+/* Takes what it can of a single message that is at a block's start; returns how many bytes that was. */
+static size_t take_blocks(MD5_CTX *ctx, const uint8_t *bytes, size_t len)
 {
-	return __builtin_cpu_supports("avx512vl");
+	size_t whole = __builtin_cpu_supports("avx512vl") ? len / MD5_CBLOCK * MD5_CBLOCK : 0;
+
+	if (whole > 0)
+		take_one(ctx, bytes, whole);
+	return whole;
 }
 #else
 static take_fn *taker(void)
@@ -163,14 +168,12 @@ static take_fn *taker(void)
 	return take_all;
 }
 
-static void take_one(MD5_CTX *ctx, const uint8_t *bytes, size_t len)
+static size_t take_blocks(MD5_CTX *ctx, const uint8_t *bytes, size_t len)
 {
-	(void)MD5_Update(ctx, bytes, len); /* not called */
-}
-
-static bool has_one(void)
-{
-	return false;
+	(void)ctx;
+	(void)bytes;
+	(void)len;
+	return 0;
 }
 #endif
 
@@ -225,12 +228,9 @@ void scout_md5_free(struct scout_md5 *m)
 
 void scout_md5_update(struct scout_md5 *m, const void *bytes, size_t len)
 {
-	size_t whole = m->ctx.num == 0 && has_one() ? len / MD5_CBLOCK * MD5_CBLOCK : 0;
+	size_t whole = m->ctx.num == 0 ? take_blocks(&m->ctx, bytes, len) : 0;
 
-	if (whole > 0) {
-		take_one(&m->ctx, bytes, whole);
-		count(&m->ctx, whole);
-	}
+	count(&m->ctx, whole);
 	(void)MD5_Update(&m->ctx, (const uint8_t *)bytes + whole, len - whole);
 }
 

@@ -14,14 +14,16 @@
 /* So many small calls go before one of bulk that waits: else whoever reads at random could keep it
  * waiting for ever. */
 #define BEFORE_BULK 7
-/* Between a flow's turns at bulk: 1.5 GB/s of a small object's parts, which are 1.5 MiB. */
+/* Between so many of a flow's first turns at bulk: at most 1.5 GB/s of a small object's parts, which are 1.5 MiB. */
 #define APART_NS SCOUT_NS_PER_MS
+#define APART_TURNS 16u
 
 struct scout_s3_flow {
 	const void *id; /* NULL: the common one */
 	struct scout_s3_lane *lane;
 	struct scout_s3_call_list calls;
-	uint64_t due_ns;                 /* of its next turn; 0: now */
+	unsigned turns;                  /* it had at bulk, since it came */
+	uint64_t due_ns;                 /* of its next one, when later */
 	TAILQ_ENTRY(scout_s3_flow) link; /* while it has calls: lane->turns, or lane->later */
 	bool later;
 	UT_hash_handle hh; /* lane->flows */
@@ -144,7 +146,7 @@ static struct scout_s3_call *take_turn(struct scout_s3_queue *q, struct scout_s3
 
 	/* the next turn comes after everybody else's */
 	TAILQ_REMOVE(&lane->turns, f, link);
-	f->later = lane == &q->bulk && f->id && now_ns != UINT64_MAX;
+	f->later = lane == &q->bulk && f->id && ++f->turns < APART_TURNS && now_ns != UINT64_MAX;
 	if (f->later)
 		f->due_ns = now_ns + APART_NS;
 	TAILQ_INSERT_TAIL(f->later ? &lane->later : &lane->turns, f, link);

@@ -369,18 +369,18 @@ static void measure(struct scout_s3 *s3, const struct scout_s3_transfer *t, unsi
 		scout_debug("s3: %u bulk reads at once at most", s3->pace.now);
 }
 
-/* An attempt at a small call has ended. */
+/* A small call was answered. */
 static void give_way(struct scout_s3 *s3, const struct scout_s3_transfer *t)
 {
+	bool get = t->call->op == SCOUT_S3_GET;
 	unsigned before = s3->yield.now;
 
-	/* a page of a listing takes longer than any object */
-	if (t->first_ns == 0 || scout_s3_is_listing(t->call->op))
+	if (t->first_ns == 0 || !(get || t->call->op == SCOUT_S3_HEAD))
 		return;
-	scout_s3_yield_small(&s3->yield, t->first_ns, s3->used[SCOUT_S3_SMALL],
+	scout_s3_yield_small(&s3->yield, get, t->first_ns, s3->used[SCOUT_S3_SMALL],
 			     s3->used[SCOUT_S3_BULK], scout_now_ns());
 	if (s3->yield.now != before)
-		scout_debug("s3: %u bulk reads at once beside small ones", s3->yield.now);
+		scout_debug("s3: %u bulk transfers at once beside small calls", s3->yield.now);
 }
 
 static void conclude(struct scout_s3 *s3, struct scout_s3_transfer *t, CURLcode code, long os_errno)
@@ -395,8 +395,6 @@ static void conclude(struct scout_s3 *s3, struct scout_s3_transfer *t, CURLcode 
 	}
 	if (t->use == SCOUT_S3_BULK)
 		measure(s3, t, bulk);
-	else if (t->use == SCOUT_S3_SMALL)
-		give_way(s3, t);
 	scout_s3_transfer_judge(t, code, os_errno, &v);
 	if (v.err != 0) {
 		fail(s3, t, &v);
@@ -404,6 +402,8 @@ static void conclude(struct scout_s3 *s3, struct scout_s3_transfer *t, CURLcode 
 	}
 	if (t->twin && t->use == SCOUT_S3_HEDGE)
 		scout_count(&s3->context.hedges_won, 1);
+	if (t->use == SCOUT_S3_SMALL)
+		give_way(s3, t);
 	scout_s3_limit_grow(&s3->limit);
 	s3->allowed = s3->limit.now;
 	finish(s3, t, &v);
@@ -475,7 +475,8 @@ void scout_s3_admit(struct scout_s3 *s3)
 		s3->next_turn_ns = scout_s3_queue_due_ns(&s3->queue);
 		scout_unlock(&s3->lock);
 		if (!call) {
-			if (s3->used[SCOUT_S3_BULK] < s3->pace.now)
+			if (has_room(s3, false) ? s3->next_turn_ns == UINT64_MAX
+						: s3->used[SCOUT_S3_BULK] >= s3->yield.now)
 				scout_s3_pace_slack(&s3->pace);
 			return;
 		}

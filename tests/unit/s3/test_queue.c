@@ -132,6 +132,29 @@ static void a_flows_turns_at_bulk_are_apart(void **state)
 	assert_ptr_equal(scout_s3_queue_take(*state, true, UINT64_MAX), &calls[1]);
 }
 
+static void only_a_flows_first_turns_are_apart(void **state)
+{
+	static struct scout_s3_call calls[100];
+	const char a;
+	uint64_t now_ns = 1;
+	size_t apart = 0;
+
+	for (size_t i = 0; i < 100; i++)
+		calls[i] = get(&a, BULK);
+	add_all(*state, calls, 100);
+	for (size_t i = 0; i < 100; i++) {
+		struct scout_s3_call *call = scout_s3_queue_take(*state, true, now_ns);
+
+		if (!call) {
+			now_ns = scout_s3_queue_due_ns(*state);
+			apart++;
+			call = scout_s3_queue_take(*state, true, now_ns);
+		}
+		assert_ptr_equal(call, &calls[i]);
+	}
+	assert_int_equal(apart, 15);
+}
+
 static void small_calls_go_first(void **state)
 {
 	const char a, b;
@@ -188,6 +211,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(flows_are_served_in_turn, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_hundred_flows_share_evenly, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_flows_turns_at_bulk_are_apart, setup, teardown),
+	    cmocka_unit_test_setup_teardown(only_a_flows_first_turns_are_apart, setup, teardown),
 	    cmocka_unit_test_setup_teardown(small_calls_go_first, setup, teardown),
 	    cmocka_unit_test_setup_teardown(bulk_is_not_starved, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_call_may_be_taken_out, setup, teardown),
