@@ -93,8 +93,8 @@ struct scout_host {
 	_Atomic uint64_t round_trip_ns;
 	/* calls that modify: sent, and answered, so that a change under way counts twice */
 	atomic_uint changes;
-	atomic_uint
-	    expected; /* files that were asked for when they were opened, and are not read yet */
+	/* Files that were asked for when they were opened, and are not read yet. */
+	atomic_uint expected;
 	_Atomic uint64_t changed_ns; /* when it was last counted */
 
 	/* under table->lock */
