@@ -36,6 +36,13 @@ static struct scout_fh *keep(struct scout_request *r, struct scout_inode *inode,
 	return f;
 }
 
+/* Whether r's inode was opened meanwhile to make another file of its name: that ends it at 0 in the kernel, for
+ * who reads the older one too. Asked when r's file is among the inode's: from then on nobody can do so. */
+static bool was_taken(const struct scout_request *r)
+{
+	return !(r->flags & O_TRUNC) && scout_inode_is_apart(r->inode);
+}
+
 static void reply_open(struct scout_request *r, const struct scout_result *res)
 {
 	struct scout_fs *fs = fuse_req_userdata(r->fuse);
@@ -56,6 +63,11 @@ static void reply_open(struct scout_request *r, const struct scout_result *res)
 	f = keep(r, r->inode, res, &fi);
 	if (!f)
 		return;
+	if (was_taken(r)) {
+		scout_fh_close(f);
+		scout_fs_reply_err(r, -ESTALE);
+		return;
+	}
 	/* The kernel may believe another size: have it ask again before it reads. */
 	if (bind == SCOUT_BIND_SAME && scout_inode_saw(r->inode, version))
 		(void)fuse_lowlevel_notify_inval_inode(fs->session, (fuse_ino_t)r->inode, -1, 0);

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from mount import SAN, SLOWER
 from procs import wait_for
 from proxy import Answer
-from tools import MIB, content, error, python, read, sha256, timed, together, write
+from tools import (MIB, Background, content, error, python, read, sha256, timed, together,
+                   write)
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 PART = 5 * MIB
@@ -549,3 +551,33 @@ def test_who_reads_what_is_replaced_by_a_shorter_one_gets_no_early_end(rgw, buck
         assert read(path) == b"new"
     finally:
         os.close(reader)
+
+
+def test_who_opens_what_is_just_being_replaced_gets_no_early_end(rgw, bucket, mount, http_proxy):
+    """S3 answers his open behind the writer's, which ends at 0, in the kernel, the file that it opened."""
+    data = content(3 * MIB)
+    rgw.put(bucket, "a/model.zip", data)
+    holds, calls = threading.Event(), []  # the HEADs; the first of them is not answered
+
+    def fault(request):
+        if not holds.is_set() or request.method != "HEAD":
+            return None
+        calls.append(request.call)
+        return Answer(stall=True) if request.call == calls[0] else None
+
+    s3 = http_proxy(rgw.port, fault)
+    m = mount(NO_HOSTS, ini(rgw, bucket, s3.port, overwrite="yes"))
+    path = m.model("a", "model.zip")
+    assert os.stat(path).st_size == len(data)
+    holds.set()
+    opening = Background([lambda: open(path, "rb", buffering=0)])
+    wait_for(lambda: calls, 20, "the reader's question")
+    with open(path, "wb", buffering=0) as writer:
+        holds.clear()
+        s3.cut()
+        with opening.results()[0] as reader:
+            assert reader.read(MIB) == data[:MIB]
+        writer.write(b"new")
+    # he was told to look the name up again, and has another inode than the writer
+    assert m.metric("scoutfs_requests_total", backend="models", op="open", result="ESTALE") >= 1
+    assert read(path) == b"new"
