@@ -1,49 +1,7 @@
 /* Small files, which are asked for when they are opened: right bytes once each, also when nobody comes, or late. */
-#include "fake_sftp.h"
-
 #include <unistd.h>
 
-#define MEMORY ((size_t)64 << 20)
-#define KIB ((size_t)1024)
-#define SEED 5
-
-static struct ask file, a;
-
-static void set_up(size_t size, size_t memory)
-{
-	rig_config(1);
-	fake_add_locked("/f", size, 100, SEED);
-	rig_start(memory);
-}
-
-static void right_bytes(const struct ask *r, uint64_t offset, size_t size, unsigned seed)
-{
-	assert_int_equal(r->err, 0);
-	assert_int_equal(r->times, 1);
-	assert_int_equal(r->size, size);
-	for (size_t i = 0; i < size; i++)
-		if (r->data[i] != fake_byte(offset + i, seed))
-			fail_msg("byte %llu is wrong", (unsigned long long)(offset + i));
-}
-
-/* Reads [offset, offset + size) of a file of length bytes and checks it. */
-static void read_right(uint64_t offset, size_t size, size_t length)
-{
-	size_t want = offset >= length ? 0 : offset + size > length ? length - offset : size;
-
-	ask_read(&a, &file, offset, size);
-	assert_int_equal(ask_wait(&a), 0);
-	right_bytes(&a, offset, want, SEED);
-}
-
-static void tear_down(void)
-{
-	file_release(&file);
-	rig_stop();
-	free(a.data);
-	a.data = NULL;
-	fake_reset();
-}
+#include "read_rig.h"
 
 /* How many READs were sent once h0's path is open; a look by its handle goes behind them. */
 static unsigned reads_after_open(const char *path)
