@@ -144,9 +144,10 @@ static struct scout_s3_call *take_turn(struct scout_s3_queue *q, struct scout_s3
 	struct scout_s3_flow *f = TAILQ_FIRST(&lane->turns);
 	struct scout_s3_call *call = TAILQ_FIRST(&f->calls);
 
-	/* the next turn comes after everybody else's */
 	TAILQ_REMOVE(&lane->turns, f, link);
-	f->later = lane == &q->bulk && f->id && ++f->turns < APART_TURNS && now_ns != UINT64_MAX;
+	/* the next turn comes after everybody else's; who is alone has it a little later */
+	f->later = lane == &q->bulk && f->id && now_ns != UINT64_MAX && TAILQ_EMPTY(&lane->turns) &&
+		   TAILQ_EMPTY(&lane->later) && ++f->turns < APART_TURNS;
 	if (f->later)
 		f->due_ns = now_ns + APART_NS;
 	TAILQ_INSERT_TAIL(f->later ? &lane->later : &lane->turns, f, link);

@@ -2,7 +2,7 @@
  * SCOUT_S3_SMALL_BYTES, as questions do) before bulk, and of either kind one of each flow in turn, so that who asks for
  * much waits behind itself and not before others. While bulk waits, one call in eight is bulk.
  *
- * The first turns at bulk of a flow that comes are a little apart. Parts that are asked for at the same moment share the server and the link
+ * The first turns at bulk of a flow that comes are a little apart, while no other waits. Parts that are asked for at the same moment share the server and the link
  * evenly, so that all come at the end; who takes them in order, as readers and digests do, would begin with
  * the second one when the last is here, too.
  *

@@ -8,7 +8,7 @@
 #define FORGET 256 /* the least time rises by this part of it with each call */
 #define MARGIN_NS (SCOUT_NS_PER_MS / 2)
 #define GROW_NS (200 * SCOUT_NS_PER_MS)
-#define SILENT_NS (SCOUT_NS_PER_S / 2)
+#define SILENT_NS (100 * SCOUT_NS_PER_MS)
 #define ENOUGH 8u /* calls tell what they take */
 /* So long it gives way before it is known what they take beside all of bulk. */
 #define UNPROVED_NS (5 * SCOUT_NS_PER_S)

@@ -104,12 +104,14 @@ static void a_flows_turns_at_bulk_are_apart(void **state)
 	struct scout_s3_call nobodys[] = {get(NULL, BULK), get(NULL, BULK)};
 	uint64_t now_ns = 1, due_ns;
 
-	add_all(*state, calls, 4);
+	add_all(*state, calls, 3);
 	assert_true(scout_s3_queue_due_ns(*state) == UINT64_MAX);
 	assert_ptr_equal(scout_s3_queue_take(*state, true, now_ns), &calls[0]);
-	assert_ptr_equal(scout_s3_queue_take(*state, true, now_ns), &calls[3]);
 	assert_null(scout_s3_queue_take(*state, true, now_ns));
 	due_ns = scout_s3_queue_due_ns(*state);
+	scout_s3_queue_add(*state, &calls[3]); /* another need not wait for that */
+	assert_ptr_equal(scout_s3_queue_take(*state, true, now_ns), &calls[3]);
+	assert_null(scout_s3_queue_take(*state, true, now_ns));
 	assert_in_range(due_ns, now_ns + 1, now_ns + 10000000);
 	/* that is not for small ones, nor for those that nobody takes in order */
 	add_all(*state, small, 2);
@@ -130,6 +132,18 @@ static void a_flows_turns_at_bulk_are_apart(void **state)
 	assert_ptr_equal(scout_s3_queue_take(*state, true, due_ns), &calls[0]);
 	assert_null(scout_s3_queue_take(*state, true, due_ns));
 	assert_ptr_equal(scout_s3_queue_take(*state, true, UINT64_MAX), &calls[1]);
+}
+
+static void where_several_wait_none_is_apart(void **state)
+{
+	const char a, b;
+	struct scout_s3_call calls[] = {get(&a, BULK), get(&a, BULK), get(&b, BULK), get(&b, BULK)};
+
+	add_all(*state, calls, 4);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, 1), &calls[0]);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, 1), &calls[2]);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, 1), &calls[1]);
+	assert_ptr_equal(scout_s3_queue_take(*state, true, 1), &calls[3]);
 }
 
 static void only_a_flows_first_turns_are_apart(void **state)
@@ -211,6 +225,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(flows_are_served_in_turn, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_hundred_flows_share_evenly, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_flows_turns_at_bulk_are_apart, setup, teardown),
+	    cmocka_unit_test_setup_teardown(where_several_wait_none_is_apart, setup, teardown),
 	    cmocka_unit_test_setup_teardown(only_a_flows_first_turns_are_apart, setup, teardown),
 	    cmocka_unit_test_setup_teardown(small_calls_go_first, setup, teardown),
 	    cmocka_unit_test_setup_teardown(bulk_is_not_starved, setup, teardown),

@@ -75,9 +75,9 @@ static void without_them_bulk_has_all(void **state)
 {
 	(void)state;
 	assert_int_equal(after(60, 1, 16), 8);
-	scout_s3_yield_turn(&y, now_ns + 400 * MS);
+	scout_s3_yield_turn(&y, now_ns + 90 * MS);
 	assert_int_equal(y.now, 8);
-	scout_s3_yield_turn(&y, now_ns + 500 * MS);
+	scout_s3_yield_turn(&y, now_ns + 100 * MS);
 	assert_int_equal(y.now, MAX);
 }
 
