@@ -22,10 +22,10 @@ struct scout_s3_flow {
 	const void *id; /* NULL: the common one */
 	struct scout_s3_lane *lane;
 	struct scout_s3_call_list calls;
-	unsigned turns;                  /* it had at bulk, since it came */
-	uint64_t due_ns;                 /* of its next one, when later */
-	TAILQ_ENTRY(scout_s3_flow) link; /* while it has calls: lane->turns, or lane->later */
-	bool later;
+	unsigned turns;  /* it had at bulk, since it came */
+	uint64_t due_ns; /* of its next one, when later */
+	TAILQ_ENTRY(scout_s3_flow)
+	link;              /* lane->turns, while it has calls and is not lane->later */
 	UT_hash_handle hh; /* lane->flows */
 };
 
@@ -44,7 +44,7 @@ static struct scout_s3_flow *flow_new(struct scout_s3_lane *lane, const void *id
 static int lane_init(struct scout_s3_lane *lane)
 {
 	TAILQ_INIT(&lane->turns);
-	TAILQ_INIT(&lane->later);
+	lane->later = NULL;
 	lane->flows = NULL;
 	lane->common = flow_new(lane, NULL);
 	return lane->common ? 0 : -ENOMEM;
@@ -116,8 +116,10 @@ bool scout_s3_queue_remove(struct scout_s3_queue *q, struct scout_s3_call *call)
 	call->waits_in = NULL;
 	q->count--;
 	if (TAILQ_EMPTY(&f->calls)) {
-		TAILQ_REMOVE(f->later ? &f->lane->later : &f->lane->turns, f, link);
-		f->later = false;
+		if (f == f->lane->later)
+			f->lane->later = NULL;
+		else
+			TAILQ_REMOVE(&f->lane->turns, f, link);
 		if (f->id) {
 			HASH_DEL(f->lane->flows, f);
 			free(f);
@@ -126,16 +128,14 @@ bool scout_s3_queue_remove(struct scout_s3_queue *q, struct scout_s3_call *call)
 	return true;
 }
 
-/* Those of later whose turn has come. */
 static void come_due(struct scout_s3_lane *lane, uint64_t now_ns)
 {
-	struct scout_s3_flow *f;
+	struct scout_s3_flow *f = lane->later;
 
-	while ((f = TAILQ_FIRST(&lane->later)) && f->due_ns <= now_ns) {
-		TAILQ_REMOVE(&lane->later, f, link);
-		TAILQ_INSERT_TAIL(&lane->turns, f, link);
-		f->later = false;
-	}
+	if (!f || f->due_ns > now_ns)
+		return;
+	lane->later = NULL;
+	TAILQ_INSERT_TAIL(&lane->turns, f, link);
 }
 
 static struct scout_s3_call *take_turn(struct scout_s3_queue *q, struct scout_s3_lane *lane,
@@ -146,11 +146,13 @@ static struct scout_s3_call *take_turn(struct scout_s3_queue *q, struct scout_s3
 
 	TAILQ_REMOVE(&lane->turns, f, link);
 	/* the next turn comes after everybody else's; who is alone has it a little later */
-	f->later = lane == &q->bulk && f->id && now_ns != UINT64_MAX && TAILQ_EMPTY(&lane->turns) &&
-		   TAILQ_EMPTY(&lane->later) && ++f->turns < APART_TURNS;
-	if (f->later)
+	if (lane == &q->bulk && f->id && now_ns != UINT64_MAX && TAILQ_EMPTY(&lane->turns) &&
+	    !lane->later && ++f->turns < APART_TURNS) {
 		f->due_ns = now_ns + APART_NS;
-	TAILQ_INSERT_TAIL(f->later ? &lane->later : &lane->turns, f, link);
+		lane->later = f;
+	} else {
+		TAILQ_INSERT_TAIL(&lane->turns, f, link);
+	}
 	(void)scout_s3_queue_remove(q, call); /* it is in it */
 	return call;
 }
@@ -173,7 +175,5 @@ struct scout_s3_call *scout_s3_queue_take(struct scout_s3_queue *q, bool bulk, u
 
 uint64_t scout_s3_queue_due_ns(const struct scout_s3_queue *q)
 {
-	const struct scout_s3_flow *f = TAILQ_FIRST(&q->bulk.later);
-
-	return f ? f->due_ns : UINT64_MAX;
+	return q->bulk.later ? q->bulk.later->due_ns : UINT64_MAX;
 }

@@ -2,9 +2,9 @@
  * SCOUT_S3_SMALL_BYTES, as questions do) before bulk, and of either kind one of each flow in turn, so that who asks for
  * much waits behind itself and not before others. While bulk waits, one call in eight is bulk.
  *
- * The first turns at bulk of a flow that comes are a little apart, while no other waits. Parts that are asked for at the same moment share the server and the link
- * evenly, so that all come at the end; who takes them in order, as readers and digests do, would begin with
- * the second one when the last is here, too.
+ * The first turns at bulk of a flow that comes are a little apart, while no other waits. Parts that are asked
+ * for at the same moment share the server and the link evenly, so that all come at the end; who takes them in
+ * order, as readers and digests do, would begin with the second one when the last is here, too.
  *
  * Adding, taking and removing a call cost the same however many wait. No lock of its own: its owner's. */
 #ifndef SCOUTFS_S3_QUEUE_H
@@ -25,9 +25,9 @@ TAILQ_HEAD(scout_s3_flow_list, scout_s3_flow);
 /* One kind of calls. */
 struct scout_s3_lane {
 	struct scout_s3_flow_list turns; /* flows with a call here, whose turn it is first */
-	struct scout_s3_flow_list later; /* those whose turn is too soon, the next first */
-	struct scout_s3_flow *flows;     /* those with a name, by it */
-	struct scout_s3_flow *common;    /* of calls without a flow, or without memory for one */
+	struct scout_s3_flow *later;  /* the one with a call here whose turn is too soon, or NULL */
+	struct scout_s3_flow *flows;  /* those with a name, by it */
+	struct scout_s3_flow *common; /* of calls without a flow, or without memory for one */
 };
 
 struct scout_s3_queue {
