@@ -7,7 +7,8 @@
  * waits for (a cached block, an unread window). So a ticket holder waits only for buffers that are
  * being filled right now, and these end within their own deadline.
  *
- * Each host has a share, so that readers who wait for a dead host cannot hold all memory.
+ * Each host has a share, so that readers who wait for a dead host cannot hold all memory; and the more of it
+ * some hosts hold, the less may each: many dead ones leave some, too.
  *
  * Thread-safe. Callbacks run with no lock held, on the thread that gave the thing back. */
 #ifndef SCOUTFS_BUDGET_H
@@ -39,10 +40,12 @@ int scout_budget_new(size_t bytes, struct scout_budget **ret);
 void scout_budget_free(
     struct scout_budget *b); /* every buffer and share given back; NULL is fine */
 
-/* A share of at most 1/divisor of the tickets and buffers (at least one ticket). */
+/* A share of at most 1/divisor of the tickets and buffers (at least one of each). */
 int scout_share_new(struct scout_budget *b, unsigned divisor, struct scout_share **ret);
+/* One of many such shares: n that have all they may have 1/(divisor - 1 + n) each. */
+int scout_share_new_of_many(struct scout_budget *b, unsigned divisor, struct scout_share **ret);
 void scout_share_free(struct scout_share *s);
-/* So many buffers at most. */
+/* So many buffers at most, as long as no other has any. */
 size_t scout_share_bufs(const struct scout_share *s);
 
 /* A ticket: true when it was given at once, else w waits in the share's queue. */

@@ -34,7 +34,8 @@ struct reclaimer {
 
 struct scout_share {
 	struct scout_budget *budget;   /* immutable */
-	size_t max_tickets, max_bufs;  /* immutable */
+	unsigned divisor;              /* immutable */
+	bool of_many;                  /* immutable */
 	size_t tickets, bufs;          /* under budget->lock */
 	struct waiters waiting;        /* for tickets, under budget->lock */
 	TAILQ_ENTRY(scout_share) link; /* in budget->hungry while waiting is not empty */
@@ -50,6 +51,7 @@ struct scout_budget {
 	void **free_slots;
 	size_t cold, warm;           /* how many; warm is also read without the lock, as a hint */
 	size_t tickets;              /* under lock */
+	size_t bufs_of_many;         /* under lock: what the shares that are of many hold */
 	size_t waiting_count;        /* under lock: for tickets and buffers */
 	struct waiters waiting_bufs; /* under lock, first come first served */
 	TAILQ_HEAD(, scout_share) hungry;            /* under lock, round robin */
@@ -102,18 +104,29 @@ void scout_budget_free(struct scout_budget *b)
 	free(b);
 }
 
-int scout_share_new(struct scout_budget *b, unsigned divisor, struct scout_share **ret)
+static int share_new(struct scout_budget *b, unsigned divisor, bool of_many,
+		     struct scout_share **ret)
 {
 	struct scout_share *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return -ENOMEM;
 	s->budget = b;
-	s->max_tickets = b->max_tickets / divisor ? b->max_tickets / divisor : 1;
-	s->max_bufs = b->limit / divisor;
+	s->divisor = divisor;
+	s->of_many = of_many;
 	TAILQ_INIT(&s->waiting);
 	*ret = s;
 	return 0;
+}
+
+int scout_share_new(struct scout_budget *b, unsigned divisor, struct scout_share **ret)
+{
+	return share_new(b, divisor, false, ret);
+}
+
+int scout_share_new_of_many(struct scout_budget *b, unsigned divisor, struct scout_share **ret)
+{
+	return share_new(b, divisor, true, ret);
 }
 
 void scout_share_free(struct scout_share *s)
@@ -126,7 +139,45 @@ void scout_share_free(struct scout_share *s)
 
 size_t scout_share_bufs(const struct scout_share *s)
 {
-	return s->max_bufs;
+	return s->budget->limit / s->divisor;
+}
+
+/* Whether s, which has so many of all, may have one more. Of many it may while what then is free is still
+ * divisor - 1 times what it has: alone that is its part of all, and the less the more others have. */
+static bool has_room(const struct scout_share *s, size_t has, size_t all, size_t free)
+{
+	if (has == 0)
+		return true;
+	if (s->of_many)
+		return (has + 1) * (s->divisor - 1) < free;
+	return has < all / s->divisor;
+}
+
+static bool has_ticket_locked(const struct scout_share *s)
+{
+	const struct scout_budget *b = s->budget;
+
+	return b->tickets < b->max_tickets &&
+	       has_room(s, s->tickets, b->max_tickets, b->max_tickets - b->tickets);
+}
+
+static bool has_buf_locked(const struct scout_share *s)
+{
+	const struct scout_budget *b = s->budget;
+
+	return has_room(s, s->bufs, b->limit, b->limit - b->bufs_of_many);
+}
+
+static void count_buf_locked(struct scout_share *s)
+{
+	s->bufs++;
+	s->budget->bufs_of_many += s->of_many;
+}
+
+static void uncount_buf_locked(struct scout_share *s)
+{
+	s->bufs--;
+	s->budget->bufs_of_many -= s->of_many;
 }
 
 static void wait_locked(struct scout_share *s, struct waiters *queue, struct scout_waiter *w)
@@ -150,8 +201,7 @@ bool scout_ticket_get(struct scout_share *s, struct scout_waiter *w)
 	bool now;
 
 	scout_lock(&b->lock);
-	now =
-	    TAILQ_EMPTY(&s->waiting) && s->tickets < s->max_tickets && b->tickets < b->max_tickets;
+	now = TAILQ_EMPTY(&s->waiting) && has_ticket_locked(s);
 	if (now) {
 		s->tickets++;
 		b->tickets++;
@@ -170,10 +220,8 @@ static struct scout_waiter *next_ticket_locked(struct scout_budget *b)
 	struct scout_share *s;
 	struct scout_waiter *w;
 
-	if (b->tickets >= b->max_tickets)
-		return NULL;
 	TAILQ_FOREACH (s, &b->hungry, link) {
-		if (s->tickets < s->max_tickets)
+		if (has_ticket_locked(s))
 			break;
 	}
 	if (!s)
@@ -197,10 +245,13 @@ void scout_ticket_put(struct scout_share *s)
 	assert(s->tickets > 0);
 	s->tickets--;
 	b->tickets--;
-	w = next_ticket_locked(b);
-	scout_unlock(&b->lock);
-	if (w)
+	/* with one more free, and s with one less, more than one share may have got room */
+	while ((w = next_ticket_locked(b))) {
+		scout_unlock(&b->lock);
 		w->granted(w, NULL);
+		scout_lock(&b->lock);
+	}
+	scout_unlock(&b->lock);
 	scout_budget_poke(b);
 }
 
@@ -222,7 +273,7 @@ static void *take_locked(struct scout_share *s)
 	} else {
 		return NULL;
 	}
-	s->bufs++;
+	count_buf_locked(s);
 	ASAN_UNPOISON_MEMORY_REGION(buf, SCOUT_BUF_BYTES);
 	return buf;
 }
@@ -280,7 +331,7 @@ void *scout_buf_try(struct scout_share *s)
 
 	while (!buf && more) {
 		scout_lock(&b->lock);
-		allowed = TAILQ_EMPTY(&b->waiting_bufs) && s->bufs < s->max_bufs;
+		allowed = TAILQ_EMPTY(&b->waiting_bufs) && has_buf_locked(s);
 		if (allowed)
 			buf = take_locked(s);
 		scout_unlock(&b->lock);
@@ -302,11 +353,11 @@ void scout_buf_put(struct scout_share *s, void *buf)
 	if (cold)
 		(void)madvise(buf, SCOUT_BUF_BYTES, MADV_DONTNEED);
 	scout_lock(&b->lock);
-	s->bufs--;
+	uncount_buf_locked(s);
 	w = TAILQ_FIRST(&b->waiting_bufs);
 	if (w) {
 		unwait_locked(w->share, &b->waiting_bufs, w);
-		w->share->bufs++;
+		count_buf_locked(w->share);
 	} else {
 		ASAN_POISON_MEMORY_REGION(buf, SCOUT_BUF_BYTES);
 		if (cold) {

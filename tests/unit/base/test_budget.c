@@ -92,6 +92,110 @@ static void a_share_leaves_tickets_for_others(void **state)
 	scout_budget_free(b);
 }
 
+#define MANY 12
+#define MANY_BUFS ((size_t)42 * SCOUT_READ_BUFS)
+
+static struct scout_share *share_of_many(struct scout_budget *b)
+{
+	struct scout_share *s;
+
+	assert_int_equal(scout_share_new_of_many(b, 4, &s), 0);
+	return s;
+}
+
+/* All tickets that s may have, until a waits for one. */
+static int take_tickets(struct scout_share *s, struct asker *a)
+{
+	int n = 0;
+
+	while (scout_ticket_get(s, &a->waiter))
+		n++;
+	return n;
+}
+
+/* Hosts that hang, one after the other. */
+static void many_shares_leave_tickets_for_another(void **state)
+{
+	struct scout_budget *b = budget_of(MANY_BUFS);
+	struct scout_share *dead[MANY], *live = share_of_many(b);
+	struct asker waits[MANY], a = ASKER;
+	int has[MANY];
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		dead[i] = share_of_many(b);
+		waits[i] = (struct asker)ASKER;
+		has[i] = take_tickets(dead[i], &waits[i]);
+		assert_in_range(has[i], 1, 10);
+		/* as many as before: nobody lost any */
+		assert_true(i == 0 || has[i] <= has[i - 1]);
+	}
+	assert_int_equal(has[0], 10); /* alone a quarter of 42 */
+	assert_true(scout_ticket_get(live, &a.waiter));
+	scout_ticket_put(live);
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(waits[i].granted, 0);
+	for (int i = 0; i < MANY; i++) {
+		while (has[i]-- > 0)
+			scout_ticket_put(dead[i]);
+		assert_int_equal(waits[i].granted, 1);
+		scout_ticket_put(dead[i]);
+		scout_share_free(dead[i]);
+	}
+	scout_share_free(live);
+	scout_budget_free(b);
+}
+
+static void many_shares_leave_buffers_for_another(void **state)
+{
+	struct scout_budget *b = budget_of(MANY_BUFS);
+	struct scout_share *dead[MANY], *live = share_of_many(b);
+	void *bufs[MANY_BUFS], *buf;
+	size_t has[MANY], n = 0;
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		dead[i] = share_of_many(b);
+		for (has[i] = 0; (bufs[n] = scout_buf_try(dead[i])); has[i]++)
+			n++;
+		assert_in_range(has[i], 1, MANY_BUFS / 4);
+	}
+	assert_int_equal(has[0], MANY_BUFS / 4);
+	buf = scout_buf_try(live);
+	assert_non_null(buf);
+	scout_buf_put(live, buf);
+	for (int i = MANY; i-- > 0;) {
+		while (has[i]-- > 0)
+			scout_buf_put(dead[i], bufs[--n]);
+		scout_share_free(dead[i]);
+	}
+	scout_share_free(live);
+	scout_budget_free(b);
+}
+
+/* A ticket given back may make room for two: for one of another share, and for the next one of its own. */
+static void every_waiter_that_has_room_gets_its_ticket(void **state)
+{
+	struct scout_budget *b = budget_of((size_t)8 * SCOUT_READ_BUFS);
+	struct scout_share *first = share_of_many(b), *second = share_of_many(b);
+	struct asker a[2] = {ASKER, ASKER};
+
+	(void)state;
+	assert_true(scout_ticket_get(first, &a[0].waiter));
+	assert_true(scout_ticket_get(second, &a[1].waiter));
+	assert_false(scout_ticket_get(second, &a[1].waiter));
+	assert_false(scout_ticket_get(first, &a[0].waiter));
+	scout_ticket_put(first);
+	assert_int_equal(a[1].granted, 1);
+	assert_int_equal(a[0].granted, 1);
+	scout_ticket_put(first);
+	scout_ticket_put(second);
+	scout_ticket_put(second);
+	scout_share_free(first);
+	scout_share_free(second);
+	scout_budget_free(b);
+}
+
 static void buffers_stop_at_the_ceiling_and_go_to_who_waits(void **state)
 {
 	struct scout_budget *b = budget_of(BUFS);
@@ -329,6 +433,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(tickets_wait_in_order),
 	    cmocka_unit_test(a_share_leaves_tickets_for_others),
+	    cmocka_unit_test(many_shares_leave_tickets_for_another),
+	    cmocka_unit_test(many_shares_leave_buffers_for_another),
+	    cmocka_unit_test(every_waiter_that_has_room_gets_its_ticket),
 	    cmocka_unit_test(buffers_stop_at_the_ceiling_and_go_to_who_waits),
 	    cmocka_unit_test(who_waits_gets_what_is_reclaimed),
 	    cmocka_unit_test(what_is_given_up_before_one_waits_is_not_missed),
