@@ -89,17 +89,6 @@ static int find_backend(const struct scout_fs *fs, const char *name, unsigned *i
 	return -ENOENT;
 }
 
-/* Of r, which is new, and NULL without memory. */
-static void tell_who_asks(struct scout_request *r)
-{
-	const struct fuse_ctx *who = r ? fuse_req_ctx(r->fuse) : NULL;
-
-	if (who) {
-		r->base.task = who->pid;
-		r->base.user = who->uid;
-	}
-}
-
 struct scout_request *scout_fs_begin(fuse_req_t fuse, enum scout_op op, struct scout_inode *inode,
 				     const char *name, char path[PATH_MAX], scout_fs_done *done)
 {
@@ -132,7 +121,6 @@ struct scout_request *scout_fs_begin(fuse_req_t fuse, enum scout_op op, struct s
 		return NULL;
 	}
 	r->name = copy;
-	tell_who_asks(r);
 	return r;
 }
 
@@ -152,7 +140,6 @@ struct scout_request *scout_fs_begin_file(fuse_req_t fuse, enum scout_op op, str
 			      f, timeout_ns, done);
 	if (!r)
 		fuse_reply_err(fuse, ENOMEM);
-	tell_who_asks(r);
 	return r;
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/signals.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/lock.h"
 #include "scoutfs/log.h"
@@ -131,7 +132,7 @@ static void interrupted(fuse_req_t fuse, void *arg)
 
 	(void)fuse;
 	atomic_store(&r->interrupted, true);
-	if (atomic_load(&r->started) && claim(r))
+	if (atomic_load(&r->started) && scout_signals_end_call(r->base.task) && claim(r))
 		reply_instead(r, -EINTR);
 }
 
@@ -149,25 +150,38 @@ static bool is_late(struct scout_request *r, uint64_t now_ns)
 	       (alive_ns == 0 || alive_ns + r->timeout_ns <= now_ns);
 }
 
-/* Gives up with err the requests of one shard that are late at now_ns; true when there may be more. */
+static bool was_interrupted(struct scout_request *r)
+{
+	return atomic_load(&r->started) && atomic_load(&r->interrupted);
+}
+
+/* Looks at the requests of one shard that are late at now_ns, which it gives up with err, and at those of threads
+ * that had a signal: the kernel does not tell of a second one. True when there may be more. */
 static bool sweep(struct shard *shard, uint64_t now_ns, int err)
 {
-	struct scout_request *late[SWEEP_AT_ONCE], *r;
+	struct scout_request *found[SWEEP_AT_ONCE], *r;
 	size_t count = 0;
 
 	scout_lock(&shard->lock);
 	TAILQ_FOREACH (r, &shard->requests, link) {
 		if (count == SWEEP_AT_ONCE)
 			break;
-		if (!is_late(r, now_ns) || atomic_load(&r->claimed))
+		if (r->looked_ns == now_ns || atomic_load(&r->claimed))
 			continue;
+		if (!is_late(r, now_ns) && !was_interrupted(r))
+			continue;
+		r->looked_ns = now_ns;
 		atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
-		late[count++] = r;
+		found[count++] = r;
 	}
 	scout_unlock(&shard->lock);
 	for (size_t i = 0; i < count; i++) {
-		give_up(late[i], err);
-		put_refs(late[i], 1);
+		r = found[i];
+		if (is_late(r, now_ns))
+			give_up(r, err);
+		else if (was_interrupted(r) && scout_signals_end_call(r->base.task))
+			give_up(r, -EINTR);
+		put_refs(r, 1);
 	}
 	return count == SWEEP_AT_ONCE;
 }
@@ -175,6 +189,7 @@ static bool sweep(struct shard *shard, uint64_t now_ns, int err)
 static void *sweeper(void *arg)
 {
 	struct scout_requests *table = arg;
+	uint64_t now_ns;
 	bool stop = false;
 
 	while (!stop) {
@@ -183,8 +198,9 @@ static void *sweeper(void *arg)
 			scout_cond_wait(&table->wake, &table->lock, scout_now_ns() + SWEEP_NS);
 		stop = table->stop;
 		scout_unlock(&table->lock);
+		now_ns = scout_now_ns();
 		for (size_t i = 0; !stop && i < SHARDS; i++) {
-			while (sweep(&table->shards[i], scout_now_ns(), -ETIMEDOUT))
+			while (sweep(&table->shards[i], now_ns, -ETIMEDOUT))
 				;
 		}
 	}
@@ -255,6 +271,8 @@ scout_request_new(struct scout_requests *table, fuse_req_t fuse, enum scout_op o
 	r->base.ino = inode->ino;
 	r->table = table;
 	r->fuse = fuse;
+	r->base.task = fuse_req_ctx(fuse)->pid;
+	r->base.user = fuse_req_ctx(fuse)->uid;
 	r->op = op;
 	r->inode = inode;
 	r->backend = backend;
@@ -280,7 +298,7 @@ void scout_request_start(struct scout_request *r)
 	fuse_req_interrupt_func(r->fuse, interrupted, r);
 	/* r is still the backend's, also when the interrupt came and replied */
 	atomic_store(&r->started, true);
-	if (atomic_load(&r->interrupted))
+	if (atomic_load(&r->interrupted) && scout_signals_end_call(r->base.task))
 		give_up(r, -EINTR);
 	atomic_store(&r->deadline_ns, r->start_ns + r->timeout_ns);
 }

@@ -1,8 +1,9 @@
 /* One request of the kernel on its way through a backend.
  *
  * It is replied to exactly once, by whoever is first: the completion (any thread), the deadline (the
- * table's thread) or the interrupt (a FUSE worker). Whoever wins scout_request_claim() replies. It is
- * freed when both its sides are done with it: the kernel's (settled) and the backend's (completed). */
+ * table's thread) or an interrupt (a FUSE worker) by a signal that ends the call; those that come later in a call
+ * the table's thread looks for. Whoever wins scout_request_claim() replies. It is freed when both its sides are done
+ * with it: the kernel's (settled) and the backend's (completed). */
 #ifndef SCOUTFS_FS_REQUEST_H
 #define SCOUTFS_FS_REQUEST_H
 
@@ -39,7 +40,8 @@ struct scout_request {
 	uint64_t start_ns, timeout_ns;
 	_Atomic uint64_t deadline_ns; /* never, until it is started */
 	atomic_bool claimed;
-	atomic_bool started, interrupted; /* whoever of the two comes second replies EINTR */
+	atomic_bool started, interrupted; /* whoever of the two comes second looks at signals */
+	uint64_t looked_ns;               /* under the shard's lock: by the table's thread */
 	atomic_int refs;
 	TAILQ_ENTRY(scout_request) link; /* under the shard's lock */
 };

@@ -2,14 +2,18 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "fs/request.h"
+#include "fs/signals.h"
 #include "scoutfs/clock.h"
 
 /* What libfuse keeps of a request: its lock is held while it calls the interrupt's function, and it
@@ -22,7 +26,13 @@ struct fuse_req {
 	bool registering;
 	atomic_int replies;
 	int err;
+	struct fuse_ctx ctx;
 };
+
+const struct fuse_ctx *fuse_req_ctx(fuse_req_t req)
+{
+	return &req->ctx;
+}
 
 void fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t func, void *data)
 {
@@ -177,6 +187,86 @@ static void await_reply(struct fuse_req *fuse)
 		assert_true(scout_now_ns() < end);
 }
 
+static void ignore(int number)
+{
+	(void)number;
+}
+
+/* A process to which signals come, and wait: it is stopped. */
+static pid_t stopped_process(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		signal(SIGALRM, ignore);
+		signal(SIGTERM, ignore);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	assert_true(WIFSTOPPED(status));
+	return pid;
+}
+
+static void end_process(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void which_signals_end_a_call(void **state)
+{
+	const struct {
+		int number;
+		bool ends;
+	} cases[] = {{SIGTSTP, false}, {SIGALRM, false}, {SIGWINCH, false}, {SIGUSR1, true},
+		     {SIGINT, true},   {SIGTERM, true},  {SIGRTMAX, true}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		pid_t pid = stopped_process();
+
+		assert_false(scout_signals_end_call(pid));
+		assert_int_equal(kill(pid, cases[i].number), 0);
+		assert_int_equal(scout_signals_end_call(pid), cases[i].ends);
+		end_process(pid);
+		assert_true(scout_signals_end_call(pid)); /* there is none */
+	}
+	assert_true(scout_signals_end_call(0));
+}
+
+static void a_timer_does_not_end_a_call_and_ctrl_c_after_it_does(void **state)
+{
+	enum { MANY = 1100 }; /* more than are looked at at once in each shard */
+	struct table *t = *state;
+	static struct fuse_req fuse[MANY];
+	struct scout_request *r[MANY];
+	pid_t pid = stopped_process();
+
+	kill(pid, SIGALRM);
+	for (int i = 0; i < MANY; i++) {
+		fuse[i] = (struct fuse_req)FUSE_REQ;
+		fuse[i].ctx.pid = pid;
+		r[i] = request(t, &fuse[i], HOUR);
+		if (i % 2)
+			interrupt(&fuse[i]);
+		scout_request_start(r[i]);
+		if (i % 2 == 0)
+			interrupt(&fuse[i]);
+		assert_int_equal(fuse[i].replies, 0);
+	}
+	scout_req_done(&r[0]->base, 0, NULL);
+	assert_int_equal(fuse[0].err, 0);
+	kill(pid, SIGINT);
+	for (int i = 1; i < MANY; i++) {
+		await_reply(&fuse[i]);
+		scout_req_done(&r[i]->base, 0, NULL);
+		assert_int_equal(fuse[i].err, EINTR);
+	}
+	end_process(pid);
+}
+
 static void what_is_late_is_answered(void **state)
 {
 	struct table *t = *state;
@@ -262,6 +352,8 @@ int main(void)
 	    TEST(the_completion_answers),
 	    TEST(an_interrupt_answers),
 	    TEST(an_interrupt_that_overtook_its_request_answers_after_it_is_registered),
+	    TEST(which_signals_end_a_call),
+	    TEST(a_timer_does_not_end_a_call_and_ctrl_c_after_it_does),
 	    TEST(what_is_late_is_answered),
 	    TEST(at_the_end_all_are_answered),
 	    TEST(all_at_once_is_one_answer),
