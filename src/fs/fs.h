@@ -18,6 +18,9 @@ struct scout_fs {
 	char *mountpoint;                /* immutable, absolute */
 	bool mounted;                    /* main thread only */
 	pthread_t listener;              /* main thread only: hears SIGHUP */
+	pthread_t ender;                 /* main thread only: hears SIGINT and SIGTERM */
+	pthread_t server;                /* the main thread, since the ender is there */
+	atomic_bool served;              /* the loop is over */
 	atomic_bool ending;
 	struct timespec start;           /* immutable, wall clock: the root's times */
 	struct scout_inode *root;        /* immutable */

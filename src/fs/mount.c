@@ -33,18 +33,25 @@ static int find_mountpoint(const char *path, char **ret)
 	return err;
 }
 
-/* The signals that end it: blocked but for the loop, since before and after it they would leave a
- * mount behind that nobody serves. SIGHUP stays blocked for good, and is waited for. */
-static void mask_signals(int how)
+/* Those that end it. */
+static sigset_t ends(void)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
-	if (how == SIG_BLOCK)
-		sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
-	pthread_sigmask(how, &set, NULL);
+	return set;
+}
+
+/* SIGHUP and the signals that end it stay blocked for good, and are waited for: before the loop and after it they
+ * would leave a mount behind that nobody serves. */
+static void block_signals(void)
+{
+	sigset_t set = ends();
+
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
 int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics *metrics,
@@ -57,7 +64,7 @@ int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics 
 
 	if (!fs)
 		return -ENOMEM;
-	mask_signals(SIG_BLOCK);
+	block_signals();
 	fs->options = *options;
 	fs->metrics = metrics;
 	clock_gettime(CLOCK_REALTIME, &fs->start);
@@ -158,6 +165,49 @@ static void stop_listening(struct scout_fs *fs)
 	pthread_join(fs->listener, NULL);
 }
 
+static void wake(int number)
+{
+	(void)number;
+}
+
+/* libfuse's loop looks whether it is to end, and sleeps: what comes in between wakes it only when it comes again. */
+static void *await_end(void *arg)
+{
+	const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+	struct scout_fs *fs = arg;
+	sigset_t set = ends();
+	int number;
+
+	(void)sigwait(&set, &number);
+	fuse_session_exit(fs->session);
+	while (!atomic_load(&fs->served)) {
+		pthread_kill(fs->server, SIGUSR1);
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
+static int start_ender(struct scout_fs *fs)
+{
+	const struct sigaction woken = {.sa_handler = wake}, ignored = {.sa_handler = SIG_IGN};
+	sigset_t set;
+
+	sigaction(SIGPIPE, &ignored, NULL); /* a reply to nobody is an error, no end */
+	sigaction(SIGUSR1, &woken, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	fs->server = pthread_self();
+	return scout_thread_start(&fs->ender, "end", await_end, fs);
+}
+
+static void stop_ender(struct scout_fs *fs)
+{
+	atomic_store(&fs->served, true);
+	pthread_kill(fs->ender, SIGTERM);
+	pthread_join(fs->ender, NULL);
+}
+
 static int loop(struct scout_fs *fs)
 {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
@@ -168,14 +218,13 @@ static int loop(struct scout_fs *fs)
 	fuse_loop_cfg_set_clone_fd(config, 1);
 	fuse_loop_cfg_set_max_threads(config, fs->options.workers);
 	fuse_loop_cfg_set_idle_threads(config, fs->options.workers);
-	if (fuse_set_signal_handlers(fs->session) == 0) {
-		mask_signals(SIG_UNBLOCK);
+	err = start_ender(fs);
+	if (!err) {
 		err = fuse_session_loop_mt(fs->session, config);
-		mask_signals(SIG_BLOCK);
+		stop_ender(fs);
 	}
-	fuse_remove_signal_handlers(fs->session);
 	fuse_loop_cfg_destroy(config);
-	return err < 0 ? err : 0; /* a signal's number is a clean end */
+	return err < 0 ? err : 0;
 }
 
 void scout_fs_unmount(struct scout_fs *fs)
