@@ -83,6 +83,7 @@ struct scout_result {
 			struct scout_attr attr;
 			bool direct_io;  /* size not known beforehand: no kernel cache */
 			bool drop_cache; /* what the kernel has of the file is not to be trusted */
+			bool replaces; /* create: another has the name, and keeps it until close */
 		} open;
 		struct { /* read: fewer bytes than asked only at the end of the file */
 			const struct iovec *iov;

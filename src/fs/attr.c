@@ -20,16 +20,6 @@ static int attr_error(const struct scout_request *r, int err, const struct scout
 	return !err && is_other_type(r, attr) ? -ESTALE : err;
 }
 
-/* It is told to look the name up, which leads to an inode of the other version; readers prove themselves. */
-static bool leads_to_another(struct scout_request *r, const struct scout_attr *attr)
-{
-	bool another = scout_fh_would_cut(r->inode, attr, r->start_ns);
-
-	if (another)
-		(void)scout_inode_saw(r->inode, attr->version);
-	return another;
-}
-
 /* fstat(2) comes without its handle. Of what is open any will do when the name is gone: another took it
  * away, or the config its host. */
 static bool ask_by_handle(struct scout_request *r)
@@ -47,28 +37,36 @@ static bool ask_by_handle(struct scout_request *r)
 	return true;
 }
 
+static void reply_attr(struct scout_request *r, const struct scout_result *res)
+{
+	double ttl = res->ttl_ms / 1000.0;
+	struct stat st;
+	bool ask;
+
+	if (!scout_fh_told(r->inode, &res->attr, r->start_ns, &ask)) {
+		/* the kernel looks the name up, which leads to an inode of the other version */
+		scout_fs_reply_err(r, -ESTALE);
+		return;
+	}
+	scout_fs_stat(fuse_req_userdata(r->fuse), r->inode->ino, &res->attr, &st);
+	if (ask)
+		scout_fs_make_ask(&st, &ttl);
+	scout_request_settle(r, 0);
+	fuse_reply_attr(r->fuse, &st, ttl);
+}
+
 static void getattr_done(struct scout_req *req, int err, const struct scout_result *res)
 {
 	struct scout_request *r = scout_request_of(req);
-	struct stat st;
-	double ttl;
 
 	if (err == -ENOENT && ask_by_handle(r))
 		return;
 	err = attr_error(r, err, res ? &res->attr : NULL);
-	if (!err && leads_to_another(r, &res->attr))
-		err = -ESTALE;
 	if (scout_request_claim(r)) {
-		if (err) {
+		if (err)
 			scout_fs_reply_err(r, err);
-		} else {
-			ttl = res->ttl_ms / 1000.0;
-			scout_fs_stat(fuse_req_userdata(r->fuse), r->inode->ino, &res->attr, &st);
-			if (scout_inode_told(r->inode, res->attr.version))
-				scout_fs_make_ask(&st, &ttl);
-			scout_request_settle(r, 0);
-			fuse_reply_attr(r->fuse, &st, ttl);
-		}
+		else
+			reply_attr(r, res);
 	}
 	scout_request_put(r);
 }

@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "scoutfs/clock.h"
+
 struct scout_fhs {
 	struct scout_mutex lock;
 	TAILQ_HEAD(, scout_fh) open; /* under lock */
@@ -115,18 +117,51 @@ struct scout_fh *scout_fh_of(struct scout_inode *inode)
 	return f;
 }
 
-bool scout_fh_would_cut(struct scout_inode *inode, const struct scout_attr *attr, uint64_t asked_ns)
+/* The kernel is told of size, of what may only have grown, or is what we made of it. */
+static void note_size_locked(struct scout_inode *inode, uint64_t size, bool grown,
+			     uint64_t asked_ns)
+{
+	struct scout_fh *f;
+
+	TAILQ_FOREACH (f, &inode->files, open) {
+		if (asked_ns <= f->sized_ns || (grown ? size <= f->size : size == f->size))
+			continue;
+		f->size = size;
+		f->sized_ns = scout_now_ns();
+	}
+}
+
+/* Else the size is noted. */
+static bool would_cut_locked(struct scout_inode *inode, const struct scout_attr *attr,
+			     uint64_t asked_ns)
 {
 	const struct scout_fh *f;
-	bool cut = false;
+	bool cut = false, other;
 
-	scout_lock(&inode->tree->lock);
-	if (scout_inode_is_other_version_locked(inode, attr->version, asked_ns)) {
-		TAILQ_FOREACH (f, &inode->files, open)
-			cut |= f->version != attr->version && attr->size < f->size;
-	}
-	scout_unlock(&inode->tree->lock);
+	other = scout_inode_is_other_version_locked(inode, attr->version, asked_ns);
+	/* what was asked for before another size was told the kernel passes over */
+	TAILQ_FOREACH (f, &inode->files, open)
+		cut |= other && f->version != attr->version && attr->size < f->size &&
+		       asked_ns > f->sized_ns;
+	if (!cut && (other || (inode->bound && inode->bound_version == attr->version)))
+		note_size_locked(inode, attr->size, other, asked_ns);
 	return cut;
+}
+
+bool scout_fh_told(struct scout_inode *inode, const struct scout_attr *attr, uint64_t asked_ns,
+		   bool *ask)
+{
+	bool cuts;
+
+	/* Under one lock: who opens the older version meanwhile is seen here, or sees the newer one himself. */
+	scout_lock(&inode->tree->lock);
+	cuts = would_cut_locked(inode, attr, asked_ns);
+	if (cuts)
+		(void)scout_inode_saw_locked(inode, attr->version);
+	else
+		*ask = scout_inode_told_locked(inode, attr->version);
+	scout_unlock(&inode->tree->lock);
+	return !cuts;
 }
 
 void scout_fh_ref(struct scout_fh *f)

@@ -22,8 +22,10 @@ struct scout_fh {
 	bool directory, writer, appends;     /* immutable; appends: the backend does */
 	uint64_t opened_ns;                  /* immutable: when the backend was asked for it */
 	uint64_t timeout_ns;                 /* immutable: for requests on it */
-	uint64_t version, size;              /* immutable: at open */
-	atomic_bool interrupted;             /* the last call on it was */
+	uint64_t version;                    /* immutable: at open */
+	/* under inode->tree->lock: at open, and as it was seen to grow since; then */
+	uint64_t size, sized_ns;
+	atomic_bool interrupted; /* the last call on it was */
 	atomic_int refs;
 	TAILQ_ENTRY(scout_fh) link; /* under fhs->lock */
 	TAILQ_ENTRY(scout_fh) open; /* under inode->tree->lock, until the kernel releases it */
@@ -43,10 +45,11 @@ struct scout_fh *scout_fh_new_dir(struct scout_fhs *fhs, struct scout_inode *ino
 				  const struct scout_backend *backend, void *handle);
 /* One that the kernel has open on inode, referenced; NULL: none. */
 struct scout_fh *scout_fh_of(struct scout_inode *inode);
-/* Whether attr, which the backend was asked for at asked_ns, is of another version than what somebody reads
- * here, and shorter. The kernel, told so, would take its end for his, and ask nobody. */
-bool scout_fh_would_cut(struct scout_inode *inode, const struct scout_attr *attr,
-			uint64_t asked_ns);
+/* Notes attr, which the backend was asked for at asked_ns, before it goes to the kernel; *ask as
+ * scout_inode_told. False: it may not go there, since it is of another version than what somebody reads here,
+ * and shorter than that has become: the kernel would take its end for his, and ask nobody. */
+bool scout_fh_told(struct scout_inode *inode, const struct scout_attr *attr, uint64_t asked_ns,
+		   bool *ask);
 void scout_fh_ref(struct scout_fh *f);
 void scout_fh_unref(struct scout_fh *f);
 /* The kernel released it. */

@@ -131,7 +131,8 @@ static void reply_create(struct scout_request *r, const struct scout_result *res
 	struct fuse_entry_param e;
 	struct scout_fh *f;
 
-	inode = scout_inode_create(r->inode, r->name, r->backend, r->backend_index, attr);
+	inode = (res->open.replaces ? scout_inode_create_apart : scout_inode_create)(
+	    r->inode, r->name, r->backend, r->backend_index, attr);
 	if (!inode) {
 		r->backend->ops->release(r->backend->self, res->open.handle);
 		scout_fs_reply_err(r, -ENOMEM);

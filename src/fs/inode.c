@@ -361,6 +361,24 @@ struct scout_inode *scout_inode_create(struct scout_inode *parent, const char *n
 	return scout_inode_link(parent, name, backend, backend_index, attr, NULL);
 }
 
+struct scout_inode *scout_inode_create_apart(struct scout_inode *parent, const char *name,
+					     const struct scout_backend *backend,
+					     unsigned backend_index, const struct scout_attr *attr)
+{
+	struct scout_inode *inode = inode_new(parent, name, backend, backend_index, attr->mode);
+
+	if (!inode)
+		return NULL;
+	scout_inode_pin(parent);
+	inode->lookups = 1;
+	inode->apart = true;
+	inode->key->parent = inode; /* as lose_name_locked leaves it */
+	scout_lock(&inode->tree->lock);
+	add_key_locked(inode);
+	scout_unlock(&inode->tree->lock);
+	return inode;
+}
+
 struct scout_inode *scout_inode_find(struct scout_inode *parent, const char *name)
 {
 	struct scout_inode *inode;

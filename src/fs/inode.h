@@ -91,6 +91,10 @@ struct scout_inode *scout_inode_lookup(struct scout_inode *parent, const char *n
 struct scout_inode *scout_inode_create(struct scout_inode *parent, const char *name,
 				       const struct scout_backend *backend, unsigned backend_index,
 				       const struct scout_attr *attr);
+/* Likewise, of one whose name another has, and keeps: nobody finds it by that. */
+struct scout_inode *scout_inode_create_apart(struct scout_inode *parent, const char *name,
+					     const struct scout_backend *backend,
+					     unsigned backend_index, const struct scout_attr *attr);
 /* Likewise, of another name that we just gave to what inode of stands for: they have one number, as long
  * as nothing says that they are two files. Both of one tree, and of held by the caller. */
 struct scout_inode *scout_inode_link(struct scout_inode *parent, const char *name,
@@ -134,6 +138,7 @@ bool scout_inode_outdates(struct scout_inode *parent, const char *name, uint64_t
 /* Notes the version of attributes that go to the kernel, before they go. True when it must drop its pages:
  * so it is not to be told the true mtime, and to ask again. */
 bool scout_inode_told(struct scout_inode *inode, uint64_t version);
+bool scout_inode_told_locked(struct scout_inode *inode, uint64_t version);
 /* Likewise of those that do not go there; true when they differ from the ones before. */
 bool scout_inode_saw(struct scout_inode *inode, uint64_t version);
 bool scout_inode_saw_locked(struct scout_inode *inode, uint64_t version);

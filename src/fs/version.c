@@ -33,16 +33,23 @@ bool scout_inode_saw(struct scout_inode *inode, uint64_t version)
 	return changed;
 }
 
+bool scout_inode_told_locked(struct scout_inode *inode, uint64_t version)
+{
+	bool lost = inode->lost;
+
+	/* while it is written to, the kernel may pass over attributes that are older than a write */
+	if (scout_inode_saw_locked(inode, version) && inode->writers == 0)
+		inode->mixed = false;
+	inode->lost = false;
+	return lost;
+}
+
 bool scout_inode_told(struct scout_inode *inode, uint64_t version)
 {
 	bool lost;
 
 	scout_lock(&inode->tree->lock);
-	/* while it is written to, the kernel may pass over attributes that are older than a write */
-	if (scout_inode_saw_locked(inode, version) && inode->writers == 0)
-		inode->mixed = false;
-	lost = inode->lost;
-	inode->lost = false;
+	lost = scout_inode_told_locked(inode, version);
 	scout_unlock(&inode->tree->lock);
 	return lost;
 }

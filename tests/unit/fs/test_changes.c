@@ -307,6 +307,26 @@ static void what_we_make_is_new(void **state)
 	scout_inode_forget(f, 2);
 }
 
+/* What was made to take another's place at close: until then the name is the other's, as it was. */
+static void what_is_made_apart_has_no_name(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "f", 1), *made;
+	struct scout_attr attr = {.mode = S_IFREG | 0644, .version = 2};
+	uint64_t belief = scout_inode_belief(f, 0);
+	struct scout_fh *w;
+
+	made = scout_inode_create_apart(t->host, "f", &hosts, 0, &attr);
+	assert_ptr_not_equal(made, f);
+	assert_true(scout_inode_is_apart(made));
+	w = opened(t, made, 2, O_WRONLY);
+	assert_ptr_equal(file(t->host, "f", 1), f);
+	assert_int_equal(scout_inode_belief(f, 0), belief);
+	scout_fh_close(w);
+	scout_inode_forget(made, 1);
+	scout_inode_forget(f, 2);
+}
+
 static void another_type_is_another_inode(void **state)
 {
 	struct table *t = *state;
@@ -498,21 +518,45 @@ static void who_reads_is_not_cut(void **state)
 {
 	struct table *t = *state;
 	struct scout_inode *f = file(t->host, "f", 1);
-	struct scout_attr shorter = {.version = 2, .size = 999},
-			  longer = {.version = 2, .size = 1001};
+	struct scout_attr shorter = {.version = 2, .size = 999};
 	struct scout_attr same = {.version = 1, .size = 1000};
 	struct scout_fh *reader = opened(t, f, 1, O_RDONLY), *writer;
+	uint64_t belief = scout_inode_belief(f, 0);
+	bool ask;
 
-	assert_true(scout_fh_would_cut(f, &shorter, UINT64_MAX));
-	assert_false(scout_fh_would_cut(f, &longer, UINT64_MAX)); /* appended to, it may be */
-	assert_false(scout_fh_would_cut(f, &same, UINT64_MAX));
+	assert_false(scout_fh_told(f, &shorter, UINT64_MAX, &ask));
+	assert_int_not_equal(scout_inode_belief(f, 0), belief); /* he has to prove himself */
+	assert_true(scout_fh_told(f, &same, UINT64_MAX, &ask));
+	assert_false(ask);
 	writer = opened(t, f, 1, O_RDWR);
-	assert_false(scout_fh_would_cut(f, &shorter, UINT64_MAX)); /* it is what they make of it */
+	assert_true(scout_fh_told(f, &shorter, UINT64_MAX, &ask)); /* it is what they make of it */
 	scout_fh_close(writer);
-	assert_false(scout_fh_would_cut(f, &shorter, 0)); /* asked before that */
-	assert_true(scout_fh_would_cut(f, &shorter, UINT64_MAX));
+	assert_true(scout_fh_told(f, &shorter, 0, &ask)); /* asked before that */
+	assert_false(scout_fh_told(f, &shorter, UINT64_MAX, &ask));
 	scout_fh_close(reader);
-	assert_false(scout_fh_would_cut(f, &shorter, UINT64_MAX)); /* nobody reads */
+	assert_true(scout_fh_told(f, &shorter, UINT64_MAX, &ask)); /* nobody reads */
+	scout_inode_forget(f, 1);
+}
+
+static void who_reads_what_has_grown_is_not_cut_to_less(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "f", 1);
+	struct scout_attr longer = {.version = 2, .size = 3000},
+			  less = {.version = 3, .size = 2000};
+	struct scout_fh *reader = opened(t, f, 1, O_RDONLY);
+	uint64_t before_ns = scout_now_ns();
+	bool ask;
+
+	assert_true(scout_fh_told(f, &less, UINT64_MAX, &ask)); /* appended to, it may be */
+	assert_true(scout_fh_told(f, &longer, UINT64_MAX, &ask));
+	assert_false(scout_fh_told(f, &less, UINT64_MAX, &ask));
+	assert_true(scout_fh_told(f, &less, before_ns, &ask)); /* an answer that came late */
+	assert_true(scout_inode_set(f, 1, 3));                 /* we cut it, */
+	assert_true(scout_fh_told(f, &less, UINT64_MAX, &ask));
+	less = (struct scout_attr){.version = 4, .size = 2500};
+	assert_true(scout_fh_told(f, &less, UINT64_MAX, &ask)); /* and another appends */
+	scout_fh_close(reader);
 	scout_inode_forget(f, 1);
 }
 
@@ -565,6 +609,7 @@ int main(void)
 	    TEST(names_of_one_file_have_one_number),
 	    TEST(a_name_that_changed_may_be_another_file),
 	    TEST(what_we_make_is_new),
+	    TEST(what_is_made_apart_has_no_name),
 	    TEST(another_type_is_another_inode),
 	    TEST(an_open_file_is_found_by_its_inode),
 	    TEST(a_file_that_is_written_to_stays_one_inode),
@@ -573,6 +618,7 @@ int main(void)
 	    TEST(pages_from_before_our_writes_are_not_vouched_for),
 	    TEST(what_was_lost_is_told_once),
 	    TEST(who_reads_is_not_cut),
+	    TEST(who_reads_what_has_grown_is_not_cut_to_less),
 	    TEST(an_answer_from_before_our_change_replaces_nothing),
 	    TEST(a_listing_from_before_our_change_is_not_believed),
 	    TEST(many_threads_move_and_use),
