@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hosts/ahead.h"
 #include "hosts/dir.h"
@@ -349,6 +350,7 @@ static const struct scout_backend_ops hosts_ops = {
 
 int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret)
 {
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	struct scout_hosts *all;
 	int err;
 
@@ -358,6 +360,7 @@ int scout_hosts_new(const struct scout_env *env, struct scout_backend *ret)
 	if (!all)
 		return -ENOMEM;
 	all->budget = env->budget;
+	all->cores = cores > 0 ? (unsigned)cores : 1;
 	scout_aheads_init(&all->aheads);
 	err = scout_table_init(all, env->config);
 	scout_budget_add_reclaimer(all->budget, reclaim, all);

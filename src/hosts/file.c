@@ -28,6 +28,7 @@ struct check {
 	struct scout_handle *handle;
 	char *name;
 	bool retried;
+	bool doubted; /* f was, when it began, and the path is looked at */
 	struct scout_view view;
 	struct scout_rpc before, path, after;
 };
@@ -145,6 +146,14 @@ void scout_file_release(struct scout_file *f)
 	scout_file_unref(f);
 }
 
+bool scout_file_is_like_locked(const struct scout_file *f, const struct scout_attr *now, bool fits,
+			       uint64_t epoch)
+{
+	if (f->writes || f->epoch != epoch)
+		return fits;
+	return now->size == f->size && (uint64_t)now->mtime.tv_sec == f->mtime;
+}
+
 /* Whether what was opened anew is what the lost handle showed. Growth is none here: another file may
  * have come into its place. */
 static int reopened_as(struct scout_file *f, const struct scout_sftp_attrs *attrs,
@@ -158,10 +167,8 @@ static int reopened_as(struct scout_file *f, const struct scout_sftp_attrs *attr
 	scout_lock(&f->lock);
 	if (f->direct)
 		same = !f->given;
-	else if (f->writes || f->epoch != view->epoch)
-		same = fits;
 	else
-		same = now.size == f->size && (uint64_t)now.mtime.tv_sec == f->mtime;
+		same = !f->doubted && scout_file_is_like_locked(f, &now, fits, view->epoch);
 	if (!f->dead && !(S_ISREG(now.mode) && same))
 		f->dead = -ESTALE;
 	err = f->dead;
@@ -471,6 +478,7 @@ static void checked(struct scout_rpc *rpc, int err)
 		err = f->dead = -ESTALE;
 	if (!err)
 		f->version = f->check_version;
+	f->doubted &= err || !c->doubted;
 	f->checking = false;
 	scout_reader_take_unproven_locked(f, &unproven);
 	scout_unlock(&f->lock);
@@ -523,6 +531,7 @@ static void check_start(struct scout_file *f, bool retried)
 		c->file = f;
 		c->handle = scout_handle_ref(f->handle);
 		c->retried = retried;
+		c->doubted = f->doubted && c->name;
 		f->refs++;
 	} else {
 		lost = true;

@@ -91,7 +91,8 @@ struct scout_file {
 	uint64_t version;    /* of the kernel's attributes, proved to be this file's */
 	int dead;            /* -ESTALE from when it was seen */
 	bool closed;
-	bool given; /* bytes, to a reader */
+	bool given;   /* bytes, to a reader */
+	bool doubted; /* an open saw another file at its path: it has the handle, until a look */
 	/* What is here was asked for before anybody read it: then, when the host's changes were so many; 0: no. */
 	uint64_t ahead_ns;
 	unsigned ahead_changes;
@@ -122,6 +123,9 @@ struct scout_file *scout_file_ref(struct scout_file *f);
 void scout_file_unref(struct scout_file *f);
 /* Lets go of the handle, if it is released and nothing is left to be sent on it. */
 void scout_file_drop(struct scout_file *f);
+/* Whether now, a look of the node's epoch, may be of f, under file->lock; fits: as scout_node_fits. */
+bool scout_file_is_like_locked(const struct scout_file *f, const struct scout_attr *now, bool fits,
+			       uint64_t epoch);
 /* What FSTAT said, under file->lock, asked for after view was taken: 0, having noted growth and our own
  * changes, or -ESTALE from now on. */
 int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs,

@@ -70,7 +70,7 @@ void scout_handle_set_bulk(struct scout_handle *h)
 		scout_host_query_locked(host, scout_now_ns(), &q);
 		want = ++h->session->load.bulk > 1 && !h->stripe && scout_policy_can_grow(&q);
 		h->session->load.stripes += h->stripe;
-		host->grow |= want;
+		scout_host_grow_locked(host, want);
 	}
 	scout_unlock(&host->lock);
 	if (want)

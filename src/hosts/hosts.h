@@ -30,6 +30,7 @@
 #define SCOUT_CONTAINER(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 #define SCOUT_RPC_ATTEMPTS 3
+#define SCOUT_FAR_NS (10 * SCOUT_NS_PER_MS) /* so long a round trip takes to a host that is far */
 
 struct scout_hosts;
 struct scout_host;
@@ -113,8 +114,8 @@ struct scout_host {
 	unsigned nsessions;
 	struct scout_rpc_list queue;
 	unsigned queued;
-	bool grow;    /* one session more was asked for */
-	bool reached; /* was up, at least once */
+	unsigned grow; /* so many sessions more were asked for */
+	bool reached;  /* was up, at least once */
 	int down_err;
 	uint64_t down_until_ns, grow_after_ns, next_start_ns;
 	unsigned failures;     /* connects in a row, up to the first answer */
@@ -192,6 +193,7 @@ struct scout_hosts {
 	/* immutable after start */
 	struct scout_budget *budget;
 	struct scout_sftp_engine *engine;
+	unsigned cores; /* of this machine */
 
 	struct scout_table table;
 	struct scout_aheads aheads;
@@ -255,6 +257,8 @@ bool scout_host_in_use(struct scout_host *host);
  * pool's: the last one frees it. */
 struct scout_host *scout_host_ref(struct scout_host *host);
 void scout_host_unref(struct scout_host *host);
+/* So many sessions more than there are would help; the pool is to be asked, too. */
+void scout_host_grow_locked(struct scout_host *host, unsigned sessions);
 /* Starts a session, under pool->lock and host->lock. Returns 0 or -errno. */
 int scout_session_start_locked(struct scout_host *host, uint64_t now_ns);
 /* Asks an idle session (or, at the end, any) to end; it leaves the host at once. */
@@ -280,9 +284,10 @@ void scout_rpc_send(struct scout_rpc *rpc);
 /* Sends a call of a handle on the handle's session: -ECONNRESET when that is gone. */
 void scout_rpc_send_on(struct scout_session *s, struct scout_rpc *rpc);
 /* Sends a call that names a path on a session that is none of taken, and binds it to that: -ECONNRESET
- * when it is lost. False: there is none now; one more was asked for, where the host may have it. */
+ * when it is lost. False: there is none now. What is lacking for as many as more was asked for, where the
+ * host may have it. */
 bool scout_rpc_send_apart(struct scout_rpc *rpc, const struct scout_load *const *taken,
-			  unsigned ntaken);
+			  unsigned ntaken, unsigned more);
 /* Hands what waits to the sessions; true: ask the pool for one. */
 bool scout_rpc_dispatch_locked(struct scout_host *host);
 /* Takes calls that are late or unwanted out of the queue into failed; next_ns is lowered to the

@@ -101,18 +101,38 @@ static void take_over_name(struct opening *o)
 	o->view = scout_node_view(n);
 }
 
+/* Who reads the node's other files may have another one than the look shows: he is not to go on with this one when
+ * his handle is lost. What was cut, where there was nothing before, cannot be told from it. */
+static void doubt_others_locked(const struct opening *o, const struct scout_attr *attr, bool fits,
+				bool calm)
+{
+	bool unknown = o->flags & O_CREAT && o->flags & O_TRUNC;
+	struct scout_file *other;
+
+	TAILQ_FOREACH (other, &o->file->node->files, link_node) {
+		scout_lock(&other->lock);
+		if (!other->writes && !other->direct)
+			other->doubted |=
+			    unknown || !scout_file_is_like_locked(
+					   other, attr, fits, calm ? o->view.epoch : UINT64_MAX);
+		scout_unlock(&other->lock);
+	}
+}
+
 /* The new file becomes one of its node's. */
 static void enter_node(struct opening *o, const struct scout_attr *attr)
 {
 	struct scout_file *f = o->file;
 	struct scout_node *n = f->node;
-	bool calm;
+	bool calm, fits;
 
 	if (o->flags & O_CREAT && o->flags & O_EXCL)
 		take_over_name(o);
 	n = f->node;
+	fits = scout_node_fits(n, &o->look.call.attrs);
 	scout_lock(&n->lock);
 	calm = o->view.quiet && o->view.epoch == atomic_load(&n->epoch);
+	doubt_others_locked(o, attr, fits, calm);
 	if (o->flags & O_TRUNC)
 		scout_node_cut_locked(n);
 	f->epoch = calm ? atomic_load(&n->epoch) : 0;

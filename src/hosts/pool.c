@@ -222,7 +222,8 @@ static void drain_locked(struct scout_hosts *all)
 	scout_host_unref(giver);
 }
 
-/* Under pool->lock; spoken: how many of the ending sessions' places are promised. */
+/* Under pool->lock; spoken: how many of the ending sessions' places are promised. Of several that were
+ * asked for one starts, and the rest are for later. */
 static enum scout_start start_one_locked(struct scout_host *host, unsigned spoken, uint64_t now,
 					 uint64_t *next, int *err, struct scout_rpc_list *failed)
 {
@@ -250,22 +251,24 @@ static enum scout_start start_one_locked(struct scout_host *host, unsigned spoke
 		q.waiting &= host->sessions[i]->draining;
 		growing += host->sessions[i]->state == SCOUT_SESSION_CONNECTING;
 	}
-	q.grow &= growing < SCOUT_POOL_GROWING;
+	q.grow &= growing < SCOUT_POOL_GROWING_FAR;
 	start = scout_policy_start(&q);
 	if (start == SCOUT_START_DROP)
-		host->grow = false;
-	if (start == SCOUT_START_LATER && host->next_start_ns < *next)
-		*next = host->next_start_ns;
+		host->grow = 0;
 	if (start == SCOUT_START_NOW) {
 		*err = scout_session_start_locked(host, now);
-		if (*err)
+		if (*err) {
 			scout_host_fail_locked(host, *err, NULL, failed);
+		} else {
+			pool->sessions++;
+			pool->connecting++;
+		}
+		if (host->grow)
+			start = SCOUT_START_LATER;
 	}
+	if (start == SCOUT_START_LATER && host->next_start_ns < *next)
+		*next = host->next_start_ns;
 	scout_unlock(&host->lock);
-	if (start == SCOUT_START_NOW && !*err) {
-		pool->sessions++;
-		pool->connecting++;
-	}
 	return start;
 }
 

@@ -19,10 +19,21 @@ static unsigned count_in(const struct scout_route_query *q, enum scout_session_s
 	return n;
 }
 
+/* How many of those that are wanted there may be. */
+static unsigned growth(const struct scout_route_query *q, unsigned wanted, unsigned at_once)
+{
+	unsigned connecting = count_in(q, SCOUT_SESSION_CONNECTING);
+
+	if (q->count >= q->max || q->now_ns < q->grow_after_ns || connecting >= at_once)
+		return 0;
+	if (wanted > q->max - q->count)
+		wanted = q->max - q->count;
+	return wanted < at_once - connecting ? wanted : at_once - connecting;
+}
+
 bool scout_policy_can_grow(const struct scout_route_query *q)
 {
-	return q->count < q->max && q->now_ns >= q->grow_after_ns &&
-	       count_in(q, SCOUT_SESSION_CONNECTING) < SCOUT_POOL_GROWING;
+	return growth(q, 1, SCOUT_POOL_GROWING);
 }
 
 struct scout_route scout_policy_route(const struct scout_route_query *q)
@@ -59,8 +70,10 @@ struct scout_route scout_policy_route(const struct scout_route_query *q)
 }
 
 struct scout_route scout_policy_route_apart(const struct scout_route_query *q,
-					    const struct scout_load *const *taken, unsigned ntaken)
+					    const struct scout_load *const *taken, unsigned ntaken,
+					    unsigned more)
 {
+	unsigned come = count_in(q, SCOUT_SESSION_CONNECTING);
 	struct scout_route r = {.kind = SCOUT_ROUTE_QUEUE};
 	const struct scout_load *best = NULL;
 
@@ -71,13 +84,16 @@ struct scout_route scout_policy_route_apart(const struct scout_route_query *q,
 
 		for (unsigned k = 0; k < ntaken; k++)
 			fit &= load != taken[k];
+		come += fit && !load->bulk;
 		if (fit && (!best || weight(load) < weight(best))) {
 			best = load;
 			r.kind = SCOUT_ROUTE_SESSION;
 			r.index = i;
 		}
 	}
-	r.want = (!best || best->bulk) && scout_policy_can_grow(q);
+	if (more > come)
+		r.want =
+		    growth(q, more - come, more > 1 ? SCOUT_POOL_GROWING_FAR : SCOUT_POOL_GROWING);
 	return r;
 }
 

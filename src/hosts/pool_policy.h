@@ -11,7 +11,9 @@
 #define SCOUT_POOL_BUSY_CALLS 64   /* beyond that on every session, another one is worth it */
 #define SCOUT_POOL_MAX_CALLS 4096  /* beyond that a session takes no more: requests queue */
 #define SCOUT_POOL_PACE_MS 100     /* between two connects to one host */
+#define SCOUT_POOL_TOGETHER_MS 10  /* the same of those that are asked for together */
 #define SCOUT_POOL_GROWING 3       /* further sessions of one host that may be connecting at once */
+#define SCOUT_POOL_GROWING_FAR 7   /* for an upload to a far host: OpenSSH begins to refuse at 10 */
 #define SCOUT_POOL_PATIENCE_S 1    /* so long at the limit, and a busy session takes no more */
 #define SCOUT_POOL_CUT_TRIES 5     /* connects that are cut, as by a server at its MaxStartups */
 #define SCOUT_POOL_REST_MS 250     /* so long unused, a session with open files makes room */
@@ -55,13 +57,15 @@ enum scout_route_kind {
 struct scout_route {
 	enum scout_route_kind kind;
 	unsigned index;
-	bool want; /* ask the pool for a session */
+	unsigned want; /* ask the pool for so many sessions */
 };
 struct scout_route scout_policy_route(const struct scout_route_query *q);
 
-/* One for a further handle of a file that has handles on taken: the least busy of the others. */
+/* One for a further handle of a file that has handles on taken: the least busy of the others. more: so many
+ * the file may get, this one among them; for several, as many sessions are wanted at once. */
 struct scout_route scout_policy_route_apart(const struct scout_route_query *q,
-					    const struct scout_load *const *taken, unsigned ntaken);
+					    const struct scout_load *const *taken, unsigned ntaken,
+					    unsigned more);
 
 /* Whether more sessions than there are would help: asked when a second bulk reader joins one. */
 bool scout_policy_can_grow(const struct scout_route_query *q);

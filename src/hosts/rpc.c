@@ -143,7 +143,7 @@ static void send_rest(struct scout_rpc *rpc)
 	else
 		err = place_locked(host, rpc, &want);
 	if (want) {
-		host->grow = true;
+		scout_host_grow_locked(host, 1);
 		scout_host_ref(host); /* it may be over before the pool is asked */
 	}
 	scout_unlock(&host->lock);
@@ -189,7 +189,7 @@ void scout_rpc_send_on(struct scout_session *s, struct scout_rpc *rpc)
 }
 
 bool scout_rpc_send_apart(struct scout_rpc *rpc, const struct scout_load *const *taken,
-			  unsigned ntaken)
+			  unsigned ntaken, unsigned more)
 {
 	struct scout_host *host = rpc->host;
 	struct scout_route_query q;
@@ -201,12 +201,13 @@ bool scout_rpc_send_apart(struct scout_rpc *rpc, const struct scout_load *const 
 
 	scout_lock(&host->lock);
 	scout_host_query_locked(host, scout_now_ns(), &q);
-	r = scout_policy_route_apart(&q, taken, ntaken);
-	r.want &= !atomic_load(&host->all->stopping);
+	r = scout_policy_route_apart(&q, taken, ntaken, more);
+	if (atomic_load(&host->all->stopping))
+		r.want = 0;
 	if (r.kind == SCOUT_ROUTE_SESSION)
 		sent = submit_locked(
 		    SCOUT_CONTAINER(host->sessions[r.index], struct scout_session, load), rpc);
-	host->grow |= r.want;
+	scout_host_grow_locked(host, r.want);
 	scout_unlock(&host->lock);
 
 	if (r.want)
@@ -226,7 +227,7 @@ bool scout_rpc_dispatch_locked(struct scout_host *host)
 		scout_host_query_locked(host, scout_now_ns(), &q);
 		r = scout_policy_route(&q);
 		if (r.kind != SCOUT_ROUTE_SESSION) {
-			host->grow |= r.want;
+			scout_host_grow_locked(host, r.want);
 			return r.want;
 		}
 		TAILQ_REMOVE(&host->queue, rpc, link);

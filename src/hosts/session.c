@@ -31,8 +31,6 @@
 #include "hosts/idmap.h"
 #include "scoutfs/log.h"
 
-#define FAR_NS (10 * SCOUT_NS_PER_MS)
-
 static void session_up(void *arg, const struct scout_sftp_server *server, uint64_t connect_ns);
 static void session_down(void *arg, int err, const char *reason);
 static const struct scout_sftp_events events = {.up = session_up, .down = session_down};
@@ -56,7 +54,7 @@ struct scout_host *scout_host_new(struct scout_hosts *all, struct scout_host_con
 	TAILQ_INIT(&host->early);
 	scout_idmap_init(host);
 	host->sessions = calloc(config->max_sessions_per_host, sizeof *host->sessions);
-	if (!host->sessions || scout_share_new(all->budget, 4, &host->share)) {
+	if (!host->sessions || scout_share_new_of_many(all->budget, 4, &host->share)) {
 		scout_host_free(host);
 		return NULL;
 	}
@@ -89,7 +87,7 @@ void scout_host_retry(struct scout_host *host)
 
 bool scout_host_is_far(const struct scout_host *host)
 {
-	return atomic_load(&host->round_trip_ns) >= FAR_NS;
+	return atomic_load(&host->round_trip_ns) >= SCOUT_FAR_NS;
 }
 
 bool scout_host_is_calm(const struct scout_host *host, uint64_t now_ns)
@@ -152,6 +150,12 @@ const char *scout_host_state_name(enum scout_host_state state)
 	return names[state];
 }
 
+void scout_host_grow_locked(struct scout_host *host, unsigned sessions)
+{
+	if (host->grow < sessions)
+		host->grow = sessions;
+}
+
 int scout_session_start_locked(struct scout_host *host, uint64_t now_ns)
 {
 	struct scout_session *s = calloc(1, sizeof *s);
@@ -163,9 +167,10 @@ int scout_session_start_locked(struct scout_host *host, uint64_t now_ns)
 	s->connecting = true;
 	s->load.state = SCOUT_SESSION_CONNECTING;
 	s->load.last_used_ns = now_ns;
+	host->grow = host->nsessions && host->grow ? host->grow - 1 : 0;
+	host->next_start_ns =
+	    now_ns + (host->grow ? SCOUT_POOL_TOGETHER_MS : SCOUT_POOL_PACE_MS) * SCOUT_NS_PER_MS;
 	host->sessions[host->nsessions++] = &s->load;
-	host->grow = false;
-	host->next_start_ns = now_ns + SCOUT_POOL_PACE_MS * SCOUT_NS_PER_MS;
 	host->connects++;
 	err = scout_sftp_start(host->all->engine, host->config, &events, s, &host->in_steps,
 			       &s->sftp);
@@ -296,6 +301,7 @@ void scout_host_fail_locked(struct scout_host *host, int err, const char *reason
 
 	remember_locked(host, err, reason);
 	host->connect_failures++;
+	host->grow = 0;
 	if (further && now < host->grow_after_ns)
 		return; /* it began beside one that has been counted */
 	times = further ? ++host->grow_refused : ++host->failures;

@@ -19,6 +19,8 @@
 
 #define FAILURES 3
 #define PACE_MS 20 /* between two looks for a session */
+/* Where an answer takes less, one session's window holds more than any core has ready meanwhile. */
+#define NEXT_DOOR_NS (2 * SCOUT_NS_PER_MS)
 /* Where an answer takes longer, the link is what is slow, and not the session. */
 #define SLOW_NS SCOUT_NS_PER_S
 
@@ -83,14 +85,27 @@ static struct scout_candidate *grown_locked(const struct scout_file *f)
 	return NULL;
 }
 
+/* Next door cores are what is short, and a session keeps two of them busy: what writes, and what sends. With
+ * more sessions than that the same bytes only cost more, the server's most of all. */
+unsigned scout_stripes_most(uint64_t round_trip_ns, unsigned cores)
+{
+	unsigned sessions = cores / 2;
+
+	if (round_trip_ns >= SCOUT_FAR_NS)
+		return SCOUT_STRIPES;
+	if (round_trip_ns >= NEXT_DOOR_NS || sessions > SCOUT_STRIPES_NEAR)
+		return SCOUT_STRIPES_NEAR;
+	return sessions ? sessions - 1 : 0;
+}
+
 /* How many stripes f may have, and how many of them may be on their way to it. */
 static unsigned most(const struct scout_file *f, unsigned *candidates)
 {
 	unsigned sessions = f->host->config->max_sessions_per_host;
-	bool far = scout_host_is_far(f->host);
-	unsigned stripes = far ? SCOUT_STRIPES : SCOUT_STRIPES_NEAR;
+	uint64_t round_trip_ns = atomic_load(&f->host->round_trip_ns);
+	unsigned stripes = scout_stripes_most(round_trip_ns, f->host->all->cores);
 
-	*candidates = far ? SCOUT_STRIPES : 1;
+	*candidates = round_trip_ns >= SCOUT_FAR_NS ? SCOUT_STRIPES : 1;
 	return stripes < sessions ? stripes : sessions - 1;
 }
 
@@ -277,15 +292,20 @@ static struct scout_candidate *candidate_new(struct scout_file *f)
 	return c;
 }
 
-/* On a session where f has no handle yet nor is about to, if there is one. */
-static void send_open(struct scout_candidate *c)
+/* On a session where f has no handle yet nor is about to, if there is one; else another look is for later. */
+static bool send_open(struct scout_candidate *c)
 {
 	const struct scout_load *taken[SCOUT_STRIPES + 1]; /* to be compared with, and no more */
 	struct scout_file *f = c->file;
 	struct scout_stripes *s = &f->stripes;
-	unsigned count = 0;
+	unsigned count = 0, more, candidates, others;
 
 	scout_lock(&f->node->lock);
+	others = s->count + s->ncandidates - 1;
+	more = most(f, &candidates);
+	more = more > others ? more - others : 1;
+	if (more > candidates)
+		more = candidates;
 	for (unsigned i = 0; i < s->count; i++)
 		taken[count++] = &s->handles[i]->session->load;
 	for (unsigned i = 0; i < s->ncandidates; i++)
@@ -296,42 +316,48 @@ static void send_open(struct scout_candidate *c)
 		taken[count++] = &f->handle->session->load;
 	scout_unlock(&f->lock);
 	scout_unlock(&f->node->lock);
-	if (!scout_rpc_send_apart(&c->open, taken, count))
-		candidate_over(c, 0);
+	if (scout_rpc_send_apart(&c->open, taken, count, more))
+		return true;
+	scout_lock(&f->node->lock);
+	s->next_ns = scout_now_ns() + PACE_MS * SCOUT_NS_PER_MS;
+	scout_unlock(&f->node->lock);
+	candidate_over(c, 0);
+	return false;
 }
 
-/* By who sends for the node, so that there is one at a time. */
-static void begin(struct scout_file *f)
+/* By who sends for the node, so that there is one at a time. False: no further one now. */
+static bool begin(struct scout_file *f)
 {
 	struct scout_candidate *c = candidate_new(f);
 
 	if (!c)
-		return;
+		return false;
 	scout_lock(&f->node->lock);
 	c->cut = atomic_load(&f->node->cut);
 	f->stripes.candidates[f->stripes.ncandidates++] = c;
-	f->stripes.next_ns = scout_now_ns() + PACE_MS * SCOUT_NS_PER_MS;
 	scout_unlock(&f->node->lock);
 	scout_file_ref(f);
-	send_open(c);
+	return send_open(c);
 }
 
 void scout_stripe_widen(struct scout_file *f)
 {
 	struct scout_candidate *c;
-	bool one_more;
+	bool more = true;
 
-	scout_lock(&f->node->lock);
-	c = grown_locked(f);
-	if (c)
-		c->busy = true;
-	one_more = !c && may_begin_locked(f);
-	scout_unlock(&f->node->lock);
-	if (c) {
-		scout_file_ref(f);
-		look(c);
-	} else if (one_more) {
-		begin(f);
+	while (more) {
+		scout_lock(&f->node->lock);
+		c = grown_locked(f);
+		if (c)
+			c->busy = true;
+		more = c || may_begin_locked(f);
+		scout_unlock(&f->node->lock);
+		if (c) {
+			scout_file_ref(f);
+			look(c);
+		} else if (more) {
+			more = begin(f);
+		}
 	}
 }
 

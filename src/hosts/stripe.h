@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of one file, beside its own handle. Near by, four sessions are as fast as the machine. */
+/* Of one file, beside its own handle, at a far host and at others. */
 #define SCOUT_STRIPES 7
 #define SCOUT_STRIPES_NEAR 3
 /* So much under way on each keeps a session busy (OpenSSH's takes 2 MiB at a time), and little more, so
@@ -27,16 +27,18 @@ struct scout_stripes {
 	struct scout_candidate *candidates[SCOUT_STRIPES]; /* may become the next ones */
 	unsigned ncandidates;
 	unsigned failures; /* of candidates: after a few there is no other */
-	uint64_t next_ns;  /* nor before that */
+	uint64_t next_ns;  /* nor before that, when there was no session for one */
 	uint64_t cut;      /* the node's when candidates last failed by it, which counts once */
 };
 
+/* How many a file may have at a host whose answers take so long, of a machine of so many cores. */
+unsigned scout_stripes_most(uint64_t round_trip_ns, unsigned cores);
 /* The handle for t, a write that may go only on a session (NULL: on any): own, which is its file's, or a
  * stripe, whichever has least under way. NULL: t has to wait for an answer. *widen: one stripe more
  * would help; ask for it by scout_stripe_widen. Under node->lock. */
 struct scout_handle *scout_stripe_pick_locked(const struct scout_turn *t, struct scout_handle *own,
 					      const struct scout_session *only, bool *widen);
-/* Goes a step on the way to one stripe more. No lock held; the caller holds f. */
+/* Goes a step on the way to as many stripes as there may be. No lock held; the caller holds f. */
 void scout_stripe_widen(struct scout_file *f);
 /* A turn is back from h, a stripe: it is given up when its session was lost (left: with something
  * that may have reached the server) or is to make room for another host. No lock held. */

@@ -267,21 +267,49 @@ static void a_further_handle_goes_where_there_is_none(void **state)
 	set(0, UP, 0, 0);
 	set(1, UP, 9, 0);
 	set(2, UP, 0, 0);
-	r = scout_policy_route_apart(&q, taken, 2);
+	r = scout_policy_route_apart(&q, taken, 2, 1);
 	assert_int_equal(r.kind, SCOUT_ROUTE_SESSION);
 	assert_int_equal(r.index, 1);
 	assert_false(r.want);
 	/* one that has much to carry is better than none, and another is better */
 	loads[1].bulk = 1;
-	r = scout_policy_route_apart(&q, taken, 2);
+	r = scout_policy_route_apart(&q, taken, 2, 1);
 	assert_int_equal(r.kind, SCOUT_ROUTE_SESSION);
 	assert_true(r.want);
 	loads[1].draining = true;
-	r = scout_policy_route_apart(&q, taken, 2);
+	r = scout_policy_route_apart(&q, taken, 2, 1);
 	assert_int_equal(r.kind, SCOUT_ROUTE_QUEUE);
 	assert_true(r.want);
 	q.max = 3;
-	assert_false(scout_policy_route_apart(&q, taken, 2).want);
+	assert_false(scout_policy_route_apart(&q, taken, 2, 1).want);
+}
+
+static void many_further_handles_want_many_sessions(void **state)
+{
+	const struct scout_load *const taken[] = {&loads[0]};
+	struct scout_route_query q = query(1);
+
+	(void)state;
+	q.max = 20;
+	set(0, UP, 0, 1);
+	assert_int_equal(scout_policy_route_apart(&q, taken, 1, 1).want, 1);
+	assert_int_equal(scout_policy_route_apart(&q, taken, 1, 5).want, 5);
+	/* so many connects at once, and no more, leave others a place at the server */
+	assert_int_equal(scout_policy_route_apart(&q, taken, 1, 12).want, 7);
+	q.max = 4;
+	assert_int_equal(scout_policy_route_apart(&q, taken, 1, 7).want, 3);
+	/* what is there, or about to come, is not asked for again */
+	q.max = 20;
+	q.count = 5;
+	set(1, UP, 0, 0);
+	set(2, UP, 0, 1);
+	set(3, CONNECTING, 0, 0);
+	set(4, CONNECTING, 0, 0);
+	assert_int_equal(scout_policy_route_apart(&q, taken, 1, 7).want, 4);
+	assert_int_equal(scout_policy_route_apart(&q, taken, 1, 12).want, 5);
+	assert_int_equal(scout_policy_route_apart(&q, taken, 1, 3).want, 0);
+	q.grow_after_ns = 1001;
+	assert_int_equal(scout_policy_route_apart(&q, taken, 1, 7).want, 0);
 }
 
 int main(void)
@@ -301,6 +329,7 @@ int main(void)
 	    cmocka_unit_test(a_draining_session_takes_nothing_new),
 	    cmocka_unit_test(what_holds_open_files_drains_only_beside_others),
 	    cmocka_unit_test(a_further_handle_goes_where_there_is_none),
+	    cmocka_unit_test(many_further_handles_want_many_sessions),
 	};
 
 	return cmocka_run_group_tests_name("hosts/policy", tests, NULL, NULL);

@@ -78,17 +78,19 @@ static void hurry(void)
 	scout_unlock(&f->node->lock);
 }
 
-/* A file of which much is under way, on its one session. */
-static void fill(int more, bool stop)
+/* A file of which much is under way, on its one session of so many. */
+static void fill_of(unsigned sessions, uint64_t far_ns, int more, bool stop)
 {
 	memset(allowed, 0, sizeof allowed);
 	memset(answered, 0, sizeof answered);
 	stop_behind_look = stop;
 	rig_config(2);
-	rig.config.max_sessions = 2;
-	rig.hosts[0].max_sessions_per_host = 2;
+	rig.config.max_sessions = sessions;
+	rig.hosts[0].max_sessions_per_host = sessions;
 	rig.hosts[0].request_timeout_ns = 1000 * SCOUT_NS_PER_S; /* no answer counts as slow */
 	rig_start((size_t)256 << 20);
+	FAKE_LOCKED(fake.far_ns = far_ns);
+	((struct scout_hosts *)rig.backend.self)->cores = 8;
 	assert_int_equal(open_as(&file, "h0/f", O_CREAT | more), 0);
 	FAKE_LOCKED(fake.hold_connects = true); /* another session is for later */
 	for (size_t at = 0; at < START; at += 256 * KIB)
@@ -98,6 +100,11 @@ static void fill(int more, bool stop)
 	FAKE_LOCKED(fake.before = gate, fake.count[SCOUT_SFTP_FSTAT] = 0);
 	for (size_t at = START; at < AFTER; at += PIECE)
 		assert_int_equal(write_at(&file, at, PIECE, 1), 0);
+}
+
+static void fill(int more, bool stop)
+{
+	fill_of(2, 0, more, stop);
 }
 
 /* A second session comes; there the name is opened once more, and looked at for the first time. */
@@ -331,11 +338,13 @@ static void what_is_overwritten_goes_over_one_session(void **state)
 	tear_down();
 }
 
-/* At the limit the second session goes to another host that has waited, and the file is the first's. */
+/* At the limit the second session goes to another host that has waited, and the file is the first's: at
+ * the next answer over it, or when nothing has gone over it for SCOUT_POOL_REST_MS. */
 static void a_session_is_given_to_another_host(void **state)
 {
 	struct scout_host *host;
 	struct scout_pool *pool;
+	uint64_t until, at = SPREAD + PIECE;
 	struct ask waits = {0};
 	bool over = false;
 
@@ -346,8 +355,9 @@ static void a_session_is_given_to_another_host(void **state)
 	ask_getattr(&waits, "h1/x");
 	allow(0, UINT_MAX);
 	allow(1, UINT_MAX);
-	for (uint64_t at = SPREAD + PIECE; !over; at += PIECE) {
-		assert_true(at < SPREAD + 1000 * PIECE);
+	until = scout_now_ns() + 10 * SCOUT_NS_PER_S;
+	for (; !over; at += PIECE) {
+		assert_true(scout_now_ns() < until);
 		scout_lock(&pool->lock);
 		host->in_line_ns = pool->drain_after_ns = 0; /* as if it had waited */
 		scout_unlock(&pool->lock);
@@ -360,6 +370,57 @@ static void a_session_is_given_to_another_host(void **state)
 	assert_int_equal(flush_of(&file), 0);
 	scout_host_unref(host);
 	tear_down();
+}
+
+/* All that are to carry it connect side by side, and no more than there may be. */
+static void a_far_file_has_its_sessions_asked_for_at_once(void **state)
+{
+	(void)state;
+	fill_of(7, 20 * SCOUT_NS_PER_MS, O_RDWR, false);
+	FAKE_WAIT(fake.starts == 7);
+	assert_int_equal(fake.ups, 1);
+	assert_int_equal(write_at(&file, AFTER, PIECE, 1), 0);
+	FAKE_LOCKED(fake.before = NULL);
+	allow(0, UINT_MAX);
+	assert_int_equal(fsync_of(&file), 0);
+	holds("/f", AFTER + PIECE, 1);
+	assert_int_equal(fake.starts, 7);
+	tear_down();
+}
+
+/* Near by one comes after the other, each if there is something to do for it. */
+static void a_near_file_has_one_session_asked_for(void **state)
+{
+	struct scout_host *host;
+
+	(void)state;
+	fill_of(7, 0, O_RDWR, false);
+	FAKE_WAIT(fake.starts == 2);
+	hurry();
+	assert_int_equal(write_at(&file, AFTER, PIECE, 1), 0);
+	host = ((struct scout_file *)file.handle)->host;
+	scout_lock(&host->lock);
+	assert_int_equal(host->grow, 0);
+	scout_unlock(&host->lock);
+	FAKE_LOCKED(fake.before = NULL);
+	allow(0, UINT_MAX);
+	assert_int_equal(fsync_of(&file), 0);
+	assert_int_equal(fake.starts, 2);
+	tear_down();
+}
+
+static void next_door_cores_limit_the_sessions(void **state)
+{
+	(void)state;
+	assert_int_equal(scout_stripes_most(100000, 1), 0);
+	assert_int_equal(scout_stripes_most(100000, 2), 0);
+	assert_int_equal(scout_stripes_most(100000, 4), 1);
+	assert_int_equal(scout_stripes_most(100000, 7), 2);
+	assert_int_equal(scout_stripes_most(100000, 8), 3);
+	assert_int_equal(scout_stripes_most(100000, 64), 3);
+	assert_int_equal(scout_stripes_most(2 * SCOUT_NS_PER_MS, 1), 3);
+	assert_int_equal(scout_stripes_most(10 * SCOUT_NS_PER_MS - 1, 64), 3);
+	assert_int_equal(scout_stripes_most(10 * SCOUT_NS_PER_MS, 1), 7);
 }
 
 static bool in_use[8]; /* sessions that wrote, under fake.lock */
@@ -451,6 +512,9 @@ int main(void)
 	    cmocka_unit_test(appends_go_over_one_session),
 	    cmocka_unit_test(what_is_overwritten_goes_over_one_session),
 	    cmocka_unit_test(a_session_is_given_to_another_host),
+	    cmocka_unit_test(a_far_file_has_its_sessions_asked_for_at_once),
+	    cmocka_unit_test(a_near_file_has_one_session_asked_for),
+	    cmocka_unit_test(next_door_cores_limit_the_sessions),
 	    cmocka_unit_test(a_far_file_goes_over_all_sessions),
 	};
 
