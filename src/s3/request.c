@@ -219,7 +219,7 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 	headers[n++] = (struct scout_sigv4_header){"host", url->host};
 	if (call->op == SCOUT_S3_GET) {
 		snprintf(range, sizeof(range), "bytes=%" PRIu64 "-%" PRIu64, call->offset + t->got,
-			 call->offset + call->length - 1);
+			 call->offset + t->upto - 1);
 		headers[n++] = (struct scout_sigv4_header){"range", range};
 	} else if (t->aloud) {
 		headers[n++] = (struct scout_sigv4_header){"range", "bytes=0-0"};
@@ -286,7 +286,7 @@ static int set_options(struct scout_s3_transfer *t, CURL *easy, const char *url)
 	return ok ? 0 : -ENOMEM;
 }
 
-int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy,
+int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy, uint64_t most_bytes,
 			    const struct scout_s3_credentials *signer)
 {
 	struct scout_s3_url url;
@@ -303,6 +303,9 @@ int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy,
 	if (!t->twin && t->got < t->handed_over)
 		t->got = t->handed_over;
 	t->got_before = t->got;
+	t->upto = t->call->length;
+	if (scout_s3_transfer_pinned(t) && t->upto - t->got > most_bytes)
+		t->upto = t->got + most_bytes;
 	memcpy(t->region, t->context->place.region, sizeof(t->region));
 	t->acked = t->lively_acked = 0;
 	t->first_ns = 0;

@@ -168,10 +168,12 @@ static int start_attempt(struct scout_s3 *s3, struct scout_s3_transfer *t,
 {
 	CURL *easy = s3->nidle > 0 ? s3->idle[--s3->nidle] : scout_s3_easy_new(&s3->context);
 	struct scout_s3_credentials *signer = scout_s3_credentials_get(s3->context.chain, reason);
+	bool slice = s3->yield.slices.on && t->use == SCOUT_S3_BULK;
 	int err = signer ? -ENOMEM : -EACCES;
 
 	if (easy && signer)
-		err = scout_s3_transfer_begin(t, easy, signer);
+		err = scout_s3_transfer_begin(t, easy, slice ? SCOUT_S3_SLICE_BYTES : UINT64_MAX,
+					      signer);
 	if (signer)
 		snprintf(reason, SCOUT_S3_REASON_MAX, "the request could not be made");
 	scout_s3_credentials_put(signer);
@@ -351,12 +353,24 @@ static void fail(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scout_
 		settle(s3, t, v);
 }
 
+/* t has what it asked for; the rest comes when it is bulk's turn again. */
+static void go_on_later(struct scout_s3 *s3, struct scout_s3_transfer *t)
+{
+	t->failures = 0;
+	t->attempts--;
+	if (t->twin)
+		succeed(t);
+	else
+		pause_until(s3, t, 0);
+}
+
 /* An attempt of bulk has ended, one of so many. */
 static void measure(struct scout_s3 *s3, const struct scout_s3_transfer *t, unsigned bulk)
 {
 	unsigned before = s3->pace.now;
 	uint64_t now_ns = scout_now_ns();
 
+	scout_s3_yield_bulk(&s3->yield, now_ns - t->begun_ns, now_ns);
 	if (t->call->op != SCOUT_S3_GET) {
 		scout_s3_pace_free(&s3->pace);
 		return;
@@ -369,13 +383,26 @@ static void measure(struct scout_s3 *s3, const struct scout_s3_transfer *t, unsi
 		scout_debug("s3: %u bulk reads at once at most", s3->pace.now);
 }
 
+/* Whether t, which is small, waited for bulk of its own reader: the last bytes of an object do. */
+static bool is_a_rest(const struct scout_s3 *s3, const struct scout_s3_transfer *t)
+{
+	const struct scout_s3_transfer *other;
+
+	TAILQ_FOREACH (other, &s3->running, link) {
+		if (t->call->flow && other->use == SCOUT_S3_BULK && !other->dropped &&
+		    other->call->flow == t->call->flow)
+			return true;
+	}
+	return false;
+}
+
 /* A small call was answered. */
 static void give_way(struct scout_s3 *s3, const struct scout_s3_transfer *t)
 {
 	bool get = t->call->op == SCOUT_S3_GET;
 	unsigned before = s3->yield.now;
 
-	if (t->first_ns == 0 || !(get || t->call->op == SCOUT_S3_HEAD))
+	if (t->first_ns == 0 || !(get || t->call->op == SCOUT_S3_HEAD) || is_a_rest(s3, t))
 		return;
 	scout_s3_yield_small(&s3->yield, get, t->first_ns, s3->used[SCOUT_S3_SMALL],
 			     s3->used[SCOUT_S3_BULK], scout_now_ns());
@@ -393,8 +420,14 @@ static void conclude(struct scout_s3 *s3, struct scout_s3_transfer *t, CURLcode 
 		transfer_free(t);
 		return;
 	}
+	if (t->use == SCOUT_S3_SMALL && t->first_ns > 0)
+		scout_s3_yield_answer(&s3->yield, t->first_ns);
 	if (t->use == SCOUT_S3_BULK)
 		measure(s3, t, bulk);
+	if (scout_s3_transfer_is_slice(t)) {
+		go_on_later(s3, t);
+		return;
+	}
 	scout_s3_transfer_judge(t, code, os_errno, &v);
 	if (v.err != 0) {
 		fail(s3, t, &v);
@@ -430,6 +463,14 @@ void scout_s3_harvest(struct scout_s3 *s3)
 	sweep(s3);
 }
 
+/* Whether no more of bulk may begin, for the sake of small calls. */
+static bool gives_way(const struct scout_s3 *s3)
+{
+	uint64_t due_ns = scout_s3_yield_due_ns(&s3->yield, s3->used[SCOUT_S3_SMALL]);
+
+	return s3->used[SCOUT_S3_BULK] >= s3->yield.now || (due_ns > 0 && scout_now_ns() < due_ns);
+}
+
 /* Bulk leaves some connections free: small calls are over soon and must not wait for a part's end. */
 static bool has_room(const struct scout_s3 *s3, bool small)
 {
@@ -437,9 +478,8 @@ static bool has_room(const struct scout_s3 *s3, bool small)
 
 	if (s3->active >= l->now)
 		return false;
-	return small ||
-	       (s3->used[SCOUT_S3_BULK] < l->now - scout_s3_limit_spare(l) &&
-		s3->used[SCOUT_S3_BULK] < s3->pace.now && s3->used[SCOUT_S3_BULK] < s3->yield.now);
+	return small || (s3->used[SCOUT_S3_BULK] < l->now - scout_s3_limit_spare(l) &&
+			 s3->used[SCOUT_S3_BULK] < s3->pace.now && !gives_way(s3));
 }
 
 static void resume_due(struct scout_s3 *s3)
@@ -466,7 +506,7 @@ void scout_s3_admit(struct scout_s3 *s3)
 	if (scout_s3_chain_is_pending(s3->context.chain))
 		return; /* all wait in the queue; we are woken */
 	scout_s3_pace_turn(&s3->pace, now_ns);
-	scout_s3_yield_turn(&s3->yield, now_ns);
+	scout_s3_yield_turn(&s3->yield, s3->used[SCOUT_S3_SMALL], now_ns);
 	resume_due(s3);
 	while (has_room(s3, true)) {
 		scout_lock(&s3->lock);
@@ -475,8 +515,7 @@ void scout_s3_admit(struct scout_s3 *s3)
 		s3->next_turn_ns = scout_s3_queue_due_ns(&s3->queue);
 		scout_unlock(&s3->lock);
 		if (!call) {
-			if (has_room(s3, false) ? s3->next_turn_ns == UINT64_MAX
-						: s3->used[SCOUT_S3_BULK] >= s3->yield.now)
+			if (has_room(s3, false) ? s3->next_turn_ns == UINT64_MAX : gives_way(s3))
 				scout_s3_pace_slack(&s3->pace);
 			return;
 		}
@@ -628,11 +667,16 @@ int scout_s3_idle_ms(const struct scout_s3 *s3)
 	uint64_t now_ns = scout_now_ns(), wake_ns = now_ns + MAX_SLEEP_NS;
 	bool may_begin = !scout_s3_chain_is_pending(s3->context.chain); /* or we are woken */
 	const struct scout_s3_transfer *t;
+	uint64_t due_ns;
 
 	if (!TAILQ_EMPTY(&s3->running))
 		wake_ns = now_ns + SCOUT_S3_TURN_NS;
 	if (s3->next_check_ns < wake_ns)
 		wake_ns = s3->next_check_ns;
+	due_ns = scout_s3_yield_due_ns(&s3->yield, s3->used[SCOUT_S3_SMALL]);
+	if (may_begin && due_ns > 0 && due_ns < wake_ns && s3->queued > 0 &&
+	    s3->used[SCOUT_S3_BULK] < s3->yield.now)
+		wake_ns = due_ns > now_ns ? due_ns : wake_ns;
 	if (may_begin && s3->next_turn_ns < wake_ns && has_room(s3, false))
 		wake_ns = s3->next_turn_ns;
 	TAILQ_FOREACH (t, &s3->pausing, link) {

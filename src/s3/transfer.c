@@ -371,6 +371,11 @@ static bool is_complete(const struct scout_s3_transfer *t)
 	return t->call->op == SCOUT_S3_GET && t->got == t->call->length;
 }
 
+bool scout_s3_transfer_is_slice(const struct scout_s3_transfer *t)
+{
+	return t->call->op == SCOUT_S3_GET && t->got == t->upto && t->upto < t->call->length;
+}
+
 void scout_s3_transfer_judge(struct scout_s3_transfer *t, CURLcode code, long os_errno,
 			     struct scout_s3_verdict *v)
 {

@@ -74,8 +74,9 @@ struct scout_s3_transfer {
 	bool refused;                    /* the caller's data() wants no more */
 	bool too_long;                   /* more headers, listing or error than we take */
 	uint64_t got_before;             /* got when it began */
-	uint64_t sent;                   /* of the body */
-	bool has_body;                   /* some of the answer's came */
+	uint64_t upto; /* GET: it asks for what lies before this; the call's length, or less */
+	uint64_t sent; /* of the body */
+	bool has_body; /* some of the answer's came */
 	uint64_t begun_ns;
 	uint64_t first_ns; /* from when it was connected until the answer began; 0: not yet */
 	uint64_t heard_ns; /* when the last byte came, or went; begun_ns: none yet */
@@ -98,9 +99,9 @@ struct scout_s3_transfer {
 /* An easy handle with all that every request has in common; NULL without memory. */
 CURL *scout_s3_easy_new(struct scout_s3_context *context);
 
-/* Sets easy up for the next attempt of t, which then owns it, signed with signer. Returns 0, -ENOMEM or
- * -EIO; t does not own easy then. */
-int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy,
+/* Sets easy up for the next attempt of t, which then owns it, signed with signer. Of a pinned GET it
+ * asks for most_bytes at the most. Returns 0, -ENOMEM or -EIO; t does not own easy then. */
+int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy, uint64_t most_bytes,
 			    const struct scout_s3_credentials *signer);
 /* Looks how much of what was handed to the connection has arrived: of a body's last bytes nothing else tells
  * for a long time, on a slow link. Once in a while of one that sends. */
@@ -113,6 +114,8 @@ void scout_s3_transfer_drop(struct scout_s3_transfer *t);
 const char *scout_s3_transfer_pinned(const struct scout_s3_transfer *t);
 /* Takes easy, which is in no multi handle any more, back from t. */
 CURL *scout_s3_transfer_release(struct scout_s3_transfer *t);
+/* Whether all came that a GET asked for, and that was not all of it. */
+bool scout_s3_transfer_is_slice(const struct scout_s3_transfer *t);
 /* What the attempt came to (after release). */
 void scout_s3_transfer_judge(struct scout_s3_transfer *t, CURLcode code, long os_errno,
 			     struct scout_s3_verdict *v);
