@@ -144,11 +144,10 @@ static void look(struct scout_models *m, const char *path, struct scout_req *req
 static bool reply_known(struct scout_models *m, const char *path, struct scout_req *req)
 {
 	struct scout_tree *tree;
-	const struct scout_node *n = scout_catalogue_find(m, path, true, &tree);
+	const struct scout_node *n;
 	struct scout_answer answer;
-	bool known;
+	bool known = scout_catalogue_known(m, path, true, &n, &tree, &answer);
 
-	known = scout_question_known(m, path, tree ? tree->asked_ns : 0, &answer);
 	if (known) {
 		uint64_t age = scout_now_ns() - answer.asked_ns;
 		uint64_t life = answer.kind == SCOUT_MISSING ? MISSING_NS : m->config->list_ttl_ns;

@@ -189,8 +189,6 @@ static void view_listed(void *arg, int err, struct scout_tree *tree)
 	char name[256];
 
 	scout_format_name(name, sizeof(name), v->path);
-	if (tree && flat)
-		scout_question_forget(m, tree->asked_ns);
 	scout_lock(&m->catalogue_lock);
 	v->running = false;
 	v->err = err;
@@ -213,6 +211,9 @@ static void view_listed(void *arg, int err, struct scout_tree *tree)
 	trim_folders_locked(m, FOLDERS_MAX);
 	scout_unlock(&m->catalogue_lock);
 
+	/* not before the listing that tells it, too, is there: see scout_catalogue_known */
+	if (tree && flat)
+		scout_question_forget(m, tree->asked_ns);
 	if (again)
 		start(v);
 	if (first_too_many)
@@ -290,8 +291,8 @@ static struct scout_view *view_of_locked(struct scout_models *m, const char *pat
 	return v;
 }
 
-const struct scout_node *scout_catalogue_find(struct scout_models *m, const char *path, bool renew,
-					      struct scout_tree **tree)
+static const struct scout_node *find(struct scout_models *m, const char *path, bool renew,
+				     struct scout_tree **tree)
 {
 	uint64_t now = scout_now_ns();
 	const char *below = path;
@@ -310,6 +311,17 @@ const struct scout_node *scout_catalogue_find(struct scout_models *m, const char
 	if (begin)
 		start(v);
 	return *tree ? scout_tree_find(*tree, below) : NULL;
+}
+
+bool scout_catalogue_known(struct scout_models *m, const char *path, bool renew,
+			   const struct scout_node **node, struct scout_tree **tree,
+			   struct scout_answer *answer)
+{
+	/* first, for what is not there any more is in the listing by now */
+	bool known = scout_question_known(m, path, 0, answer);
+
+	*node = find(m, path, renew, tree);
+	return known && (!*tree || answer->asked_ns > (*tree)->asked_ns);
 }
 
 void scout_catalogue_refresh(struct scout_models *m)

@@ -3,6 +3,7 @@
 #define MODELS_CATALOGUE_H
 
 #include "models/models.h"
+#include "models/question.h"
 #include "models/tree.h"
 
 /* A request that waits for a listing. */
@@ -22,11 +23,13 @@ void scout_catalogue_destroy(struct scout_models *m); /* stopped */
  * paths relative to it ("" is the root). Nothing under folder: -ENOENT. */
 void scout_catalogue_list(struct scout_models *m, const char *folder, struct scout_lister *l);
 
-/* What the last listing says of path, however old it is; NULL: nothing. With renew it begins a new listing when
- * the last one is too old, and does not wait for it. The caller unrefs *tree (set also with NULL,
- * perhaps to NULL). */
-const struct scout_node *scout_catalogue_find(struct scout_models *m, const char *path, bool renew,
-					      struct scout_tree **tree);
+/* What the last listing says of path, however old it is, into *node; NULL: nothing. With renew it begins a new listing
+ * when the last one is too old, and does not wait for it. The caller unrefs *tree (set also with NULL, perhaps to
+ * NULL). True: the last answer about path, into *answer as by scout_question_known, was asked for after that listing
+ * began, and so is newer. */
+bool scout_catalogue_known(struct scout_models *m, const char *path, bool renew,
+			   const struct scout_node **node, struct scout_tree **tree,
+			   struct scout_answer *answer);
 
 /* What was listed or answered until now is not believed any more. */
 void scout_catalogue_refresh(struct scout_models *m);

@@ -397,7 +397,7 @@ uint64_t scout_fetch_ahead(struct scout_models *m, struct scout_object *o, uint6
 			   uint64_t to)
 {
 	while (from < to) {
-		uint64_t end = (from / o->cut.unit + 1) * o->cut.unit;
+		uint64_t end = scout_cut_end(&o->cut, from);
 
 		if (end > to)
 			end = to;

@@ -485,6 +485,12 @@ static bool drop_part_locked(struct scout_upload *u)
 	return true;
 }
 
+/* A server that did not answer is not waited for once more, and who was interrupted for none. */
+bool scout_upload_aborts_locked(const struct scout_upload *u)
+{
+	return !u->settled && u->err != -ETIMEDOUT && u->err != -EINTR;
+}
+
 bool scout_upload_give_up_locked(struct scout_upload *u)
 {
 	if (!u->told) {
@@ -498,7 +504,7 @@ bool scout_upload_give_up_locked(struct scout_upload *u)
 		scout_upload_end_write_locked(u, u->err);
 		return true;
 	}
-	if (tell_flusher_locked(u))
+	if (!scout_upload_aborts_locked(u) && tell_flusher_locked(u))
 		return true;
 	if (!u->cancelled) {
 		cancel_locked(u);
@@ -519,6 +525,8 @@ bool scout_upload_give_up_locked(struct scout_upload *u)
 		send_locked(u, abort_done);
 		return true;
 	}
+	if (tell_flusher_locked(u))
+		return true;
 	settle_locked(u);
 	return false;
 }

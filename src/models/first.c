@@ -88,11 +88,12 @@ static void done(struct scout_s3_call *call, int err)
 static uint64_t known_bytes(struct scout_models *m, const char *path)
 {
 	struct scout_tree *tree;
-	const struct scout_node *n = scout_catalogue_find(m, path, false, &tree);
+	const struct scout_node *n;
 	struct scout_answer answer;
+	bool known = scout_catalogue_known(m, path, false, &n, &tree, &answer);
 	uint64_t bytes = n && !n->dir ? n->bytes : 0;
 
-	if (scout_question_known(m, path, tree ? tree->asked_ns : 0, &answer))
+	if (known)
 		bytes = answer.kind == SCOUT_FILE ? answer.bytes : 0;
 	scout_tree_unref(tree);
 	return bytes;

@@ -48,8 +48,9 @@ static struct scout_object *object_new(struct scout_models *m, const char *path,
 	memcpy(o->etag, answer->etag, sizeof(o->etag));
 	o->modified = answer->modified;
 	o->version = answer->version;
-	scout_cut_make(&o->cut, answer->bytes, m->config->part_size, longest_window(m));
 	scout_verify_init(m, o, answer);
+	scout_cut_make(&o->cut, answer->bytes, m->config->part_size, longest_window(m),
+		       scout_s3_is_far(m->s3) && o->verify.want.kind != SCOUT_S3_NO_CHECKSUM);
 	scout_cache_init(m, o);
 	scout_mutex_init(&o->lock, SCOUT_LOCK_OBJECT);
 	TAILQ_INIT(&o->readers);

@@ -113,6 +113,8 @@ void scout_upload_gets_on(struct scout_upload *u);
 /* finish.c: the next step of one that is being closed, or has failed. True: look again. */
 bool scout_upload_close_locked(struct scout_upload *u);
 bool scout_upload_give_up_locked(struct scout_upload *u);
+/* Whether whoever closes it, which failed, is to wait until S3 has taken its parts back. */
+bool scout_upload_aborts_locked(const struct scout_upload *u);
 /* Begins the multipart upload. */
 void scout_upload_create_locked(struct scout_upload *u);
 

@@ -42,14 +42,15 @@ static struct scout_upload *upload_of(void *handle)
 
 /* ---- attributes ---- */
 
-/* The upload by its handle or, of a new name, by its path; referenced, or NULL. */
+/* The upload by its handle or, of a new name, by its path; referenced, or NULL. A reader's handle is of an
+ * object. */
 static struct scout_upload *find(struct scout_publisher *pub, const char *path, void *handle)
 {
 	struct scout_upload *u = upload_of(handle);
 
 	if (u)
 		scout_upload_ref(u);
-	else if (path)
+	else if (path && !handle)
 		u = scout_upload_find(pub, path);
 	if (u && !handle && !scout_upload_has_name(u)) {
 		scout_upload_unref(u); /* until it is closed, the name is the older object's */
@@ -178,6 +179,7 @@ struct beginning {
 	struct scout_req *req;
 	bool exclusive; /* it must be new */
 	bool there;     /* it must not */
+	bool cuts;      /* what is there may be replaced */
 };
 
 static int judge_name(const struct beginning *b, const struct scout_answer *answer)
@@ -186,7 +188,9 @@ static int judge_name(const struct beginning *b, const struct scout_answer *answ
 		return -EISDIR;
 	if (answer->kind == SCOUT_MISSING)
 		return b->there ? -ENOENT : 0;
-	return b->exclusive ? -EEXIST : 0;
+	if (b->exclusive)
+		return -EEXIST;
+	return b->cuts ? 0 : -EOPNOTSUPP; /* objects do not change */
 }
 
 static void named(struct scout_asker *a, int err, const struct scout_answer *answer)
@@ -203,7 +207,8 @@ static void named(struct scout_asker *a, int err, const struct scout_answer *ans
 		scout_req_done(b->req, err, NULL);
 		scout_upload_forget(u);
 	} else {
-		scout_upload_opened(u, answer->kind == SCOUT_FILE);
+		res.open.replaces = answer->kind == SCOUT_FILE;
+		scout_upload_opened(u, res.open.replaces);
 		res.open.handle = handle_of(u);
 		res.open.direct_io = true;
 		scout_upload_attr(u, &res.open.attr);
@@ -212,7 +217,7 @@ static void named(struct scout_asker *a, int err, const struct scout_answer *ans
 	free(b);
 }
 
-static void begin(struct scout_models *m, const char *path, bool exclusive, bool there,
+static void begin(struct scout_models *m, const char *path, int flags, bool there,
 		  struct scout_req *req)
 {
 	struct scout_publisher *pub = m->publisher;
@@ -230,31 +235,45 @@ static void begin(struct scout_models *m, const char *path, bool exclusive, bool
 	}
 	b->asker.answered = named;
 	b->req = req;
-	b->exclusive = exclusive || !m->config->overwrite;
+	b->exclusive = flags & O_EXCL || !m->config->overwrite;
 	b->there = there;
+	b->cuts = flags & O_TRUNC;
 	scout_question_ask(m, SCOUT_ASK_NAME, path, &b->asker);
 	scout_leftovers_look(pub->unended);
+}
+
+/* What its name stands for is not there yet. */
+static bool is_being_written(struct scout_models *m, const char *path)
+{
+	struct scout_upload *u = find(m->publisher, path, NULL);
+
+	if (u)
+		scout_upload_unref(u);
+	return u;
 }
 
 static void publish_open(void *self, const char *path, int flags, struct scout_req *req)
 {
 	struct scout_models *m = self;
+	bool reads = (flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC);
 
-	if ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC))
+	if (reads && is_being_written(m, path))
+		scout_req_done(req, -ENOENT, NULL);
+	else if (reads)
 		m->publisher->below->open(self, path, flags, req);
 	else if (!(flags & O_TRUNC) || (flags & O_ACCMODE) == O_RDONLY)
 		scout_req_done(req, -EOPNOTSUPP, NULL); /* objects do not change */
 	else if (!m->config->overwrite)
 		scout_req_done(req, -EEXIST, NULL);
 	else
-		begin(m, path, false, true, req);
+		begin(m, path, O_TRUNC, true, req);
 }
 
 static void publish_create(void *self, const char *path, mode_t mode, int flags,
 			   struct scout_req *req)
 {
 	(void)mode; /* S3 keeps none */
-	begin(self, path, flags & O_EXCL, false, req);
+	begin(self, path, flags, false, req);
 }
 
 static void publish_read(void *self, void *handle, uint64_t offset, size_t size, uint64_t version,

@@ -330,8 +330,8 @@ void scout_read_stop(struct scout_models *m)
  * is to be fetched ahead, but for the read's own blocks. */
 static uint64_t unit_end(const struct scout_read *r)
 {
-	uint64_t own = r->first + r->nblocks, unit = r->object->cut.unit / SCOUT_BUF_BYTES;
-	uint64_t end = r->first / unit * unit + unit;
+	uint64_t own = r->first + r->nblocks;
+	uint64_t end = scout_cut_end(&r->object->cut, r->first * SCOUT_BUF_BYTES) / SCOUT_BUF_BYTES;
 	uint64_t last = (r->ahead + SCOUT_BUF_BYTES - 1) / SCOUT_BUF_BYTES;
 
 	if (end > last)

@@ -413,10 +413,11 @@ void scout_upload_flush(struct scout_upload *u, struct scout_req *req)
 	if (u->state == SCOUT_UPLOAD_OPEN && !u->err && verdict > 0)
 		u->state = SCOUT_UPLOAD_CLOSING;
 	err = u->err;
-	if (!err && u->state == SCOUT_UPLOAD_CLOSING) {
+	waits = err ? f && verdict >= 0 && scout_upload_aborts_locked(u)
+		    : u->state == SCOUT_UPLOAD_CLOSING;
+	if (waits) {
 		f->req = req;
 		TAILQ_INSERT_TAIL(&u->flushers, f, link);
-		waits = true;
 	}
 	scout_unlock(&u->lock);
 	if (!waits) {

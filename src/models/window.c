@@ -6,6 +6,9 @@
  * So the first MiB comes alone, and the window opens with the next READ that goes on from there,
  * which the kernel sends as soon as the first bytes are there.
  *
+ * Far away all connections carry their parts at once, and equal ones end at once, of which a checksum
+ * takes one after the other. So there the earlier parts of a small object are the shorter ones.
+ *
  * The kernel sends READs of up to 1 MiB, several at once and in any order: a read counts as going on
  * when it reaches beyond the last one and starts no more than a READ behind it. Pure functions; the
  * caller locks. */
@@ -41,7 +44,13 @@ static uint64_t split(uint64_t bytes)
 	return round_up(bytes, SCOUT_BUF_BYTES);
 }
 
-void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size, size_t window)
+static uint64_t count_fetches(const struct scout_cut *cut)
+{
+	return (cut->bytes - 1) / cut->unit + 1;
+}
+
+void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size, size_t window,
+		    bool uneven)
 {
 	uint64_t unit = window / WINDOW_UNITS;
 
@@ -62,6 +71,27 @@ void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size, siz
 	};
 	if (cut->whole && bytes > 0 && split(bytes) < unit)
 		cut->unit = split(bytes);
+	cut->growing = uneven && cut->whole && bytes > 0 && count_fetches(cut) > FETCHES_FEW &&
+		       count_fetches(cut) <= FETCHES_MAX;
+}
+
+/* Where the first k of n fetches end, of which the last is twice as long as the first: in blocks. */
+static uint64_t growing_end(uint64_t blocks, uint64_t n, uint64_t k)
+{
+	uint64_t all = 3 * n * (n - 1);
+
+	return (blocks * k * (2 * (n - 1) + k - 1) + all / 2) / all;
+}
+
+uint64_t scout_cut_end(const struct scout_cut *cut, uint64_t from)
+{
+	uint64_t blocks = (cut->bytes - 1) / SCOUT_BUF_BYTES + 1, n = count_fetches(cut), end = 0;
+
+	if (!cut->growing)
+		return (from / cut->unit + 1) * cut->unit;
+	for (uint64_t k = 1; end <= from; k++)
+		end = growing_end(blocks, n, k) * SCOUT_BUF_BYTES;
+	return end;
 }
 
 static void follow(struct scout_run *run, uint64_t offset, size_t size)
@@ -89,7 +119,7 @@ static uint64_t reach(const struct scout_run *run, const struct scout_cut *cut)
 	if (run->window == 0)
 		end = round_up(run->high, FIRST_BYTES);
 	else if (end < cut->bytes)
-		end = end / step * step;
+		end = cut->growing ? scout_cut_end(cut, end) : end / step * step;
 	return end < cut->bytes ? end : cut->bytes;
 }
 

@@ -14,13 +14,19 @@
 /* How an object is cut. */
 struct scout_cut {
 	uint64_t bytes;  /* the object's size */
-	uint64_t unit;   /* fetches of read-ahead begin and end at multiples of it; whole blocks */
+	uint64_t unit;   /* the length of a fetch of read-ahead, on the average; whole blocks */
 	uint64_t window; /* the longest */
 	bool whole;      /* small: once it is read in order, all of it comes, whoever stays */
+	bool growing;    /* the last fetch is twice as long as the first */
 };
 
-/* window: the longest that the config and the memory for blocks allow. */
-void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size, size_t window);
+/* window: the longest that the config and the memory for blocks allow; uneven: each connection is slow, and all bytes
+ * are checked in order. */
+void scout_cut_make(struct scout_cut *cut, uint64_t bytes, size_t part_size, size_t window,
+		    bool uneven);
+
+/* Where the fetch of read-ahead ends that from, inside the object, lies in; it may be beyond the object's end. */
+uint64_t scout_cut_end(const struct scout_cut *cut, uint64_t from);
 
 /* One sequence of reads, by handle or by object. Zeroed is a new one. */
 struct scout_run {

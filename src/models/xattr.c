@@ -233,11 +233,11 @@ static void ask(struct scout_models *m, enum scout_question_kind kind, const cha
 static enum scout_answer_kind known_kind(struct scout_models *m, const char *path)
 {
 	struct scout_tree *tree;
-	const struct scout_node *n = scout_catalogue_find(m, path, true, &tree);
+	const struct scout_node *n;
 	enum scout_answer_kind kind = SCOUT_MISSING;
 	struct scout_answer answer;
 
-	if (scout_question_known(m, path, tree ? tree->asked_ns : 0, &answer))
+	if (scout_catalogue_known(m, path, true, &n, &tree, &answer))
 		kind = answer.kind;
 	else if (n)
 		kind = n->dir ? SCOUT_DIR : SCOUT_FILE;

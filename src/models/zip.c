@@ -120,8 +120,8 @@ static bool known(struct scout_models *m, const char *path, struct scout_answer 
 		  bool *unlisted)
 {
 	struct scout_tree *tree;
-	const struct scout_node *n = scout_catalogue_find(m, path, true, &tree);
-	bool is = scout_question_known(m, path, tree ? tree->asked_ns : 0, ret);
+	const struct scout_node *n;
+	bool is = scout_catalogue_known(m, path, true, &n, &tree, ret);
 	uint64_t life;
 
 	*unlisted = tree && !n;

@@ -388,6 +388,44 @@ static void an_abort_that_fails(void **state)
 	mount_down(&t);
 }
 
+/* Who is told by close that it failed finds no parts; the error is the first one. */
+static void a_failed_close_waits_for_the_abort(void **state)
+{
+	struct asked *closed;
+	struct mount t;
+	struct writer w;
+
+	(void)state;
+	up(&t, 128 * MIB);
+	w = begin(&t);
+	write_bytes(&w, PART + 1);
+	answer(fake_take(false));
+	closed = ask_flush(&w);
+	reg.part_err = -EDQUOT;
+	reg.abort_err = -EIO;
+	while (!reg.aborts && fake_queued() > 0) {
+		assert_false(asked_is_done(closed));
+		answer(fake_take(false));
+	}
+	expect(closed, -EDQUOT);
+	assert_int_equal(reg.aborts, 1);
+	end(&w);
+	expect_no_memory(&t);
+
+	/* of a server that does not answer nobody expects it */
+	reg.part_err = -ETIMEDOUT;
+	w = begin(&t);
+	write_bytes(&w, PART + 1);
+	answer(fake_take(false));
+	closed = ask_flush(&w);
+	answer(fake_take(false));
+	expect(closed, -ETIMEDOUT);
+	assert_int_equal(reg.aborts, 1);
+	end(&w);
+	assert_int_equal(reg.aborts, 2);
+	mount_down(&t);
+}
+
 static void another_s_object_stays(void **state)
 {
 	struct mount t;
@@ -616,6 +654,7 @@ int main(void)
 	    cmocka_unit_test(a_failure_aborts),
 	    cmocka_unit_test(an_upload_that_cannot_begin),
 	    cmocka_unit_test(an_abort_that_fails),
+	    cmocka_unit_test(a_failed_close_waits_for_the_abort),
 	    cmocka_unit_test(another_s_object_stays),
 	    cmocka_unit_test(another_s_object_that_is_seen),
 	    cmocka_unit_test(the_last_of_two_descriptors_publishes),

@@ -145,12 +145,66 @@ static void stop_amid_readers(void **state)
 	mount_down(&t);
 }
 
+struct watcher {
+	struct mount *t;
+	atomic_bool over, ended;
+	_Atomic uint64_t told; /* an open was told that it has so many bytes */
+	unsigned older;
+};
+
+static void *watch(void *arg)
+{
+	struct watcher *w = arg;
+
+	do {
+		uint64_t least = atomic_load(&w->told);
+		struct asked *a = ask_getattr(w->t, "model");
+
+		asked_wait(a);
+		w->older += a->err < 0 || a->attr.size < least;
+		asked_free(a);
+	} while (!atomic_load(&w->over));
+	atomic_store(&w->ended, true);
+	return NULL;
+}
+
+/* What an open was told is not taken back by an older listing while a new one takes its place. */
+static void no_listing_takes_an_answer_back(void **state)
+{
+	struct watcher w = {0};
+	pthread_t thread;
+	struct mount t;
+
+	(void)state;
+	mount_up(&t, "", 4 * MIB);
+	w.t = &t;
+	fake_put("model", 1);
+	expect_names(&t, "", "model");
+	assert_int_equal(pthread_create(&thread, NULL, watch, &w), 0);
+	for (uint64_t bytes = 2; bytes < 2000; bytes++) {
+		atomic_fetch_add(&fake_now, t.config.models.list_ttl_ns - SCOUT_NS_PER_S);
+		fake_put("model", bytes);
+		close_file(&t, must_open(&t, "model"));
+		atomic_store(&w.told, bytes);
+		atomic_fetch_add(&fake_now, 2 * SCOUT_NS_PER_S);
+		expect(ask_getattr(&t, "model"), 0); /* the listing is too old, and made anew */
+		fake_answer_all();
+	}
+	atomic_store(&w.over, true);
+	while (!atomic_load(&w.ended)) /* it may just have asked */
+		fake_answer_all();
+	pthread_join(thread, NULL);
+	assert_int_equal(w.older, 0);
+	mount_down(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_hundred_objects_in_little_memory),
 	    cmocka_unit_test(a_hundred_readers_of_one),
 	    cmocka_unit_test(stop_amid_readers),
+	    cmocka_unit_test(no_listing_takes_an_answer_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,35 +173,49 @@ static void trees_are_bounded(void **state)
 	scout_tree_unref(t);
 }
 
-static unsigned pieces(uint64_t bytes, uint64_t *unit, uint64_t *last)
+/* How many fetches there are, and how long: the least of them but for the last one, and that one. */
+static unsigned pieces(uint64_t bytes, bool uneven, uint64_t *least, uint64_t *last)
 {
 	struct scout_cut cut;
+	unsigned n = 0;
 
-	scout_cut_make(&cut, bytes, 8 * MIB, 128 * MIB);
+	scout_cut_make(&cut, bytes, 8 * MIB, 128 * MIB, uneven);
 	assert_true(cut.unit % SCOUT_BUF_BYTES == 0);
-	*unit = cut.unit;
-	*last = bytes - (bytes - 1) / cut.unit * cut.unit;
-	return (unsigned)((bytes - 1) / cut.unit + 1);
+	*least = bytes;
+	for (uint64_t at = 0, end; at < bytes; at = end, n++) {
+		end = scout_cut_end(&cut, at);
+		assert_true(end > at && end % SCOUT_BUF_BYTES == 0);
+		assert_int_equal(scout_cut_end(&cut, (end < bytes ? end : bytes) - 1), end);
+		if (end < bytes && end - at < *least)
+			*least = end - at;
+		*last = (end < bytes ? end : bytes) - at;
+	}
+	return n;
 }
 
 static void small_objects_are_cut(void **state)
 {
-	uint64_t unit, last;
+	uint64_t least, last;
 
 	(void)state;
-	assert_int_equal(pieces(1, &unit, &last), 1);
-	assert_int_equal(pieces(3 * MIB, &unit, &last), 3);
-	assert_int_equal(pieces(24834009, &unit, &last), 16);
-	assert_int_equal(pieces(64 * MIB, &unit, &last), 16);
-	assert_int_equal(unit, 4 * MIB);
-	for (uint64_t bytes = 9 * MIB; bytes <= 64 * MIB; bytes += 77777) {
-		unsigned n = pieces(bytes, &unit, &last);
+	for (int uneven = 0; uneven < 2; uneven++) {
+		assert_int_equal(pieces(1, uneven, &least, &last), 1);
+		assert_int_equal(pieces(3 * MIB, uneven, &least, &last), 3);
+		assert_int_equal(least, MIB);
+		assert_int_equal(pieces(24834009, uneven, &least, &last), 16);
+		assert_int_equal(pieces(64 * MIB, uneven, &least, &last), 16);
+		/* a checksum, which takes them in order, has the first ones sooner */
+		assert_int_equal(least, uneven ? 11 * MIB / 4 : 4 * MIB);
+		assert_int_equal(last, uneven ? 21 * MIB / 4 : 4 * MIB);
+		for (uint64_t bytes = 9 * MIB; bytes <= 64 * MIB; bytes += 77777) {
+			unsigned n = pieces(bytes, uneven, &least, &last);
 
-		assert_in_range(n, 4, 16);
-		assert_true(unit >= MIB && (n == 4 || last >= MIB));
+			assert_in_range(n, 4, 16);
+			assert_true(least >= (uneven ? MIB / 2 : MIB) && (n == 4 || last >= MIB));
+		}
+		assert_int_equal(pieces(100 * MIB, uneven, &least, &last), 13);
+		assert_int_equal(least, 8 * MIB);
 	}
-	assert_int_equal(pieces(100 * MIB, &unit, &last), 13);
-	assert_int_equal(unit, 8 * MIB);
 }
 
 static void odd_part_sizes(void **state)
@@ -209,18 +223,18 @@ static void odd_part_sizes(void **state)
 	struct scout_cut cut;
 
 	(void)state;
-	scout_cut_make(&cut, 100 * MIB, 1, 128 * MIB);
+	scout_cut_make(&cut, 100 * MIB, 1, 128 * MIB, false);
 	assert_int_equal(cut.unit, SCOUT_BUF_BYTES);
-	scout_cut_make(&cut, 100 * MIB, 5 * MIB + 1, 128 * MIB);
+	scout_cut_make(&cut, 100 * MIB, 5 * MIB + 1, 128 * MIB, false);
 	assert_int_equal(cut.unit, 5 * MIB);
-	scout_cut_make(&cut, 100000 * MIB, 4096 * MIB, 1024 * MIB);
+	scout_cut_make(&cut, 100000 * MIB, 4096 * MIB, 1024 * MIB, false);
 	assert_int_equal(cut.unit, SCOUT_FETCH_BLOCKS * SCOUT_BUF_BYTES);
 	/* a short window is of several fetches all the same */
-	scout_cut_make(&cut, 100000 * MIB, 8 * MIB, 24 * MIB);
+	scout_cut_make(&cut, 100000 * MIB, 8 * MIB, 24 * MIB, false);
 	assert_int_equal(cut.unit, 3 * MIB);
-	scout_cut_make(&cut, 100000 * MIB, 8 * MIB, MIB / 2);
+	scout_cut_make(&cut, 100000 * MIB, 8 * MIB, MIB / 2, false);
 	assert_int_equal(cut.unit, MIB);
-	scout_cut_make(&cut, 0, 8 * MIB, 128 * MIB);
+	scout_cut_make(&cut, 0, 8 * MIB, 128 * MIB, false);
 	assert_true(cut.unit > 0);
 }
 
@@ -230,7 +244,7 @@ static void readers_who_go_on(void **state)
 	struct scout_cut cut;
 
 	(void)state;
-	scout_cut_make(&cut, 1024 * MIB, 8 * MIB, 128 * MIB);
+	scout_cut_make(&cut, 1024 * MIB, 8 * MIB, 128 * MIB, false);
 	/* it may be no more than a look */
 	assert_int_equal(scout_run_note(&run, &cut, 0, MIB), MIB);
 	run.ahead = MIB;
@@ -269,7 +283,7 @@ static void readers_who_jump(void **state)
 	uint64_t at = 1;
 
 	(void)state;
-	scout_cut_make(&cut, 1024 * MIB, 8 * MIB, 128 * MIB);
+	scout_cut_make(&cut, 1024 * MIB, 8 * MIB, 128 * MIB, false);
 	for (int i = 0; i < 1000; i++) {
 		at = at * 6364136223846793005u + 1442695040888963407u;
 		assert_int_equal(scout_run_note(&run, &cut, (at >> 20) % (1023 * MIB), 64 * 1024),
@@ -284,7 +298,7 @@ static void readers_who_jump(void **state)
 	assert_int_equal(scout_run_note(&run, &cut, 0, 65536), 0);
 	assert_int_not_equal(scout_run_note(&run, &cut, 65536, 65536), 0);
 	/* but of a very small one is */
-	scout_cut_make(&cut, MIB, 8 * MIB, 128 * MIB);
+	scout_cut_make(&cut, MIB, 8 * MIB, 128 * MIB, false);
 	run = (struct scout_run){0};
 	assert_int_equal(scout_run_note(&run, &cut, 0, 4096), MIB);
 	run = (struct scout_run){0};
