@@ -14,9 +14,9 @@ def adopt():
 
 
 def bury():
-    """Waits for those of them that have ended: they are in sessions that others lead."""
+    """Waits for those of them that have ended: they are in other sessions than we (sshd leads one per connection)."""
     for pid, session, parent, _, state in stats(with_state=True):
-        if state == "Z" and parent == os.getpid() and session not in (pid, os.getsid(0)):
+        if state == "Z" and parent == os.getpid() and session != os.getsid(0):
             os.waitpid(pid, os.WNOHANG)
 
 

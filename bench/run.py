@@ -1,6 +1,6 @@
 """The same work on scoutfs and on what a user would pick instead, in turn, in one run.
 
-usage: run.py [--rounds N] [--only WORD] [--on WHO] [--quick] [--out FOLDER] BINARY
+usage: run.py [--rounds N] [--only WORD] [--on WHO] [--quick | --full] [--out FOLDER] BINARY
 
 Each round opens every contestant afresh (so nothing is cached), does the work, closes. The table shows
 medians with their spread, and each one's ratio to scoutfs (over 1: scoutfs needs less); raw numbers, the
@@ -49,16 +49,18 @@ def version(program):
         return None
 
 
-def wanted(b, only, on):
+def wanted(b, args):
     """The cases of all suites, in order, that have the word in their names; with who is installed, or on alone."""
     for suite in SUITES:
         for case in importlib.import_module(suite).cases(b):
             case.contestants = {who: opener for who, opener in case.contestants.items()
-                                if b.installed.get(who.split()[0], True) and on in ("", who)}
+                                if b.installed.get(who.split()[0], True) and args.on in ("", who)}
             if b.quick:
                 case.target = {}  # it holds for whole sizes
                 case.rounds = 1 if ", rtt " in case.name else case.rounds
-            if only in case.name and case.contestants:
+            if args.full:
+                case.once, case.rounds = set(), None
+            if args.only in case.name and case.contestants:
                 yield case
 
 
@@ -80,7 +82,9 @@ def options():
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--only", default="")
     parser.add_argument("--on", default="", metavar="CONTESTANT")
-    parser.add_argument("--quick", action="store_true")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true")
+    size.add_argument("--full", action="store_true", help="who is slow is not measured fewer times than others")
     parser.add_argument("--out", default=os.path.join(HERE, "results"))
     return parser.parse_args()
 
@@ -105,7 +109,7 @@ def main():
     b = Servers(args.binary, args.quick)
     b.installed = {name: bool(told) for name, told in versions.items()}
     try:
-        for case in wanted(b, args.only, args.on):
+        for case in wanted(b, args):
             start = time.monotonic()
             run["cases"].append(summary(case, measure(b, case, run["rounds"])))
             run["cases"][-1]["took_s"] = round(time.monotonic() - start, 1)

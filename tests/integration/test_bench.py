@@ -54,6 +54,23 @@ def test_a_case_is_measured_written_down_and_drawn(folder, bench):
         assert "no plots" in said
 
 
+ORPHANS = """
+import os, subprocess, time
+import process_table
+process_table.adopt()
+subprocess.run(["sh", "-c", "setsid -f true; setsid -f sh -c true"], check=True)
+while any(parent == os.getpid() for _, _, parent, _ in process_table.stats()):
+    time.sleep(0.01)
+    process_table.bury()
+"""
+
+
+def test_what_ended_is_buried():
+    """Also what led a session, as sshd does for each connection."""
+    subprocess.run([sys.executable, "-c", ORPHANS], env={**os.environ, "PYTHONPATH": os.path.dirname(RUN)},
+                   timeout=20 * SLOWER, check=True)
+
+
 def test_ctrl_c_leaves_nothing_behind(bench):
     run = bench("--rounds", "100000", "--only", "host: ls -l of", stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE)
