@@ -46,7 +46,7 @@ if [ ! -e $policy ]; then
 	$sudo chmod 755 $policy
 fi
 
-echo "installing:$missing"
+echo "installing (minutes, where all are missing):$missing"
 log=$(mktemp)
 if ! { $sudo apt-get -q update &&
 	$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \

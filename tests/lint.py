@@ -50,8 +50,11 @@ def text(path):
 
 
 def top_level():
-    return [f"{name}: does not belong at the top" for name in sorted(os.listdir("."))
-            if name not in TOP_LEVEL | {".git", "build"}] + \
+    """Of what is in git: `cp MOUNT/models/.../model.zip .` may have left something beside it."""
+    done = subprocess.run(["git", "ls-files", "-z"], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=False)
+    names = {os.fsdecode(path).split("/")[0] for path in done.stdout.split(b"\0") if path}
+    return [f"{name}: does not belong at the top" for name in sorted(names - TOP_LEVEL)] + \
         [f"{name}: missing" for name in sorted(TOP_LEVEL - set(os.listdir(".")))]
 
 
