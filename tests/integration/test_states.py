@@ -6,6 +6,7 @@ import pwd
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -264,7 +265,7 @@ def test_an_end_under_a_writer(sshd, mount, scenes, by):
         wait_for(lambda: os.path.exists(scene.server.files + "/new")
                  and os.path.getsize(scene.server.files + "/new") > MIB, 20, "the writer at work")
         scene.server.freeze()
-        wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 2, 20, "a blocked writer")
+        wait_for(lambda: is_blocked(m, writer), 20, "a blocked writer")
         if by == "fusermount3":
             done = subprocess.run([tool("fusermount3"), "-u", m.point], timeout=20, check=False,
                                   capture_output=True, text=True)
@@ -393,6 +394,19 @@ except KeyboardInterrupt:
 """
 
 
+def is_blocked(m, process):
+    """Whether process waits for one call on m. Between two calls Ctrl-C would end it, and then its end waits
+    instead: that flushes what it has open, and cannot be interrupted."""
+    def switches():
+        with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+            return [line for line in status if "ctxt_switches" in line]
+    before = switches()
+    # the request that asks for the metrics is one itself
+    in_flight = m.metric("scoutfs_requests_in_flight") >= 2
+    time.sleep(0.1)
+    return in_flight and switches() == before
+
+
 def interrupted(m, scene, argv, last_words):
     """Starts argv, which waits for its host to stop if it has words to tell; interrupts it when it is
     blocked."""
@@ -407,10 +421,8 @@ def interrupted(m, scene, argv, last_words):
             caller.stdin.write("\n")
             caller.stdin.flush()
             assert caller.stdout.readline() == "going\n"
-        # the request that asks for the metrics is one itself
-        wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 2, 20, "a blocked call")
+        wait_for(lambda: is_blocked(m, caller), 20, "a blocked call")
         caller.send_signal(signal.SIGINT)
-        # its end flushes what it has open, and cannot be interrupted
         return caller.wait(5 * SLOWER), caller.stdout.read()
     finally:
         scene.server.thaw()
