@@ -105,6 +105,46 @@ def test_blocked_readers_can_be_ended(sshd, web1, mount, by):
     assert read(m.host("web1", "f63")) == content(300_000, 63)
 
 
+TIMER = """
+import ctypes, signal, sys
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+libc = ctypes.CDLL(None, use_errno=True)
+print("asking", flush=True)
+print(libc.access(sys.argv[1].encode(), 0), ctypes.get_errno(), flush=True)
+"""
+
+
+def test_what_only_stops_a_program_ends_no_call(sshd, web1, mount):
+    """Nor a signal that it handles and goes on; Ctrl-C after that does."""
+    m = mount(sshd.ini(web1, **PATIENT))
+    assert error(os.stat, m.host("web1", "missing")) == "ENOENT"
+    web1.freeze()
+    try:
+        programs = [subprocess.Popen(["stat", "-c", "%s", m.host("web1", f"f{n}")], text=True,
+                                     stdout=subprocess.PIPE) for n in range(4)]
+        timer = python(TIMER, m.host("web1", "f4"))
+        try:
+            # the request that asks for the metrics is one itself
+            wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 6, 20, "blocked calls")
+            for program in programs:
+                program.send_signal(signal.SIGSTOP)
+            time.sleep(0.3)  # for what would end them
+            programs[0].send_signal(signal.SIGINT)
+            assert programs[0].wait(5 * SLOWER) == -signal.SIGINT
+            for program in programs[1:]:
+                program.send_signal(signal.SIGCONT)
+            assert [program.poll() for program in [*programs[1:], timer]] == [None] * 4
+            web1.thaw()
+            assert [program.communicate(timeout=20 * SLOWER)[0] for program in programs[1:]] == ["300000\n"] * 3
+            assert timer.communicate(timeout=20 * SLOWER)[0] == "asking\n0 0\n"
+        finally:
+            for program in [*programs, timer]:
+                end(program)
+    finally:
+        web1.thaw()
+
+
 CALL = """
 import os, signal, sys
 what, path = sys.argv[1:]
@@ -335,6 +375,34 @@ class TestReplaced:
             assert got == old[:len(got)]
         wait_for(lambda: error(read, m.host("web1", "large")) == "ok", 40, "the host's return")
         assert sha256(read(m.host("web1", "large"))) == sha256(new)
+
+    @pytest.mark.parametrize("flags", [os.O_CREAT, os.O_CREAT | os.O_TRUNC, 0],
+                             ids=["made", "made empty", "opened"])
+    def test_by_another_and_then_written_here(self, sshd, mount, flags):
+        """His handle is lost, and what was written here at its path is not what he read."""
+        old, new = content(MIB, 1), content(MIB, 2)
+        web1 = sshd("web1")
+        path = write(os.path.join(web1.files, "f"), old)
+        os.utime(path, (1_400_000_000, 1_400_000_000))
+        m = mount(sshd.ini(web1, attr_timeout="4s" if flags & os.O_TRUNC else "1s"))
+        here = m.host("web1", "f")
+        with open(here, "rb", buffering=0) as reader:
+            os.posix_fadvise(reader.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            assert reader.read(10) == old[:10]
+            os.unlink(path)
+            wait_for(lambda: error(os.stat, here) == "ENOENT", 20, "its end")
+            write(path, new)
+            if not flags:
+                wait_for(lambda: error(os.stat, here) == "ok", 20, "the new one")
+            writer = os.open(here, os.O_RDWR | flags)
+            os.pwrite(writer, new, 0)
+            os.fsync(writer)
+            os.close(writer)
+            web1.kill()
+            web1.start()
+            wait_for(lambda: error(os.stat, here) == "ok", 40, "the host's return")
+            assert error(os.pread, reader.fileno(), 10, MIB // 2) == "ESTALE"
+        assert read(here) == new
 
     @pytest.mark.parametrize("new", [b"n" * 20000, b"n" * 21000], ids=["as long", "longer"])
     def test_small_since_it_was_opened(self, sshd, mount, new):

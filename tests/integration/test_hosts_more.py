@@ -116,6 +116,24 @@ class TestChangesUnderAnOpenFile:
         finally:
             os.close(fd)
 
+    def test_grown_and_then_cut(self, sshd, mount, web1):
+        """To no less than it had at the open."""
+        path = aged(os.path.join(web1.files, "f"), content(MIB, 1))
+        m = mount(sshd.ini(web1, read_window="256K"))
+        fd = os.open(m.host("web1", "f"), os.O_RDONLY)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+            assert os.pread(fd, 4096, 0) == content(MIB, 1)[:4096]
+            with open(path, "ab") as f:
+                f.write(content(3 * MIB, 2))
+            wait_for(lambda: os.fstat(fd).st_size == 4 * MIB, 20, "the new size")
+            assert os.pread(fd, 4096, 2 * MIB) == content(3 * MIB, 2)[MIB:MIB + 4096]
+            os.truncate(path, 2 * MIB)
+            wait_for(lambda: os.stat(m.host("web1", "f")).st_size == 2 * MIB, 20, "the cut")
+            assert error(os.pread, fd, 4096, 3 * MIB) == "ESTALE"
+        finally:
+            os.close(fd)
+
     def test_rewritten_with_the_same_size(self, sshd, mount, web1):
         path = aged(os.path.join(web1.files, "f"), content(4 * MIB, 1))
         m = mount(sshd.ini(web1, read_window="256K", attr_timeout="0"))

@@ -33,13 +33,18 @@ def test_memory_is_a_ceiling(sshd, rgw, bucket, mount):
     assert 0 < max(most) <= 16 * MIB
 
 
-def test_a_dead_host_cannot_hold_all_memory(sshd, rgw, bucket, mount):
-    dead, alive = many_files(sshd("dead"), 40, 4 * MIB), many_files(sshd("alive"), 4, 4 * MIB)
+@pytest.mark.parametrize("count", [1, 5])
+def test_dead_hosts_cannot_hold_all_memory(sshd, rgw, bucket, mount, count):
+    """16M promise their buffers to ten reads, two of a host at most, and fewer where more of them are dead."""
+    dead = [many_files(sshd(f"dead{number}"), 40 // count, 4 * MIB) for number in range(count)]
+    alive = many_files(sshd("alive"), 4, 4 * MIB)
     rgw.put(bucket, "m/v1/model.zip", content(4 * MIB, 50))
-    m = mount(sshd.ini(dead, alive, **PATIENT), rgw.ini(bucket), settings="memory = 16M")
-    handles = [open(m.host("dead", f"f{n}"), "rb", buffering=0) for n in range(40)]
-    dead.freeze()
+    m = mount(sshd.ini(*dead, alive, **PATIENT), rgw.ini(bucket), settings="memory = 16M")
+    handles = [open(m.host(host.name, f"f{n}"), "rb", buffering=0)
+               for host in dead for n in range(40 // count)]
     try:
+        for host in dead:
+            host.freeze()
         blocked = Background(lambda f=f: f.read(100) for f in handles)
         wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 40, 20, "blocked readers")
         for number in range(4):
@@ -47,8 +52,9 @@ def test_a_dead_host_cannot_hold_all_memory(sshd, rgw, bucket, mount):
         assert sha256(read(m.model("m", "v1", "model.zip"))) == sha256(content(4 * MIB, 50))
         assert blocked.running() == 40
     finally:
-        dead.thaw()
-    assert blocked.results() == [content(4 * MIB, n)[:100] for n in range(40)]
+        for host in dead:
+            host.thaw()
+    assert blocked.results() == [content(4 * MIB, n)[:100] for _ in dead for n in range(40 // count)]
     for handle in handles:
         handle.close()
 

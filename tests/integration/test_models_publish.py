@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 
 import pytest
@@ -113,9 +114,10 @@ def test_what_is_there_stays(rgw, bucket, mount, local):
         os.write(fd, content(size))
         assert error(os.open, m.model("a", "v1", name), os.O_WRONLY | os.O_TRUNC) == "EEXIST"
         rgw.put(bucket, f"a/v1/{name}", b"another's")
+        assert error(read, m.model("a", "v1", name)) == "ENOENT"  # its name stands for what is written
         assert error(os.close, fd) == "EEXIST"
         assert body(rgw, bucket, f"a/v1/{name}") == b"another's"
-    wait_for(lambda: uploads(rgw, bucket) == [], 20, "the abort")
+    assert uploads(rgw, bucket) == []
 
 
 def test_read_only_is_the_default(rgw, bucket, mount, local):
@@ -182,14 +184,14 @@ def is_complete(request):
 @pytest.mark.parametrize("size, word", [(10, "PUT /"), (PART + 1, "uploads="),
                                         (3 * PART, "partNumber=2"), (PART + 1, "POST .*Id")])
 def test_a_server_that_fails(rgw, bucket, mount, http_proxy, local, size, word):
-    """close tells it, and nothing is left."""
+    """close tells it, and then nothing is left."""
     s3 = http_proxy(rgw.port, fail(word, status=500))
     m = mount(NO_HOSTS, ini(rgw, bucket, s3.port, max_attempts=2))
     os.mkdir(m.model("a"))
     done = cp(local(size), m.model("a", "model.zip"))
     assert done.returncode == 1 and "Input/output error" in done.stderr
     assert keys(rgw, bucket) == []
-    wait_for(lambda: uploads(rgw, bucket) == [], 20, "the abort")
+    assert uploads(rgw, bucket) == []
     assert error(os.stat, m.model("a", "model.zip")) == "ENOENT"
     assert "is not published" in m.log()
 
@@ -225,7 +227,7 @@ def test_an_error_after_200(rgw, bucket, mount, http_proxy, local):
     assert "Input/output error" in cp(local(PART + 1), m.model("a", "model.zip")).stderr
     assert len(s3.sent("POST", "uploadId")) == 2
     assert keys(rgw, bucket) == []
-    wait_for(lambda: uploads(rgw, bucket) == [], 20, "the abort")
+    assert uploads(rgw, bucket) == []
 
 
 def writer_of(m, path, size):
@@ -380,7 +382,7 @@ def test_interrupted_in_write(rgw, bucket, mount, again):
 import os, signal, sys
 def stop(number, frame):
     raise InterruptedError
-signal.signal(signal.SIGUSR1, stop)
+signal.signal(signal.SIGINT, stop)
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
 print("open", flush=True)
 try:
@@ -397,7 +399,7 @@ except OSError as e:
 """, m.model("a", "second.zip"), again)
     assert second.stdout.readline() == "open\n"
     wait_for(lambda: m.metric("scoutfs_requests_in_flight") > 1, 20, "a write that waits")
-    second.send_signal(signal.SIGUSR1)
+    second.send_signal(signal.SIGINT)
     assert second.stdout.readline() == "interrupted\n"
     if again:
         os.close(first)
@@ -551,6 +553,45 @@ def test_who_reads_what_is_replaced_by_a_shorter_one_gets_no_early_end(rgw, buck
         assert read(path) == b"new"
     finally:
         os.close(reader)
+
+
+def test_who_reads_what_is_replaced_by_a_slow_writer(rgw, bucket, mount):
+    """Also when the kernel asks for the file's end anew, by his handle, while the writer has it open."""
+    data = content(3 * MIB)
+    rgw.put(bucket, "a/model.zip", data)
+    m = mount(NO_HOSTS, ini(rgw, bucket, overwrite="yes"))
+    path = m.model("a", "model.zip")
+    with open(path, "rb", buffering=0) as reader, open(path, "wb", buffering=0) as writer:
+        writer.write(b"new")
+        asked = m.metric("scoutfs_requests_total", backend="models", op="getattr", result="ok")
+
+        def asks_again():
+            assert os.pread(reader.fileno(), 100, len(data) - 10) == data[-10:]
+            return m.metric("scoutfs_requests_total", backend="models", op="getattr",
+                            result="ok") > asked
+
+        wait_for(asks_again, 20, "a question for the file's end")
+    assert read(path) == b"new"
+
+
+def test_who_creates_what_another_has_just_published(rgw, bucket, mount, folder):
+    """The kernel believes that nothing is there. Until it is replaced its readers find another file."""
+    data = content(3 * MIB)
+    m = mount(NO_HOSTS, ini(rgw, bucket, overwrite="yes"))
+    path = m.model("a", "model.zip")
+    os.mkdir(m.model("a"))
+    assert error(os.stat, path) == "ENOENT"
+    rgw.put(bucket, "a/model.zip", data)
+    time.sleep(0.1)  # what S3 said of a name counts for 50 ms, and in the kernel for a second
+    assert error(os.open, path, os.O_WRONLY | os.O_CREAT) == "ENOTSUP"  # and keep the rest of it
+    with open(path, "wb", buffering=0) as writer:
+        writer.write(b"new")
+        with open(path, "rb", buffering=0) as reader, open(folder + "/piece", "wb+") as piece:
+            os.ftruncate(writer.fileno(), 3)  # in the kernel, too, the writer's file ends there
+            assert os.sendfile(piece.fileno(), reader.fileno(), 2 * MIB, 10) == 10
+            assert os.pread(piece.fileno(), 99, 0) == data[2 * MIB:2 * MIB + 10]
+            assert read(path) == data
+    assert read(path) == b"new" == body(rgw, bucket, "a/model.zip")
 
 
 def test_who_opens_what_is_just_being_replaced_gets_no_early_end(rgw, bucket, mount, http_proxy):

@@ -151,7 +151,8 @@ def test_unzip_l_and_a_header_and_a_map_cost_little(rgw, bucket, mount, http_pro
         assert len(z.namelist()) == 40
         assert asked(s3, "a/") <= MIB + 2 * BLOCK, s3.gets()
         assert z.read("weights/7.bin") == content(MIB, 7)
-    assert asked(s3, "a/") <= 8 * MIB, s3.gets()
+    # the window is twice as long as what was read, of which the kernel's read-ahead is up to a half; and a part
+    assert asked(s3, "a/") <= 12 * MIB, s3.gets()
     with open(m.model("b", "v1", "model.zip"), "rb") as f:
         assert f.read(8) + f.read(64 << 10) == data[:8 + (64 << 10)]
     assert asked(s3, "b/") <= MIB, s3.gets()

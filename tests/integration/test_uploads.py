@@ -70,7 +70,8 @@ def test_one_upload_goes_over_several_sessions(sshd, mount, proxy):
     web1 = sshd("web1", count_sftp=True)
     link = proxy(web1.port)
     m = mount(sshd.ini(web1, ports={"web1": link.port}))
-    os.path.exists(m.host("web1", "none"))  # it is connected before it is far away
+    link.rtt = 0.02  # far, and connected before it is farther away
+    os.path.exists(m.host("web1", "none"))
     link.rtt = 0.1
     with open(m.host("web1", "f"), "wb", buffering=0) as f:
         count = grow(f, lambda: sorted([0, *link.carried_up.values()])[-2] > 2 * MIB)
@@ -87,7 +88,8 @@ def test_what_another_put_in_its_place_gets_no_byte_of_an_upload(sshd, mount, pr
     web1 = sshd("web1", count_sftp=True)
     link = proxy(web1.port)
     m = mount(sshd.ini(web1, ports={"web1": link.port}))
-    os.path.exists(m.host("web1", "none"))  # it is connected before it is far away
+    link.rtt = 0.02  # far, and connected before it is farther away
+    os.path.exists(m.host("web1", "none"))
     link.rtt = 0.1
     there = os.path.join(web1.files, "f")
     with open(m.host("web1", "f"), "wb", buffering=0) as f:
