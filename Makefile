@@ -149,12 +149,11 @@ demo: deps
 	@$(PYTHON) tests/demo/demo.py '$(BUILD)/scoutfs' $(if $(KEEP),--keep)
 demo-stop:
 	@$(PYTHON) tests/demo/demo.py --stop
-# ONLY=word: the cases that have it in their names. QUICK=1: fewer and smaller ones, in two rounds.
-# FULL=1: who is slow is measured as many times as the others.
+# ONLY=word: the cases that have it in their names. QUICK=1: fewer and smaller ones, once.
 bench:
 	@sh tests/deps.sh sshfs rclone s3fs fio python3-matplotlib
 	@$(submake) all bench-programs
-	@$(PYTHON) bench/run.py $(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(ONLY),--only '$(ONLY)') '$(BUILD)/scoutfs'
+	@$(PYTHON) bench/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)') '$(BUILD)/scoutfs'
 
 # Of the cases that have ONLY in their names. KIND=cpu, memory or heap: bench/profile.sh.
 .PHONY: profile
@@ -185,7 +184,6 @@ help:
 	@echo 'make fuzz          search for new inputs that break a parser (FUZZ_SECONDS=60 for each)'
 	@echo 'make bench         measure against other file systems; results in bench/results/'
 	@echo '  ONLY=word QUICK=1  the cases with that word in their names; fewer and smaller ones'
-	@echo '  FULL=1             five rounds of all, of who is slow, too'
 	@echo 'make profile       ONLY=word KIND=cpu, memory or heap: where they go in such a case'
 	@echo 'make deps          install the Debian packages for all this'
 	@echo 'make install       DESTDIR= PREFIX=/usr/local'

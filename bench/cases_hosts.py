@@ -41,9 +41,7 @@ def reading_far(b):
             who["ssh cat"] = contestants.with_ssh_cat(b, name, rtt)
         yield Case(f"host: read {mib} MiB, rtt {rtt}", who, works.read(name), moved=mib * MIB,
                    prepare=lambda name=name, mib=mib: b.make_file(name, mib), plot=("throughput", rtt),
-                   target={"sshfs": 35, "rclone": 4} if far else {},
-                   once=("sshfs", "sshfs tuned", "rclone full", "ssh cat", *(["rclone"] if rtt > 50 else []))
-                   if rtt >= 20 else ())
+                   target={"sshfs": 35, "rclone": 4} if far else {})
 
 
 def writing(b):
@@ -52,8 +50,7 @@ def writing(b):
                prepare=lambda: b.sshd)
     mib = 16 if b.quick else 512
     yield Case(f"host: write {mib} MiB, fsync, rtt 50", contestants.hosts(b, 50, tuned=not b.quick), works.write(mib),
-               moved=mib * MIB, prepare=lambda: b.sshd, target={"sshfs": 10},
-               once=("sshfs", "sshfs tuned", "rclone"))
+               moved=mib * MIB, prepare=lambda: b.sshd, target={"sshfs": 10})
 
 
 LSTAT = """

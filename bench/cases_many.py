@@ -55,7 +55,6 @@ def first_touch(b, count, rtt):
     hosts = f"{count} hosts" if count > 1 else "1 host"
     return Case(f"host: first touch of {hosts}{f', rtt {rtt}' if rtt else ''}", who, touch_all, before=None,
                 prepare=lambda: b.sshd, plot=("hosts", count, f"rtt {rtt}"),
-                once=("sshfs", "rclone") if rtt == 200 else (),
                 target={"scoutfs, 1 host": 0.5} if rtt == 50 and count == 100 else {})
 
 
@@ -70,7 +69,7 @@ def memory(b, count):
         "sshfs": lambda: contestants.Many(
             [lambda: contestants.sshfs(b, b.sshd.port, wait=False)] * count).start()},
         held, before=lambda c: touch(roots(c, count)), prepare=lambda: b.sshd, unit="MiB",
-        once=("sshfs",) if count == 100 else (), target={"sshfs": 10} if count == 100 else {},
+        target={"sshfs": 10} if count == 100 else {},
         plot=("memory", count))
 
 

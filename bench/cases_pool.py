@@ -193,14 +193,14 @@ def sessions(b):
                           lambda _, f: {"value": (f["bytes connected"] - f["bytes before"]) / MIB,
                                         "KiB a session": round(f["bytes a session"] / 1024),
                                         "KiB of heap": round(f["heap bytes a session"] / 1024),
-                                        "MiB in all": round(f["bytes connected"] / MIB, 1)}, "MiB", rounds=3)
+                                        "MiB in all": round(f["bytes connected"] / MIB, 1)}, "MiB")
             yield memory
     operations_of = 10000 if b.quick else 100000
     yield case(b, f"memory grown over {operations_of:,} operations",
                lambda: ("growth", *FILE, "-n", operations_of, ini(b)),
                lambda s, f: {"value": f["bytes grown after the first tenth"] / MIB,
                              "MiB of heap": round(f["heap bytes grown after the first tenth"] / MIB, 3),
-                             "MiB in all": round(s["resident after each tenth"]["max"] / MIB, 1)}, "MiB", rounds=1)
+                             "MiB in all": round(s["resident after each tenth"]["max"] / MIB, 1)}, "MiB")
 
 
 def stale(b, c):
@@ -275,7 +275,7 @@ def operations(b):
             who["pool alone"] = (alone(b), lambda c, work=work, rtt=rtt: work(c, lambda _: (ini(b, rtt=rtt),)))
             yield Case(f"pool: {kind} of one file after the other{after(rtt)}" if kind != "ls" else
                        f"pool: ls of a folder again and again{after(rtt)}", who, None, prepare=lambda: prepare(b),
-                       unit="ms", rounds=3 if rtt and not b.quick else None,
+                       unit="ms",
                        plot=("latency", f"{kind}{after(rtt)}") if kind == "stat" else None)
     for name, mib in (("1 MiB", 1), ("256 MiB" if b.quick else "1 GiB", 256 if b.quick else 1024)):
         who = {"scoutfs": (alone(b), lambda c, mib=mib: transfer(b, c, mib)),
@@ -308,5 +308,4 @@ def load(b):
         who = contestants.hosts(b, with_rclone=False, tuned=False)
         who = {name: (opener, lambda c, work=work: work(c, of_a_mount)) for name, opener in who.items()}
         who["pool alone"] = (alone(b), lambda c, work=work: work(c, lambda _: (ini(b),)))
-        yield Case(f"pool: p95 at {rate:,} stats a second", who, None, prepare=lambda: prepare(b), unit="ms",
-                   rounds=1 if b.quick else 3)
+        yield Case(f"pool: p95 at {rate:,} stats a second", who, None, prepare=lambda: prepare(b), unit="ms")

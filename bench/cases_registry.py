@@ -23,7 +23,6 @@ SIZE = 24_834_009  # of the real model's zip, as the original project measured i
 REAL = "arnir0_Tiny-LLM/main"
 MODEL = REAL + "/model.zip"
 FAR = (20, 60_000_000)
-PEERS = {"rclone", "rclone full", "s3fs"}
 CONNECTIONS = 16  # of curl; more of them carried less
 SMALL = 60  # files whose latency is measured
 
@@ -31,10 +30,7 @@ SMALL = 60  # files whose latency is measured
 def cases(b):
     registry = Registry(b)
     for part in (one_model, many_models, one_reader, first_bytes, names, small_beside_bulk):
-        for case in part(registry):
-            if b.quick:
-                case.once |= PEERS
-            yield case
+        yield from part(registry)
 
 
 def named(what, link):
@@ -148,7 +144,7 @@ def one_model(registry):
                 who["no mount"] = registry.no_mount(count, [MODEL], link)
             yield Case(named(f"{count} reader{'s' if count > 1 else ''} of 24.8 MB", link), who,
                        registry.readers(count, [MODEL]), prepare=registry.fill, moved=count * SIZE,
-                       rounds=None if count in (1, 100) else 3, plot=None if link else ("readers", count),
+                       plot=None if link else ("readers", count),
                        target=WANTED.get((count, bool(link)), {}))
 
 
@@ -164,8 +160,7 @@ def many_models(registry):
         who = contestants.models(registry.b, *link)
         who["no mount"] = registry.no_mount(count, registry.models(count), link)
         yield Case(named(f"{count} readers of {count} models", link), who,
-                   registry.readers(count, registry.models(count)), prepare=registry.fill, moved=count * SIZE,
-                   rounds=None if count == 20 else 3, once=() if count == 20 else PEERS)
+                   registry.readers(count, registry.models(count)), prepare=registry.fill, moved=count * SIZE)
 
 
 def read_and_say(key):
@@ -192,7 +187,6 @@ def one_reader(registry):
         yield Case(named(f"1 reader of {mib} MiB{', put in one piece' if whole else ''}", link), who,
                    read_and_say(key) if whole else works.read(key), prepare=lambda whole=whole: (registry.fill(), registry.put(mib, whole)),
                    moved=size, target={"curl": 0.8 if link else 0.85},
-                   once=("rclone", "rclone full") if link else (),
                    note="its ETag is its MD5" if whole else f"curl: {CONNECTIONS} ranges at once")
 
 
@@ -225,7 +219,7 @@ def first_bytes(registry):
     for link in (FAR,) if registry.b.quick else ((), FAR):
         yield Case(named("open and first byte of 20 models, median", link), contestants.models(registry.b, *link),
                    lambda c: each_opened([f"{c.root}/{key}" for key in registry.models(21)[1:]], 1, 50), unit="ms",
-                   prepare=registry.fill, rounds=3, once={"s3fs"})
+                   prepare=registry.fill)
 
 
 def names(registry):
@@ -238,8 +232,7 @@ def names(registry):
         yield Case(f"models: ls of 500{far}", who, works.program("ls", "ROOT"), prepare=registry.fill, before=None)
         yield Case(f"models: ls of 500, then ls -lR of {count}{far}", who, works.program(
             "sh", "-c", 'ls "$0" && ls -lR "$@"', "ROOT", *some), prepare=registry.fill, before=None,
-            target={"rclone": 10, "rclone full": 10, "s3fs": 10} if rtt else {},
-            once=("rclone full", "s3fs") if rtt else ())
+            target={"rclone": 10, "rclone full": 10, "s3fs": 10} if rtt else {})
 
 
 BULK = """
@@ -301,6 +294,5 @@ def beside_bulk(registry, link):
             who[f"{name}, alone"] = (opener, alone)
     who["scoutfs, bulk by another mount"] = (who["scoutfs"][0], beside_another)
     return Case(named(f"p95 of open and read of {SMALL} config.json beside a reader of {mib} MiB", link), who, None,
-                prepare=lambda: (registry.fill(), registry.put(mib)), unit="ms", rounds=3,
-                once=[name for name in who if not name.startswith("scoutfs")],
+                prepare=lambda: (registry.fill(), registry.put(mib)), unit="ms",
                 target={"scoutfs, alone": 0.5}, plot=("latency", None, "config.json beside bulk") if link else None)

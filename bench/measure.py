@@ -37,9 +37,9 @@ def measure(b, case, rounds):
     if case.prepare:
         case.prepare()
     found = {who: [] for who in case.contestants}
-    for turn in range(case.rounds or rounds):
+    for _ in range(rounds):
         for who, opener in case.contestants.items():
-            if isinstance(found[who], str) or (turn and who in case.once):
+            if isinstance(found[who], str):
                 continue
             try:
                 found[who].append(once(b, case, opener))

@@ -1,6 +1,6 @@
 """The same work on scoutfs and on what a user would pick instead, in turn, in one run.
 
-usage: run.py [--rounds N] [--only WORD] [--on WHO] [--quick | --full] [--out FOLDER] BINARY
+usage: run.py [--rounds N] [--only WORD] [--on WHO] [--quick] [--out FOLDER] BINARY
 
 Each round opens every contestant afresh (so nothing is cached), does the work, closes. The table shows
 medians with their spread, and each one's ratio to scoutfs (over 1: scoutfs needs less); raw numbers, the
@@ -57,9 +57,6 @@ def wanted(b, args):
                                 if b.installed.get(who.split()[0], True) and args.on in ("", who)}
             if b.quick:
                 case.target = {}  # it holds for whole sizes
-                case.rounds = 1 if ", rtt " in case.name else case.rounds
-            if args.full:
-                case.once, case.rounds = set(), None
             if args.only in case.name and case.contestants:
                 yield case
 
@@ -82,9 +79,7 @@ def options():
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--only", default="")
     parser.add_argument("--on", default="", metavar="CONTESTANT")
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true")
-    size.add_argument("--full", action="store_true", help="who is slow is not measured fewer times than others")
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", default=os.path.join(HERE, "results"))
     return parser.parse_args()
 
@@ -105,7 +100,7 @@ def main():
         print("not installed, and left out:", *missing)
     run = {"date": datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S"), "cpus": os.cpu_count(),
            "kernel": platform.release(), "versions": versions, "quick": args.quick,
-           "rounds": args.rounds or (2 if args.quick else 5), "cases": []}
+           "rounds": args.rounds or (1 if args.quick else 5), "cases": []}
     b = Servers(args.binary, args.quick)
     b.installed = {name: bool(told) for name, told in versions.items()}
     try:

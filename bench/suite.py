@@ -5,7 +5,7 @@ A suite is a module cases_<word>.py, named in run.py's SUITES, with one function
     def cases(b):
         yield Case("host: read 256 MiB, rtt 50", contestants.hosts(b, rtt=50), works.read("256m"),
                    prepare=lambda: b.make_file("256m", 256), moved=256 << 20,
-                   target={"sshfs": 35}, once={"sshfs"}, plot=("throughput", 50))
+                   target={"sshfs": 35}, plot=("throughput", 50))
 
 b (servers.py) has the servers, which start when they are first asked for: so cases(b) itself asks for none,
 but in the functions that it passes on. b.quick asks for fewer cases and for smaller sizes (QUICK=1).
@@ -40,7 +40,7 @@ def connect(contestant):
 
 class Case:
     def __init__(self, name, contestants, work, *, prepare=None, before=connect, unit="s", moved=0,
-                 target=None, rounds=None, once=(), plot=None, note=""):
+                 target=None, plot=None, note=""):
         self.name = name                # "host: …", "models: …", "pool: …": ONLY=word looks for it here
         self.contestants = contestants  # {name: open, or (open, work)}; in turn, "scoutfs" first
         self.work = work                # work(contestant), unless the contestant has its own
@@ -49,7 +49,5 @@ class Case:
         self.unit = unit                # of what is measured
         self.moved = moved              # bytes, for MB/s and CPU per GB
         self.target = target or {}      # {contestant: its value over scoutfs's, at least}
-        self.rounds = rounds            # if not the run's
-        self.once = set(once)           # contestants that take minutes, and get one round
         self.plot = plot                # (a key of plots.PLOTS, x) or (…, x, what the line is called beside who)
         self.note = note                # what the reader of the table has to know
