@@ -47,7 +47,7 @@ class Registry:
     @property
     def large(self):
         """MiB of the object for one reader."""
-        return 256 if self.b.quick else 1024
+        return 128 if self.b.quick else 1024
 
     def env(self):
         return dict(os.environ, AWS_ACCESS_KEY_ID=self.b.rgw.access_key, AWS_REGION="us-east-1",
@@ -140,7 +140,7 @@ def one_model(registry):
             who = contestants.models(b, *link)
             if not link:
                 who["page cache"] = registry.page_cache
-            if count == 100:
+            if count == 100 and not b.quick:
                 who["no mount"] = registry.no_mount(count, [MODEL], link)
             yield Case(named(f"{count} reader{'s' if count > 1 else ''} of 24.8 MB", link), who,
                        registry.readers(count, [MODEL]), prepare=registry.fill, moved=count * SIZE,
@@ -158,7 +158,8 @@ WANTED = {  # of how many readers, far?
 def many_models(registry):
     for count, link in ((20, FAR),) if registry.b.quick else ((20, FAR), (100, ())):
         who = contestants.models(registry.b, *link)
-        who["no mount"] = registry.no_mount(count, registry.models(count), link)
+        if not registry.b.quick:
+            who["no mount"] = registry.no_mount(count, registry.models(count), link)
         yield Case(named(f"{count} readers of {count} models", link), who,
                    registry.readers(count, registry.models(count)), prepare=registry.fill, moved=count * SIZE)
 
@@ -216,9 +217,10 @@ def each_opened(paths, size, percent):
 
 
 def first_bytes(registry):
+    count = 10 if registry.b.quick else 20
     for link in (FAR,) if registry.b.quick else ((), FAR):
-        yield Case(named("open and first byte of 20 models, median", link), contestants.models(registry.b, *link),
-                   lambda c: each_opened([f"{c.root}/{key}" for key in registry.models(21)[1:]], 1, 50), unit="ms",
+        yield Case(named(f"open and first byte of {count} models, median", link), contestants.models(registry.b, *link),
+                   lambda c: each_opened([f"{c.root}/{key}" for key in registry.models(count + 1)[1:]], 1, 50), unit="ms",
                    prepare=registry.fill)
 
 

@@ -48,7 +48,7 @@ def rows(case):
 
 
 def markdown(run):
-    lines = [f"{run['date']}, {run['cpus']} CPUs, {run['rounds']} round{'s' if run['rounds'] > 1 else ''}{', QUICK' if run['quick'] else ''}; "
+    lines = [f"{run['date']}, {run['cpus']} CPUs, {'QUICK, ' if run['quick'] else ''}rounds: {run['rounds']}; "
              "CPU and memory (the most that was resident) of the contestant's own processes, and the CPU of sshd, "
              "the gateway and the link with distance, each in the JSON.", ""]
     if run["cases"]:
