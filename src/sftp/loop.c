@@ -192,14 +192,20 @@ static void send_queued(struct scout_sftp *s)
 		send_call(s, call, now);
 }
 
+static bool is_lost(const struct scout_sftp *s)
+{
+	return !ssh_is_connected(s->ssh) ||
+	       ssh_get_status(s->ssh) & (SSH_CLOSED | SSH_CLOSED_ERROR);
+}
+
 /* Whether there is something to do that no descriptor will tell of any more. libssh polls inside of
- * its calls too, and our callbacks then take the news: an answer, the channel's end, the wake-up of
- * a submit or a stop. */
+ * its calls too, and takes the news: an answer, the channel's end, the wake-up of a submit or a stop; and
+ * the connection's end, after which it polls that descriptor no more, though the call may have succeeded. */
 static bool anything_to_do(struct scout_sftp *s)
 {
 	bool more;
 
-	if (s->stream_err || s->channel_closed || scout_sftp_stopping(s))
+	if (s->stream_err || s->channel_closed || scout_sftp_stopping(s) || is_lost(s))
 		return true;
 	if (s->stream.phase != SCOUT_SFTP_OPEN_FOR_CALLS)
 		return false;
@@ -313,8 +319,7 @@ static int look_around(struct scout_sftp *s, int polled)
 		return scout_sftp_fail(s, -ECANCELED, "stopped");
 	if (s->channel_closed)
 		return scout_sftp_fail(s, -ECONNRESET, "the server closed the SFTP channel");
-	if (polled == SSH_ERROR || !ssh_is_connected(s->ssh) ||
-	    ssh_get_status(s->ssh) & (SSH_CLOSED | SSH_CLOSED_ERROR))
+	if (polled == SSH_ERROR || is_lost(s))
 		return scout_sftp_fail_ssh(s, "connection lost");
 	return 0;
 }

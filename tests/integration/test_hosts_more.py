@@ -33,11 +33,12 @@ def aged(path, data, mtime=1_400_000_000):
 
 @pytest.mark.seconds(120)
 def test_connections_killed_at_random_moments(sshd, mount):
-    """The listener lives on: all bytes, and an error only when a connect was killed."""
+    """The listener lives on: all bytes, and an error only when a connect was killed. No end of a connection is
+    noticed only by the time that a request may take."""
     web1 = sshd("web1")
     data = content(100 * MIB)
     aged(os.path.join(web1.files, "large"), data)
-    m = mount(sshd.ini(web1, attr_timeout="0"))
+    m = mount(sshd.ini(web1, attr_timeout="0", request_timeout="600s"))
     kills, over = [], threading.Event()
 
     def killer():
