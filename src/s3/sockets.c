@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -31,9 +32,10 @@ void scout_s3_sockets_destroy(struct scout_s3_sockets *s)
 
 static bool is_open(const struct scout_s3_socket *socket)
 {
-	struct stat st;
+	struct statx st;
 
-	return fstat(socket->fd, &st) == 0 && st.st_ino == socket->inode;
+	return statx(socket->fd, "", AT_EMPTY_PATH, STATX_INO, &st) == 0 &&
+	       st.stx_ino == socket->inode;
 }
 
 static void forget_closed_locked(struct scout_s3_sockets *s)
