@@ -167,7 +167,7 @@ def test_compression_and_rekey(conf, sshd):
     """Many key exchanges within one file, compressed, and every byte is right."""
     server = sshd("web", options="LogLevel DEBUG1\n")
     conf.knows(server.known_hosts_line())
-    data = content(6 << 20) + bytes(1 << 20) + content(1 << 20, 1)
+    data = content(22 << 20) + bytes(1 << 20) + content(1 << 20, 1)
     write(os.path.join(server.files, "f"), data)
     m = conf.mount(conf.host(server, "Compression yes", "RekeyLimit 1M"))
     assert read(m.host("web") + server.files + "/f") == data
