@@ -126,8 +126,8 @@ void scout_s3_cancel(struct scout_s3 *s3, struct scout_s3_call *call);
 /* So many requests are to be expected, more than a round trip from now: connections are made for them, where that
  * takes long and there are not enough. Any thread; never blocks. */
 void scout_s3_expect(struct scout_s3 *s3, unsigned requests);
-/* Whether answers of late began 5 ms or more after they were asked for. Any thread. */
-bool scout_s3_is_far(struct scout_s3 *s3);
+/* How long after it was asked for an answer began, of late and at the least; 0: there was none yet. Any thread. */
+uint64_t scout_s3_distance_ns(struct scout_s3 *s3);
 
 /* Sets body_sha256, with buf for it, where only that lets the server see that the body is right: over
  * http. On the caller's thread, by body(). Returns 0, or -EIO when libcrypto fails. */

@@ -14,6 +14,13 @@
 #include "models/versions.h"
 #include "scoutfs/clock.h"
 
+/* Where S3's answers begin so late, each connection is slow. */
+#define FAR_NS (5 * SCOUT_NS_PER_MS)
+/* Where they begin sooner than this, no part is longer: the pauses between parts are short there, and Ceph's gateway,
+ * which takes memory from the system for each piece of 4 MiB, has half the work with shorter ones. */
+#define NEAR_NS (30 * SCOUT_NS_PER_MS)
+#define NEAR_PART_BYTES ((size_t)3 * 1024 * 1024)
+
 static void object_free(struct scout_object *o)
 {
 	assert(!o->blocks && TAILQ_EMPTY(&o->readers));
@@ -26,6 +33,13 @@ static void object_free(struct scout_object *o)
 	free(o);
 }
 
+static size_t longest_part(const struct scout_models *m, uint64_t distance_ns)
+{
+	bool shorter = distance_ns < NEAR_NS && m->config->part_size > NEAR_PART_BYTES;
+
+	return shorter ? NEAR_PART_BYTES : m->config->part_size;
+}
+
 static size_t longest_window(const struct scout_models *m)
 {
 	return m->config->read_window < m->ahead_memory ? m->config->read_window : m->ahead_memory;
@@ -35,6 +49,7 @@ static struct scout_object *object_new(struct scout_models *m, const char *path,
 				       const struct scout_answer *answer)
 {
 	struct scout_object *o = calloc(1, sizeof(*o));
+	uint64_t distance_ns = scout_s3_distance_ns(m->s3);
 
 	if (!o)
 		return NULL;
@@ -49,8 +64,8 @@ static struct scout_object *object_new(struct scout_models *m, const char *path,
 	o->modified = answer->modified;
 	o->version = answer->version;
 	scout_verify_init(m, o, answer);
-	scout_cut_make(&o->cut, answer->bytes, m->config->part_size, longest_window(m),
-		       scout_s3_is_far(m->s3) && o->verify.want.kind != SCOUT_S3_NO_CHECKSUM);
+	scout_cut_make(&o->cut, answer->bytes, longest_part(m, distance_ns), longest_window(m),
+		       distance_ns >= FAR_NS && o->verify.want.kind != SCOUT_S3_NO_CHECKSUM);
 	scout_cache_init(m, o);
 	scout_mutex_init(&o->lock, SCOUT_LOCK_OBJECT);
 	TAILQ_INIT(&o->readers);

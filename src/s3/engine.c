@@ -40,8 +40,8 @@ static void warm_up(struct scout_s3 *s3)
 		scout_s3_warm_sweep(&c->warm, &c->sockets, now_ns);
 		s3->swept_ns = now_ns;
 	}
-	s3->far = c->first_byte_ns >= FAR_NS;
-	if (expected == 0 || !s3->far)
+	s3->distance_ns = s3->yield.answer_ns;
+	if (expected == 0 || s3->distance_ns < FAR_NS)
 		return;
 	open = scout_s3_sockets_count(&c->sockets);
 	idle = open > active ? open - active : 0;
@@ -243,9 +243,9 @@ void scout_s3_expect(struct scout_s3 *s3, unsigned requests)
 	(void)curl_multi_wakeup(s3->multi); /* else it wakes by itself within a second */
 }
 
-bool scout_s3_is_far(struct scout_s3 *s3)
+uint64_t scout_s3_distance_ns(struct scout_s3 *s3)
 {
-	return s3->far;
+	return s3->distance_ns;
 }
 
 void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret)

@@ -37,7 +37,7 @@ struct scout_s3 {
 	_Atomic unsigned active, queued; /* active: attempts on the wire */
 	_Atomic unsigned allowed;        /* limit.now */
 	_Atomic unsigned expected;       /* requests: by scout_s3_expect */
-	atomic_bool far;                 /* the endpoint */
+	_Atomic uint64_t distance_ns;    /* of the endpoint; written by the thread */
 
 	/* engine thread only */
 	struct transfer_list running; /* as many as active */

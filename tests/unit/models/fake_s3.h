@@ -96,7 +96,7 @@ struct scout_s3 {
 	const char *etag;  /* of every object; NULL: its own */
 	uint64_t wrong_at; /* the byte before this offset comes wrong; 0: none */
 	bool repeat_token;
-	bool far;
+	uint64_t distance_ns;
 	/* counted */
 	unsigned gets, heads, lists;
 	uint64_t bytes;
@@ -423,10 +423,10 @@ void scout_s3_cancel(struct scout_s3 *s3, struct scout_s3_call *call)
 	(void)call;
 }
 
-bool scout_s3_is_far(struct scout_s3 *s3)
+uint64_t scout_s3_distance_ns(struct scout_s3 *s3)
 {
 	(void)s3;
-	return fake.far;
+	return fake.distance_ns;
 }
 
 void scout_s3_expect(struct scout_s3 *s3, unsigned requests)

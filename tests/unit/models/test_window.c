@@ -3,6 +3,7 @@
 #include "mount.h"
 
 #include "models/read.h"
+#include "scoutfs/clock.h"
 
 static struct scout_object *object_of(struct asked *opened)
 {
@@ -120,6 +121,50 @@ static void windows_grow_to_read_window(void **state)
 	assert_in_range(fake.bytes, 90 * MIB, 98 * MIB);
 	close_file(&t, f);
 	assert_int_equal(atomic_load(&t.models->aheads), 0);
+	mount_down(&t);
+}
+
+/* The longest of the calls that wait for their answer. */
+static uint64_t longest_queued(void)
+{
+	struct scout_s3_call *call;
+	uint64_t longest = 0;
+
+	pthread_mutex_lock(&fake.lock);
+	TAILQ_FOREACH (call, &fake.queue, link)
+		longest = call->length > longest ? call->length : longest;
+	pthread_mutex_unlock(&fake.lock);
+	return longest;
+}
+
+static void parts_are_shorter_near_by(void **state)
+{
+	static const struct {
+		uint64_t distance_ms, part_size, longest;
+	} rows[] = {
+	    {1, 8 * MIB, 3 * MIB},
+	    {29, 8 * MIB, 3 * MIB},
+	    {30, 8 * MIB, 8 * MIB},
+	    {1, 2 * MIB, 2 * MIB},
+	};
+	struct mount t;
+	char key[32];
+
+	(void)state;
+	mount_up(&t, "", 256 * MIB);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct asked *f;
+
+		fake.distance_ns = rows[i].distance_ms * SCOUT_NS_PER_MS;
+		t.config.models.part_size = rows[i].part_size;
+		snprintf(key, sizeof(key), "m%zu", i);
+		fake_put(key, 500 * MIB);
+		f = must_open(&t, key);
+		read_along(&t, f, key, 0, 10 * MIB);
+		assert_int_equal(longest_queued(), rows[i].longest);
+		fake_answer_all();
+		close_file(&t, f);
+	}
 	mount_down(&t);
 }
 
@@ -285,6 +330,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(headers_cost_a_mib),
 	    cmocka_unit_test(windows_grow_to_read_window),
+	    cmocka_unit_test(parts_are_shorter_near_by),
 	    cmocka_unit_test(a_seek_closes_the_window),
 	    cmocka_unit_test(fetches_outlive_their_reader),
 	    cmocka_unit_test(objects_have_equal_parts),
