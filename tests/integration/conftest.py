@@ -18,6 +18,7 @@ from mount import Mount, SLOWER  # noqa: E402
 from procs import hide_mounts  # noqa: E402
 from proxy import HttpProxy, Proxy  # noqa: E402
 from rgw import Rgw  # noqa: E402
+from s3_server import S3  # noqa: E402
 from sshd import Sshd, make_key  # noqa: E402
 from swift_server import Swift  # noqa: E402
 
@@ -63,6 +64,14 @@ def swift(workdir):
         yield server.start()
     finally:
         server.stop()
+
+
+@pytest.fixture
+def s3():
+    """One that can lie."""
+    server = S3().start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
