@@ -192,6 +192,10 @@ int scout_s3_parse_versions(const void *xml, size_t len,
 /* The id in CreateMultipartUpload's answer (malloc'ed, the caller frees). Returns 0, -EIO, -ENOMEM. */
 int scout_s3_parse_upload_id(const void *xml, size_t len, char **ret);
 
+/* CompleteMultipartUpload's answer. Returns 0, -EIO (malformed, cut, or something else), -ENOMEM; failed: it is an
+ * Error. */
+int scout_s3_parse_completion(const void *xml, size_t len, bool *failed);
+
 /* A multipart upload under way. */
 struct scout_s3_upload {
 	const char *key;

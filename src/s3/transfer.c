@@ -296,26 +296,30 @@ int scout_s3_on_rewind(void *arg, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
-/* Completing takes S3 so long that it answers 200 before it knows, and says in the body what it came to. */
-static bool is_late_error(struct scout_s3_transfer *t)
+/* Completing takes S3 so long that it answers 200 before it knows, and says in the body what it came to. Of
+ * one that does not say it nobody knows. */
+static void judge_completion(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
 {
-	static const char tag[] = "<Error>";
+	bool failed;
 
-	return t->call->op == SCOUT_S3_COMPLETE && t->body.len > 0 &&
-	       memmem(t->body.str, t->body.len, tag, strlen(tag)) != NULL;
+	if (scout_s3_parse_completion(t->body.str ? t->body.str : "", t->body.len, &failed) < 0) {
+		scout_s3_verdict_set(v, -EIO, true, "200, and not what it came to");
+	} else if (failed) {
+		(void)scout_s3_response_error(&t->response, t->body.str, t->body.len);
+		scout_s3_judge_late_error(&t->response, v);
+	} else {
+		scout_s3_verdict_set(v, 0, false, "%s", "");
+	}
 }
 
 static void judge_whole(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
 {
 	struct scout_s3_call *call = t->call;
 
-	if (is_late_error(t)) {
-		(void)scout_s3_response_error(&t->response, t->body.str, t->body.len);
-		scout_s3_judge_late_error(&t->response, v);
-		return;
-	}
 	scout_s3_verdict_set(v, 0, false, "%s", "");
-	if (!call->data(call, t->body.str ? t->body.str : "", t->body.len))
+	if (call->op == SCOUT_S3_COMPLETE)
+		judge_completion(t, v);
+	if (!v->err && !call->data(call, t->body.str ? t->body.str : "", t->body.len))
 		scout_s3_verdict_set(v, -ECANCELED, false, "given up");
 }
 

@@ -1,8 +1,9 @@
 /* The answers to multipart uploads' requests (S3 API reference: CreateMultipartUpload,
- * ListMultipartUploads, "Response Syntax"), read with expat.
+ * CompleteMultipartUpload, ListMultipartUploads, "Response Syntax"), read with expat.
  *
  * The server is not trusted: depth and every field are bounded, a DOCTYPE is refused, and what is not
  * well formed to its end is an error, whatever was handed over before. */
+#include <ctype.h>
 #include <errno.h>
 #include <expat.h>
 #include <stdlib.h>
@@ -17,7 +18,8 @@
 struct reader {
 	XML_Parser xml;
 	const char *root;
-	/* the text of one leaf; group is NULL for the root's own. -errno ends the reading. */
+	bool may_fail, failed; /* the root may be an Error; it is */
+	/* the text of one leaf; group is NULL for the root's own. -errno ends the reading. NULL: none matters */
 	int (*leaf)(struct reader *r, const char *group, const char *name);
 	int (*group_end)(struct reader *r, const char *name); /* or NULL */
 	int err;
@@ -51,12 +53,14 @@ static void on_start(void *arg, const XML_Char *name, const XML_Char **attribute
 
 	(void)attributes;
 	r->depth++;
-	if (r->depth > MAX_DEPTH || (r->depth == 1 && strcmp(name, r->root) != 0)) {
+	if (r->depth == 1)
+		r->failed = r->may_fail && strcmp(name, "Error") == 0;
+	if (r->depth > MAX_DEPTH || (r->depth == 1 && !r->failed && strcmp(name, r->root) != 0)) {
 		stop(r, -EIO);
 		return;
 	}
 	r->len = 0;
-	r->in_leaf = true; /* until another begins in it */
+	r->in_leaf = r->leaf != NULL; /* until another begins in it */
 	if (r->depth == 2) {
 		r->group[0] = '\0';
 		if (strlen(name) < sizeof(r->group))
@@ -153,6 +157,26 @@ int scout_s3_parse_upload_id(const void *xml, size_t len, char **ret)
 		*ret = r->id;
 	else
 		free(r->id);
+	free(r);
+	return err;
+}
+
+int scout_s3_parse_completion(const void *xml, size_t len, bool *failed)
+{
+	struct reader *r = calloc(1, sizeof(*r));
+	const char *bytes = xml;
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	r->root = "CompleteMultipartUploadResult";
+	r->may_fail = true;
+	/* what keeps the connection alive until it is known; XML has no blanks before its declaration */
+	while (len > 0 && isspace((unsigned char)*bytes))
+		bytes++, len--;
+	err = read_all(r, bytes, len);
+	if (!err)
+		*failed = r->failed;
 	free(r);
 	return err;
 }

@@ -32,17 +32,6 @@ static int no_room(const char *code)
 	return strcmp(code, "EntityTooLarge") == 0 ? -EFBIG : 0;
 }
 
-void scout_s3_judge_late_error(const struct scout_s3_response *r, struct scout_s3_verdict *v)
-{
-	char code[SCOUT_S3_CODE_MAX];
-	int err = no_room(scout_s3_response_code(r, code));
-	bool retry = strcmp(code, "InternalError") == 0 || strcmp(code, "SlowDown") == 0 ||
-		     strcmp(code, "ServiceUnavailable") == 0;
-
-	scout_s3_verdict_set(v, err ? err : -EIO, retry, "200, and then %s",
-			     *code ? code : "an error");
-}
-
 static bool is_token_code(const char *code)
 {
 	static const char *const codes[] = {"ExpiredToken", "InvalidToken", "RequestExpired",
@@ -53,6 +42,29 @@ static bool is_token_code(const char *code)
 			return true;
 	}
 	return false;
+}
+
+/* S3 asks to try a conditional write again when another one was under way. */
+static bool is_conflict(const char *code)
+{
+	return strcmp(code, "ConditionalRequestConflict") == 0 ||
+	       strcmp(code, "OperationAborted") == 0;
+}
+
+void scout_s3_judge_late_error(const struct scout_s3_response *r, struct scout_s3_verdict *v)
+{
+	char code[SCOUT_S3_CODE_MAX];
+	int err = no_room(scout_s3_response_code(r, code));
+	bool retry = !*code || is_conflict(code) || strcmp(code, "InternalError") == 0 ||
+		     strcmp(code, "SlowDown") == 0 || strcmp(code, "ServiceUnavailable") == 0 ||
+		     strcmp(code, "RequestTimeout") == 0;
+
+	if (strcmp(code, "PreconditionFailed") == 0)
+		err = -ESTALE;
+	else if (strcmp(code, "AccessDenied") == 0 || is_token_code(code))
+		err = -EACCES;
+	scout_s3_verdict_set(v, err ? err : -EIO, retry, "200, and then %s",
+			     *code ? code : "an error");
 }
 
 void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_verdict *v)
@@ -90,9 +102,8 @@ void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_ve
 	case 404:
 		err = -ENOENT;
 		break;
-	case 409: /* S3 asks to try a conditional write again when another one was under way */
-		retry = strcmp(code, "ConditionalRequestConflict") == 0 ||
-			strcmp(code, "OperationAborted") == 0;
+	case 409:
+		retry = is_conflict(code);
 		break;
 	case 412:
 		err = -ESTALE;

@@ -21,6 +21,7 @@ static bool look(void *arg, const struct scout_s3_upload *u)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *id = NULL, *next_key, *next_id;
+	bool failed;
 	int err = scout_s3_parse_upload_id(data, size, &id);
 
 	if (err != 0 && err != -EIO)
@@ -35,5 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	free(next_key);
 	free(next_id);
+	err = scout_s3_parse_completion(data, size, &failed);
+	if (err != 0 && err != -EIO)
+		abort();
 	return 0;
 }

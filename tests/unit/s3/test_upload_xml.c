@@ -17,6 +17,9 @@
 #define CREATED(body)                                                       \
 	"<?xml version=\"1.0\"?><InitiateMultipartUploadResult" NS ">" body \
 	"</InitiateMultipartUploadResult>"
+#define COMPLETED(body)                                                     \
+	"<?xml version=\"1.0\"?><CompleteMultipartUploadResult" NS ">" body \
+	"</CompleteMultipartUploadResult>"
 #define PAGE(body)                                                       \
 	"<?xml version=\"1.0\"?><ListMultipartUploadsResult" NS ">" body \
 	"</ListMultipartUploadsResult>"
@@ -131,6 +134,62 @@ static void test_an_error_after_a_200(void **state)
 	judge_late("<Error><Code>QuotaExceeded</Code></Error>", &v);
 	assert_int_equal(v.err, -EDQUOT);
 	assert_false(v.retry);
+	judge_late("<Error><Code>PreconditionFailed</Code></Error>", &v);
+	assert_int_equal(v.err, -ESTALE);
+	assert_false(v.retry);
+	judge_late("<Error><Code>AccessDenied</Code></Error>", &v);
+	assert_int_equal(v.err, -EACCES);
+	assert_false(v.retry);
+	judge_late("<Error><Code>ConditionalRequestConflict</Code></Error>", &v);
+	assert_int_equal(v.err, -EIO);
+	assert_true(v.retry);
+	judge_late("<Error" NS "></Error>", &v);
+	assert_int_equal(v.err, -EIO);
+	assert_true(v.retry);
+}
+
+static void test_a_completion(void **state)
+{
+	static const struct {
+		const char *xml;
+		int err;
+		bool failed;
+	} cases[] = {
+	    {COMPLETED("<Bucket>b</Bucket><ETag>\"x-2\"</ETag>"), 0, false},
+	    {" \n  " COMPLETED(""), 0, false},
+	    {"<CompleteMultipartUploadResult/>", 0, false},
+	    {"<Error><Code>InternalError</Code></Error>", 0, true},
+	    {"<?xml version=\"1.0\"?>\n  <Error" NS "><Code>InternalError</Code></Error>", 0, true},
+	    {COMPLETED("<Error>of a key</Error>"), 0, false},
+	    {"", -EIO, false},
+	    {"   ", -EIO, false},
+	    {"<?xml version=\"1.0\"?>\n  ", -EIO, false},
+	    {"<CompleteMultipartUploadResult>", -EIO, false},
+	    {"<Error><Code>InternalError</Code>", -EIO, false},
+	    {"<html>ok</html>", -EIO, false},
+	    {"<x><CompleteMultipartUploadResult/></x>", -EIO, false},
+	    {"<!DOCTYPE x>"
+	     "<CompleteMultipartUploadResult/>",
+	     -EIO, false},
+	};
+	struct scout_text blanks = {0};
+	bool failed;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		failed = false;
+		assert_int_equal(
+		    scout_s3_parse_completion(cases[i].xml, strlen(cases[i].xml), &failed),
+		    cases[i].err);
+		assert_int_equal(failed, cases[i].failed);
+	}
+	/* so many that they would be too long for a field */
+	scout_text_printf(&blanks, "<?xml version=\"1.0\"?><CompleteMultipartUploadResult>");
+	for (size_t i = 0; i < 20000; i++)
+		scout_text_append(&blanks, " ", 1);
+	scout_text_printf(&blanks, "</CompleteMultipartUploadResult>");
+	assert_int_equal(scout_s3_parse_completion(blanks.str, blanks.len, &failed), 0);
+	scout_text_free(&blanks);
 }
 
 static void test_no_room(void **state)
@@ -166,7 +225,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_the_id),       cmocka_unit_test(test_a_page),
 	    cmocka_unit_test(test_broken_pages), cmocka_unit_test(test_an_error_after_a_200),
-	    cmocka_unit_test(test_no_room),
+	    cmocka_unit_test(test_no_room),      cmocka_unit_test(test_a_completion),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

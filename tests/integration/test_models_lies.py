@@ -1,0 +1,121 @@
+"""Publishing to an S3 that answers what is not so, late, twice, or half."""
+
+import hashlib
+import os
+
+import pytest
+
+from tools import MIB, content, error, write
+
+NO_HOSTS = "[hosts]\nssh_config =\n"
+SMALL, LARGE = b"hello", content(5 * MIB + 1)  # one PUT; two parts
+
+
+@pytest.fixture
+def publish(s3, mount):
+    """publish(data) writes a/x into a new mount, and gives the errno's name, or "ok"."""
+
+    def start(data, **more):
+        m = publish.mount = mount(NO_HOSTS, s3.ini(read_only="no", part_size="5M", **more))
+        os.mkdir(m.model("a"))
+        return error(write, m.model("a", "x"), data)
+
+    publish = start
+    return start
+
+
+def is_completion(request):
+    return request.command == "POST" and "uploadId" in request.query
+
+
+def is_store(request):
+    """That makes the object."""
+    return is_completion(request) or (request.command == "PUT" and "uploadId" not in request.query)
+
+
+def once(matches, lie):
+    """lie(request) for the first that matches."""
+    left = [lie]
+
+    def first(request):
+        if not left or not matches(request):
+            return False
+        left.pop()(request)
+        return True
+
+    return first
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_honest(s3, publish, data):
+    assert publish(data) == "ok"
+    assert s3.objects == {"a/x": data}
+
+
+# 200 comes before S3 knows, and its end says what it came to
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"  \n ", b'<?xml version="1.0"?>\n   ', b"<CompleteMultipartUploadResult><Key>a/x</Key>",
+    b"<Error><Code>Inter", b"<html>welcome</html>"])
+def test_a_completion_that_is_none(s3, publish, body):
+    """Nothing is there, and close says so."""
+    s3.lie = lambda request: is_completion(request) and (request.answer_and_hang_up(200, body) or True)
+    assert publish(LARGE, max_attempts=2) == "EIO"
+    assert s3.objects == {} and len([r for r in s3.requests if is_completion(r)]) == 2
+    assert "200, and not what it came to (EIO, attempt 2)" in publish.mount.log()
+
+
+@pytest.mark.parametrize("body", [b"", b'<?xml version="1.0"?>\n   ', b"<html>welcome</html>"])
+def test_a_completion_without_its_end(s3, publish, body):
+    """All the same it was done: the next one finds no upload, and the object tells that it is ours."""
+
+    def cut(request):
+        wire, request.answer = request.answer, lambda *_, **__: None
+        request.be_honest()
+        request.answer = wire
+        request.answer_and_hang_up(200, body)
+
+    s3.lie = once(is_completion, cut)
+    assert publish(LARGE) == "ok"
+    assert s3.objects == {"a/x": LARGE}
+
+
+NAMESPACE = b' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+
+
+def late(code, namespace=b""):
+    return (b" \n <Error" + namespace + b"><Code>" + code.encode() +
+            b"</Code><Message>told by the test</Message></Error>")
+
+
+@pytest.mark.parametrize("code", ["InternalError", "SlowDown", "ConditionalRequestConflict",
+                                  "OperationAborted"])
+@pytest.mark.parametrize("namespace", [b"", NAMESPACE], ids=["plain", "namespace"])
+def test_a_late_error_that_passes(s3, publish, code, namespace):
+    s3.lie = once(is_completion, lambda request: request.answer(200, late(code, namespace)))
+    assert publish(LARGE) == "ok"
+    assert s3.objects == {"a/x": LARGE}
+    assert len([r for r in s3.requests if is_completion(r)]) == 2
+
+
+@pytest.mark.parametrize("code, word", [
+    ("InternalError", "EIO"), ("InvalidPart", "EIO"), ("AccessDenied", "EACCES"),
+    ("QuotaExceeded", "EDQUOT")])
+@pytest.mark.parametrize("namespace", [b"", NAMESPACE], ids=["plain", "namespace"])
+def test_a_late_error_that_stays(s3, publish, code, word, namespace):
+    s3.lie = lambda request: is_completion(request) and (
+        request.answer(200, late(code, namespace)) or True)
+    assert publish(LARGE, max_attempts=2) == word
+    assert s3.objects == {} and s3.uploads == {}
+    assert f"200, and then {code} ({word}" in publish.mount.log()
+
+
+def test_another_was_first_says_a_late_error(s3, publish):
+    def lie(request):
+        s3.objects["a/x"] = b"theirs"
+        request.answer(200, late("PreconditionFailed"))
+
+    s3.lie = once(is_completion, lie)
+    assert publish(LARGE) == "EEXIST"
+    assert s3.objects == {"a/x": b"theirs"} and s3.uploads == {}
