@@ -101,7 +101,7 @@ struct scout_s3_call {
 	time_t modified;       /* Last-Modified */
 	char etag[SCOUT_ETAG_MAX];
 	char reason[160]; /* of an error, for a person: "403 AccessDenied" */
-	/* Before the last attempt, others may have reached the server whose answers were lost. */
+	/* Before the last request, others may have reached the server whose answers were lost. */
 	bool in_doubt;
 
 	/* the engine's own */

@@ -47,6 +47,18 @@ static int close_socket(void *arg, curl_socket_t fd)
 	return scout_s3_socket_close(arg, fd);
 }
 
+/* libcurl itself sends a request again when a connection that was used before ends without a byte of an answer. */
+static int count_request(void *arg, char *peer, char *own, int peer_port, int own_port)
+{
+	struct scout_s3_transfer *t = arg;
+
+	(void)peer, (void)own, (void)peer_port, (void)own_port;
+	t->times++;
+	if (t->times > 1 && !t->dropped)
+		t->call->in_doubt = true;
+	return CURL_PREREQFUNC_OK;
+}
+
 CURL *scout_s3_easy_new(struct scout_s3_context *context)
 {
 	const struct scout_models_config *config = context->config;
@@ -72,6 +84,7 @@ CURL *scout_s3_easy_new(struct scout_s3_context *context)
 	     !curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, context) &&
 	     !curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket) &&
 	     !curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, &context->sockets) &&
+	     !curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, count_request) &&
 	     !curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, scout_s3_on_header) &&
 	     !curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, scout_s3_on_body) &&
 	     !curl_easy_setopt(easy, CURLOPT_READFUNCTION, scout_s3_on_send) &&
@@ -281,6 +294,7 @@ static int set_options(struct scout_s3_transfer *t, CURL *easy, const char *url)
 		  !curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->curl_error) &&
 		  !curl_easy_setopt(easy, CURLOPT_HEADERDATA, t) &&
 		  !curl_easy_setopt(easy, CURLOPT_WRITEDATA, t) &&
+		  !curl_easy_setopt(easy, CURLOPT_PREREQDATA, t) &&
 		  !curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
 
 	return ok ? 0 : -ENOMEM;
@@ -309,6 +323,7 @@ int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy, uint64_t mo
 	memcpy(t->region, t->context->place.region, sizeof(t->region));
 	t->acked = t->lively_acked = 0;
 	t->first_ns = 0;
+	t->times = 0;
 	t->sent = t->moved = t->lively_moved = t->counted = 0;
 	t->begun_ns = t->heard_ns = t->lively_ns = t->looked_ns = scout_now_ns();
 	t->heard_awake_ns = t->context->pulse.awake_ns;

@@ -73,6 +73,7 @@ struct scout_s3_transfer {
 	bool judged;                     /* verdict is set */
 	bool refused;                    /* the caller's data() wants no more */
 	bool too_long;                   /* more headers, listing or error than we take */
+	unsigned times;                  /* it was sent */
 	uint64_t got_before;             /* got when it began */
 	uint64_t upto; /* GET: it asks for what lies before this; the call's length, or less */
 	uint64_t sent; /* of the body */

@@ -119,3 +119,28 @@ def test_another_was_first_says_a_late_error(s3, publish):
     s3.lie = once(is_completion, lie)
     assert publish(LARGE) == "EEXIST"
     assert s3.objects == {"a/x": b"theirs"} and s3.uploads == {}
+
+
+# an answer that is lost
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_an_answer_that_is_lost_on_a_used_connection(s3, publish, data):
+    """libcurl sends such a request again by itself, and S3 says of the second one that there is an object."""
+    s3.lie = once(is_store, lambda request: request.lose_answer())
+    assert publish(data) == "ok"
+    assert s3.objects == {"a/x": data}
+    stores = [r for r in s3.requests if is_store(r)]
+    assert len(stores) == 2
+    assert {r.headers["amz-sdk-request"].partition(";")[0] for r in stores} == {"attempt=1"}
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_an_answer_that_is_lost_and_another_is_faster(s3, publish, data):
+    def lie(request):
+        s3.objects["a/x"] = b"theirs"
+        request.close_connection = True
+
+    s3.lie = once(is_store, lie)
+    assert publish(data) == "EEXIST"
+    assert s3.objects == {"a/x": b"theirs"}
