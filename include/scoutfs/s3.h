@@ -24,6 +24,8 @@ struct scout_s3_flow;
 
 #define SCOUT_SHA256_MAX 65 /* in hex, with NUL */
 
+#define SCOUT_S3_MARK "x-amz-meta-scoutfs-upload"
+
 enum scout_s3_op {
 	SCOUT_S3_GET,
 	SCOUT_S3_HEAD,
@@ -66,6 +68,8 @@ struct scout_s3_call {
 	const char *start_after; /* LIST, UPLOADS: a key, or NULL */
 	unsigned max_keys;       /* listings: 1 to 1000 */
 
+	/* PUT, CREATE: a word that is kept with the object, for HEAD to tell as SCOUT_S3_MARK; or NULL */
+	const char *mark;
 	const char *upload_id; /* PART, COMPLETE, ABORT */
 	unsigned part;         /* PART: 1 to 10000 */
 	bool if_none_match; /* PUT, COMPLETE: only where there is no such object, else -EEXIST, if

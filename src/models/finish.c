@@ -2,8 +2,8 @@
  * is aborted, and nothing was ever there.
  *
  * Whether the name is still free is S3's to decide, by a condition of the request; a server that knows no
- * conditions there is asked right before. An answer that was lost is looked for: the object's ETag tells
- * whether it is ours. */
+ * conditions there is asked right before. An answer that was lost is looked for: a mark of its own tells whether
+ * the object is ours, or, where S3 keeps none, its ETag. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,7 +88,7 @@ static void created(struct scout_s3_call *call, int err)
 
 void scout_upload_create_locked(struct scout_upload *u)
 {
-	u->call = (struct scout_s3_call){.op = SCOUT_S3_CREATE, .data = take_id};
+	u->call = (struct scout_s3_call){.op = SCOUT_S3_CREATE, .mark = u->mark, .data = take_id};
 	send_locked(u, created);
 }
 
@@ -154,12 +154,22 @@ static bool is_ours(const struct scout_upload *u, const char *etag)
 	return ours;
 }
 
+static void look_for_mark(struct scout_s3_call *call, const char *name, const char *value)
+{
+	struct scout_upload *u = upload_of(call);
+
+	scout_lock(&u->lock);
+	if (strcmp(name, SCOUT_S3_MARK) == 0)
+		u->marked = strcmp(value, u->mark) == 0;
+	scout_unlock(&u->lock);
+}
+
 static void looked(struct scout_s3_call *call, int err)
 {
 	struct scout_upload *u = upload_of(call);
 
 	scout_lock(&u->lock);
-	if (!err && is_ours(u, call->etag))
+	if (!err && (u->marked || is_ours(u, call->etag)))
 		u->stored = true;
 	else
 		scout_upload_fail_locked(u, u->doubt == -ENOENT ? -EIO : u->doubt,
@@ -183,7 +193,7 @@ static void found(struct scout_s3_call *call, int err)
 
 static void head_locked(struct scout_upload *u, void (*done)(struct scout_s3_call *call, int err))
 {
-	u->call = (struct scout_s3_call){.op = SCOUT_S3_HEAD};
+	u->call = (struct scout_s3_call){.op = SCOUT_S3_HEAD, .header = look_for_mark};
 	send_locked(u, done);
 }
 
@@ -218,7 +228,7 @@ static void put_done(struct scout_s3_call *call, int err)
 static void put_locked(struct scout_upload *u)
 {
 	struct scout_s3_call call = {
-	    .op = SCOUT_S3_PUT, .if_none_match = !u->replaces, .done = put_done};
+	    .op = SCOUT_S3_PUT, .mark = u->mark, .if_none_match = !u->replaces, .done = put_done};
 
 	if (!u->part)
 		u->part = scout_part_empty(u);

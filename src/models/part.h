@@ -66,6 +66,8 @@ struct scout_upload {
 	char sha256[SCOUT_SHA256_MAX];
 	bool checked;   /* nobody else was first */
 	int doubt;      /* the error after which it may be there all the same */
+	char mark[40];  /* immutable: of this upload alone */
+	bool marked;    /* the object that is there has it */
 	bool stored;    /* it is there */
 	bool confirmed; /* and was looked at */
 	struct scout_asker asker;

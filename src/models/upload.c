@@ -87,6 +87,8 @@ int scout_upload_new(struct scout_publisher *pub, const char *path, struct scout
 	u->begun_ns = scout_now_ns();
 	u->begun = (time_t)(scout_wall_ns() / SCOUT_NS_PER_S);
 	u->version = u->begun_ns;
+	snprintf(u->mark, sizeof(u->mark), "%08x%08x%08x%08x", scout_random(), scout_random(),
+		 scout_random(), scout_random());
 	atomic_init(&u->refs, 1);
 	scout_mutex_init(&u->lock, SCOUT_LOCK_OBJECT);
 	TAILQ_INIT(&u->flushers);

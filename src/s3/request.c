@@ -245,6 +245,10 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 	if (c->access_key_id) {
 		headers[n++] = (struct scout_sigv4_header){"x-amz-content-sha256", payload(call)};
 		headers[n++] = (struct scout_sigv4_header){"x-amz-date", date};
+	}
+	if (call->mark)
+		headers[n++] = (struct scout_sigv4_header){SCOUT_S3_MARK, call->mark};
+	if (c->access_key_id) {
 		if (t->context->config->requester_pays)
 			headers[n++] =
 			    (struct scout_sigv4_header){"x-amz-request-payer", "requester"};

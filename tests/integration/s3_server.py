@@ -4,6 +4,7 @@ It keeps one bucket in memory, with conditions and multipart uploads, and tells 
 to it: a function that is asked for each request before it is served, and may answer in its place.
 """
 
+import contextlib
 import hashlib
 import html
 import re
@@ -122,11 +123,17 @@ class Request(BaseHTTPRequestHandler):
     def be_honest(self):
         getattr(self, "serve_" + self.command.lower())()
 
+    @contextlib.contextmanager
+    def unheard(self):
+        """What is answered meanwhile is not sent."""
+        wire, self.wfile = self.wfile, Nowhere()
+        yield
+        self.wfile = wire
+
     def lose_answer(self):
         """Does what was asked for, and hangs up."""
-        wire, self.wfile = self.wfile, Nowhere()
-        self.be_honest()
-        self.wfile = wire
+        with self.unheard():
+            self.be_honest()
         self.close_connection = True
 
     def answer(self, status, body=b"", **headers):

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from s3_server import Request
 from tools import MIB, content, error, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
@@ -71,9 +72,8 @@ def test_a_completion_without_its_end(s3, publish, body):
     """All the same it was done: the next one finds no upload, and the object tells that it is ours."""
 
     def cut(request):
-        wire, request.answer = request.answer, lambda *_, **__: None
-        request.be_honest()
-        request.answer = wire
+        with request.unheard():
+            request.be_honest()
         request.answer_and_hang_up(200, body)
 
     s3.lie = once(is_completion, cut)
@@ -144,3 +144,44 @@ def test_an_answer_that_is_lost_and_another_is_faster(s3, publish, data):
     s3.lie = once(is_store, lie)
     assert publish(data) == "EEXIST"
     assert s3.objects == {"a/x": b"theirs"}
+
+
+def fail_when_done(request):
+    with request.unheard():
+        request.be_honest()
+    request.refuse(500, "InternalError")
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("lie", [Request.lose_answer, fail_when_done], ids=["lost", "500"])
+def test_an_answer_that_is_lost_where_etags_are_no_md5(s3, publish, data, lie):
+    """As with SSE-KMS."""
+    s3.etag = lambda some: '"' + hashlib.md5(b"secret" + some).hexdigest() + '"'
+    s3.lie = once(is_store, lie)
+    assert publish(data) == "ok"
+    assert s3.objects == {"a/x": data}
+    mark = s3.objects["a/x"].metadata["x-amz-meta-scoutfs-upload"]
+    assert len(mark) == 32
+    assert os.getxattr(publish.mount.model("a", "x"), "user.s3.meta.scoutfs-upload").decode() == mark
+
+
+def test_an_answer_that_is_lost_where_no_metadata_is_kept(s3, publish):
+    def forget(request):
+        request.metadata = lambda: {}
+        request.lose_answer()
+
+    s3.lie = once(is_store, forget)
+    assert publish(SMALL) == "ok"
+    assert s3.objects == {"a/x": SMALL} and not s3.objects["a/x"].metadata
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_the_same_bytes_of_another_are_not_ours_where_etags_are_no_md5(s3, publish, data):
+    s3.etag = lambda some: '"' + hashlib.md5(b"secret" + some).hexdigest() + '"'
+
+    def lie(request):
+        s3.objects["a/x"] = data
+        request.close_connection = True
+
+    s3.lie = once(is_store, lie)
+    assert publish(data) == "EEXIST"
