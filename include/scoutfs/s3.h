@@ -95,7 +95,7 @@ struct scout_s3_call {
 	bool (*data)(struct scout_s3_call *call, const void *bytes, size_t len);
 	/* On the engine's thread, no lock held, exactly once. err: 0; -ENOENT (404); -EACCES (401, 403);
 	 * -ESTALE (412: if_match failed, or the object changed between attempts); -ERANGE (416);
-	 * -EEXIST (412: if_none_match failed); -EDQUOT, -ENOSPC, -EFBIG, where the server says so;
+	 * -EEXIST (412: if_none_match failed); -EOPNOTSUPP (501 to if_none_match); -EDQUOT, -ENOSPC, -EFBIG, where the server says so;
 	 * -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH after all attempts; -EIO (5xx after all attempts,
 	 * malformed, too short); -ECANCELED; -ESHUTDOWN. Each failure was logged once. */
 	void (*done)(struct scout_s3_call *call, int err);

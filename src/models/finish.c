@@ -1,9 +1,9 @@
 /* The end of an upload: a small object is one PUT, a larger one is completed from its parts; or all of it
  * is aborted, and nothing was ever there.
  *
- * Whether the name is still free is S3's to decide, by a condition of the request; a server that knows no
- * conditions there is asked right before. An answer that was lost is looked for: a mark of its own tells whether
- * the object is ours, or, where S3 keeps none, its ETag. */
+ * Whether the name is still free is S3's to decide, by a condition of the request; a server that may know no
+ * conditions there, or refuses them, is asked right before. An answer that was lost is looked for: a mark of
+ * its own tells whether the object is ours, or, where S3 keeps none, its ETag. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,6 +199,20 @@ static void head_locked(struct scout_upload *u, void (*done)(struct scout_s3_cal
 
 /* ---- PUT, COMPLETE ---- */
 
+/* Whether S3 is to decide that nobody else was first. */
+static bool has_condition(const struct scout_upload *u)
+{
+	return !u->replaces && !atomic_load(&u->pub->unconditional);
+}
+
+/* Logs, so no lock is held. */
+static void note_conditions(struct scout_upload *u, int err)
+{
+	if (err == -EOPNOTSUPP && !atomic_exchange(&u->pub->unconditional, true))
+		scout_info("models: the server knows no If-None-Match: looking before each "
+			   "object is made, from now on");
+}
+
 /* The request that makes the object came back with err. */
 static void stored_locked(struct scout_upload *u, const struct scout_s3_call *call, int err)
 {
@@ -208,6 +222,8 @@ static void stored_locked(struct scout_upload *u, const struct scout_s3_call *ca
 
 	if (!err)
 		u->stored = true;
+	else if (err == -EOPNOTSUPP)
+		return; /* once more, without */
 	else if (err == -EEXIST && refused)
 		scout_upload_fail_locked(u, err, "there is an object of that name by now");
 	else if (refused || u->err)
@@ -220,15 +236,16 @@ static void put_done(struct scout_s3_call *call, int err)
 {
 	struct scout_upload *u = ((struct scout_upload_part *)call)->upload;
 
+	note_conditions(u, err);
 	scout_lock(&u->lock);
 	stored_locked(u, call, err);
 	answered_locked(u);
 }
 
-static void put_locked(struct scout_upload *u)
+static void put_locked(struct scout_upload *u, bool condition)
 {
 	struct scout_s3_call call = {
-	    .op = SCOUT_S3_PUT, .mark = u->mark, .if_none_match = !u->replaces, .done = put_done};
+	    .op = SCOUT_S3_PUT, .mark = u->mark, .if_none_match = condition, .done = put_done};
 
 	if (!u->part)
 		u->part = scout_part_empty(u);
@@ -253,6 +270,7 @@ static void completed(struct scout_s3_call *call, int err)
 {
 	struct scout_upload *u = upload_of(call);
 
+	note_conditions(u, err);
 	scout_lock(&u->lock);
 	stored_locked(u, call, err);
 	answered_locked(u);
@@ -302,7 +320,7 @@ static void complete_locked(struct scout_upload *u)
 	u->call = (struct scout_s3_call){
 	    .op = SCOUT_S3_COMPLETE,
 	    .upload_id = u->id,
-	    .if_none_match = !u->replaces,
+	    .if_none_match = has_condition(u),
 	    .body_bytes = xml->len,
 	    .body = xml_body,
 	    .data = take_completion,
@@ -389,13 +407,15 @@ static bool is_given_up_locked(const struct scout_upload *u)
 	return !TAILQ_EMPTY(&u->flushers);
 }
 
-/* All parts are with S3, or there is but one. */
+/* All parts are with S3, or there is but one. Many a server knows conditions of a PUT only. */
 static void store_locked(struct scout_upload *u)
 {
-	if (!u->multipart)
-		put_locked(u);
-	else if (!u->checked && !u->replaces)
+	bool condition = has_condition(u);
+
+	if ((u->multipart || !condition) && !u->checked && !u->replaces)
 		head_locked(u, found);
+	else if (!u->multipart)
+		put_locked(u, condition);
 	else
 		complete_locked(u);
 }

@@ -32,6 +32,7 @@ struct scout_publisher {
 	struct scout_change *changes;    /* under lock: changes.c */
 	struct scout_leftovers *unended; /* leftovers.c */
 	scout_counter published, failed, bytes; /* atomic */
+	atomic_bool unconditional;              /* S3 refuses requests with a condition */
 };
 
 /* One with a reference for its handle, whose path no other has; 0, -EBUSY or -ENOMEM. */

@@ -29,7 +29,9 @@ static bool is_failure(const struct scout_s3_call *call, const struct scout_s3_v
 		return strstr(v->reason, "NoSuchBucket") != NULL;
 	if (call->guess && (!call->if_match || v->err == -ESTALE || v->err == -ERANGE))
 		return false;
-	return v->err != 0 && v->err != -EEXIST && v->err != -ECANCELED && v->err != -ESHUTDOWN;
+	if (v->err == -EEXIST || v->err == -EOPNOTSUPP)
+		return false;
+	return v->err != 0 && v->err != -ECANCELED && v->err != -ESHUTDOWN;
 }
 
 static void report(struct scout_s3 *s3, const struct scout_s3_call *call, unsigned attempts,

@@ -412,6 +412,8 @@ void scout_s3_transfer_judge(struct scout_s3_transfer *t, CURLcode code, long os
 		v->err = -ENOENT;
 	if (v->err == -ESTALE && t->call->if_none_match)
 		v->err = -EEXIST;
+	if (v->err == -EIO && t->call->if_none_match && t->response.status == 501)
+		v->err = -EOPNOTSUPP;
 	/* Without an ETag nobody knows whether the next bytes would be of the same object. */
 	v->retry = v->retry && (t->got == 0 || t->call->etag[0] != '\0');
 }

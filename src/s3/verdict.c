@@ -1,5 +1,5 @@
 /* Errors of HTTP, S3 and libcurl as errnos; see verdict.h. One place decides what is tried again:
- * connection errors, 429, 500, 502, 503, 504, SlowDown, and a body that was cut. */
+ * connection errors, 408, 429, 500, 502, 503, 504, SlowDown, and a body that was cut. */
 #include "s3/verdict.h"
 
 #include <errno.h>
@@ -92,8 +92,8 @@ void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_ve
 	case 400:
 		if (is_token_code(code))
 			err = -EACCES;
-		/* a body of ours that came too slowly */
-		retry = strcmp(code, "RequestTimeout") == 0;
+		/* a body of ours that came too slowly, or was cut */
+		retry = strcmp(code, "RequestTimeout") == 0 || strcmp(code, "IncompleteBody") == 0;
 		break;
 	case 401:
 	case 403:
@@ -101,6 +101,9 @@ void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_ve
 		break;
 	case 404:
 		err = -ENOENT;
+		break;
+	case 408:
+		retry = true;
 		break;
 	case 409:
 		retry = is_conflict(code);

@@ -185,3 +185,58 @@ def test_the_same_bytes_of_another_are_not_ours_where_etags_are_no_md5(s3, publi
 
     s3.lie = once(is_store, lie)
     assert publish(data) == "EEXIST"
+
+
+# what a server refuses
+
+
+def is_part(request):
+    return request.command == "PUT" and "partNumber" in request.query
+
+
+@pytest.mark.parametrize("status, code", [(408, "RequestTimeout"), (400, "IncompleteBody"),
+                                          (400, "RequestTimeout")])
+@pytest.mark.parametrize("data, matches", [(SMALL, is_store), (LARGE, is_part)], ids=["small", "part"])
+def test_a_body_that_did_not_come_whole_is_sent_again(s3, publish, data, matches, status, code):
+    s3.lie = once(matches, lambda request: request.refuse(status, code))
+    assert publish(data) == "ok"
+    assert s3.objects == {"a/x": data}
+
+
+def refuse_conditions(request):
+    refuses = is_store(request) and "If-None-Match" in request.headers
+    if refuses:
+        request.refuse(501, "NotImplemented")
+    return refuses
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_a_server_that_refuses_conditions(s3, publish, data):
+    """It is looked at before, each time; and conditions are tried once a mount."""
+    s3.lie = refuse_conditions
+    assert publish(data) == "ok"
+    for name in ("y", "z"):
+        write(publish.mount.model("a", name), data)
+    assert s3.objects == {"a/x": data, "a/y": data, "a/z": data}
+    stores = [r for r in s3.requests if is_store(r)]
+    assert ["If-None-Match" in r.headers for r in stores] == [True, False, False, False]
+    assert publish.mount.log().count("If-None-Match") == 1
+    assert "501" not in publish.mount.log()
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_what_is_there_stays_where_conditions_are_refused(s3, publish, data):
+    s3.lie = refuse_conditions
+    assert publish(SMALL) == "ok"
+    f = open(publish.mount.model("a", "y"), "wb")
+    f.write(data)
+    s3.objects["a/y"] = b"theirs"
+    assert error(f.close) == "EEXIST"
+    assert s3.objects == {"a/x": SMALL, "a/y": b"theirs"}
+
+
+def test_501_of_something_else(s3, publish):
+    s3.lie = lambda request: is_store(request) and (request.refuse(501, "NotImplemented") or True)
+    assert publish(SMALL) == "EIO"
+    assert len([r for r in s3.requests if is_store(r)]) == 2
+    assert "501 NotImplemented (EIO" in publish.mount.log()

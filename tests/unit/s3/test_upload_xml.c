@@ -220,12 +220,44 @@ static void test_no_room(void **state)
 	}
 }
 
+/* Of a body of ours that did not come as it should. */
+static void test_a_body_that_was_cut(void **state)
+{
+	static const struct {
+		int status;
+		const char *code;
+		bool retry;
+	} cases[] = {
+	    {400, "RequestTimeout", true},  {400, "IncompleteBody", true},
+	    {408, "RequestTimeout", true},  {408, "", true},
+	    {400, "InvalidRequest", false}, {501, "NotImplemented", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct scout_s3_response r = {.status = cases[i].status};
+		struct scout_s3_verdict v;
+		char body[128];
+		int len =
+		    snprintf(body, sizeof(body), "<Error><Code>%s</Code></Error>", cases[i].code);
+
+		assert_true(scout_s3_response_error(&r, body, (size_t)len));
+		scout_s3_judge_status(&r, &v);
+		assert_int_equal(v.err, -EIO);
+		assert_int_equal(v.retry, cases[i].retry);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_the_id),       cmocka_unit_test(test_a_page),
-	    cmocka_unit_test(test_broken_pages), cmocka_unit_test(test_an_error_after_a_200),
-	    cmocka_unit_test(test_no_room),      cmocka_unit_test(test_a_completion),
+	    cmocka_unit_test(test_the_id),
+	    cmocka_unit_test(test_a_page),
+	    cmocka_unit_test(test_broken_pages),
+	    cmocka_unit_test(test_an_error_after_a_200),
+	    cmocka_unit_test(test_no_room),
+	    cmocka_unit_test(test_a_completion),
+	    cmocka_unit_test(test_a_body_that_was_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
