@@ -199,10 +199,15 @@ static void head_locked(struct scout_upload *u, void (*done)(struct scout_s3_cal
 
 /* ---- PUT, COMPLETE ---- */
 
+static bool must_be_new(const struct scout_upload *u)
+{
+	return !u->replaces && !u->pub->m->config->overwrite;
+}
+
 /* Whether S3 is to decide that nobody else was first. */
 static bool has_condition(const struct scout_upload *u)
 {
-	return !u->replaces && !atomic_load(&u->pub->unconditional);
+	return must_be_new(u) && !atomic_load(&u->pub->unconditional);
 }
 
 /* Logs, so no lock is held. */
@@ -412,7 +417,7 @@ static void store_locked(struct scout_upload *u)
 {
 	bool condition = has_condition(u);
 
-	if ((u->multipart || !condition) && !u->checked && !u->replaces)
+	if ((u->multipart || !condition) && !u->checked && must_be_new(u))
 		head_locked(u, found);
 	else if (!u->multipart)
 		put_locked(u, condition);

@@ -240,3 +240,17 @@ def test_501_of_something_else(s3, publish):
     assert publish(SMALL) == "EIO"
     assert len([r for r in s3.requests if is_store(r)]) == 2
     assert "501 NotImplemented (EIO" in publish.mount.log()
+
+
+# what it says of others
+
+
+@pytest.mark.parametrize("overwrite, word", [("no", "EEXIST"), ("yes", "ok")])
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_a_name_that_was_free_and_is_taken_at_close(s3, publish, data, overwrite, word):
+    assert publish(SMALL, overwrite=overwrite) == "ok"
+    f = open(publish.mount.model("a", "y"), "wb")
+    f.write(data)
+    s3.objects["a/y"] = b"theirs"
+    assert error(f.close) == word
+    assert s3.objects["a/y"] == (data if overwrite == "yes" else b"theirs")
