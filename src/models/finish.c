@@ -12,6 +12,7 @@
 #include "models/changes.h"
 #include "models/part.h"
 #include "scoutfs/clock.h"
+#include "scoutfs/config.h"
 #include "scoutfs/log.h"
 
 #define MD5_HEX 32

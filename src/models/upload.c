@@ -284,8 +284,9 @@ static void part_done(struct scout_s3_call *call, int err)
 		if (!u->etags[call->part - 1])
 			err = -ENOMEM;
 	}
-	if (err)
-		scout_upload_fail_locked(u, err, *call->reason ? call->reason : "no memory");
+	if (err) /* ENOENT: the upload is gone, which nobody asked for by name */
+		scout_upload_fail_locked(u, err == -ENOENT ? -EIO : err,
+					 *call->reason ? call->reason : "no memory");
 	scout_unlock(&u->lock);
 	scout_part_free(p);
 	scout_upload_gets_on(u);

@@ -254,3 +254,11 @@ def test_a_name_that_was_free_and_is_taken_at_close(s3, publish, data, overwrite
     s3.objects["a/y"] = b"theirs"
     assert error(f.close) == word
     assert s3.objects["a/y"] == (data if overwrite == "yes" else b"theirs")
+
+
+def test_an_upload_that_another_ended(s3, publish):
+    """By its own rule of what is left over, perhaps: no name is missing."""
+    s3.lie = once(is_part, lambda request: request.refuse(404, "NoSuchUpload"))
+    assert publish(LARGE) == "EIO"
+    assert s3.objects == {} and s3.uploads == {}
+    assert "404 NoSuchUpload (EIO)" in publish.mount.log()
