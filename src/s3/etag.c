@@ -9,6 +9,11 @@ static bool is_etag_byte(unsigned char c)
 	return c == 0x21 || (c >= 0x23 && c != 0x7f);
 }
 
+bool scout_s3_etag_is_weak(const char *etag)
+{
+	return strncmp(etag, "W/", 2) == 0;
+}
+
 bool scout_s3_etag_copy(char dst[SCOUT_ETAG_MAX], const char *etag, size_t len)
 {
 	size_t weak = 0;

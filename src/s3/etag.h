@@ -12,4 +12,7 @@
  * (RFC 9110 section 8.8.3: control characters, blanks, inner quotes). */
 bool scout_s3_etag_copy(char dst[SCOUT_ETAG_MAX], const char *etag, size_t len);
 
+/* If-Match compares strongly, so a weak one never matches there (RFC 9110 section 13.1.1). */
+bool scout_s3_etag_is_weak(const char *etag);
+
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "s3/callbacks.h"
+#include "s3/etag.h"
 #include "s3/op.h"
 #include "s3/sigv4.h"
 #include "s3/transfer.h"
@@ -258,7 +259,7 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 	}
 	for (size_t i = 0; i < n && !err; i++)
 		err = add_header(t, headers[i].name, headers[i].value);
-	if (!err && pinned)
+	if (!err && pinned && !scout_s3_etag_is_weak(pinned)) /* else the answer's alone tells */
 		err = add_header(t, "If-Match", pinned);
 	if (!err && call->if_none_match)
 		err = add_header(t, "If-None-Match", "*");

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "s3/etag.h"
+
 #define MAX_SKEW_S 300 /* S3 refuses at 900 */
 
 void scout_s3_verdict_set(struct scout_s3_verdict *v, int err, bool retry, const char *fmt, ...)
@@ -135,7 +137,7 @@ void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_ve
 
 static const char *opaque_tag(const char *etag)
 {
-	return strncmp(etag, "W/", 2) == 0 ? etag + 2 : etag;
+	return scout_s3_etag_is_weak(etag) ? etag + 2 : etag;
 }
 
 void scout_s3_judge_get(const struct scout_s3_call *call, uint64_t got, const char *pinned,

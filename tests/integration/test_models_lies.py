@@ -1,4 +1,4 @@
-"""Publishing to an S3 that answers what is not so, late, twice, or half."""
+"""An S3 that answers what is not so, late, twice, or half: mostly to who publishes."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ import os
 import pytest
 
 from s3_server import Request
-from tools import MIB, content, error, write
+from tools import MIB, content, error, read, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 SMALL, LARGE = b"hello", content(5 * MIB + 1)  # one PUT; two parts
@@ -262,3 +262,28 @@ def test_an_upload_that_another_ended(s3, publish):
     assert publish(LARGE) == "EIO"
     assert s3.objects == {} and s3.uploads == {}
     assert "404 NoSuchUpload (EIO)" in publish.mount.log()
+
+
+# readers
+
+
+def test_weak_etags(s3, mount):
+    """No If-Match is sent, which they never match; a change is seen by the answer's own."""
+    s3.etag = lambda data: f'W/"{hashlib.md5(data).hexdigest()}"'
+    s3.objects = {"a/x": content(9 * MIB + 3)}
+
+    def refuse_weak(request):
+        weak = request.headers.get("If-Match", "").startswith("W/")
+        if weak:
+            request.refuse(412, "PreconditionFailed")
+        return weak
+
+    s3.lie = refuse_weak
+    m = mount(NO_HOSTS, s3.ini())
+    os.listdir(m.model("a"))
+    assert read(m.model("a", "x")) == s3.objects["a/x"]
+    s3.objects["a/y"] = content(9 * MIB + 3, 1)
+    with open(m.model("a", "y"), "rb", buffering=0) as f:
+        assert f.read(10) == s3.objects["a/y"][:10]
+        s3.objects["a/y"] = content(9 * MIB + 3, 2)
+        assert error(os.pread, f.fileno(), 10, 8 * MIB) == "ESTALE"

@@ -109,6 +109,8 @@ static void etags(void **state)
 	assert_string_equal(etag, "\"a-1\"");
 	assert_true(scout_s3_etag_copy(etag, "W/\"a\"", 5));
 	assert_string_equal(etag, "W/\"a\"");
+	assert_true(scout_s3_etag_is_weak(etag));
+	assert_false(scout_s3_etag_is_weak("\"W/\""));
 	assert_false(scout_s3_etag_copy(etag, "", 0));
 	assert_string_equal(etag, "");
 	assert_false(scout_s3_etag_copy(etag, "\"\"", 2));
