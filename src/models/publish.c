@@ -360,6 +360,7 @@ static void removed(struct scout_s3_call *call, int err)
 	struct removing *r = (struct removing *)call;
 
 	if (!err) {
+		scout_question_drop_parents(r->pub->m, r->path);
 		r->asker.answered = seen_gone;
 		scout_question_ask(r->pub->m, SCOUT_ASK_ANEW, r->path, &r->asker);
 		return;

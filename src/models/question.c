@@ -103,6 +103,21 @@ void scout_question_drop(struct scout_models *m, const char *path)
 	scout_unlock(&m->question_lock);
 }
 
+void scout_question_drop_parents(struct scout_models *m, const char *path)
+{
+	struct scout_answer *a;
+
+	scout_lock(&m->question_lock);
+	for (size_t len = strlen(path); len > 0; len--) {
+		if (path[len] != '/')
+			continue;
+		HASH_FIND(hh, m->answers, path, len, a);
+		if (a)
+			drop_answer_locked(m, a);
+	}
+	scout_unlock(&m->question_lock);
+}
+
 unsigned scout_question_count(struct scout_models *m)
 {
 	unsigned count;

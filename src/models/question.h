@@ -56,6 +56,8 @@ void scout_question_forget(struct scout_models *m, uint64_t asked_ns);
 
 /* What was answered about path is known to be wrong. */
 void scout_question_drop(struct scout_models *m, const char *path);
+/* Nor need the folders on the way to path be there any more. */
+void scout_question_drop_parents(struct scout_models *m, const char *path);
 
 /* How many answers are kept. */
 unsigned scout_question_count(struct scout_models *m);
