@@ -1,6 +1,6 @@
 /* What this mount has published and removed, by path, for as long as a listing may be older than that:
  * list_ttl and the time that listing takes. And the folders that mkdir(2) made, which live in this mount
- * only, until an object is in them.
+ * only until an object is in them; from then on S3 has them, and they are forgotten as other changes are.
  *
  * A bounded number of each: the oldest changes are forgotten, which means that others see them no later
  * than list_ttl. publisher->lock for the table. */
@@ -20,6 +20,7 @@ struct scout_change {
 	enum scout_change_kind kind;
 	uint64_t at_ns;
 	struct scout_attr attr; /* of FILE */
+	bool filled;            /* FOLDER: an object was published in it */
 	UT_hash_handle hh;      /* publisher->changes, oldest first */
 	char path[];
 };
@@ -30,11 +31,17 @@ static void drop_locked(struct scout_publisher *pub, struct scout_change *c)
 	free(c);
 }
 
+/* A folder that is nowhere but here. */
+static bool is_ours(const struct scout_change *c)
+{
+	return c->kind == SCOUT_CHANGE_FOLDER && !c->filled;
+}
+
 static bool is_old(const struct scout_publisher *pub, const struct scout_change *c)
 {
 	uint64_t life = pub->m->config->list_ttl_ns + LISTING_NS;
 
-	return c->kind != SCOUT_CHANGE_FOLDER && scout_now_ns() - c->at_ns > life;
+	return !is_ours(c) && scout_now_ns() - c->at_ns > life;
 }
 
 /* Forgets what listings show by now, and the oldest of what is too much. */
@@ -44,9 +51,7 @@ static void trim_locked(struct scout_publisher *pub)
 	unsigned left = HASH_COUNT(pub->changes);
 
 	HASH_ITER (hh, pub->changes, c, next) {
-		bool folder = c->kind == SCOUT_CHANGE_FOLDER;
-
-		if (is_old(pub, c) || (!folder && left > CHANGES_MAX)) {
+		if (is_old(pub, c) || (!is_ours(c) && left > CHANGES_MAX)) {
 			drop_locked(pub, c);
 			left--;
 		}
@@ -77,6 +82,26 @@ static struct scout_change *add_locked(struct scout_publisher *pub, const char *
 	return c;
 }
 
+/* An object is below the folders of path: S3 has them. */
+static void fill_parents_locked(struct scout_publisher *pub, const char *path)
+{
+	struct scout_change *c;
+
+	for (size_t len = strlen(path); len > 0; len--) {
+		if (path[len] != '/')
+			continue;
+		HASH_FIND(hh, pub->changes, path, len, c);
+		if (!c || c->kind != SCOUT_CHANGE_FOLDER)
+			continue;
+		HASH_DEL(pub->changes, c);
+		c->filled = true;
+		c->at_ns = scout_now_ns();
+		HASH_ADD_STR(pub->changes, path, c);
+		if (!c->hh.tbl)
+			free(c);
+	}
+}
+
 void scout_changes_published(struct scout_publisher *pub, const char *path,
 			     const struct scout_attr *attr)
 {
@@ -86,6 +111,7 @@ void scout_changes_published(struct scout_publisher *pub, const char *path,
 	c = add_locked(pub, path, SCOUT_CHANGE_FILE);
 	if (c)
 		c->attr = *attr;
+	fill_parents_locked(pub, path);
 	trim_locked(pub);
 	scout_unlock(&pub->lock);
 }
@@ -106,7 +132,7 @@ int scout_changes_mkdir(struct scout_publisher *pub, const char *path)
 
 	scout_lock(&pub->lock);
 	for (c = pub->changes; c; c = c->hh.next)
-		folders += c->kind == SCOUT_CHANGE_FOLDER;
+		folders += is_ours(c);
 	if (folders < FOLDERS_MAX)
 		err = add_locked(pub, path, SCOUT_CHANGE_FOLDER) ? 0 : -ENOMEM;
 	scout_unlock(&pub->lock);
@@ -143,7 +169,7 @@ bool scout_changes_folder_below(struct scout_publisher *pub, const char *path)
 
 	scout_lock(&pub->lock);
 	for (c = pub->changes; c && !found; c = c->hh.next)
-		found = c->kind == SCOUT_CHANGE_FOLDER && below(c->path, path);
+		found = c->kind == SCOUT_CHANGE_FOLDER && below(c->path, path) && !is_old(pub, c);
 	scout_unlock(&pub->lock);
 	return found;
 }

@@ -22,7 +22,8 @@ struct scout_changed {
 void scout_changes_published(struct scout_publisher *pub, const char *path,
 			     const struct scout_attr *attr);
 void scout_changes_removed(struct scout_publisher *pub, const char *path);
-/* A folder without anything in it, which S3 cannot have. Returns 0, or -ENOSPC beyond a thousand. */
+/* A folder without anything in it, which S3 cannot have. Returns 0, -ENOMEM, or -ENOSPC beyond a thousand in which no
+ * object was published yet. */
 int scout_changes_mkdir(struct scout_publisher *pub, const char *path);
 enum scout_change_kind scout_changes_find(struct scout_publisher *pub, const char *path);
 /* Whether a folder is below the folder path; and whether anything is that a listing may lack. */
