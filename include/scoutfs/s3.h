@@ -104,6 +104,7 @@ struct scout_s3_call {
 	uint64_t object_bytes; /* the whole object's size */
 	time_t modified;       /* Last-Modified */
 	char etag[SCOUT_ETAG_MAX];
+	time_t date; /* listings, UPLOADS: the server's clock, before data; 0: it did not say */
 	char reason[160]; /* of an error, for a person: "403 AccessDenied" */
 	/* Before the last request, others may have reached the server whose answers were lost. */
 	bool in_doubt;

@@ -1,6 +1,6 @@
 /* Uploads that nobody ended: S3 keeps their parts, and bills them, for good. Those under the prefix that
  * are older than abort_uploads_after are aborted; age is all that tells them from another's that is
- * under way.
+ * under way, so it is told by the server's clock alone, and where that is not known nothing is aborted.
  *
  * Looked for at the start, and hourly at most while somebody publishes or reads the status. One request at
  * a time; publisher->lock. */
@@ -39,6 +39,7 @@ struct scout_leftovers {
 	bool busy;
 	bool looked;
 	uint64_t looked_ns;
+	int64_t ahead_s;            /* the server's clock less ours */
 	struct leftover_list found; /* of the last look, young ones */
 	unsigned nfound, found_count;
 	uint64_t aborted;
@@ -78,21 +79,23 @@ void scout_leftovers_free(struct scout_leftovers *l)
 	free(l);
 }
 
-/* 0: it is to come, by our clock; any time of the server's goes. */
-static uint64_t age_ns(time_t begun)
+static int64_t our_clock_s(void)
 {
-	uint64_t now_ns = scout_wall_ns();
+	return (int64_t)(scout_wall_ns() / SCOUT_NS_PER_S);
+}
 
-	if (begun < 0 || (uint64_t)begun > now_ns / SCOUT_NS_PER_S)
-		return 0;
-	return now_ns - (uint64_t)begun * SCOUT_NS_PER_S;
+/* Both by the server's clock; any time of it goes. 0: it is to come. */
+static uint64_t age_ns(int64_t begun, int64_t now)
+{
+	return begun >= 0 && begun < now ? (uint64_t)(now - begun) * SCOUT_NS_PER_S : 0;
 }
 
 static bool is_old(const struct scout_leftovers *l, time_t begun)
 {
 	uint64_t after_ns = l->pub->m->config->abort_uploads_after_ns;
+	time_t now = l->call.date; /* 0: nothing is old */
 
-	return after_ns > 0 && begun > 0 && age_ns(begun) >= after_ns;
+	return after_ns > 0 && begun > 0 && begun < now && age_ns(begun, now) >= after_ns;
 }
 
 static bool note(void *arg, const struct scout_s3_upload *u)
@@ -147,6 +150,9 @@ static bool take_page(struct scout_s3_call *call, const void *bytes, size_t len)
 	free(l->next_key);
 	free(l->next_id);
 	l->next_key = l->next_id = NULL;
+	scout_lock(&l->pub->lock);
+	l->ahead_s = call->date ? (int64_t)call->date - our_clock_s() : 0;
+	scout_unlock(&l->pub->lock);
 	l->err = scout_s3_parse_uploads(bytes, len, note, l, &l->next_key, &l->next_id);
 	return true;
 }
@@ -263,9 +269,10 @@ void scout_leftovers_report(struct scout_leftovers *l, struct scout_text *out)
 	scout_lock(&l->pub->lock);
 	SLIST_FOREACH(o, &l->found, link)
 	{
-		scout_text_printf(out, "    unended    %s, begun %s ago\n",
-				  scout_format_name(name, sizeof(name), o->key),
-				  scout_format_duration(age, age_ns(o->begun)));
+		scout_text_printf(
+		    out, "    unended    %s, begun %s ago\n",
+		    scout_format_name(name, sizeof(name), o->key),
+		    scout_format_duration(age, age_ns(o->begun, our_clock_s() + l->ahead_s)));
 	}
 	if (l->found_count > l->nfound)
 		scout_text_printf(out, "    and %u more unended\n", l->found_count - l->nfound);

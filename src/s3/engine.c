@@ -203,6 +203,7 @@ void scout_s3_submit(struct scout_s3 *s3, struct scout_s3_call *call)
 
 	call->object_bytes = 0;
 	call->modified = 0;
+	call->date = 0;
 	call->etag[0] = '\0';
 	call->reason[0] = '\0';
 	call->waits_in = NULL;

@@ -317,6 +317,7 @@ static void judge_whole(struct scout_s3_transfer *t, struct scout_s3_verdict *v)
 	struct scout_s3_call *call = t->call;
 
 	scout_s3_verdict_set(v, 0, false, "%s", "");
+	call->date = t->response.date;
 	if (call->op == SCOUT_S3_COMPLETE)
 		judge_completion(t, v);
 	if (!v->err && !call->data(call, t->body.str ? t->body.str : "", t->body.len))

@@ -15,6 +15,7 @@ import pytest
 from mount import SAN, SLOWER
 from procs import wait_for
 from proxy import Answer
+from s3_server import Upload
 from tools import (MIB, Background, content, error, python, read, sha256, timed, together,
                    write)
 
@@ -322,9 +323,37 @@ def test_after_a_crash(rgw, bucket, mount, local):
     assert keys(rgw, bucket) == []
     again = mount(NO_HOSTS, ini(rgw, bucket, prefix="mine/"))
     wait_for(lambda: "unended    mine/a/model.zip, begun " in again.status(), 20, "the list")
+    begun = max(u["Initiated"].timestamp() for u in uploads(rgw, bucket))
+    wait_for(lambda: time.time() > begun + 1, 20, "the next second of the server's clock")
     last = mount(NO_HOSTS, ini(rgw, bucket, prefix="mine/", abort_uploads_after="10ms"))
     wait_for(lambda: "aborted    1 that nobody ended" in last.status(), 20, "the abort")
     assert [u["Key"] for u in uploads(rgw, bucket)] == ["elsewhere/model.zip"]
+
+
+@pytest.mark.parametrize("hours", [-25, 0, 25])
+def test_what_is_old_by_the_servers_clock(s3, mount, hours):
+    """This machine's may be days off, and another's upload is under way."""
+    s3.clock = lambda: time.time() + hours * 3600
+    for name, age in (("young", 90), ("old", 24 * 3600 + 60)):
+        s3.uploads[name] = Upload(f"a/{name}", {})
+        s3.uploads[name].begun = s3.clock() - age
+    m = mount(NO_HOSTS, s3.ini(read_only="no"))
+    wait_for(lambda: "aborted    1 that nobody ended" in m.status(), 20, "the abort")
+    assert list(s3.uploads) == ["young"]
+    assert "unended    a/young, begun 1m " in m.status()
+
+
+def test_nothing_is_old_without_the_servers_clock(s3, mount):
+    def lie(request):
+        request.date_time_string = lambda *_: "today"
+        return False
+
+    s3.lie = lie
+    s3.uploads["old"] = Upload("a/old", {})
+    s3.uploads["old"].begun -= 25 * 3600
+    m = mount(NO_HOSTS, s3.ini(read_only="no"))
+    wait_for(lambda: "unended    a/old, begun " in m.status(), 20, "the list")
+    assert not s3.came("DELETE")
 
 
 @pytest.mark.parametrize("size", [10, 2 * PART])
