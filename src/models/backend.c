@@ -424,6 +424,11 @@ static bool is_archive(const void *handle)
 	return *(const enum scout_folder_kind *)handle == SCOUT_FOLDER_ZIP;
 }
 
+uint64_t scout_models_folder_asked_ns(const void *handle)
+{
+	return is_archive(handle) ? 0 : ((const struct folder *)handle)->tree->asked_ns;
+}
+
 static void read_folder(void *self, void *handle, uint64_t index, struct scout_req *req)
 {
 	if (is_archive(handle))

@@ -324,6 +324,19 @@ bool scout_catalogue_known(struct scout_models *m, const char *path, bool renew,
 	return known && (!*tree || answer->asked_ns > (*tree)->asked_ns);
 }
 
+uint64_t scout_catalogue_found_nothing_ns(struct scout_models *m, const char *folder)
+{
+	struct scout_view *v;
+	uint64_t asked_ns = 0;
+
+	scout_lock(&m->catalogue_lock);
+	HASH_FIND_STR(m->folders, folder, v);
+	if (v && v->tree && v->tree->keys == 0)
+		asked_ns = v->tree->asked_ns;
+	scout_unlock(&m->catalogue_lock);
+	return asked_ns;
+}
+
 void scout_catalogue_refresh(struct scout_models *m)
 {
 	scout_lock(&m->catalogue_lock);

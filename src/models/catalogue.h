@@ -31,6 +31,9 @@ bool scout_catalogue_known(struct scout_models *m, const char *path, bool renew,
 			   const struct scout_node **node, struct scout_tree **tree,
 			   struct scout_answer *answer);
 
+/* When the last listing of folder alone was asked for, if it found nothing; else 0. */
+uint64_t scout_catalogue_found_nothing_ns(struct scout_models *m, const char *folder);
+
 /* What was listed or answered until now is not believed any more. */
 void scout_catalogue_refresh(struct scout_models *m);
 

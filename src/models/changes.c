@@ -199,6 +199,7 @@ ssize_t scout_changes_list(struct scout_publisher *pub, const char *folder, uint
 		if (!list[count].name)
 			break;
 		list[count].kind = c->kind;
+		list[count].at_ns = c->at_ns;
 		list[count++].attr = c->attr;
 	}
 	scout_unlock(&pub->lock);

@@ -15,7 +15,8 @@ struct scout_changed {
 	char *name;
 	enum scout_change_kind kind;
 	struct scout_attr attr; /* of FILE */
-	bool seen;              /* the caller's, false at first */
+	uint64_t at_ns;
+	bool seen; /* the caller's, false at first */
 };
 
 /* attr: as it is now. */

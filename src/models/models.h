@@ -104,6 +104,8 @@ char *scout_models_key(const struct scout_models *m, const char *path, const cha
 void scout_models_file_attr(const struct scout_models *m, uint64_t bytes, int64_t modified,
 			    uint64_t version, struct scout_attr *ret);
 void scout_models_dir_attr(const struct scout_models *m, struct scout_attr *ret);
+/* When S3 was asked for what the reading backend's open folder lists; 0: it lists an archive. */
+uint64_t scout_models_folder_asked_ns(const void *handle);
 
 /* The report: report.c. */
 void scout_models_status(void *self, struct scout_text *out);

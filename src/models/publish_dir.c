@@ -4,6 +4,7 @@
  *
  * S3 has no folders without objects, so mkdir(2) makes one in this mount only. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,11 +86,36 @@ static int by_name(const void *name, const void *changed)
 	return strcmp(name, ((const struct scout_changed *)changed)->name);
 }
 
+/* What the name of c is by now: what S3 said of it, if it was asked later than c, else what c made of it. False: it is
+ * not there. */
+static bool is_there(const struct opening *o, const struct scout_changed *c, struct scout_attr *ret)
+{
+	struct scout_models *m = o->pub->m;
+	struct scout_answer answer;
+	char path[SCOUT_KEY_MAX + 1];
+	int len = snprintf(path, sizeof(path), "%s%s%s", o->path, *o->path ? "/" : "", c->name);
+
+	if (c->kind == SCOUT_CHANGE_FOLDER) { /* of which S3 may not know */
+		scout_models_dir_attr(m, ret);
+		return true;
+	}
+	if (len < 0 || (size_t)len >= sizeof(path) ||
+	    !scout_question_known(m, path, c->at_ns, &answer)) {
+		*ret = c->attr;
+		return c->kind == SCOUT_CHANGE_FILE;
+	}
+	if (answer.kind == SCOUT_FILE)
+		scout_models_file_attr(m, answer.bytes, answer.modified, answer.version, ret);
+	else
+		scout_models_dir_attr(m, ret);
+	return answer.kind != SCOUT_MISSING;
+}
+
 /* The changes over what is listed. */
 static void apply(struct opening *o, struct scout_changed *changes, size_t count)
 {
 	struct merged *d = o->merged;
-	struct scout_attr folder;
+	struct scout_attr attr;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < d->count; i++) {
@@ -99,18 +125,15 @@ static void apply(struct opening *o, struct scout_changed *changes, size_t count
 
 		if (c)
 			c->seen = true;
-		if (c && c->kind == SCOUT_CHANGE_FILE)
-			e->attr = c->attr;
-		if (c && c->kind == SCOUT_CHANGE_GONE)
+		if (c && !is_there(o, c, &e->attr))
 			free(e->name);
 		else
 			d->entries[kept++] = *e;
 	}
 	d->count = kept;
-	scout_models_dir_attr(o->pub->m, &folder);
 	for (struct scout_changed *c = changes; c < changes + count; c++) {
-		if (!c->seen && c->kind != SCOUT_CHANGE_GONE)
-			(void)add(d, c->name, c->kind == SCOUT_CHANGE_FOLDER ? &folder : &c->attr);
+		if (!c->seen && is_there(o, c, &attr))
+			(void)add(d, c->name, &attr);
 	}
 }
 
@@ -119,12 +142,10 @@ static void merge(struct opening *o)
 {
 	struct scout_changed *changes = NULL;
 	struct scout_result res = {.ttl_ms = 0};
-	bool too_many;
-	struct scout_tree *tree = scout_catalogue_peek(o->pub->m, &too_many);
-	uint64_t listed_ns = tree ? tree->asked_ns : 0;
+	uint64_t listed_ns = o->handle ? scout_models_folder_asked_ns(o->handle)
+				       : scout_catalogue_found_nothing_ns(o->pub->m, o->path);
 	ssize_t count;
 
-	scout_tree_unref(tree);
 	if (o->handle)
 		o->pub->below->releasedir(o->pub->m, o->handle);
 	count = scout_changes_list(o->pub, o->path, listed_ns, &changes);

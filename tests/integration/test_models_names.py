@@ -5,21 +5,29 @@ import subprocess
 
 import pytest
 
-from tools import write
+from procs import wait_for
+from tools import content, error, read, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
-FEW_AT_ONCE = {"list_max_keys": 12}  # then folders are listed one by one
+BY_FOLDER = {"list_max_keys": 10}  # where keys are more, folders are listed one by one
+both = pytest.mark.parametrize("more", [{}, BY_FOLDER], ids=["all", "by-folder"])
 
 
 def keys(rgw, bucket):
     return [o["Key"] for o in rgw.client().list_objects_v2(Bucket=bucket).get("Contents", [])]
 
 
+def fill(rgw, bucket):
+    """More keys than those of BY_FOLDER."""
+    for i in range(12):
+        rgw.put(bucket, f"other/{i}", b"x")
+
+
 def rm_r(path):
     return subprocess.run(["rm", "-r", path], capture_output=True, text=True, check=False, timeout=100)
 
 
-@pytest.mark.parametrize("more", [{}, FEW_AT_ONCE], ids=["all", "by-folder"])
+@both
 def test_rm_r(rgw, bucket, mount, more):
     """rm has looked at the folder a moment before, when something was in it."""
     for i in range(20):
@@ -29,3 +37,55 @@ def test_rm_r(rgw, bucket, mount, more):
         done = rm_r(m.model(f"m{i}", "v"))
         assert (done.returncode, done.stderr) == (0, "")
     assert keys(rgw, bucket) == []
+
+
+@both
+def test_another_removes_what_we_published(rgw, bucket, mount, more):
+    fill(rgw, bucket)
+    rgw.put(bucket, "a/old", b"x")
+    m = mount(NO_HOSTS, rgw.ini(bucket, read_only="no", list_ttl="60s", **more))
+    os.mkdir(m.model("b"))
+    write(m.model("b", "x"), b"x")
+    assert os.listdir(m.model("a")) == ["old"] and os.listdir(m.model("b")) == ["x"]
+    for name in "xyz":
+        write(m.model("a", name), b"x")
+    assert sorted(os.listdir(m.model("a"))) == ["old", "x", "y", "z"]
+    rgw.client().delete_object(Bucket=bucket, Key="a/x")
+    assert error(read, m.model("a", "x")) == "ENOENT"  # who asks S3 hears of it
+    assert sorted(os.listdir(m.model("a"))) == ["old", "y", "z"]
+    for key in ("a/y", "b/x"):
+        rgw.client().delete_object(Bucket=bucket, Key=key)
+    os.utime(m.model())
+    wait_for(lambda: sorted(os.listdir(m.model("a"))) == ["old", "z"], 5, "a younger listing")
+    wait_for(lambda: os.listdir(m.model("b")) == [], 5, "a younger listing")
+
+
+@both
+@pytest.mark.parametrize("listed", [False, True])
+def test_another_replaces_what_we_published(rgw, bucket, mount, more, listed):
+    """Who has the newer one open reads all of it, also when somebody lists the folder then."""
+    fill(rgw, bucket)
+    rgw.put(bucket, "a/x" if listed else "a/y", b"old")
+    m = mount(NO_HOSTS, rgw.ini(bucket, read_only="no", overwrite="yes", list_ttl="60s", **more))
+    assert len(os.listdir(m.model("a"))) == 1
+    write(m.model("a", "x"), b"short")
+    assert read(m.model("a", "x")) == b"short"
+    rgw.put(bucket, "a/x", content(3000))
+    with open(m.model("a", "x"), "rb", buffering=0) as f:
+        found = {entry.name: entry.stat().st_size for entry in os.scandir(m.model("a"))}
+        assert found["x"] == 3000
+        assert f.read(10000) == content(3000)
+
+
+@both
+def test_another_publishes_what_we_removed(rgw, bucket, mount, more):
+    fill(rgw, bucket)
+    rgw.put(bucket, "a/x", b"old")
+    rgw.put(bucket, "a/y", b"old")
+    m = mount(NO_HOSTS, rgw.ini(bucket, read_only="no", delete="yes", list_ttl="60s", **more))
+    assert sorted(os.listdir(m.model("a"))) == ["x", "y"]
+    os.unlink(m.model("a", "x"))
+    assert os.listdir(m.model("a")) == ["y"]
+    rgw.put(bucket, "a/x", b"newer")
+    wait_for(lambda: error(read, m.model("a", "x")) == "ok", 5, "the name's end in the kernel")
+    assert sorted(os.listdir(m.model("a"))) == ["x", "y"]
