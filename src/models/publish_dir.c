@@ -4,6 +4,7 @@
  *
  * S3 has no folders without objects, so mkdir(2) makes one in this mount only. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -264,8 +265,10 @@ void scout_publish_releasedir(void *self, void *handle)
 
 struct asking {
 	struct scout_asker asker;
+	struct scout_s3_call call;
 	struct scout_publisher *pub;
 	struct scout_req *req;
+	char *marker; /* the key of the folder's marker, or NULL */
 	char path[];
 };
 
@@ -318,26 +321,83 @@ void scout_publish_mkdir(void *self, const char *path, mode_t mode, struct scout
 		ask(self, path, req, to_make);
 }
 
+static void tell_removed(struct asking *q, int err)
+{
+	struct scout_result res = {.ttl_ms = 0};
+
+	scout_req_done(q->req, err, err ? NULL : &res);
+	free(q->marker);
+	free(q);
+}
+
+/* Who asks from now on hears that it is gone. */
+static void marker_gone(struct scout_asker *a, int err, const struct scout_answer *answer)
+{
+	struct asking *q = (struct asking *)a;
+
+	if (err || answer->kind == SCOUT_MISSING)
+		scout_changes_removed(q->pub, q->path);
+	tell_removed(q, !err && answer->kind == SCOUT_DIR ? -ENOTEMPTY : 0);
+}
+
+static void marker_removed(struct scout_s3_call *call, int err)
+{
+	struct asking *q = (struct asking *)((char *)call - offsetof(struct asking, call));
+	struct scout_models *m = q->pub->m;
+
+	if (err) {
+		tell_removed(q, err);
+		return;
+	}
+	scout_question_drop(m, q->path);
+	scout_question_drop_parents(m, q->path);
+	q->asker.answered = marker_gone;
+	scout_question_ask(m, SCOUT_ASK_NAME, q->path, &q->asker);
+}
+
+/* All that there is of the folder is the object "path/", as S3's console makes one. */
+static int remove_marker(struct asking *q)
+{
+	struct scout_models *m = q->pub->m;
+
+	if (!m->config->delete)
+		return -EPERM;
+	q->marker = scout_models_key(m, q->path, "/");
+	if (!q->marker)
+		return -ENOMEM;
+	q->call =
+	    (struct scout_s3_call){.op = SCOUT_S3_DELETE, .key = q->marker, .done = marker_removed};
+	scout_s3_submit(m->s3, &q->call);
+	return 0;
+}
+
 static void to_remove(struct scout_asker *a, int err, const struct scout_answer *answer)
 {
 	struct asking *q = (struct asking *)a;
-	struct scout_result res = {.ttl_ms = 0};
 
-	if (!err && answer->kind != SCOUT_MISSING)
-		err = answer->kind == SCOUT_DIR ? -ENOTEMPTY : -ENOTDIR;
+	if (!err && answer->kind == SCOUT_FILE)
+		err = -ENOTDIR;
+	if (!err && answer->kind == SCOUT_DIR && !answer->empty)
+		err = -ENOTEMPTY;
 	if (!err &&
 	    (scout_changes_folder_below(q->pub, q->path) || scout_upload_below(q->pub, q->path)))
 		err = -ENOTEMPTY;
-	if (!err)
+	if (!err && answer->kind == SCOUT_DIR) {
+		err = remove_marker(q);
+		if (!err)
+			return;
+	} else if (!err) {
 		scout_changes_removed(q->pub, q->path);
-	scout_req_done(q->req, err, err ? NULL : &res);
-	free(q);
+	}
+	tell_removed(q, err);
 }
 
 void scout_publish_rmdir(void *self, const char *path, struct scout_req *req)
 {
-	if (scout_publish_refuses(self, path))
+	if (scout_publish_refuses(self, path)) {
 		scout_req_done(req, -EROFS, NULL);
-	else
-		ask(self, path, req, to_remove);
+		return;
+	}
+	scout_question_drop(self, path); /* what is in it counts now */
+	ask(self, path, req, to_remove);
 }

@@ -48,7 +48,8 @@ struct scout_question {
 	struct askers later; /* want one that is sent after they asked */
 	UT_hash_handle hh;   /* m->questions[kind] */
 
-	bool below; /* the engine's thread: the LIST told a key below */
+	bool below;  /* the engine's thread: the LIST told a key below */
+	bool inside; /* likewise: one that is not the folder's own */
 	struct scout_told {
 		char *path;
 		uint64_t bytes, version;
@@ -260,6 +261,7 @@ static int conclude(const struct scout_question *q, struct scout_answer *ret)
 	*ret = (struct scout_answer){.kind = SCOUT_MISSING, .asked_ns = q->asked_ns};
 	if (q->list_err == 0 && q->below) {
 		ret->kind = SCOUT_DIR;
+		ret->empty = !q->inside && !q->told_partly;
 		return 0;
 	}
 	if (q->head_err == 0) {
@@ -426,6 +428,7 @@ static bool note_key(void *arg, const struct scout_s3_object *o)
 	if (o->key_len < len || memcmp(o->key, q->prefix, len) != 0)
 		return true;
 	q->below = true;
+	q->inside |= o->key_len > len || o->bytes > 0;
 	if (!q->told)
 		q->told = calloc(TOLD_MAX, sizeof(q->told[0]));
 	if (!q->told || q->ntold == TOLD_MAX || strlen(o->key) != o->key_len ||

@@ -17,8 +17,10 @@ struct scout_answer {
 	struct scout_s3_checksum checksum; /* of all its bytes, if S3 told one */
 	struct scout_xattrs *xattrs;       /* of FILE; NULL: not known */
 	bool listed;                       /* told by a LIST: no ETag, no checksum */
-	UT_hash_handle hh;                 /* m->answers, under question_lock */
-	char *path;                        /* the table's own */
+	bool
+	    empty; /* DIR: in it is nothing but its marker, the object "path/"; false: perhaps, too */
+	UT_hash_handle hh; /* m->answers, under question_lock */
+	char *path;        /* the table's own */
 };
 
 enum scout_question_kind {

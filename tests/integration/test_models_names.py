@@ -40,6 +40,34 @@ def test_rm_r(rgw, bucket, mount, more):
 
 
 @both
+def test_folders_with_markers(rgw, bucket, mount, more):
+    """Empty objects such as S3's console makes of folders: they go with the folder, and nothing else does."""
+    fill(rgw, bucket)
+    for key in ("a/", "a/v/", "a/v/x", "b/", "b/v/", "b/v/x"):
+        rgw.put(bucket, key, b"")
+    m = mount(NO_HOSTS, rgw.ini(bucket, read_only="no", delete="yes", **more))
+    assert error(os.rmdir, m.model("a")) == error(os.rmdir, m.model("a", "v")) == "ENOTEMPTY"
+    done = rm_r(m.model("a"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert error(os.stat, m.model("a")) == "ENOENT"
+    assert sorted(os.listdir(m.model())) == ["b", "other"]
+    os.unlink(m.model("b", "v", "x"))
+    assert os.listdir(m.model("b", "v")) == []
+    assert error(os.rmdir, m.model("b")) == "ENOTEMPTY"
+    os.rmdir(m.model("b", "v"))
+    assert [key for key in keys(rgw, bucket) if not key.startswith("other/")] == ["b/"]
+    assert error(os.stat, m.model("b", "v")) == "ENOENT" and os.listdir(m.model("b")) == []
+
+
+def test_a_marker_is_an_object(rgw, bucket, mount):
+    """Which stays without delete = yes."""
+    rgw.put(bucket, "a/v/", b"")
+    m = mount(NO_HOSTS, rgw.ini(bucket, read_only="no"))
+    assert error(os.rmdir, m.model("a", "v")) == "EPERM"
+    assert keys(rgw, bucket) == ["a/v/"]
+
+
+@both
 def test_another_removes_what_we_published(rgw, bucket, mount, more):
     fill(rgw, bucket)
     rgw.put(bucket, "a/old", b"x")
