@@ -291,26 +291,36 @@ static struct scout_view *view_of_locked(struct scout_models *m, const char *pat
 	return v;
 }
 
+/* Whether keys below an object's name are such as can be shown, a folder's listing does not tell: then it is as if there
+ * were none. */
 static const struct scout_node *find(struct scout_models *m, const char *path, bool renew,
 				     struct scout_tree **tree)
 {
 	uint64_t now = scout_now_ns();
+	const struct scout_node *n;
 	const char *below = path;
 	struct scout_view *v;
-	bool begin;
+	bool begin, flat;
 
 	*tree = NULL;
 	scout_lock(&m->catalogue_lock);
 	v = view_of_locked(m, path, &below);
 	if (v && v->tree && (v->flat ? v->tree_of == m->refreshes : fresh(v, now)))
 		*tree = scout_tree_ref(v->tree);
-	begin = renew && v && v->flat && !fresh(v, now) && !v->running && !failed_just_now(v, now);
+	flat = v && v->flat;
+	begin = renew && flat && !fresh(v, now) && !v->running && !failed_just_now(v, now);
 	if (begin)
 		begin_locked(v);
 	scout_unlock(&m->catalogue_lock);
 	if (begin)
 		start(v);
-	return *tree ? scout_tree_find(*tree, below) : NULL;
+	n = *tree ? scout_tree_find(*tree, below) : NULL;
+	if (n && n->both && !flat) {
+		scout_tree_unref(*tree);
+		*tree = NULL;
+		n = NULL;
+	}
+	return n;
 }
 
 bool scout_catalogue_known(struct scout_models *m, const char *path, bool renew,

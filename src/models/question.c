@@ -1,7 +1,8 @@
 /* Direct questions: what the catalogue does not know, or must be known as of now (at open), S3 is
  * asked itself: HEAD of the key for an object and, side by side, LIST of "path/" with one key for a
- * directory; where both are, the directory wins, as in the catalogue. The LIST asks for some keys more, so that who
- * walks down to a model finds the rest of the way answered, and the model's files, if these are all.
+ * directory; where both are, the directory wins, as in the catalogue, unless no key in it can be shown. The
+ * LIST asks for some keys more, so that who walks down to a model finds the rest of the way answered, and
+ * the model's files, if these are all.
  *
  * Equal questions are one, and an answer serves who asks within a moment of its sending. Only an open
  * must know what is true now: it waits for a HEAD that is sent after it came, and so do all who come
@@ -48,7 +49,8 @@ struct scout_question {
 	struct askers later; /* want one that is sent after they asked */
 	UT_hash_handle hh;   /* m->questions[kind] */
 
-	bool below;  /* the engine's thread: the LIST told a key below */
+	bool any;    /* the engine's thread: the LIST told a key below */
+	bool below;  /* likewise: one that is shown */
 	bool inside; /* likewise: one that is not the folder's own */
 	struct scout_told {
 		char *path;
@@ -233,8 +235,6 @@ static void remember_told_locked(struct scout_models *m, const struct scout_ques
 		char *slash = t->path + strlen(q->path);
 		enum scout_key_kind kind = scout_key_judge(t->path, strlen(t->path), t->bytes);
 
-		if (kind >= SCOUT_KEY_LEFT_OUT)
-			continue;
 		while ((slash = strchr(slash + 1, '/'))) {
 			*slash = '\0';
 			remember_if_newest_locked(m, t->path, &folder);
@@ -259,7 +259,7 @@ static int conclude(const struct scout_question *q, struct scout_answer *ret)
 	struct scout_s3_sums sums = q->sums;
 
 	*ret = (struct scout_answer){.kind = SCOUT_MISSING, .asked_ns = q->asked_ns};
-	if (q->list_err == 0 && q->below) {
+	if (q->list_err == 0 && (q->below || (q->any && q->head_err < 0))) {
 		ret->kind = SCOUT_DIR;
 		ret->empty = !q->inside && !q->told_partly;
 		return 0;
@@ -422,17 +422,19 @@ static void list_done(struct scout_s3_call *call, int err)
 static bool note_key(void *arg, const struct scout_s3_object *o)
 {
 	struct scout_question *q = arg;
-	size_t len = strlen(q->prefix);
+	size_t len = strlen(q->prefix), skip = strlen(q->m->config->prefix);
 	char *path;
 
 	if (o->key_len < len || memcmp(o->key, q->prefix, len) != 0)
 		return true;
-	q->below = true;
+	q->any = true;
 	q->inside |= o->key_len > len || o->bytes > 0;
+	if (scout_key_judge(o->key + skip, o->key_len - skip, o->bytes) >= SCOUT_KEY_LEFT_OUT)
+		return true;
+	q->below = true;
 	if (!q->told)
 		q->told = calloc(TOLD_MAX, sizeof(q->told[0]));
-	if (!q->told || q->ntold == TOLD_MAX || strlen(o->key) != o->key_len ||
-	    !(path = strdup(o->key + strlen(q->m->config->prefix)))) {
+	if (!q->told || q->ntold == TOLD_MAX || !(path = strdup(o->key + skip))) {
 		q->told_partly = true; /* the questions to come cost more */
 		return true;
 	}
@@ -451,7 +453,10 @@ static bool take_keys(struct scout_s3_call *call, const void *bytes, size_t len)
 	char *next = NULL;
 	int err = scout_s3_parse_list(bytes, len, note_key, q, &next);
 
-	q->told_partly |= next != NULL;
+	if (next) {
+		q->told_partly = true;
+		q->below |= q->any; /* there may be a name among the others */
+	}
 	free(next);
 	return err == 0;
 }

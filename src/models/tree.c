@@ -155,6 +155,7 @@ static int64_t cut_name(struct scout_tree *t, size_t i, size_t hi, size_t skip, 
 	    .modified = e->modified,
 	    .version = e->version,
 	    .dir = dir,
+	    .both = dir && objects > 0,
 	};
 	if (dir) { /* until it is cut: the entries behind it */
 		n->first = (uint32_t)lo;

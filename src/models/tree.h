@@ -17,6 +17,7 @@ struct scout_node {
 	uint64_t version;
 	uint32_t first, count; /* a directory's children */
 	bool dir;
+	bool both; /* dir: there is an object of that name, too */
 };
 
 struct scout_tree_entry;

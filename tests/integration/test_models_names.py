@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 
 import pytest
 
@@ -117,3 +118,39 @@ def test_another_publishes_what_we_removed(rgw, bucket, mount, more):
     rgw.put(bucket, "a/x", b"newer")
     wait_for(lambda: error(read, m.model("a", "x")) == "ok", 5, "the name's end in the kernel")
     assert sorted(os.listdir(m.model("a"))) == ["x", "y"]
+
+
+@pytest.mark.parametrize("beside", ["a/v/x//y", "a/v/x/../y", "a/v/x/"])
+def test_beside_a_key_that_is_no_name(s3, mount, beside):
+    """Which makes no folder of the object, in no way in which it is asked for."""
+    s3.objects.update({"a/v/x": b"hello", beside: b"other"}, **{f"b/{i}": b"x" for i in range(12)})
+    listed = threading.Event()
+
+    def lie(request):  # before there is a listing of all keys
+        if request.command == "GET" and not request.key and not request.query.get("prefix"):
+            listed.wait(20)
+        return False
+
+    s3.lie = lie
+    m = mount(NO_HOSTS, s3.ini())
+    assert read(m.model("a", "v", "x")) == b"hello"
+    listed.set()
+    assert os.listdir(m.model("a", "v")) == ["x"]
+    os.utime(m.model())
+    wait_for(lambda: error(read, m.model("a", "v", "x")) == "ok", 5, "the name's end in the kernel")
+    by_folder = mount(NO_HOSTS, s3.ini(**BY_FOLDER))
+    assert os.listdir(by_folder.model("a", "v")) == ["x"]
+    wait_for(lambda: error(read, by_folder.model("a", "v", "x")) == "ok", 5, "the name's end in the kernel")
+    assert os.path.isfile(by_folder.model("a", "v", "x"))
+
+
+@both
+def test_beside_a_key_that_is_a_name(rgw, bucket, mount, more):
+    """Then the folder is shown."""
+    fill(rgw, bucket)
+    for key in ("a/x", "a/x//y", "a/x/z"):
+        rgw.put(bucket, key, b"x")
+    m = mount(NO_HOSTS, rgw.ini(bucket, **more))
+    for _ in range(2):
+        assert error(read, m.model("a", "x")) == "EISDIR"
+        assert os.listdir(m.model("a")) == ["x"] and os.listdir(m.model("a", "x")) == ["z"]

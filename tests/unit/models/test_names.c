@@ -162,6 +162,32 @@ static void the_rest_of_the_way(void **state)
 	mount_down(&t);
 }
 
+/* What is left out of listings makes no folder of an object. */
+static void beside_keys_that_are_no_names(void **state)
+{
+	static const char *const names[] = {"bytes", "dots", "empty"};
+	struct mount t;
+	struct asked *a;
+
+	(void)state;
+	mount_up(&t, "reg/", 16 * MIB);
+	fake_put("reg/bytes/", 5);
+	fake_put("reg/dots/../y", 5);
+	fake_put("reg/empty//y", 5);
+	for (size_t i = 0; i < 3; i++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "reg/%s", names[i]);
+		fake_put(key, 7);
+		a = ask_getattr(&t, names[i]);
+		fake_answer_all();
+		assert_int_equal(a->attr.size, 7);
+		expect(a, 0);
+		close_file(&t, must_open(&t, names[i]));
+	}
+	mount_down(&t);
+}
+
 /* Of more keys than are asked for nobody knows which are folders, too. */
 static void many_keys_below(void **state)
 {
@@ -624,6 +650,7 @@ int main(void)
 	    cmocka_unit_test(attributes),
 	    cmocka_unit_test(before_the_first_listing),
 	    cmocka_unit_test(the_rest_of_the_way),
+	    cmocka_unit_test(beside_keys_that_are_no_names),
 	    cmocka_unit_test(many_keys_below),
 	    cmocka_unit_test(half_a_listing),
 	    cmocka_unit_test(new_names_are_asked_for),
