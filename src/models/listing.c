@@ -1,7 +1,8 @@
 /* One listing, page by page (Amazon S3 API: ListObjectsV2). Each page is parsed on the engine's
  * thread as it arrives and costs about a millisecond; the next is asked for only then, because its
  * token comes with it. The remote is not believed: a token that repeats, or pages without an end and
- * without keys, end the listing with -EIO. No lock: one engine thread owns a listing. */
+ * without entries, end the listing with -EIO, and far more entries than may be kept with -E2BIG. No lock:
+ * one engine thread owns a listing. */
 #include "models/listing.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 
 #define PAGE_KEYS 1000
 #define EMPTY_PAGES_MAX 16 /* in a row: keys that were deleted may leave some */
+#define ENTRIES_PER_KEY 16 /* of a folder's versions most are the newest, which are not kept */
 
 struct listing {
 	struct scout_s3_call call;
@@ -25,8 +27,9 @@ struct listing {
 	char *marker;  /* of versions: its second one, or NULL */
 	char *next;    /* of the page after, or NULL */
 	char *next_marker;
-	int err;            /* what was wrong with the page's contents */
-	size_t keys_before; /* in the tree, before this page */
+	int err;               /* what was wrong with the page's contents */
+	size_t entries;        /* of all pages, kept or not */
+	size_t entries_before; /* those of the pages before */
 	unsigned empty_pages;
 	void (*done)(void *arg, int err, struct scout_tree *tree);
 	void *arg;
@@ -38,6 +41,7 @@ static bool add_entry(void *arg, const struct scout_s3_object *o)
 	size_t skip = strlen(l->prefix);
 	int err;
 
+	l->entries++;
 	if (o->key_len < skip || memcmp(o->key, l->prefix, skip) != 0) {
 		l->err = -EIO;
 		return false;
@@ -58,6 +62,10 @@ static bool add_version(void *arg, const struct scout_s3_object *o)
 	size_t skip = strlen(l->prefix);
 	struct scout_text path = {0};
 
+	if (++l->entries / ENTRIES_PER_KEY > l->tree->max_keys) {
+		l->err = -E2BIG;
+		return false;
+	}
 	if (o->is_prefix || o->latest || o->deleted || o->key_len == skip)
 		return true;
 	if (o->key_len < skip || memcmp(o->key, l->prefix, skip) != 0 ||
@@ -113,7 +121,7 @@ static void finish(struct listing *l, int err)
 
 static void ask_page(struct listing *l)
 {
-	l->keys_before = l->tree->keys;
+	l->entries_before = l->entries;
 	l->call.continuation = l->token;
 	l->call.version_marker = l->marker;
 	scout_count(&l->m->counters.list_requests, 1);
@@ -136,7 +144,7 @@ static void page_done(struct scout_s3_call *call, int err)
 	}
 	repeats = l->token && strcmp(l->token, l->next) == 0 &&
 		  strcmp(l->marker ? l->marker : "", l->next_marker ? l->next_marker : "") == 0;
-	l->empty_pages = l->tree->keys == l->keys_before ? l->empty_pages + 1 : 0;
+	l->empty_pages = l->entries == l->entries_before ? l->empty_pages + 1 : 0;
 	if (repeats || l->empty_pages > EMPTY_PAGES_MAX) {
 		scout_warn("models: listing of '%s': the pages do not end", l->prefix);
 		finish(l, -EIO);

@@ -154,3 +154,14 @@ def test_beside_a_key_that_is_a_name(rgw, bucket, mount, more):
     for _ in range(2):
         assert error(read, m.model("a", "x")) == "EISDIR"
         assert os.listdir(m.model("a")) == ["x"] and os.listdir(m.model("a", "x")) == ["z"]
+
+
+def test_versions_where_most_are_the_newest(s3, mount):
+    """Pages without any older one are no pages without an end; but there is an end of all that is looked at."""
+    s3.page = 10
+    s3.objects["a/z"] = b"newest"
+    s3.versions = [(f"a/{number:03}", "v2", True) for number in range(180)] + [("a/z", "v1", False)]
+    m = mount(NO_HOSTS, s3.ini(versions="yes"))
+    assert os.listdir(m.model("a", ".versions")) == ["z"]
+    few = mount(NO_HOSTS, s3.ini(versions="yes", list_max_keys=10))
+    assert error(os.listdir, few.model("a", ".versions")) == "EFBIG"
