@@ -106,24 +106,45 @@ out:
 	return err;
 }
 
+/* Blanks, tabs, newlines and backslashes stand in /proc/self/mountinfo as \040 and the like: undone in place. */
+static void unescape(char *path)
+{
+	char *out = path;
+
+	for (const char *in = path; *in; out++) {
+		if (*in == '\\' && strspn(in + 1, "01234567") >= 3) {
+			*out = (char)((in[1] - '0') * 64 + (in[2] - '0') * 8 + in[3] - '0');
+			in += 4;
+		} else {
+			*out = *in++;
+		}
+	}
+	*out = '\0';
+}
+
 /* The device number of the mount, as /sys/class/bdi names it; false when it is not listed. Asking the
  * mount itself would wait for a loop that does not run yet. */
 static bool mount_device(const char *mountpoint, char *dev, size_t cap)
 {
-	char line[8192], at[4096], number[32];
+	char *line = NULL, *at, number[32];
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	bool found = false;
+	size_t size = 0;
 
 	if (!f)
 		return false;
-	while (fgets(line, sizeof(line), f)) {
+	while (getline(&line, &size, f) > 0) {
+		if (sscanf(line, "%*d %*d %31s %*s %ms", number, &at) != 2)
+			continue;
+		unescape(at);
 		/* the last line that fits wins: it is the topmost mount */
-		if (sscanf(line, "%*d %*d %31s %*s %4095s", number, at) == 2 &&
-		    strcmp(at, mountpoint) == 0) {
+		if (strcmp(at, mountpoint) == 0) {
 			snprintf(dev, cap, "%s", number);
 			found = true;
 		}
+		free(at);
 	}
+	free(line);
 	fclose(f);
 	return found;
 }

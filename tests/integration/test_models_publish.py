@@ -521,6 +521,23 @@ def test_two_mounts_of_one_registry(rgw, bucket, mount, local):
     assert body(rgw, bucket, "a/model.zip") == content(1000)
 
 
+@pytest.mark.parametrize("name", ["a b", "tab\tback\\slash"])
+def test_a_mountpoint_of_any_name(rgw, bucket, mount, name):
+    """What is open for writing in another mount, where it has the same number, is none of this one's."""
+    here, other = mount(NO_HOSTS, ini(rgw, bucket), run=False), mount(NO_HOSTS, ini(rgw, bucket))
+    os.rmdir(here.point)
+    here.point = os.path.join(here.folder, name)
+    os.mkdir(here.point)
+    here.start()
+    for m in (here, other):
+        os.makedirs(m.model("bert", "v1"))
+    with open(other.model("bert", "v1", "x"), "wb", buffering=0) as f:
+        write(here.model("bert", "v1", "x"), b"whole")
+        assert body(rgw, bucket, "bert/v1/x") == b"whole"
+        f.write(b"later")
+        assert error(f.close) == "EEXIST"
+
+
 def test_what_is_only_shown_stays(rgw, bucket, mount):
     """Members of archives and older versions are neither made nor removed, and hide behind nothing."""
     rgw.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
