@@ -177,6 +177,7 @@ void scout_fs_entry(const struct scout_fs *fs, struct scout_inode *inode,
 	memset(ret, 0, sizeof(*ret));
 	scout_fs_stat(fs, inode->ino, attr, &ret->attr);
 	ret->ino = (fuse_ino_t)inode;
+	ret->generation = inode->generation;
 	ret->attr_timeout = ret->entry_timeout = ttl_ms / 1000.0;
 	/* the entry brings the kernel up to date */
 	if (scout_inode_told(inode, attr->version))

@@ -123,6 +123,7 @@ static bool add_entry(struct listing *l, const struct scout_dirent *d, uint32_t 
 		if (!inode)
 			return false;
 		e.ino = (fuse_ino_t)inode;
+		e.generation = inode->generation;
 		e.attr_timeout = e.entry_timeout = ttl_ms / 1000.0;
 	}
 	scout_fs_stat(fs, inode ? inode->ino : scout_inode_number(r->inode, d->name), &d->attr,

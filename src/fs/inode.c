@@ -125,6 +125,8 @@ static bool starts_subtree(const struct scout_inode *parent, const struct scout_
 	return parent->level == 0 || (parent->level == 1 && backend->ops->split);
 }
 
+static _Atomic uint64_t generations; /* so many inodes were made, but for roots */
+
 static struct scout_inode *inode_new(struct scout_inode *parent, const char *name,
 				     const struct scout_backend *backend, unsigned backend_index,
 				     mode_t mode)
@@ -136,6 +138,7 @@ static struct scout_inode *inode_new(struct scout_inode *parent, const char *nam
 	inode->backend = backend;
 	inode->backend_index = backend_index;
 	inode->level = parent->level < 2 ? parent->level + 1 : 2;
+	inode->generation = atomic_fetch_add_explicit(&generations, 1, memory_order_relaxed) + 1;
 	inode->type = mode & S_IFMT;
 	inode->parent = parent;
 	inode->tree = inode->subtree = parent->subtree;

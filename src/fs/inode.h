@@ -41,7 +41,9 @@ struct scout_inode {
 	unsigned backend_index;              /* immutable */
 	unsigned level; /* immutable: 0 the root, 1 a backend's directory, 2 what is below */
 	uint64_t ino;   /* immutable: st_ino, of the path that it was made at */
-	mode_t type;    /* immutable: S_IFMT */
+	/* immutable: of no other inode, so that a file handle of one that is gone is stale at its address */
+	uint64_t generation;
+	mode_t type;                /* immutable: S_IFMT */
 	struct scout_tree *tree;    /* immutable: holds this inode */
 	struct scout_tree *subtree; /* immutable: holds its children */
 

@@ -1,5 +1,7 @@
 """What the kernel is told: inode numbers, caches, limits."""
 
+import ctypes
+import errno
 import os
 import subprocess
 
@@ -113,6 +115,35 @@ def test_forgetting_and_finding_again(sshd, mount):
         return 311
 
     assert together([*(lambda t=t: work(t) for t in range(6)), drop]) == [311] * 7
+
+
+class FileHandle(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint), ("type", ctypes.c_int), ("bytes", ctypes.c_ubyte * 128)]
+
+
+def test_a_stale_file_handle_opens_no_other_file(sshd, mount):
+    """The address of an inode that is gone, which the handle names, is soon another's."""
+    if os.geteuid() != 0:
+        pytest.skip("open_by_handle_at(2) is root's")
+    libc = ctypes.CDLL(None, use_errno=True)
+    m = mount(sshd.ini(sshd("web1")))
+    top = os.open(m.point, os.O_RDONLY)
+    try:
+        for number in range(20):
+            handle, mount_id = FileHandle(size=128), ctypes.c_int()
+            path = m.host("web1", f"old{number}")
+            write(path, b"old")
+            assert libc.name_to_handle_at(-100, os.fsencode(path), ctypes.byref(handle),
+                                          ctypes.byref(mount_id), 0) == 0, os.strerror(ctypes.get_errno())
+            os.unlink(path)
+            for other in range(8):
+                write(m.host("web1", f"new{number}_{other}"), b"new")
+            fd = libc.open_by_handle_at(top, ctypes.byref(handle), os.O_RDONLY)
+            if fd >= 0:
+                os.close(fd)
+            assert fd == -1 and ctypes.get_errno() == errno.ESTALE
+    finally:
+        os.close(top)
 
 
 def test_statfs(sshd, rgw, bucket, mount):

@@ -162,6 +162,23 @@ static void an_inode_stands_for_one_version(void **state)
 	assert_null(((struct scout_inode *)*state)->tree->inodes);
 }
 
+/* A node id is an address, which the next inode may have: file handles tell them apart by this. */
+static void no_two_share_a_generation(void **state)
+{
+	uint64_t generation, before = 0;
+
+	for (int i = 0; i < 20; i++) {
+		struct scout_inode *f = walk(*state, &hosts, "hosts/web1/f");
+		struct scout_inode *again = walk(*state, &hosts, "hosts/web1/f");
+
+		generation = f->generation;
+		assert_true(generation > before);
+		assert_int_equal(again->generation, generation);
+		before = generation;
+		scout_inode_forget(f, 2);
+	}
+}
+
 static void *look_often(void *arg)
 {
 	for (int i = 0; i < 2000; i++) {
@@ -192,7 +209,7 @@ int main(void)
 	    TEST(the_same_name_is_the_same_inode),     TEST(paths_start_below_the_backend),
 	    TEST(numbers_come_from_the_path_alone),    TEST(each_host_has_a_lock_of_its_own),
 	    TEST(nothing_stays_when_all_is_forgotten), TEST(an_inode_stands_for_one_version),
-	    TEST(many_threads_look_and_forget),
+	    TEST(no_two_share_a_generation),           TEST(many_threads_look_and_forget),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
