@@ -161,14 +161,25 @@ struct scout_sftp_engine;
 int scout_sftp_engine_new(struct scout_sftp_engine **ret);
 void scout_sftp_engine_free(struct scout_sftp_engine *e); /* every session joined; NULL is fine */
 
+/* What the sessions of one host share: they go by what ssh_config said to the first of them, and to the address that it
+ * found, until none is left. new: NULL without memory; free: every session joined; NULL is fine. */
+struct scout_sftp_peer;
+struct scout_sftp_peer *scout_sftp_peer_new(void);
+void scout_sftp_peer_free(struct scout_sftp_peer *p);
+/* Where its sessions are it stays for good, also when none is left. Any thread. */
+void scout_sftp_peer_keep(struct scout_sftp_peer *p);
+/* Whether ssh_config says something else of host by now than its sessions go by. Runs ssh -G, until the deadline; 0 at
+ * once where there are no sessions. Returns 1, 0, or -EAGAIN: ssh did not say. */
+int scout_sftp_peer_moved(struct scout_sftp_peer *p, const struct scout_host_config *host,
+			  uint64_t deadline_ns);
+
 /* Starts a session's thread, which connects within host->connect_timeout_ns: name resolution, TCP or
  * proxy, key exchange, host key, authentication, subsystem and INIT all together. host, events, arg and
- * in_steps are borrowed until the join. in_steps is the host's: whether its server is sent nothing behind
- * INIT before it has answered; set when it did not bear it. Never blocks. Returns 0 or -errno (no thread,
+ * peer, which is the host's, are borrowed until the join. Never blocks. Returns 0 or -errno (no thread,
  * no memory). */
 int scout_sftp_start(struct scout_sftp_engine *e, const struct scout_host_config *host,
-		     const struct scout_sftp_events *events, void *arg, atomic_bool *in_steps,
-		     struct scout_sftp **ret);
+		     const struct scout_sftp_events *events, void *arg,
+		     struct scout_sftp_peer *peer, struct scout_sftp **ret);
 
 /* Sends a call. Any thread, never blocks, at any time after start (before up it waits in the queue).
  * 0: done will be called, once. -ENOTCONN: the session is over and done will not be called.

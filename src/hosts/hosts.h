@@ -82,8 +82,8 @@ struct scout_host {
 	struct scout_host_config *config; /* its own */
 	struct scout_hosts *all;
 	struct scout_share *share;
+	struct scout_sftp_peer *peer;
 	atomic_bool told_fsync; /* that there is no fsync */
-	atomic_bool in_steps;   /* the sessions' own: scout_sftp_start */
 	bool dynamic;           /* not in the list: it was asked for */
 	atomic_bool retired;    /* out of the table: its sessions end when nothing is open */
 

@@ -54,7 +54,9 @@ struct scout_host *scout_host_new(struct scout_hosts *all, struct scout_host_con
 	TAILQ_INIT(&host->early);
 	scout_idmap_init(host);
 	host->sessions = calloc(config->max_sessions_per_host, sizeof *host->sessions);
-	if (!host->sessions || scout_share_new_of_many(all->budget, 4, &host->share)) {
+	host->peer = scout_sftp_peer_new();
+	if (!host->sessions || !host->peer ||
+	    scout_share_new_of_many(all->budget, 4, &host->share)) {
 		scout_host_free(host);
 		return NULL;
 	}
@@ -66,6 +68,7 @@ void scout_host_free(struct scout_host *host)
 	scout_ahead_forget(host);
 	scout_early_forget(host);
 	scout_share_free(host->share);
+	scout_sftp_peer_free(host->peer);
 	free(host->sessions);
 	scout_mutex_destroy(&host->lock);
 	scout_host_config_free(host->config);
@@ -75,6 +78,7 @@ void scout_host_free(struct scout_host *host)
 void scout_host_retire(struct scout_host *host)
 {
 	atomic_store(&host->retired, true);
+	scout_sftp_peer_keep(host->peer);
 }
 
 void scout_host_retry(struct scout_host *host)
@@ -172,8 +176,7 @@ int scout_session_start_locked(struct scout_host *host, uint64_t now_ns)
 	    now_ns + (host->grow ? SCOUT_POOL_TOGETHER_MS : SCOUT_POOL_PACE_MS) * SCOUT_NS_PER_MS;
 	host->sessions[host->nsessions++] = &s->load;
 	host->connects++;
-	err = scout_sftp_start(host->all->engine, host->config, &events, s, &host->in_steps,
-			       &s->sftp);
+	err = scout_sftp_start(host->all->engine, host->config, &events, s, host->peer, &s->sftp);
 	if (err) {
 		host->nsessions--;
 		atomic_fetch_sub(&host->refs, 1); /* the caller has one */

@@ -16,7 +16,8 @@
 #include "hosts/hosts.h"
 #include "scoutfs/log.h"
 
-#define DYNAMIC_MAX 1000 /* hosts that are not in the list */
+#define DYNAMIC_MAX 1000                  /* hosts that are not in the list */
+#define PATIENCE_NS (10 * SCOUT_NS_PER_S) /* with ssh, for all hosts of a reload */
 
 struct scout_host *scout_host_ref(struct scout_host *host)
 {
@@ -213,8 +214,18 @@ void scout_table_attr(struct scout_hosts *all, struct scout_attr *ret)
 }
 
 struct change {
-	size_t added, removed, changed;
+	uint64_t deadline_ns; /* for ssh */
+	size_t added, removed, changed, unknown;
 };
+
+/* Whether ssh_config leads elsewhere by now than to the machine that host's sessions are on. Waits for ssh. */
+static bool has_moved(const struct scout_host *host, struct change *change)
+{
+	int moved = scout_sftp_peer_moved(host->peer, host->config, change->deadline_ns);
+
+	change->unknown += moved < 0;
+	return moved > 0;
+}
 
 /* A host with its own copy of config, or NULL. */
 static struct scout_host *host_of_config(struct scout_hosts *all,
@@ -237,7 +248,13 @@ static int take_over(struct scout_hosts *all, const struct scout_host_config *co
 	scout_lock(&table->lock);
 	old = find_locked(table, config->name, strlen(config->name));
 	same = old && !old->dynamic && scout_host_config_equal(old->config, config);
+	if (same)
+		scout_host_ref(old);
 	scout_unlock(&table->lock);
+	if (same) {
+		same = !has_moved(old, change);
+		scout_host_unref(old);
+	}
 	if (same)
 		return 0;
 	fresh = host_of_config(all, config);
@@ -286,18 +303,19 @@ static void retire_gone(struct scout_hosts *all, struct change *change)
 	while ((host = scout_table_next(all, host))) {
 		const char *name = host->config->name;
 		size_t len = strlen(name);
-		bool gone;
+		bool gone, moved = host->dynamic && !host->retired && has_moved(host, change);
 
 		scout_lock(&table->lock);
 		gone = find_locked(table, name, len) == host;
 		if (gone && host->dynamic)
-			gone = !still_dynamic(table->config, host);
+			gone = moved || !still_dynamic(table->config, host);
 		else
 			gone = gone && !scout_config_host(table->config, name, len);
 		if (gone)
 			retire_locked(table, host);
 		scout_unlock(&table->lock);
 		change->removed += gone && !host->dynamic;
+		change->changed += gone && moved;
 		if (gone)
 			part_with(host);
 	}
@@ -306,7 +324,7 @@ static void retire_gone(struct scout_hosts *all, struct change *change)
 void scout_table_reload(struct scout_hosts *all, const struct scout_config *config)
 {
 	struct scout_table *table = &all->table;
-	struct change change = {0};
+	struct change change = {.deadline_ns = scout_now_ns() + PATIENCE_NS};
 	size_t failed = 0;
 
 	scout_lock(&table->lock);
@@ -317,6 +335,10 @@ void scout_table_reload(struct scout_hosts *all, const struct scout_config *conf
 	retire_gone(all, &change);
 	if (failed)
 		scout_error("reload: no memory for %zu hosts", failed);
+	if (change.unknown)
+		scout_warn("reload: ssh did not say what ssh_config says of %zu hosts, which stay "
+			   "as they were",
+			   change.unknown);
 	scout_info("reloaded: %zu host%s added, %zu removed, %zu changed", change.added,
 		   change.added == 1 ? "" : "s", change.removed, change.changed);
 }

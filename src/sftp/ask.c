@@ -114,18 +114,27 @@ int scout_sftp_load_settings(struct scout_sftp *s)
 {
 	struct scout_text answer = {0};
 	struct scout_args args = {0};
-	const char *usual = NULL;
+	const char *usual = NULL, *text;
+	char *own = NULL;
 	int err = 0;
 
 	if (s->host->name[0] == '-' || (s->host->alias && s->host->alias[0] == '-'))
 		return scout_sftp_fail(s, -EHOSTUNREACH, "a host's name cannot begin with '-'");
-	if (has_ssh_config(s)) {
+	s->joined = scout_sftp_peer_join(s->peer, NULL, &text);
+	if (text || has_ssh_config(s))
 		usual = defaults(s);
+	if (!s->joined && has_ssh_config(s)) {
 		scout_settings_query(s->host, &args);
 		err = ask_ssh(s, &args, &answer);
 	}
+	if (!s->joined && !err) {
+		own = answer.str; /* NULL: no ssh_config */
+		answer.str = NULL;
+		s->joined = scout_sftp_peer_join(s->peer, &own, &text);
+		free(own); /* others were there first */
+	}
 	if (!err) {
-		err = scout_settings_load(s->host, answer.str, usual, &s->settings);
+		err = scout_settings_load(s->host, text, usual, &s->settings);
 		if (err)
 			scout_sftp_fail(s, err == -EINVAL ? -EHOSTUNREACH : err,
 					"its host name, user or port is not usable");

@@ -1,7 +1,6 @@
 /* What --check says of ssh_config: options that are in force for a host and that scoutfs or libssh does
  * not do, each once with a host for an example. Asks `ssh -G`, host after host, and never connects; the
  * number of hosts and the whole time are bounded. One thread, before any session. */
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +19,6 @@
 
 #define HOSTS_MAX 200
 #define PATIENCE_NS (10 * SCOUT_NS_PER_S)
-#define ANSWER_MAX (128 * 1024)
-#define GRACE_MS 200
 
 struct check {
 	FILE *out;
@@ -69,38 +66,6 @@ static const struct {
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-/* What the command prints, or NULL; ends with the deadline. */
-static char *output(struct check *c, struct scout_args *args, const char *shell)
-{
-	struct scout_child child = {0};
-	struct scout_text text = {0};
-	struct pollfd p = {.events = POLLIN};
-	char buf[4096];
-	uint64_t now;
-	ssize_t n = -1;
-	bool well;
-
-	if (args->err || scout_child_start(&child, args->argv, shell, &p.fd))
-		return NULL;
-	while ((now = scout_now_ns()) < c->deadline_ns && text.len < ANSWER_MAX) {
-		uint64_t left_ms = (c->deadline_ns - now) / SCOUT_NS_PER_MS;
-
-		n = poll(&p, 1, (int)left_ms + 1) == 1 ? read(p.fd, buf, sizeof(buf)) : -1;
-		if (n <= 0)
-			break;
-		scout_text_append(&text, buf, (size_t)n);
-	}
-	close(p.fd);
-	if (n == 0)
-		scout_child_wait(&child, GRACE_MS);
-	well = scout_child_end(&child, GRACE_MS, NULL, 0);
-	if (n || !well || text.failed) {
-		scout_text_free(&text);
-		return NULL;
-	}
-	return scout_text_take(&text);
-}
 
 static void tell(struct check *c, const char *host, const char *what)
 {
@@ -166,7 +131,7 @@ static void check_host(struct check *c, const struct scout_host_config *host)
 	char *text;
 
 	scout_settings_query(host, &args);
-	text = output(c, &args, scout_settings_shell(host));
+	text = scout_settings_ask(&args, scout_settings_shell(host), c->deadline_ns);
 	if (!text && scout_now_ns() < c->deadline_ns)
 		fprintf(c->out, "# ssh cannot read %s for %s\n", host->ssh_config, host->name);
 	if (text && !scout_answer_parse(&a, text, c->defaults)) {
@@ -186,7 +151,7 @@ void scout_sftp_check_config(const struct scout_config *config, FILE *out)
 	if (ssh_init() != SSH_OK)
 		return;
 	scout_settings_query_defaults(&args);
-	c.defaults = output(&c, &args, "/bin/false");
+	c.defaults = scout_settings_ask(&args, "/bin/false", c.deadline_ns);
 	scout_args_free(&args);
 	c.ssh = ssh_new();
 	for (size_t i = 0; i < config->nhosts && c.ssh && c.defaults; i++) {

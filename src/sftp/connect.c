@@ -226,5 +226,8 @@ void scout_sftp_disconnect(struct scout_sftp *s)
 	s->event = NULL;
 	s->channel = NULL;
 	end_proxy(s);
+	if (s->joined)
+		scout_sftp_peer_leave(s->peer);
+	s->joined = false;
 	scout_settings_free(&s->settings);
 }

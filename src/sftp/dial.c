@@ -414,18 +414,13 @@ static int race(struct scout_sftp *s, const struct addrinfo *list, struct attemp
 	return err ? err : fd;
 }
 
-int scout_sftp_dial(struct scout_sftp *s, const char *host, unsigned port, int *fd)
+/* Connects to one of list, which host is. Returns the socket, or -errno after scout_sftp_fail. */
+static int connect_to(struct scout_sftp *s, const struct addrinfo *list, const char *host,
+		      unsigned port)
 {
 	struct attempts a = {0};
-	struct lookup *found = NULL;
-	const int on = 1;
-	int got;
+	int got = race(s, list, &a);
 
-	got = resolve(s, host, port, &found);
-	if (got)
-		return got;
-	got = race(s, found->list, &a);
-	unref_lookup(found);
 	for (nfds_t i = 0; i < a.count; i++)
 		close(a.polls[i].fd);
 	if (got == -ECANCELED)
@@ -435,6 +430,41 @@ int scout_sftp_dial(struct scout_sftp *s, const char *host, unsigned port, int *
 	if (got < 0)
 		return scout_sftp_fail(s, got, "cannot connect to %s port %u: %s", host, port,
 				       strerror(a.last_errno ? a.last_errno : -got));
+	return got;
+}
+
+/* Connects to one of the name's addresses: the one of the host's other sessions, if there are any. */
+static int connect_to_name(struct scout_sftp *s, const char *host, unsigned port)
+{
+	struct sockaddr_storage there;
+	struct lookup *found = NULL;
+	struct addrinfo same = {.ai_addr = (struct sockaddr *)&there};
+	socklen_t len = sizeof(there);
+	int got;
+
+	if (!scout_sftp_peer_address(s->peer, &there, &same.ai_addrlen)) {
+		got = resolve(s, host, port, &found);
+		if (got)
+			return got;
+		got = connect_to(s, found->list, host, port);
+		unref_lookup(found);
+		if (got < 0 || getpeername(got, same.ai_addr, &len) ||
+		    scout_sftp_peer_reached(s->peer, &there, len))
+			return got;
+		close(got); /* it has others */
+		(void)scout_sftp_peer_address(s->peer, &there, &same.ai_addrlen);
+	}
+	same.ai_family = there.ss_family;
+	return connect_to(s, &same, host, port);
+}
+
+int scout_sftp_dial(struct scout_sftp *s, const char *host, unsigned port, int *fd)
+{
+	const int on = 1;
+	int got = connect_to_name(s, host, port);
+
+	if (got < 0)
+		return got;
 	/* neither matters enough to fail: without them it is slower, or notices a dead peer later */
 	(void)setsockopt(got, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void)setsockopt(got, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));

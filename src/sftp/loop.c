@@ -355,7 +355,7 @@ static bool takes_all_at_once(const struct scout_sftp *s)
 {
 	const char *banner = ssh_get_serverbanner(s->ssh);
 
-	return banner && strstr(banner, "OpenSSH") && !atomic_load(s->in_steps);
+	return banner && strstr(banner, "OpenSSH") && !atomic_load(&s->peer->in_steps);
 }
 
 /* INIT and VERSION; limits@openssh.com and who we are, together in one round trip, the same one where the server
@@ -379,7 +379,7 @@ static int greet(struct scout_sftp *s)
 		}
 	}
 	if (err && at_once && err != -ECANCELED)
-		atomic_store(s->in_steps, true);
+		atomic_store(&s->peer->in_steps, true);
 	return err;
 }
 

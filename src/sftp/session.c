@@ -134,8 +134,8 @@ static void free_session(struct scout_sftp *s)
 }
 
 int scout_sftp_start(struct scout_sftp_engine *e, const struct scout_host_config *host,
-		     const struct scout_sftp_events *events, void *arg, atomic_bool *in_steps,
-		     struct scout_sftp **ret)
+		     const struct scout_sftp_events *events, void *arg,
+		     struct scout_sftp_peer *peer, struct scout_sftp **ret)
 {
 	struct scout_sftp *s = calloc(1, sizeof(*s));
 	int err;
@@ -146,7 +146,7 @@ int scout_sftp_start(struct scout_sftp_engine *e, const struct scout_host_config
 	s->host = host;
 	s->events = events;
 	s->arg = arg;
-	s->in_steps = in_steps;
+	s->peer = peer;
 	scout_mutex_init(&s->lock, SCOUT_LOCK_ENGINE);
 	TAILQ_INIT(&s->queue);
 	TAILQ_INIT(&s->reads);

@@ -14,6 +14,7 @@
 #include "scoutfs/sftp.h"
 #include "scoutfs/text.h"
 #include "sftp/engine.h"
+#include "sftp/peer.h"
 #include "sftp/settings.h"
 #include "sftp/stream.h"
 
@@ -23,7 +24,7 @@ struct scout_sftp {
 	const struct scout_host_config *host;
 	const struct scout_sftp_events *events;
 	void *arg;
-	atomic_bool *in_steps; /* the host's: greet it one step after the other */
+	struct scout_sftp_peer *peer;
 	pthread_t thread;
 	int wake_fd; /* eventfd: written by submit and stop */
 
@@ -41,7 +42,8 @@ struct scout_sftp {
 	uint64_t deadline_ns;
 	struct scout_settings settings;
 	struct scout_child proxy;
-	int err; /* the first failure, 0 or -errno */
+	bool joined; /* those that go to its peer */
+	int err;     /* the first failure, 0 or -errno */
 	char reason[320];
 
 	ssh_session ssh;

@@ -63,6 +63,10 @@ void scout_settings_query_defaults(struct scout_args *args);
 /* The shell by which ssh runs the commands of "Match exec": one that refuses, unless they are allowed. */
 const char *scout_settings_shell(const struct scout_host_config *host);
 
+/* What the command of args prints, which the caller frees, with shell as its $SHELL; NULL: it failed, or was not done by
+ * the deadline. query.c */
+char *scout_settings_ask(struct scout_args *args, const char *shell, uint64_t deadline_ns);
+
 /* Fills *t from the ini and answer, the text that ssh -G printed (NULL: no ssh_config); what defaults,
  * its text without an ssh_config, has too counts as not said. 0, -ENOMEM, -EINVAL: the answer names no
  * host, or a name that a command line would take for an option. */

@@ -11,7 +11,7 @@ import pytest
 
 from mount import SLOWER, command, mounted
 from procs import end, free_port, tool, wait_for
-from tools import MIB, content, error, read, write
+from tools import MIB, content, error, read, together, write
 
 
 @pytest.fixture
@@ -178,6 +178,44 @@ def test_hosts_of_ssh_config_come_too(sshd, three, mount, reload, folder):
     wait_for(lambda: names(m) == ["three", "two"], 5, "the listing")
     reload(m, sshd.ini(ssh_config=path, block="th*"))
     wait_for(lambda: names(m) == ["two"], 5, "the listing")
+
+
+def test_a_host_that_ssh_config_moves(sshd, three, mount, reload, folder):
+    """As long as a session is there its host is that machine; with the signal it is the other one, and what is open stays."""
+    web1, web2, _ = three
+    write(os.path.join(web1.files, "f"), b"one")
+    write(os.path.join(web2.files, "f"), b"two")
+    for number in range(8):
+        os.truncate(write(os.path.join(web1.files, f"huge{number}"), b""), 16 * MIB)
+    path = os.path.join(folder, "ssh_config")
+    known = write(os.path.join(folder, "known"),
+                  (web1.known_hosts_line() + web2.known_hosts_line()).encode())
+
+    def lead_to(server):
+        write(path, f"Host moves\n  HostName 127.0.0.1\n  Port {server.port}\n  User {server.user}\n"
+                    f"  IdentityFile {server.client_key}\n".encode())
+
+    def at(m, server, name):
+        return m.host("moves") + os.path.join(server.files, name)
+
+    ini = f"[hosts]\nssh_config = {path}\nknown_hosts = {known}\nattr_timeout = 0\n"
+    lead_to(web1)
+    m = mount(ini)
+    with open(at(m, web1, "big"), "rb", buffering=0) as f:
+        assert f.read(1000) == content(3 * MIB)[:1000]
+        lead_to(web2)
+        sessions = m.metric("scoutfs_hosts_connects_total", result="ok")
+        together(lambda n=n: read(at(m, web1, f"huge{n}")) for n in range(8))
+        assert m.metric("scoutfs_hosts_connects_total", result="ok") > sessions
+        assert web2.connections() == 0
+        reload(m, ini)
+        assert "reloaded: 0 hosts added, 0 removed, 1 changed" in m.log()
+        wait_for(lambda: read(at(m, web2, "f")) == b"two", 5, "the other machine")
+        f.seek(MIB)
+        assert f.read() == content(3 * MIB)[MIB:]
+    reload(m, ini)
+    assert "reloaded: 0 hosts added, 0 removed, 0 changed" in m.log()
+    wait_for(lambda: web1.sessions() == 0, 10, "the end of the first one's sessions")
 
 
 def test_many_signals_are_safe(sshd, three, mount, reload):

@@ -98,14 +98,41 @@ void scout_sftp_engine_free(struct scout_sftp_engine *e)
 	(void)e;
 }
 
+struct scout_sftp_peer {
+	bool none;
+};
+
+struct scout_sftp_peer *scout_sftp_peer_new(void)
+{
+	return calloc(1, sizeof(struct scout_sftp_peer));
+}
+
+void scout_sftp_peer_free(struct scout_sftp_peer *p)
+{
+	free(p);
+}
+
+void scout_sftp_peer_keep(struct scout_sftp_peer *p)
+{
+	(void)p;
+}
+
+int scout_sftp_peer_moved(struct scout_sftp_peer *p, const struct scout_host_config *host,
+			  uint64_t deadline_ns)
+{
+	(void)p;
+	(void)deadline_ns;
+	return fake.moved && strcmp(fake.moved, host->name) == 0;
+}
+
 int scout_sftp_start(struct scout_sftp_engine *e, const struct scout_host_config *host,
-		     const struct scout_sftp_events *events, void *arg, atomic_bool *in_steps,
-		     struct scout_sftp **ret)
+		     const struct scout_sftp_events *events, void *arg,
+		     struct scout_sftp_peer *peer, struct scout_sftp **ret)
 {
 	struct scout_sftp *s = calloc(1, sizeof *s);
 
 	(void)e;
-	(void)in_steps;
+	(void)peer;
 	s->host = host;
 	s->events = events;
 	s->arg = arg;

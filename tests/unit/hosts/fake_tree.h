@@ -71,7 +71,8 @@ static struct {
 	unsigned count[FAKE_OPS];
 	/* runs before the answer, with the lock held */
 	void (*before)(struct scout_sftp *s, struct scout_sftp_call *call);
-	bool refuse; /* the call that before was told of: SSH_FX_FAILURE */
+	const char *moved; /* the host of which ssh_config says something else by now */
+	bool refuse;       /* the call that before was told of: SSH_FX_FAILURE */
 	struct fake_node nodes[FAKE_NODES];
 	unsigned nnodes;
 	struct scout_sftp *sessions[FAKE_SESSIONS];

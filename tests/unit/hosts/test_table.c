@@ -297,6 +297,43 @@ static void a_changed_host_is_another_one(void **state)
 	rig_stop();
 }
 
+/* Though the ini says the same as before. */
+static void a_host_that_ssh_config_moved_is_another_one(void **state)
+{
+	struct ask old = {0};
+	struct scout_host *before, *after;
+
+	(void)state;
+	rig_dynamic(2);
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	assert_int_equal(ask_open(&old, "h0/x"), 0);
+	assert_int_equal(look_up("far/x"), 0);
+	fake.moved = "h0";
+	before = find("h0");
+	rig_later();
+	rig_reload();
+	after = find("h0");
+	assert_ptr_not_equal(before, after);
+	assert_true(before->retired);
+	scout_host_unref(before);
+	scout_host_unref(after);
+	assert_int_equal(look_up("far/x"), 0);
+	assert_int_equal(fake.starts, 2);
+	assert_int_equal(look_up("h0/x"), 0);
+	assert_int_equal(fake.starts, 3);
+	read_at(&old, 0, 5);
+	file_release(&old);
+	FAKE_WAIT(fake.joins == 1);
+	fake.moved = "far";
+	rig_later();
+	rig_reload();
+	FAKE_WAIT(fake.joins == 2);
+	assert_string_equal(listing(), "h0 h1 ");
+	fake.moved = NULL;
+	rig_stop();
+}
+
 static void requests_that_wait_are_served_all_the_same(void **state)
 {
 	struct ask a = {0};
@@ -520,6 +557,7 @@ int main(void)
 	    cmocka_unit_test(a_host_that_left_lives_for_what_is_open),
 	    cmocka_unit_test(an_idle_host_that_leaves_closes),
 	    cmocka_unit_test(a_changed_host_is_another_one),
+	    cmocka_unit_test(a_host_that_ssh_config_moved_is_another_one),
 	    cmocka_unit_test(requests_that_wait_are_served_all_the_same),
 	    cmocka_unit_test(a_host_that_is_down_leaves_no_trace),
 	    cmocka_unit_test(limits_change),

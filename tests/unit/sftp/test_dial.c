@@ -1,4 +1,5 @@
-/* Names that hang in the resolver: each takes one place of those that there are, however often it is tried. */
+/* Names that hang in the resolver: each takes one place of those that there are, however often it is tried. And names
+ * that lead elsewhere each time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,6 +29,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t freed = PTHREAD_COND_INITIALIZER;
 static bool hangs = true; /* under lock: what "hung" does */
 static atomic_uint asked; /* for "hung" */
+static atomic_uint turn;  /* "turns" is another address of this machine each time */
 
 /* In the place of libc's: every name is this machine. */
 int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
@@ -52,6 +54,8 @@ int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints
 		return EAI_MEMORY;
 	found->in.sin_family = AF_INET;
 	found->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (strcmp(host, "turns") == 0)
+		found->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + atomic_fetch_add(&turn, 1));
 	found->in.sin_port = htons((uint16_t)atoi(port));
 	found->ai.ai_family = AF_INET;
 	found->ai.ai_addr = (struct sockaddr *)&found->in;
@@ -67,7 +71,7 @@ void freeaddrinfo(struct addrinfo *list)
 
 static unsigned listening(int *fd)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in in = {.sin_family = AF_INET}; /* at every address */
 	socklen_t len = sizeof(in);
 
 	*fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -78,10 +82,13 @@ static unsigned listening(int *fd)
 	return ntohs(in.sin_port);
 }
 
-/* What a session that gives up after so long comes to. */
-static int dial(const char *host, unsigned port, uint64_t patience_ns)
+/* What a session that gives up after so long comes to; *last is the last byte of the address it reached. */
+static int dial_as(struct scout_sftp_peer *peer, const char *host, unsigned port,
+		   uint64_t patience_ns, unsigned *last)
 {
-	struct scout_sftp s = {.deadline_ns = scout_now_ns() + patience_ns};
+	struct scout_sftp s = {.deadline_ns = scout_now_ns() + patience_ns, .peer = peer};
+	struct sockaddr_in in = {0};
+	socklen_t len = sizeof(in);
 	int err, fd = -1;
 
 	scout_mutex_init(&s.lock, SCOUT_LOCK_ENGINE);
@@ -89,10 +96,25 @@ static int dial(const char *host, unsigned port, uint64_t patience_ns)
 	assert_true(s.wake_fd >= 0);
 	err = scout_sftp_dial(&s, host, port, &fd);
 	assert_int_equal(err, s.err);
-	if (fd >= 0)
+	if (fd >= 0) {
+		assert_int_equal(getpeername(fd, (struct sockaddr *)&in, &len), 0);
 		close(fd);
+	}
+	*last = ntohl(in.sin_addr.s_addr) & 0xff;
 	close(s.wake_fd);
 	scout_mutex_destroy(&s.lock);
+	return err;
+}
+
+static int dial(const char *host, unsigned port, uint64_t patience_ns)
+{
+	struct scout_sftp_peer *peer = scout_sftp_peer_new();
+	unsigned last;
+	int err;
+
+	assert_non_null(peer);
+	err = dial_as(peer, host, port, patience_ns, &last);
+	scout_sftp_peer_free(peer);
 	return err;
 }
 
@@ -129,10 +151,60 @@ static void a_name_that_hangs_takes_one_place(void **state)
 	close(fd);
 }
 
+static void join(struct scout_sftp_peer *peer, const char *answer, const char *wanted)
+{
+	char *own = strdup(answer);
+	const char *got;
+
+	assert_true(scout_sftp_peer_join(peer, &own, &got));
+	assert_string_equal(got, wanted);
+	free(own);
+}
+
+static void a_host_is_one_machine_at_a_time(void **state)
+{
+	struct scout_sftp_peer *peer = scout_sftp_peer_new();
+	struct sockaddr_in other = {.sin_family = AF_INET};
+	unsigned port, last;
+	const char *got;
+	int fd;
+
+	(void)state;
+	port = listening(&fd);
+	assert_non_null(peer);
+	assert_false(scout_sftp_peer_join(peer, NULL, &got));
+	join(peer, "first", "first");
+	join(peer, "second", "first");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(dial_as(peer, "turns", port, LATE_NS, &last), 0);
+		assert_int_equal(last, 1);
+	}
+	/* while it was on its way another one was there first */
+	assert_false(scout_sftp_peer_reached(peer, (void *)&other, sizeof(other)));
+	scout_sftp_peer_leave(peer);
+	assert_int_equal(dial_as(peer, "turns", port, LATE_NS, &last), 0);
+	assert_int_equal(last, 1);
+	scout_sftp_peer_leave(peer);
+	/* nobody is left */
+	assert_false(scout_sftp_peer_join(peer, NULL, &got));
+	join(peer, "third", "third");
+	assert_int_equal(dial_as(peer, "turns", port, LATE_NS, &last), 0);
+	assert_int_equal(last, 2);
+	/* and who is kept where it is stays there */
+	scout_sftp_peer_keep(peer);
+	scout_sftp_peer_leave(peer);
+	join(peer, "fourth", "third");
+	assert_int_equal(dial_as(peer, "turns", port, LATE_NS, &last), 0);
+	assert_int_equal(last, 2);
+	scout_sftp_peer_free(peer);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_name_that_hangs_takes_one_place),
+	    cmocka_unit_test(a_host_is_one_machine_at_a_time),
 	};
 
 	return cmocka_run_group_tests_name("sftp/dial", tests, NULL, NULL);
