@@ -24,41 +24,51 @@ static int await_child(pid_t child, int fd)
 	return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1;
 }
 
-int scout_daemon_start(int *ready_fd)
+static void close_all(const int *fds, size_t count)
 {
-	int pipe_fd[2];
-	pid_t child;
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
+}
 
-	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
+int scout_daemon_start(struct scout_daemon *ret)
+{
+	int fds[3]; /* /dev/null: later there may be no descriptor for it; the pipe's ends */
+	pid_t child;
+	int err;
+
+	fds[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fds[0] < 0)
 		return -errno;
+	if (pipe2(fds + 1, O_CLOEXEC) < 0) {
+		err = -errno;
+		close_all(fds, 1);
+		return err;
+	}
 	child = fork();
 	if (child < 0) {
-		int err = -errno;
-
-		close(pipe_fd[0]);
-		close(pipe_fd[1]);
+		err = -errno;
+		close_all(fds, 3);
 		return err;
 	}
 	if (child > 0) {
-		close(pipe_fd[1]);
-		_exit(await_child(child, pipe_fd[0]));
+		close(fds[2]);
+		_exit(await_child(child, fds[1]));
 	}
-	close(pipe_fd[0]);
+	close(fds[1]);
 	(void)setsid(); /* fails only for a group leader, which a fresh child is not */
-	*ready_fd = pipe_fd[1];
+	*ret = (struct scout_daemon){.ready_fd = fds[2], .null_fd = fds[0]};
 	return 0;
 }
 
-void scout_daemon_ready(int ready_fd)
+int scout_daemon_ready(struct scout_daemon *d)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (chdir("/") < 0 || null < 0)
-		_exit(1);
+	if (chdir("/") < 0)
+		return -errno;
 	for (int fd = 0; fd <= 2; fd++)
-		(void)dup2(null, fd); /* of two open descriptors: cannot fail */
-	close(null);
+		(void)dup2(d->null_fd, fd); /* of two open descriptors: cannot fail */
+	close(d->null_fd);
 	/* a parent that has gone meanwhile does not matter */
-	(void)!write(ready_fd, "", 1);
-	close(ready_fd);
+	(void)!write(d->ready_fd, "", 1);
+	close(d->ready_fd);
+	return 0;
 }

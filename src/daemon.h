@@ -3,11 +3,16 @@
 #ifndef SCOUTFS_DAEMON_H
 #define SCOUTFS_DAEMON_H
 
+/* Of the child. */
+struct scout_daemon {
+	int ready_fd, null_fd;
+};
+
 /* Forks. The parent waits for the child's word and exits with it; returns in the child alone, with 0
- * and *ready_fd for scout_daemon_ready, or -errno in the parent when there can be no child. Before
+ * and *ret for scout_daemon_ready, or -errno in the parent when there can be no child. Before
  * any thread is started. */
-int scout_daemon_start(int *ready_fd);
-/* In the child: it serves now. Leaves the terminal and the working directory. */
-void scout_daemon_ready(int ready_fd);
+int scout_daemon_start(struct scout_daemon *ret);
+/* In the child: it serves now. Leaves the terminal and the working directory. Returns 0, or -errno: all is as it was. */
+int scout_daemon_ready(struct scout_daemon *d);
 
 #endif

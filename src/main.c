@@ -41,6 +41,7 @@ struct program {
 	struct scout_env env;
 	struct scout_backend backends[SCOUT_MAX_BACKENDS];
 	struct scout_fs *fs;
+	struct scout_daemon daemon; /* unless it stays in the foreground */
 };
 
 static void raise_file_limit(void)
@@ -179,6 +180,28 @@ static void reload(void *arg)
 	p->reloaded = config;
 }
 
+static enum scout_log_level log_level(const struct program *p)
+{
+	return p->options.debug ? SCOUT_LOG_DEBUG : p->config->log_level;
+}
+
+static int ready(void *arg)
+{
+	struct program *p = arg;
+	int err;
+
+	if (!p->options.foreground) {
+		if (!p->config->log_file)
+			(void)scout_log_open(log_level(p), NULL, true); /* syslog is always there */
+		err = scout_daemon_ready(&p->daemon);
+		if (err)
+			return err;
+	}
+	scout_log_echo(false);
+	scout_info("mounted on %s", p->options.mountpoint);
+	return 0;
+}
+
 static int mount_it(struct program *p)
 {
 	struct scout_options *o = &p->options;
@@ -190,8 +213,9 @@ static int mount_it(struct program *p)
 	    .uid = o->uid,
 	    .gid = o->gid,
 	    .umask = o->umask,
+	    .ready = ready,
 	    .reload = reload,
-	    .reload_arg = p,
+	    .arg = p,
 	};
 	bool named = false;
 	int err = 0;
@@ -231,8 +255,7 @@ static void stop_backends(struct program *p)
 
 static int run(struct program *p)
 {
-	enum scout_log_level level = p->options.debug ? SCOUT_LOG_DEBUG : p->config->log_level;
-	int err, ready_fd = -1;
+	int err;
 
 	err = keep_config_path(p);
 	if (err) {
@@ -240,17 +263,19 @@ static int run(struct program *p)
 		return err;
 	}
 	if (!p->options.foreground) {
-		err = scout_daemon_start(&ready_fd);
+		err = scout_daemon_start(&p->daemon);
 		if (err) {
-			fprintf(stderr, "scoutfs: fork: %s\n", strerror(-err));
+			fprintf(stderr, "scoutfs: cannot go to the background: %s\n",
+				strerror(-err));
 			return err;
 		}
 	}
-	err = scout_log_open(level, p->config->log_file, false);
+	err = scout_log_open(log_level(p), p->config->log_file, false);
 	if (err) {
 		fprintf(stderr, "scoutfs: %s: %s\n", p->config->log_file, strerror(-err));
 		return err;
 	}
+	scout_log_echo(true);
 	p->metrics = calloc(1, sizeof(*p->metrics));
 	if (!p->metrics || scout_budget_new(p->config->memory, &p->budget)) {
 		fprintf(stderr, "scoutfs: out of memory\n");
@@ -276,12 +301,6 @@ static int run(struct program *p)
 		stop_backends(p);
 		return err;
 	}
-	if (!p->options.foreground) {
-		if (!p->config->log_file)
-			(void)scout_log_open(level, NULL, true); /* syslog is always there */
-		scout_daemon_ready(ready_fd);
-	}
-	scout_info("mounted on %s", p->options.mountpoint);
 	err = scout_fs_serve(p->fs, p->backends, p->env.nbackends);
 	scout_info("unmounted");
 	return err;

@@ -20,9 +20,11 @@ struct scout_fs_options {
 	uid_t uid;    /* shown as every file's owner, unless (uid_t)-1 */
 	gid_t gid;    /* likewise */
 	mode_t umask; /* permission bits taken from every file */
+	/* All is there that it serves with: on the caller's thread. 0, or -errno: then it does not serve. */
+	int (*ready)(void *arg);
 	/* SIGHUP: on a thread of its own, one call at a time, while it serves */
 	void (*reload)(void *arg);
-	void *reload_arg;
+	void *arg;
 };
 
 /* Mounts. Returns 0, or -errno after a message to stderr (libfuse's and fusermount3's own). From here
@@ -38,7 +40,7 @@ dev_t scout_fs_device(const struct scout_fs *fs);
 
 /* Serves until SIGTERM, SIGINT or an unmount; then answers what is still pending with
  * ENOTCONN, unmounts, and stops the backends. Called by the main thread. backends are borrowed; they
- * are complete. Returns 0, or -errno when the loop failed. */
+ * are complete. Returns 0, or -errno after a line in the log. */
 int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, size_t nbackends);
 
 /* If it is still mounted. NULL is fine. */

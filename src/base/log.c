@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
@@ -14,6 +15,8 @@
 #include "scoutfs/clock.h"
 
 #define LINE_MAX_BYTES 1024
+
+static atomic_bool echoes;
 
 /* immutable after start */
 static enum scout_log_level log_level = SCOUT_LOG_INFO;
@@ -58,6 +61,11 @@ void scout_log_close(void)
 	log_to_syslog = false;
 }
 
+void scout_log_echo(bool echo)
+{
+	atomic_store(&echoes, echo);
+}
+
 bool scout_log_wanted(enum scout_log_level level)
 {
 	return level <= log_level;
@@ -87,6 +95,9 @@ void scout_log(enum scout_log_level level, const char *fmt, ...)
 	len = head + (size_t)n;
 	if (len > sizeof(line) - 2)
 		len = sizeof(line) - 2;
+	if (level == SCOUT_LOG_ERROR && atomic_load(&echoes) &&
+	    (log_to_syslog || log_fd != STDERR_FILENO))
+		dprintf(STDERR_FILENO, "scoutfs: %.*s\n", (int)(len - head), line + head);
 	if (log_to_syslog) {
 		syslog(levels[level].priority, "%s", line + head);
 		return;

@@ -17,6 +17,7 @@ struct scout_fs {
 	struct fuse_session *session;    /* immutable */
 	char *mountpoint;                /* immutable, absolute */
 	bool mounted;                    /* main thread only */
+	bool listens, heeds_ends;        /* main thread only: these threads are there */
 	pthread_t listener;              /* main thread only: hears SIGHUP */
 	pthread_t ender;                 /* main thread only: hears SIGINT and SIGTERM */
 	pthread_t server;                /* the main thread, since the ender is there */

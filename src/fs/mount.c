@@ -175,12 +175,22 @@ static void *listen(void *arg)
 	sigemptyset(&set);
 	sigaddset(&set, SIGHUP);
 	while (sigwait(&set, &number) == 0 && !atomic_load(&fs->ending))
-		fs->options.reload(fs->options.reload_arg);
+		fs->options.reload(fs->options.arg);
 	return NULL;
+}
+
+static int start_listening(struct scout_fs *fs)
+{
+	int err = scout_thread_start(&fs->listener, "signals", listen, fs);
+
+	fs->listens = !err;
+	return err;
 }
 
 static void stop_listening(struct scout_fs *fs)
 {
+	if (!fs->listens)
+		return;
 	atomic_store(&fs->ending, true);
 	pthread_kill(fs->listener, SIGHUP);
 	pthread_join(fs->listener, NULL);
@@ -212,6 +222,7 @@ static int start_ender(struct scout_fs *fs)
 {
 	const struct sigaction woken = {.sa_handler = wake}, ignored = {.sa_handler = SIG_IGN};
 	sigset_t set;
+	int err;
 
 	sigaction(SIGPIPE, &ignored, NULL); /* a reply to nobody is an error, no end */
 	sigaction(SIGUSR1, &woken, NULL);
@@ -219,14 +230,34 @@ static int start_ender(struct scout_fs *fs)
 	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	fs->server = pthread_self();
-	return scout_thread_start(&fs->ender, "end", await_end, fs);
+	err = scout_thread_start(&fs->ender, "end", await_end, fs);
+	fs->heeds_ends = !err;
+	return err;
 }
 
 static void stop_ender(struct scout_fs *fs)
 {
+	if (!fs->heeds_ends)
+		return;
 	atomic_store(&fs->served, true);
 	pthread_kill(fs->ender, SIGTERM);
 	pthread_join(fs->ender, NULL);
+}
+
+static void *do_nothing(void *arg)
+{
+	return arg;
+}
+
+/* libfuse starts its threads when it serves: that there can be none is to be known before. */
+static int try_thread(void)
+{
+	pthread_t thread;
+	int err = scout_thread_start(&thread, "try", do_nothing, NULL);
+
+	if (!err)
+		pthread_join(thread, NULL);
+	return err;
 }
 
 static int loop(struct scout_fs *fs)
@@ -239,13 +270,10 @@ static int loop(struct scout_fs *fs)
 	fuse_loop_cfg_set_clone_fd(config, 1);
 	fuse_loop_cfg_set_max_threads(config, fs->options.workers);
 	fuse_loop_cfg_set_idle_threads(config, fs->options.workers);
-	err = start_ender(fs);
-	if (!err) {
-		err = fuse_session_loop_mt(fs->session, config);
-		stop_ender(fs);
-	}
+	err = fuse_session_loop_mt(fs->session, config);
 	fuse_loop_cfg_destroy(config);
-	return err < 0 ? err : 0;
+	/* -1 is no errno: its first thread could not start */
+	return err == -1 ? -EAGAIN : err < 0 ? err : 0;
 }
 
 void scout_fs_unmount(struct scout_fs *fs)
@@ -256,28 +284,49 @@ void scout_fs_unmount(struct scout_fs *fs)
 	fs->mounted = false;
 }
 
+/* All that must be there before anybody is told that it serves. */
+static int prepare(struct scout_fs *fs)
+{
+	int err = scout_requests_new(fs->metrics, &fs->requests);
+
+	if (!err)
+		err = start_listening(fs);
+	if (!err)
+		err = start_ender(fs);
+	if (!err)
+		err = try_thread();
+	if (err)
+		return err;
+	raise_readahead(fs->mountpoint);
+	return fs->options.ready(fs->options.arg);
+}
+
+static void stop_backends(const struct scout_fs *fs)
+{
+	for (size_t i = 0; i < fs->nbackends; i++)
+		fs->backends[i].ops->stop(fs->backends[i].self);
+}
+
 int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, size_t nbackends)
 {
-	bool listening;
 	int err;
 
 	fs->backends = backends;
 	fs->nbackends = nbackends;
-	err = scout_requests_new(fs->metrics, &fs->requests);
+	err = prepare(fs);
 	if (!err)
-		err = scout_thread_start(&fs->listener, "signals", listen, fs);
-	listening = !err;
-	if (!err) {
-		raise_readahead(fs->mountpoint);
 		err = loop(fs);
+	if (err)
+		scout_error("cannot serve %s: %s", fs->mountpoint, strerror(-err));
+	stop_ender(fs);
+	if (fs->requests)
 		scout_requests_abort(fs->requests);
-	}
+	if (err) /* to unmount takes a process, for which their threads may have left no room */
+		stop_backends(fs);
 	scout_fs_unmount(fs);
 	/* after that: it may be reading a file of this very mount */
-	if (listening)
-		stop_listening(fs);
-	for (size_t i = 0; i < nbackends; i++)
-		backends[i].ops->stop(backends[i].self);
+	stop_listening(fs);
+	stop_backends(fs);
 	return err;
 }
 

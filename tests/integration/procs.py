@@ -82,6 +82,20 @@ def own_mounts():
     return [tool("unshare"), "-m", "--propagation", "unchanged", "sh", "-c", ENTER_AS_MOUNT, "sh"]
 
 
+# In a mount namespace of its own, so that a /dev/fuse which is root's alone can be opened by others
+# in there, and nowhere else.
+OPEN_FUSE = """
+set -e
+if [ "$(stat -c %a /dev/fuse)" != 666 ]; then
+	mount -t tmpfs -o mode=755,dev none "$1"
+	mknod -m 666 "$1/fuse" c 10 229
+	mount --bind "$1/fuse" /dev/fuse
+fi
+shift
+exec "$@"
+"""
+
+
 def run(*command, timeout=60, check=True, **more):
     return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=timeout, check=check, **more)

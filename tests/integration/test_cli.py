@@ -2,15 +2,17 @@
 
 import contextlib
 import os
+import pwd
 import re
+import shutil
 import signal
 import stat
 import subprocess
 
 import pytest
 
-from mount import BINARY, SLOWER, TOP, clean_env, command, mounted, sanitizer_env
-from procs import end, family, free_port, own_mounts, parents, tool, wait_for
+from mount import BINARY, SAN, SLOWER, TOP, clean_env, command, mounted, sanitizer_env
+from procs import OPEN_FUSE, end, family, free_port, own_mounts, parents, tool, wait_for
 from tools import error, read, write
 
 SECRET = "not-to-be-seen-0123456789"
@@ -327,6 +329,73 @@ def test_backends_that_fail_take_the_mount_with_them(scoutfs, ini, folder, backg
     done = scoutfs(path, background.point, env={"AWS_SHARED_CREDENTIALS_FILE": folder})
     assert done.returncode == 1 and "cannot start" in done.stderr, done
     assert background.gone()
+
+
+few = pytest.mark.skipif("address" in SAN or "thread" in SAN, reason="a sanitizer needs more itself")
+
+
+@few
+@pytest.mark.parametrize("descriptors", range(4, 14))
+def test_with_few_descriptors_it_serves_or_says_no(scoutfs, ini, folder, background, descriptors):
+    """Exit status 0 is a mount that answers; with any other there is none, and a reason."""
+    log = os.path.join(folder, "log")
+    path = ini(f"[scoutfs]\nlog_file = {log}\n[hosts]\nssh_config =\n[host web1]\n")
+    done = subprocess.run(["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh",
+                           *command(path, background.point)], env=clean_env(scoutfs.home), text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert done.returncode == (1 if done.stderr else 0), done
+    if done.returncode == 0:
+        assert os.listdir(os.path.join(background.point, "hosts")) == ["web1"]
+        subprocess.run([tool("fusermount3"), "-u", background.point], check=True, timeout=20)
+    wait_for(background.gone, 20, "its end")
+    assert done.returncode or b"unmounted" in read(log)
+
+
+# $1 is its mount point, the rest is the command; as a user who runs nothing else
+FEW_THREADS = """
+cd "${1%/*}"
+point=$1
+shift
+for most in $(seq 3 14); do
+	rm -f log
+	if (ulimit -u $most && exec "$@") >/dev/null 2>told; then
+		[ "$(ls "$point/hosts")" = web1 ] && fusermount3 -u "$point" && echo "$most serves"
+	else
+		[ -s told ] && ! grep -q " $point " /proc/self/mounts && echo "$most does not: $(cat told)"
+	fi || echo "$most is wrong: $(cat told)"
+	while pgrep -U "$UID" -x scoutfs >/dev/null; do sleep .02; done
+done
+"""
+
+
+@few
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody who runs nothing else")
+def test_with_few_threads_it_serves_or_says_no(ini, folder):
+    home, device = os.path.join(folder, "few"), os.path.join(folder, "device")
+    os.makedirs(os.path.join(home, "mnt"))
+    os.mkdir(device)
+    uid = pwd.getpwnam("games").pw_uid  # fusermount3 must know a name
+    for path in (home, os.path.join(home, "mnt")):
+        os.chown(path, uid, uid)
+    path = ini(f"[scoutfs]\nlog_file = {home}/log\n[hosts]\nssh_config =\n[host web1]\n", mode=0o644)
+    shutil.copy(BINARY, os.path.join(home, "scoutfs"))  # the checkout may lie where others cannot go
+    done = subprocess.run([*own_mounts(), "sh", "-c", OPEN_FUSE, "sh", device, tool("setpriv"), f"--reuid={uid}",
+                           "--clear-groups", "bash", "-c", FEW_THREADS, "-", os.path.join(home, "mnt"),
+                           os.path.join(home, "scoutfs"), path, os.path.join(home, "mnt")], env=clean_env("/"), text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert "wrong" not in done.stdout, done.stdout
+    assert "serves" in done.stdout and "does not" in done.stdout, done
+
+
+def test_why_it_cannot_start_is_told_to_its_caller(scoutfs, ini, folder, background):
+    """Also where there is a log file."""
+    log = os.path.join(folder, "log")
+    path = ini(f"[scoutfs]\nlog_file = {log}\n[hosts]\nssh_config =\n[models]\nbucket = models\n"
+               "endpoint = http://127.0.0.1:9\nprofile = nobody\n")
+    for more in ([], ["-f"]):
+        done = scoutfs(path, background.point, *more)
+        assert done.returncode == 1 and "no profile nobody" in done.stderr
+        assert b"no profile nobody" in read(log) and background.gone()
 
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])

@@ -9,20 +9,7 @@ import sys
 import pytest
 
 from mount import BINARY, HERE, SAN, TOP
-from procs import own_mounts, tool
-
-# In a mount namespace of its own, so that a /dev/fuse which is root's alone can be opened by others
-# in there, and nowhere else.
-OPEN_FUSE = """
-set -e
-if [ "$(stat -c %a /dev/fuse)" != 666 ]; then
-	mount -t tmpfs -o mode=755,dev none "$1"
-	mknod -m 666 "$1/fuse" c 10 229
-	mount --bind "$1/fuse" /dev/fuse
-fi
-shift
-exec "$@"
-"""
+from procs import OPEN_FUSE, own_mounts, tool
 
 
 @pytest.mark.seconds(300)
