@@ -1,4 +1,5 @@
 /* Mounting, serving and ending; see scoutfs/fs.h. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -54,6 +55,13 @@ static void block_signals(void)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
+/* libfuse ends its threads by pthread_cancel(3), for which glibc loads this library, and aborts if it cannot: when all
+ * descriptors are in use. It stays loaded. */
+static void hold_unwinder(void)
+{
+	(void)dlopen("libgcc_s.so.1", RTLD_NOW); /* another libc may need none */
+}
+
 int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics *metrics,
 		   struct scout_fs **ret)
 {
@@ -65,6 +73,7 @@ int scout_fs_mount(const struct scout_fs_options *options, struct scout_metrics 
 	if (!fs)
 		return -ENOMEM;
 	block_signals();
+	hold_unwinder();
 	fs->options = *options;
 	fs->metrics = metrics;
 	clock_gettime(CLOCK_REALTIME, &fs->start);

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pwd
 import re
+import resource
 import shutil
 import signal
 import stat
@@ -385,6 +386,14 @@ def test_with_few_threads_it_serves_or_says_no(ini, folder):
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
     assert "wrong" not in done.stdout, done.stdout
     assert "serves" in done.stdout and "does not" in done.stdout, done
+
+
+def test_the_end_needs_no_descriptor(mount):
+    m = mount("[hosts]\nssh_config =\n[host web1]\n")
+    hard = resource.prlimit(m.process.pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(m.process.pid, resource.RLIMIT_NOFILE, (3, hard))
+    assert os.listdir(m.path("hosts")) == ["web1"]
+    m.unmount()
 
 
 def test_why_it_cannot_start_is_told_to_its_caller(scoutfs, ini, folder, background):
