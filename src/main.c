@@ -166,8 +166,13 @@ static void tell_of_remount(const struct program *p, const struct scout_config *
 static void reload(void *arg)
 {
 	struct program *p = arg;
-	struct scout_config *config = read_again(p);
+	struct scout_config *config;
+	int err = scout_log_reopen(p->config->log_file);
 
+	if (err)
+		scout_error("%s: %s: the log goes on in the file that was open",
+			    p->config->log_file, strerror(-err));
+	config = read_again(p);
 	if (!config) {
 		scout_error("reload: the config stays as it was");
 		return;

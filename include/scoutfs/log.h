@@ -11,6 +11,9 @@ enum scout_log_level { SCOUT_LOG_ERROR, SCOUT_LOG_WARN, SCOUT_LOG_INFO, SCOUT_LO
  * to_syslog. Returns 0 or -errno (the file cannot be opened; the log stays as it was). */
 int scout_log_open(enum scout_log_level level, const char *file, bool to_syslog);
 void scout_log_close(void);
+/* Opens the file that it goes to anew, which may have been moved away; NULL: it goes to none. Any thread. Returns 0 or
+ * -errno (the log stays as it was). */
+int scout_log_reopen(const char *file);
 /* From now on errors go to stderr, too, where whoever started us may still read it. Any thread. */
 void scout_log_echo(bool echo);
 

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,6 +60,23 @@ void scout_log_close(void)
 		closelog();
 	log_fd = STDERR_FILENO;
 	log_to_syslog = false;
+}
+
+int scout_log_reopen(const char *file)
+{
+	struct stat st;
+	int err = 0, fd;
+
+	if (!file)
+		return 0;
+	fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+	if (fd < 0)
+		return -errno;
+	/* who writes a line meanwhile has it in the one or the other; what is no file nobody moves away */
+	if (fstat(fd, &st) < 0 || (S_ISREG(st.st_mode) && dup3(fd, log_fd, O_CLOEXEC) < 0))
+		err = -errno;
+	close(fd);
+	return err;
 }
 
 void scout_log_echo(bool echo)

@@ -310,6 +310,24 @@ def test_as_a_daemon_with_a_relative_path(sshd, three, mount, folder):
             wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 10 * SLOWER, "its end")
 
 
+def test_the_log_file_may_be_moved_away(mount, folder):
+    """And is opened anew by the signal, also with a config that is refused."""
+    log = os.path.join(folder, "log")
+    m = mount("[hosts]\nssh_config =\n[host web1]\n", settings=f"log_file = {log}")
+    wait_for(lambda: b"mounted on" in read(log), 10 * SLOWER, "the mount")
+    for ini, word in (("[hosts]\nssh_config =\n", b"reloaded:"), ("[nonsense]\n", b"stays as it was")):
+        os.rename(log, log + ".1")
+        m.write_ini(f"[scoutfs]\nlog_level = debug\nlog_file = {log}\n" + ini)
+        m.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: os.path.exists(log) and word in read(log), 10 * SLOWER, "a new file")
+        assert word not in read(log + ".1")
+    os.rename(log, log + ".1")
+    os.mkdir(log)
+    m.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: read(log + ".1").count(b"stays as it was") == 2, 10 * SLOWER, "the reload")
+    assert b"the log goes on" in read(log + ".1")
+
+
 def test_retired_while_it_cannot_be_reached(sshd, three, mount, reload, proxy):
     """Requests that wait for a host which leaves end as they would have."""
     web1, web2, _ = three
