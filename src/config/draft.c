@@ -36,6 +36,16 @@ int scout_draft_init(struct scout_draft *d, const char *file, FILE *errors)
 	return err;
 }
 
+FILE *scout_draft_open(const char *path, bool mounted)
+{
+	return mounted ? scout_open_file(path) : fopen(path, "re");
+}
+
+const char *scout_draft_open_reason(int error)
+{
+	return error == EINVAL ? "a pipe or the like cannot be read again" : strerror(error);
+}
+
 void scout_draft_free(struct scout_draft *d)
 {
 	struct scout_draft_host *h;

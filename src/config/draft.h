@@ -47,6 +47,12 @@ struct scout_draft {
 int scout_draft_init(struct scout_draft *d, const char *file, FILE *errors);
 void scout_draft_free(struct scout_draft *d);
 
+/* Opens a file that is part of a config. mounted: it is read again, and refused with EINVAL if it is a pipe, which would
+ * be empty by now, or wait for ever. */
+FILE *scout_draft_open(const char *path, bool mounted);
+/* What came of it, by its errno, for a person. */
+const char *scout_draft_open_reason(int error);
+
 /* Reads an ini; problems are told. */
 void scout_draft_read(struct scout_draft *d, FILE *in);
 /* "section.key=value", over what is there. */

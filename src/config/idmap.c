@@ -213,12 +213,12 @@ static int read_lines(FILE *in, bool groups, struct scout_problems *problems,
 }
 
 /* *ret is set unless something was told. Returns 0 or -ENOMEM. */
-static int load(const char *path, bool groups, struct scout_problems *problems,
+static int load(const char *path, bool groups, bool mounted, struct scout_problems *problems,
 		struct scout_id_map **ret)
 {
 	struct scout_id_map *m = calloc(1, sizeof(*m));
 	unsigned before = problems->count;
-	FILE *in = m ? fopen(path, "re") : NULL;
+	FILE *in = m ? scout_draft_open(path, mounted) : NULL;
 	int err = m ? 0 : -ENOMEM;
 
 	if (m)
@@ -227,7 +227,7 @@ static int load(const char *path, bool groups, struct scout_problems *problems,
 		err = read_lines(in, groups, problems, m);
 		fclose(in);
 	} else if (m) {
-		scout_problem(problems, SCOUT_LINE_NONE, "%s", strerror(errno));
+		scout_problem(problems, SCOUT_LINE_NONE, "%s", scout_draft_open_reason(errno));
 	}
 	if (!err && problems->count == before)
 		err = sort(m, problems);
@@ -245,7 +245,7 @@ static void load_into(struct scout_draft *d, const char *path, bool groups,
 
 	if (!path)
 		return;
-	if (load(path, groups, &problems, ret))
+	if (load(path, groups, d->mounted, &problems, ret))
 		d->err = -ENOMEM;
 	scout_problems_end(&problems);
 	d->problems.count += problems.count;

@@ -14,9 +14,9 @@
 #define SYSTEM_INI "/etc/scoutfs.ini"
 
 /* Opens for reading; NULL with *err 0 when there is none and that is fine. */
-static FILE *open_ini(const char *path, bool optional, int *err)
+static FILE *open_ini(const char *path, bool optional, bool mounted, int *err)
 {
-	FILE *in = fopen(path, "re");
+	FILE *in = scout_draft_open(path, mounted);
 
 	*err = in || (optional && (errno == ENOENT || errno == ENOTDIR)) ? 0 : -errno;
 	return in;
@@ -45,21 +45,21 @@ static char *user_ini(void)
 }
 
 /* The file to read and its name (*name is allocated): 0 with *in NULL when the defaults are to be used. */
-static int find_ini(const char *path, FILE **in, char **name)
+static int find_ini(const char *path, bool mounted, FILE **in, char **name)
 {
 	int err;
 
 	*name = path ? strdup(path) : user_ini();
 	if (!*name)
 		return -ENOMEM;
-	*in = open_ini(*name, !path, &err);
+	*in = open_ini(*name, !path, mounted, &err);
 	if (*in || err || path)
 		return err;
 	free(*name);
 	*name = strdup(SYSTEM_INI);
 	if (!*name)
 		return -ENOMEM;
-	*in = open_ini(*name, true, &err);
+	*in = open_ini(*name, true, mounted, &err);
 	return err;
 }
 
@@ -157,10 +157,11 @@ static int read_config(const char *path, const char *const *overrides, size_t no
 	struct scout_draft draft;
 	char *name = NULL;
 	FILE *in = NULL;
-	int err = find_ini(path, &in, &name);
+	int err = find_ini(path, mounted, &in, &name);
 
 	if (err) {
-		fprintf(errors, "scoutfs: %s: %s\n", name ? name : "config", strerror(-err));
+		fprintf(errors, "scoutfs: %s: %s\n", name ? name : "config",
+			scout_draft_open_reason(-err));
 		goto out;
 	}
 	err = scout_draft_init(&draft, name, errors);

@@ -145,6 +145,35 @@ def test_a_bad_config_changes_nothing(sshd, three, mount, reload):
     assert names(m) == ["web1"]
 
 
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_config_that_is_a_pipe_stays(mount, by_name):
+    """It is empty by now, or nobody writes into it; the end of the mount does not wait for it either."""
+    m = mount("[hosts]\nssh_config =\n[host web1]\n", run=False)
+    ini = read(m.ini_path)
+    if by_name:
+        os.unlink(m.ini_path)
+        os.mkfifo(m.ini_path)
+        writer = subprocess.Popen(["cp", "/dev/stdin", m.ini_path], stdin=subprocess.PIPE)
+        writer.stdin.write(ini)
+        writer.stdin.close()
+    else:
+        out, into = os.pipe()
+        os.write(into, ini)
+        os.close(into)
+        m.ini_path = f"/proc/{os.getpid()}/fd/{out}"
+    m.start()
+    if by_name:
+        assert writer.wait(10) == 0
+    assert names(m) == ["web1"]
+    m.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "stays as it was" in m.log(), 10 * SLOWER, "the refusal")
+    assert "a pipe or the like cannot be read again" in m.log()
+    assert names(m) == ["web1"]
+    m.unmount(by=signal.SIGTERM)
+    if not by_name:
+        os.close(out)
+
+
 def test_what_needs_a_remount_is_told(sshd, three, mount, reload):
     web1 = three[0]
     m = mount(sshd.ini(web1))
