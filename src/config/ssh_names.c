@@ -1,6 +1,7 @@
 /* Which hosts an ssh_config knows: ssh answers for one alias and cannot list them. Only names are
  * read here, as ssh_config(5) writes them; what they mean stays ssh's. Names with a pattern in them
- * and those that cannot be a folder are left out, and so are those that Match blocks include. The file
+ * and those that cannot be a folder are left out, and so are those that Match blocks include, or Host blocks that are of
+ * other names. The file
  * is the user's own, and still everything is bounded: an Include may name itself. */
 #include "config/ssh_names.h"
 
@@ -23,12 +24,14 @@
 #define NAMES_MAX ((size_t)100000)
 
 struct scope {
-	const char *folder; /* or NULL */
-	const char *path;   /* or NULL */
+	const struct scope *outer; /* which includes it, or NULL */
+	const char *path;          /* or NULL: Include is passed over */
 	unsigned line;
 	unsigned depth;
-	bool hidden;   /* included by a Match block: its names do not count */
-	bool skipping; /* in a Match block */
+	bool hidden;                 /* included by a Match block: its names do not count */
+	bool skipping;               /* in a Match block */
+	bool in_host;                /* in a Host block */
+	struct scout_text *patterns; /* of that, each with its NUL */
 };
 
 static int read_stream(struct scout_ssh_names *n, FILE *in, const struct scope *start);
@@ -100,16 +103,64 @@ static char *take_keyword(char **at)
 	return word;
 }
 
-static int add_hosts(struct scout_ssh_names *n, char *at)
+/* As ssh does it: only these two stand for others. */
+static bool is_like(const char *name, const char *pattern)
+{
+	const char *star = NULL, *from = NULL;
+
+	while (*name) {
+		if (*pattern == '*') {
+			star = pattern++;
+			from = name;
+		} else if (*pattern == '?' || *pattern == *name) {
+			pattern++;
+			name++;
+		} else if (star) {
+			pattern = star + 1;
+			name = ++from;
+		} else {
+			return false;
+		}
+	}
+	return pattern[strspn(pattern, "*")] == '\0';
+}
+
+static bool is_of_block(const struct scope *block, const char *name)
+{
+	const char *at = block->patterns->str, *end = at ? at + block->patterns->len : NULL;
+	bool found = !block->in_host;
+
+	for (; at < end; at += strlen(at) + 1) {
+		if (*at == '!' && is_like(name, at + 1))
+			return false;
+		found |= is_like(name, at);
+	}
+	return found;
+}
+
+/* Of all the blocks whose Include led here. */
+static bool is_reached(const struct scope *scope, const char *name)
+{
+	for (scope = scope->outer; scope; scope = scope->outer) {
+		if (!is_of_block(scope, name))
+			return false;
+	}
+	return true;
+}
+
+static int add_hosts(struct scout_ssh_names *n, struct scope *scope, char *at)
 {
 	char *word;
 	int err = 0;
 
+	scope->patterns->len = 0;
 	while (!err && (word = next_word(&at))) {
-		if (!strpbrk(word, "*?!") && scout_host_name_is_valid(word))
+		scout_text_append(scope->patterns, word, strlen(word) + 1);
+		if (!strpbrk(word, "*?!") && scout_host_name_is_valid(word) &&
+		    is_reached(scope, word))
 			err = add(n, word);
 	}
-	return err;
+	return scope->patterns->failed ? -ENOMEM : err;
 }
 
 static int read_file(struct scout_ssh_names *n, const struct scope *start)
@@ -145,7 +196,7 @@ static int include_glob(struct scout_ssh_names *n, const struct scope *scope, co
 		return 0;
 	}
 	for (size_t i = 0; i < found.gl_pathc && !err; i++) {
-		const struct scope inner = {.folder = scope->folder,
+		const struct scope inner = {.outer = scope,
 					    .path = found.gl_pathv[i],
 					    .depth = scope->depth + 1,
 					    .hidden = scope->hidden || scope->skipping};
@@ -166,8 +217,9 @@ static int include(struct scout_ssh_names *n, const struct scope *scope, char *a
 	while (!err && (word = next_word(&at))) {
 		struct scout_text pattern = {0};
 
+		/* as ssh does it for any file of -F, wherever that lies */
 		if (word[0] != '/' && word[0] != '~')
-			scout_text_printf(&pattern, "%s/", scope->folder);
+			scout_text_printf(&pattern, "~/.ssh/");
 		scout_text_append(&pattern, word, strlen(word));
 		err = pattern.failed ? -ENOMEM : include_glob(n, scope, pattern.str);
 		scout_text_free(&pattern);
@@ -183,6 +235,8 @@ static int read_match(struct scout_ssh_names *n, struct scope *scope, char *at)
 	size_t len;
 
 	scope->skipping = !word || strcasecmp(word, "all") != 0;
+	scope->in_host = false;
+	scope->patterns->len = 0;
 	for (; word && !n->exec_at; word = next_word(&at)) {
 		word += *word == '!';
 		len = strcspn(word, "=");
@@ -203,11 +257,12 @@ static int read_line(struct scout_ssh_names *n, struct scope *scope, char *line)
 
 	if (strcasecmp(keyword, "host") == 0) {
 		scope->skipping = false;
-		return scope->hidden ? 0 : add_hosts(n, at);
+		scope->in_host = true;
+		return scope->hidden ? 0 : add_hosts(n, scope, at);
 	}
 	if (strcasecmp(keyword, "match") == 0)
 		return read_match(n, scope, at);
-	if (strcasecmp(keyword, "include") == 0 && scope->folder)
+	if (strcasecmp(keyword, "include") == 0 && scope->path)
 		return include(n, scope, at);
 	return 0;
 }
@@ -215,10 +270,11 @@ static int read_line(struct scout_ssh_names *n, struct scope *scope, char *line)
 static int read_stream(struct scout_ssh_names *n, FILE *in, const struct scope *start)
 {
 	struct scope scope = *start;
-	struct scout_text line = {0};
+	struct scout_text line = {0}, patterns = {0};
 	int err = 0;
 	int c;
 
+	scope.patterns = &patterns;
 	do {
 		c = getc_unlocked(in);
 		if (c != EOF && c != '\n') {
@@ -241,28 +297,20 @@ static int read_stream(struct scout_ssh_names *n, FILE *in, const struct scope *
 	if (!err && ferror(in))
 		err = -errno;
 	scout_text_free(&line);
+	scout_text_free(&patterns);
 	return err;
 }
 
-int scout_ssh_names_read(struct scout_ssh_names *n, FILE *in, const char *folder)
+int scout_ssh_names_read(struct scout_ssh_names *n, FILE *in)
 {
-	const struct scope start = {.folder = folder};
+	const struct scope start = {0};
 
 	return read_stream(n, in, &start);
 }
 
 int scout_ssh_names_load(struct scout_ssh_names *n, const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	char *folder =
-	    slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-	int err;
-
-	if (!folder)
-		return -ENOMEM;
-	err = read_file(n, &(struct scope){.folder = folder, .path = path});
-	free(folder);
-	return err;
+	return read_file(n, &(struct scope){.path = path});
 }
 
 static bool matches(const char *name, char *const *globs, int flags)

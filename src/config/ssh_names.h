@@ -16,8 +16,8 @@ struct scout_ssh_names {
 /* Adds the names in path, then those of the files it includes. Returns 0, -ENOMEM, -errno of opening
  * path, or -E2BIG: too many files, bytes, names or levels of Include. */
 int scout_ssh_names_load(struct scout_ssh_names *n, const char *path);
-/* The same from a stream. folder is what a relative Include counts from; NULL: Include is passed over. */
-int scout_ssh_names_read(struct scout_ssh_names *n, FILE *in, const char *folder);
+/* The same from a stream; Include is passed over. */
+int scout_ssh_names_read(struct scout_ssh_names *n, FILE *in);
 
 /* Keeps what allow matches and block does not (globs separated by commas), sorted, each once. */
 int scout_ssh_names_filter(struct scout_ssh_names *n, const char *allow, const char *block);

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	in = fmemopen((void *)(uintptr_t)data, size, "r");
-	if (!in || scout_ssh_names_read(&names, in, NULL))
+	if (!in || scout_ssh_names_read(&names, in))
 		abort();
 	if (scout_ssh_names_filter(&names, "*", "blocked*"))
 		abort();

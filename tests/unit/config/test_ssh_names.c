@@ -33,7 +33,7 @@ static void read_bytes(const char *bytes, size_t len, const char *wanted)
 	FILE *in = fmemopen((void *)(uintptr_t)bytes, len, "r");
 
 	assert_non_null(in);
-	assert_int_equal(scout_ssh_names_read(&n, in, NULL), 0);
+	assert_int_equal(scout_ssh_names_read(&n, in), 0);
 	assert_int_equal(fclose(in), 0);
 	check_names(&n, wanted);
 }
@@ -74,7 +74,7 @@ static void match_blocks_are_passed_over(void **state)
 									    "Match all\n"
 									    "  Include behind\n"
 									    "Match host y\n"
-									    "Host b\n"
+									    "Host b *\n"
 									    "  Include behind\n")),
 			 0);
 	check_names(&n, "<shown><b><shown>");
@@ -87,16 +87,17 @@ static void includes(void **state)
 
 	(void)state;
 	write_text(".ssh/config.d/one", "Host one\nMatch host x\n");
-	write_text(".ssh/config.d/two", "Host two\nInclude deeper\n");
+	write_text(".ssh/config.d/two", "Include deeper\nHost two\n");
 	write_text(".ssh/deeper", "Host deeper\n");
 	write_text("elsewhere/abs", "Host abs\n");
 	write_text("tilde", "Host tilde\n");
 	snprintf(text, sizeof(text),
-		 "Host first\nInclude config.d/* missing \"%s/elsewhere/abs\"\nInclude ~/tilde\n"
+		 "Host first\nMatch all\nInclude config.d/* missing \"%s/elsewhere/abs\"\nInclude "
+		 "~/tilde\n"
 		 "include=/nowhere/*\nHost last\n",
 		 home);
 	assert_int_equal(scout_ssh_names_load(&n, write_text(".ssh/config", text)), 0);
-	check_names(&n, "<first><one><two><deeper><abs><tilde><last>");
+	check_names(&n, "<first><one><deeper><two><abs><tilde><last>");
 
 	/* a folder and a pipe among the matches are passed over */
 	snprintf(text, sizeof(text), "%s/.ssh/config.d/pipe", home);
@@ -105,19 +106,37 @@ static void includes(void **state)
 	assert_int_equal(mkdir(text, 0700), 0);
 	assert_int_equal(
 	    scout_ssh_names_load(&n, write_text(".ssh/config", "Include config.d/*\n")), 0);
-	check_names(&n, "<one><two><deeper>");
+	check_names(&n, "<one><deeper><two>");
 }
 
-static void relative_to_its_own_folder(void **state)
+/* Wherever the file itself lies: so does ssh -F. */
+static void relative_to_the_users_own_folder(void **state)
 {
 	struct scout_ssh_names n = {0};
 
 	(void)state;
-	write_text(".ssh/more", "Host wrong\n");
-	write_text("elsewhere/more", "Host right\n");
+	write_text(".ssh/more", "Host right\n");
+	write_text("elsewhere/more", "Host wrong\n");
 	assert_int_equal(scout_ssh_names_load(&n, write_text("elsewhere/config", "Include more\n")),
 			 0);
 	check_names(&n, "<right>");
+}
+
+/* What a Host block includes is in force for its names alone. */
+static void within_host_blocks(void **state)
+{
+	struct scout_ssh_names n = {0};
+
+	(void)state;
+	write_text(".ssh/names", "Host web1 web22 db1 [ab]\n");
+	write_text(".ssh/inner", "Host *2 db1\n  Include names\n");
+	assert_int_equal(scout_ssh_names_load(
+			     &n, write_text(".ssh/config", "Host web* \"!web2*\"\n  Include names\n"
+							   "Host w*b??\n  Include inner\n"
+							   "Host [ab]\n  Include names\n"
+							   "Match all\n  Include names\n")),
+			 0);
+	check_names(&n, "<web1><web22><[ab]><[ab]><web1><web22><db1><[ab]>");
 }
 
 static void bounds(void **state)
@@ -130,7 +149,7 @@ static void bounds(void **state)
 	/* a chain of 16 includes is fine, one of 17 is not */
 	for (int i = 0; i < 17; i++) {
 		snprintf(name, sizeof(name), ".ssh/c%d", i);
-		snprintf(text, sizeof(text), i < 16 ? "Host h%d\nInclude c%d\n" : "Host h%d\n", i,
+		snprintf(text, sizeof(text), i < 16 ? "Host h%d *\nInclude c%d\n" : "Host h%d\n", i,
 			 i + 1);
 		write_text(name, text);
 	}
@@ -158,7 +177,7 @@ static void bounds(void **state)
 	for (int i = 0; i < 100001; i++)
 		fprintf(in, "Host a\n");
 	rewind(in);
-	assert_int_equal(scout_ssh_names_read(&n, in, NULL), -E2BIG);
+	assert_int_equal(scout_ssh_names_read(&n, in), -E2BIG);
 	assert_int_equal(n.count, 100000);
 	assert_int_equal(fclose(in), 0);
 	scout_ssh_names_free(&n);
@@ -170,7 +189,7 @@ static void filtered(const char *text, const char *allow, const char *block, con
 	FILE *in = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
 
 	assert_non_null(in);
-	assert_int_equal(scout_ssh_names_read(&n, in, NULL), 0);
+	assert_int_equal(scout_ssh_names_read(&n, in), 0);
 	assert_int_equal(fclose(in), 0);
 	assert_int_equal(scout_ssh_names_filter(&n, allow, block), 0);
 	check_names(&n, wanted);
@@ -309,7 +328,7 @@ static void commands_of_match(void **state)
 
 		assert_int_equal(scout_ssh_names_load(&n, write_text(".ssh/config",
 								     "Match host x\nInclude more\n"
-								     "Host c\nInclude more\n")),
+								     "Host c *\nInclude more\n")),
 				 0);
 		check_names(&n, "<c><b>");
 	}
@@ -322,7 +341,8 @@ int main(void)
 	    cmocka_unit_test(host_lines),
 	    TEST(match_blocks_are_passed_over),
 	    TEST(includes),
-	    TEST(relative_to_its_own_folder),
+	    TEST(relative_to_the_users_own_folder),
+	    TEST(within_host_blocks),
 	    TEST(bounds),
 	    cmocka_unit_test(filters),
 	    TEST(merged_with_sections),
