@@ -151,7 +151,7 @@ struct scout_sftp_events {
 	void (*up)(void *arg, const struct scout_sftp_server *server, uint64_t connect_ns);
 	/* The session is over (or never came up): the last callback, exactly once, after every call
 	 * was completed. err is 0 after scout_sftp_stop, else of the table of errors: -EHOSTUNREACH,
-	 * -ECONNREFUSED, -ETIMEDOUT, -ENOKEY, -EKEYREJECTED, -EACCES, -ECONNRESET, -EIO. reason is one
+	 * -ECONNREFUSED, -ETIMEDOUT, -EMFILE, -ENOKEY, -EKEYREJECTED, -EACCES, -ECONNRESET, -EIO. reason is one
 	 * sentence for a person ("host key unknown: no key of 10.0.0.7 in /home/u/.ssh/known_hosts"). */
 	void (*down)(void *arg, int err, const char *reason);
 };

@@ -100,7 +100,8 @@ static int ask_ssh(struct scout_sftp *s, struct scout_args *args, struct scout_t
 	if (err == -ETIMEDOUT || err == -ECANCELED)
 		return scout_sftp_fail(s, err, "reading %s took too long", s->host->ssh_config);
 	if (err || !answer->str)
-		return scout_sftp_fail(s, -EIO, "ssh cannot read %s: %s", s->host->ssh_config,
+		return scout_sftp_fail(s, err == -EMFILE || err == -ENFILE ? err : -EIO,
+				       "ssh cannot read %s: %s", s->host->ssh_config,
 				       complaint[0] ? complaint : strerror(err ? -err : EIO));
 	return 0;
 }

@@ -27,8 +27,9 @@ static int start_proxy(struct scout_sftp *s, struct scout_args *args, int *fd)
 	int err = scout_child_start(&s->proxy, args->argv, NULL, fd);
 
 	if (err)
-		return scout_sftp_fail(s, -EHOSTUNREACH, "cannot run the proxy %s: %s",
-				       args->argv[0], strerror(-err));
+		return scout_sftp_fail(s, err == -EMFILE || err == -ENFILE ? err : -EHOSTUNREACH,
+				       "cannot run the proxy %s: %s", args->argv[0],
+				       strerror(-err));
 	return 0;
 }
 

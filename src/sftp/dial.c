@@ -114,10 +114,11 @@ static void *run_lookup(void *arg)
 	return NULL;
 }
 
-/* Not yet begun, with one reference; NULL without memory or descriptors. */
+/* Not yet begun, with one reference; NULL with errno: ENOMEM, or EMFILE and the like. */
 static struct lookup *lookup_new(const char *host, unsigned port, int family)
 {
 	struct lookup *l = calloc(1, sizeof(*l));
+	int err;
 
 	if (!l)
 		return NULL;
@@ -125,10 +126,13 @@ static struct lookup *lookup_new(const char *host, unsigned port, int family)
 	l->host = strdup(host);
 	l->family = family;
 	l->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	err = errno;
 	snprintf(l->port, sizeof(l->port), "%u", port);
 	if (l->host && l->done_fd >= 0)
 		return l;
+	err = l->host ? err : ENOMEM;
 	unref_lookup(l);
+	errno = err;
 	return NULL;
 }
 
@@ -231,7 +235,7 @@ static int resolve(struct scout_sftp *s, const char *host, unsigned port, struct
 	(void)pthread_once(&once, make_places);
 	l = lookup_new(host, port, s->settings.family);
 	if (!l)
-		return scout_sftp_fail(s, -ENOMEM, "cannot look up %s: out of memory", host);
+		return scout_sftp_fail(s, -errno, "cannot look up %s: %s", host, strerror(errno));
 	if (getaddrinfo(host, l->port, &hints, &l->list)) {
 		l->list = NULL;
 		err = begin_lookup(s, &l);
@@ -379,6 +383,8 @@ static int dial_errno(int last)
 	case ECONNREFUSED:
 	case ECONNRESET: /* by who accepted, before we looked */
 	case ETIMEDOUT:
+	case EMFILE: /* ours, and no word about the host */
+	case ENFILE:
 		return -last;
 	default:
 		return -EHOSTUNREACH;

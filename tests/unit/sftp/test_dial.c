@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -104,6 +105,32 @@ static int dial_as(struct scout_sftp_peer *peer, const char *host, unsigned port
 	close(s.wake_fd);
 	scout_mutex_destroy(&s.lock);
 	return err;
+}
+
+/* Descriptors that are short are told as what they are. */
+static void without_descriptors(void **state)
+{
+	struct scout_sftp_peer *peer = scout_sftp_peer_new();
+	struct rlimit limit, all;
+	unsigned port, last, short_of = 0;
+	int fd, err = -1;
+
+	(void)state;
+	assert_non_null(peer);
+	port = listening(&fd);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	limit = all;
+	for (limit.rlim_cur = (rlim_t)fd + 2; err;
+	     limit.rlim_cur++) { /* one for the session's own */
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		err = dial_as(peer, "good", port, LATE_NS, &last);
+		assert_true(err == 0 || err == -EMFILE);
+		short_of += err != 0;
+	}
+	assert_in_range(short_of, 2, 8);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	scout_sftp_peer_free(peer);
+	close(fd);
 }
 
 static int dial(const char *host, unsigned port, uint64_t patience_ns)
@@ -205,6 +232,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_name_that_hangs_takes_one_place),
 	    cmocka_unit_test(a_host_is_one_machine_at_a_time),
+	    cmocka_unit_test(without_descriptors),
 	};
 
 	return cmocka_run_group_tests_name("sftp/dial", tests, NULL, NULL);
