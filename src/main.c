@@ -21,8 +21,12 @@
 
 #define EXIT_USAGE 2
 
-/* Sessions, connections and FUSE channels each take a descriptor. */
-#define WANTED_FILES 4096
+/* Descriptors: of a session its socket, another one for who ends it, what wakes it, a proxy's and an agent's; while it
+ * connects those of ssh and the resolver; of a connection to the registry its socket and its resolver's. */
+#define FILES_OF_SESSION 6
+#define FILES_OF_CONNECT 6
+#define FILES_OF_CONNECTION 3
+#define FILES_MIN 4096 /* also for what is open in cache_dir, and all the rest */
 
 /* The backends, in the order of the root directory: a new one is its folder and a line here. */
 static int (*const makers[])(const struct scout_env *env, struct scout_backend *ret) = {
@@ -44,13 +48,16 @@ struct program {
 	struct scout_daemon daemon; /* unless it stays in the foreground */
 };
 
-static void raise_file_limit(void)
+static void raise_file_limit(const struct scout_config *c)
 {
+	const rlim_t wanted = FILES_MIN + c->workers + FILES_OF_SESSION * (rlim_t)c->max_sessions +
+			      FILES_OF_CONNECT * (rlim_t)c->max_connecting +
+			      FILES_OF_CONNECTION * (rlim_t)c->models.max_connections;
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= WANTED_FILES)
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
 		return;
-	limit.rlim_cur = limit.rlim_max < WANTED_FILES ? limit.rlim_max : WANTED_FILES;
+	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
 	(void)setrlimit(RLIMIT_NOFILE, &limit); /* fewer then: connects that fail say so */
 }
 
@@ -178,6 +185,7 @@ static void reload(void *arg)
 		return;
 	}
 	tell_of_remount(p, config);
+	raise_file_limit(config);
 	for (size_t i = 0; i < p->env.nbackends; i++)
 		if (p->backends[i].ops->reload)
 			p->backends[i].ops->reload(p->backends[i].self, config);
@@ -357,7 +365,7 @@ int main(int argc, char **argv)
 		scout_config_print(p.config, stdout);
 		scout_hosts_check(p.config, stdout);
 	} else {
-		raise_file_limit();
+		raise_file_limit(p.config);
 		if (!p.options.debug)
 			forbid_core_dumps();
 		status = run(&p) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

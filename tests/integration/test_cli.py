@@ -77,6 +77,18 @@ secret_access_key = {SECRET}
     assert not mounted(os.path.join(scoutfs.home, "mnt"))
 
 
+def test_room_for_all_sessions_that_the_config_allows(mount):
+    """As far as the hard limit allows."""
+    usual, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        for sessions, files in ((10, 4096), (10_000, 40_000)):
+            m = mount(f"[hosts]\nssh_config =\nmax_sessions = {sessions}\n[host web1]\n")
+            assert resource.prlimit(m.process.pid, resource.RLIMIT_NOFILE)[0] >= min(files, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, hard))
+
+
 def test_all_errors_in_one_run(scoutfs, ini):
     path = ini("""[scoutfs]
 workers = many
