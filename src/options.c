@@ -19,11 +19,12 @@ static const char *const mount_options[] = {
 };
 
 /* mount(8)'s and systemd's own words, which a filesystem lets pass, and what libfuse does not know and
- * has no meaning here, where reading leaves no trace. */
+ * has no meaning here, where reading leaves no trace, or which the kernel has given up. */
 static const char *const passed_over[] = {
-    "_netdev",  "user",     "nouser",     "users",       "owner", "group",  "auto",
-    "noauto",   "nofail",   "defaults",   "comment=*",   "x-*",   "user=*", "nodiratime",
-    "diratime", "relatime", "norelatime", "strictatime", NULL,
+    "_netdev",  "user",     "nouser",     "users",       "owner",         "group",    "auto",
+    "noauto",   "nofail",   "defaults",   "comment=*",   "x-*",           "user=*",   "nodiratime",
+    "diratime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime",
+    "silent",   "loud",     "iversion",   "noiversion",  "mand",          "nomand",   NULL,
 };
 
 /* Secrets on a command line can be read by everybody on the machine. */
