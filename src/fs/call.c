@@ -39,6 +39,7 @@ void scout_fs_root_stat(const struct scout_fs *fs, struct stat *ret)
 	struct scout_attr attr = {
 	    .mode = S_IFDIR | 0755, .nlink = 2, .uid = getuid(), .gid = getgid()};
 
+	attr.atime = attr.mtime = fs->start;
 	scout_fs_stat(fs, fs->root->ino, &attr, ret);
 }
 

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -144,6 +145,13 @@ def test_a_stale_file_handle_opens_no_other_file(sshd, mount):
             assert fd == -1 and ctypes.get_errno() == errno.ESTALE
     finally:
         os.close(top)
+
+
+def test_the_root_is_as_old_as_the_mount(mount):
+    before = time.time()
+    m = mount("[hosts]\nssh_config =\n[host web1]\n")
+    st = os.stat(m.point)
+    assert before - 1 <= st.st_mtime <= time.time() and st.st_ctime == st.st_mtime
 
 
 def test_statfs(sshd, rgw, bucket, mount):
