@@ -343,6 +343,15 @@ static void clean_up(struct program *p)
 	scout_log_close();
 }
 
+/* Whether all of what was printed has arrived. */
+static int flushed(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_SUCCESS;
+	fprintf(stderr, "scoutfs: standard output: %s\n", strerror(errno));
+	return EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	struct program p = {0};
@@ -356,14 +365,17 @@ int main(int argc, char **argv)
 		status = EXIT_USAGE;
 	} else if (p.options.command == SCOUT_HELP) {
 		scout_options_help(stdout);
+		status = flushed();
 	} else if (p.options.command == SCOUT_VERSION) {
 		printf("scoutfs %s\n", SCOUTFS_VERSION);
+		status = flushed();
 	} else if (scout_config_load(p.options.config, (const char *const *)p.options.overrides,
 				     p.options.noverrides, stderr, &p.config) < 0) {
 		status = EXIT_USAGE;
 	} else if (p.options.command == SCOUT_CHECK) {
 		scout_config_print(p.config, stdout);
 		scout_hosts_check(p.config, stdout);
+		status = flushed();
 	} else {
 		raise_file_limit(p.config);
 		if (!p.options.debug)

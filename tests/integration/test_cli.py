@@ -77,6 +77,14 @@ secret_access_key = {SECRET}
     assert not mounted(os.path.join(scoutfs.home, "mnt"))
 
 
+@pytest.mark.parametrize("word", ["--check", "--help", "--version"])
+def test_what_cannot_be_printed_is_told(scoutfs, ini, folder, word):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command(word, ini("[hosts]\nssh_config =\n")), stdout=full, stderr=subprocess.PIPE,
+                              env=clean_env(scoutfs.home, **sanitizer_env(folder)), timeout=60, check=False)
+    assert done.returncode == 1 and b"No space left" in done.stderr
+
+
 def test_room_for_all_sessions_that_the_config_allows(mount):
     """As far as the hard limit allows."""
     usual, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -143,7 +151,7 @@ def test_a_secret_others_can_read_is_refused(scoutfs, ini):
 def test_bad_command_lines(scoutfs, ini, folder):
     path = ini("[hosts]\nssh_config =\n")
     for args in ([], ["--nonsense"], [path, folder, "more"], [path, folder, "-o", "nonsense"],
-                 [path, folder, "-o", "hosts.nonsense=1"],
+                 [path, folder, "-o", "hosts.nonsense=1"], [path, folder, "-o", "nosymfollow"],
                  ["--check", os.path.join(folder, "missing.ini")],
                  [path, folder, "-o", f"models.secret_access_key={SECRET}"]):
         done = scoutfs(*args)
@@ -297,7 +305,8 @@ def test_install(folder):
 @pytest.mark.parametrize("words, told", [
     ("ro", "ro"), ("rw", "rw"), ("suid", ""), ("nosuid", "nosuid"), ("dev", ""), ("nodev", "nodev"),
     ("exec", ""), ("noexec", "noexec"), ("atime", ""), ("noatime", "noatime"), ("sync", "sync"),
-    ("async", ""), ("dirsync", "dirsync"), ("relatime,nodiratime,diratime,norelatime,strictatime", ""),
+    ("async", ""), ("dirsync", "dirsync"), ("relatime,nodiratime,diratime,norelatime,strictatime,nostrictatime", ""),
+    ("lazytime,nolazytime,silent,loud,iversion,noiversion,mand,nomand", ""),
     ("allow_other", "allow_other"), ("allow_root", "allow_other"),
     ("default_permissions", "default_permissions"), ("max_read=65536", "max_read=65536"),
     ("auto_unmount", ""), (r"fsname=a\,b", ""), ("fsname=x,subtype=scoutfs,max_read=131072", "")])
