@@ -499,7 +499,8 @@ static void admit(struct scout_reader *r)
 		}
 		waits = true;
 	} else if (!err) {
-		if (f->cut == cut && end > f->size)
+		/* whoever has seen it since our last change knows better */
+		if (f->cut == cut && f->epoch != atomic_load(&f->node->epoch) && end > f->size)
 			f->size = end;
 		start_locked(r, &garbage);
 		missing = r->missing;

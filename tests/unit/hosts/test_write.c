@@ -285,6 +285,51 @@ static void renamed_and_unlinked_files_go_on(void **state)
 	tear_down();
 }
 
+/* By another host, in place. */
+static void rewrite_locked(const char *path, size_t size, unsigned seed)
+{
+	struct fake_node *n = fake_find_locked(path);
+
+	fake_resize_locked(n, size);
+	for (size_t i = 0; i < size; i++)
+		n->data[i] = fake_byte(i, seed);
+	n->mtime = fake.now + 100;
+}
+
+/* One reads "/f" on, as another one here has written more to it, and closed. */
+static void appended_and_read(size_t first, size_t more)
+{
+	set_up(MEMORY);
+	FAKE_LOCKED(fake_add_locked("/f", first, 100, 5));
+	assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
+	read_back(&other, 0, first < 4096 ? first : 4096, 5);
+	assert_int_equal(open_as(&file, "h0/f", O_WRONLY), 0);
+	assert_int_equal(write_at(&file, first, more, 5), 0);
+	assert_int_equal(flush_of(&file), 0);
+	file_release(&file);
+	file.handle = NULL;
+}
+
+static void who_opens_it_anew_reads_what_another_left(void **state)
+{
+	static const size_t firsts[] = {MIB, 2000};
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		size_t first = firsts[i / 2], left = first / 2;
+
+		appended_and_read(first, 1000);
+		if (i % 2)
+			FAKE_LOCKED(rewrite_locked("/f", left, 9));
+		else
+			FAKE_LOCKED(fake_add_locked("/f", left, fake.now + 100, 9));
+		assert_int_equal(open_as(&file, "h0/f", O_RDONLY), 0);
+		assert_int_equal(file.attr.size, left);
+		read_back(&file, 0, left, 9);
+		tear_down();
+	}
+}
+
 static int set_size(const struct ask *f, const char *path, uint64_t size)
 {
 	struct scout_setattr change = {.set = SCOUT_SET_SIZE, .size = size};
@@ -432,6 +477,7 @@ int main(void)
 	    cmocka_unit_test(errors_are_told_once),
 	    cmocka_unit_test(a_full_disk_is_told_as_such),
 	    cmocka_unit_test(appends_go_to_the_end),
+	    cmocka_unit_test(who_opens_it_anew_reads_what_another_left),
 	    cmocka_unit_test(renamed_and_unlinked_files_go_on),
 	    cmocka_unit_test(a_file_is_cut_in_the_order_of_its_writes),
 	    cmocka_unit_test(a_file_opened_while_others_append),

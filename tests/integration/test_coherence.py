@@ -1,0 +1,60 @@
+"""What one mount's readers and writers see of a file that others change meanwhile: through the real kernel,
+on a real sshd."""
+
+import os
+
+import pytest
+from procs import wait_for
+from tools import MIB, content, error, read, write
+
+
+def aged(path, data, when=1_400_000_000):
+    write(path, data)
+    os.utime(path, (when, when))
+    return path
+
+
+@pytest.fixture
+def host(sshd, mount):
+    """A host's file "f" with these bytes, of long ago: there, and here."""
+    def start(data, settings="", **each):
+        server = sshd("web1")
+        path = aged(os.path.join(server.files, "f"), data)
+        m = mount(sshd.ini(server, **each), settings=settings)
+        return path, m.host("web1", "f")
+    return start
+
+
+@pytest.fixture
+def opened():
+    fds = []
+
+    def start(path, flags=os.O_RDONLY):
+        fds.append(os.open(path, flags))
+        return fds[-1]
+    yield start
+    for fd in fds:
+        os.close(fd)
+
+
+def replace(path, data, when=1_500_000_000):
+    os.rename(aged(path + ".new", data, when), path)
+
+
+class TestBehindOurOwnWrite:
+    """Somebody reads a file on, somebody else here has written it, and then it becomes another's."""
+
+    @pytest.mark.parametrize("how", ["cut", "replaced"])
+    @pytest.mark.parametrize("size", [MIB, 3000])
+    def test_who_opens_it_anew_reads_what_is_there(self, host, opened, how, size):
+        path, here = host(content(size // 2, 1))
+        assert os.pread(opened(here), 10, 0)
+        write(here, content(size, 2))
+        assert read(here) == content(size, 2)
+        if how == "cut":
+            os.truncate(path, size // 4)
+        else:
+            replace(path, content(size, 2)[:size // 4])
+        wait_for(lambda: os.stat(here).st_size == size // 4, 20, "the new size")
+        assert error(read, here) == "ok"
+        assert read(here) == content(size, 2)[:size // 4]
