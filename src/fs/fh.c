@@ -148,6 +148,13 @@ static bool would_cut_locked(struct scout_inode *inode, const struct scout_attr 
 	return cut;
 }
 
+void scout_fh_synced(struct scout_inode *inode, uint64_t size)
+{
+	scout_lock(&inode->tree->lock);
+	note_size_locked(inode, size, false, UINT64_MAX);
+	scout_unlock(&inode->tree->lock);
+}
+
 bool scout_fh_told(struct scout_inode *inode, const struct scout_attr *attr, uint64_t asked_ns,
 		   bool *ask)
 {

@@ -23,7 +23,7 @@ struct scout_fh {
 	uint64_t opened_ns;                  /* immutable: when the backend was asked for it */
 	uint64_t timeout_ns;                 /* immutable: for requests on it */
 	uint64_t version;                    /* immutable: at open */
-	/* under inode->tree->lock: at open, and as it was seen to grow since; then */
+	/* under inode->tree->lock: at open, and as it was seen to grow since, or we made it; then */
 	uint64_t size, sized_ns;
 	atomic_bool interrupted; /* the last call on it was */
 	atomic_int refs;
@@ -50,6 +50,8 @@ struct scout_fh *scout_fh_of(struct scout_inode *inode);
  * and shorter than that has become: the kernel would take its end for his, and ask nobody. */
 bool scout_fh_told(struct scout_inode *inode, const struct scout_attr *attr, uint64_t asked_ns,
 		   bool *ask);
+/* A writer's flush or fsync, which was answered just now, found inode to be so long. */
+void scout_fh_synced(struct scout_inode *inode, uint64_t size);
 void scout_fh_ref(struct scout_fh *f);
 void scout_fh_unref(struct scout_fh *f);
 /* The kernel released it. */

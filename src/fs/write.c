@@ -64,8 +64,10 @@ static void sync_done(struct scout_req *req, int err, const struct scout_result 
 
 	if (err)
 		scout_inode_lost(r->inode);
-	else if (res && res->synced.known)
+	else if (res && res->synced.known) {
 		scout_inode_synced(r->inode, res->synced.attr.version);
+		scout_fh_synced(r->inode, res->synced.attr.size);
+	}
 	if (scout_request_claim(r)) {
 		if (err)
 			reply_lost(r, err);

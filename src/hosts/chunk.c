@@ -277,6 +277,7 @@ static void checked(struct scout_rpc *rpc, int err)
 	struct scout_file *f = b->file;
 	bool seen = false;
 
+	scout_lock(&f->node->lock);
 	scout_lock(&f->lock);
 	if (!err) {
 		bool known = f->dead != 0;
@@ -290,6 +291,7 @@ static void checked(struct scout_rpc *rpc, int err)
 		b->err = err;
 	}
 	scout_unlock(&f->lock);
+	scout_unlock(&f->node->lock);
 	/* What others made of it does not have it taken for another file when it is opened anew. */
 	if (seen)
 		scout_node_saw(f->node, &rpc->call.attrs, &b->view);

@@ -164,6 +164,7 @@ static int reopened_as(struct scout_file *f, const struct scout_sftp_attrs *attr
 	int err;
 
 	scout_attr_map(attrs, &now);
+	scout_lock(&f->node->lock);
 	scout_lock(&f->lock);
 	if (f->direct)
 		same = !f->given;
@@ -175,7 +176,23 @@ static int reopened_as(struct scout_file *f, const struct scout_sftp_attrs *attr
 	if (!err)
 		err = scout_file_note_locked(f, attrs, view);
 	scout_unlock(&f->lock);
+	scout_unlock(&f->node->lock);
 	return err;
+}
+
+/* f was last seen before our last change: what it is to be like, if that is known, as it is when it is still
+ * as it was (our change was of another file, then, that had its name) or was looked at behind our change. */
+static bool catch_up_locked(struct scout_file *f, const struct scout_attr *now)
+{
+	const struct scout_node *n = f->node;
+
+	if (now->size == f->size && (uint64_t)now->mtime.tv_sec == f->mtime)
+		return true;
+	if (n->left_epoch != atomic_load(&n->epoch))
+		return false;
+	f->size = n->left_size;
+	f->mtime = n->left_mtime;
+	return true;
 }
 
 int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs,
@@ -191,13 +208,15 @@ int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *
 	if (f->direct)
 		return 0;
 	/* What changed since may be our own doing, or is nobody's error. */
-	if (f->writes || !calm || f->epoch != epoch) {
+	if (f->writes || !calm || (f->epoch != epoch && !catch_up_locked(f, &now))) {
 		f->size = now.size;
 		f->mtime = (uint64_t)now.mtime.tv_sec;
 		f->epoch = calm ? epoch : 0;
 		f->cut = view->cut;
 		return 0;
 	}
+	f->epoch = epoch;
+	f->cut = view->cut;
 	switch (scout_window_change(f->size, f->mtime, now.size, (uint64_t)now.mtime.tv_sec)) {
 	case SCOUT_CHANGE_NONE:
 		break;
@@ -215,9 +234,11 @@ void scout_file_saw(struct scout_file *f, const struct scout_sftp_attrs *attrs,
 		    const struct scout_view *view)
 {
 	scout_node_saw(f->node, attrs, view);
+	scout_lock(&f->node->lock);
 	scout_lock(&f->lock);
 	(void)scout_file_note_locked(f, attrs, view);
 	scout_unlock(&f->lock);
+	scout_unlock(&f->node->lock);
 }
 
 void scout_file_lose_unsynced_locked(struct scout_file *f)
@@ -469,6 +490,7 @@ static void checked(struct scout_rpc *rpc, int err)
 		scout_file_unref(f);
 		return;
 	}
+	scout_lock(&f->node->lock);
 	scout_lock(&f->lock);
 	if (err == -ENOENT)
 		err = -ESTALE;
@@ -482,6 +504,7 @@ static void checked(struct scout_rpc *rpc, int err)
 	f->checking = false;
 	scout_reader_take_unproven_locked(f, &unproven);
 	scout_unlock(&f->lock);
+	scout_unlock(&f->node->lock);
 	scout_file_log(f, "read", NULL, err);
 	check_free(c);
 	scout_reader_proven(&unproven, err);

@@ -126,8 +126,8 @@ void scout_file_drop(struct scout_file *f);
 /* Whether now, a look of the node's epoch, may be of f, under file->lock; fits: as scout_node_fits. */
 bool scout_file_is_like_locked(const struct scout_file *f, const struct scout_attr *now, bool fits,
 			       uint64_t epoch);
-/* What FSTAT said, under file->lock, asked for after view was taken: 0, having noted growth and our own
- * changes, or -ESTALE from now on. */
+/* What FSTAT said, under node->lock and file->lock, asked for after view was taken: 0, having noted growth and
+ * our own changes, or -ESTALE from now on. */
 int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs,
 			   const struct scout_view *view);
 /* The same of a look whose outcome is nobody's error. No lock held. */

@@ -196,6 +196,20 @@ void scout_node_changed(struct scout_host *host, const char *path)
 	scout_node_put(n);
 }
 
+void scout_node_seen_locked(struct scout_node *n, const struct scout_attr *attr)
+{
+	uint64_t epoch = atomic_load(&n->epoch);
+
+	n->known = true;
+	n->size_min = n->size_max = attr->size;
+	n->mtime = (uint64_t)attr->mtime.tv_sec;
+	if (n->left_epoch == epoch)
+		return; /* what it has become since is another's doing */
+	n->left_epoch = epoch;
+	n->left_size = attr->size;
+	n->left_mtime = n->mtime;
+}
+
 void scout_node_saw(struct scout_node *n, const struct scout_sftp_attrs *attrs,
 		    const struct scout_view *view)
 {
@@ -203,11 +217,8 @@ void scout_node_saw(struct scout_node *n, const struct scout_sftp_attrs *attrs,
 
 	scout_attr_map(attrs, &attr);
 	scout_lock(&n->lock);
-	if (view->quiet && view->epoch == atomic_load(&n->epoch)) {
-		n->known = true;
-		n->size_min = n->size_max = attr.size;
-		n->mtime = (uint64_t)attr.mtime.tv_sec;
-	}
+	if (view->quiet && view->epoch == atomic_load(&n->epoch))
+		scout_node_seen_locked(n, &attr);
 	scout_unlock(&n->lock);
 }
 

@@ -142,11 +142,8 @@ static void enter_node(struct opening *o, const struct scout_attr *attr)
 	f->entered = true;
 	n->writers += f->writes;
 	TAILQ_INSERT_TAIL(&n->files, f, link_node);
-	if (calm) {
-		n->known = true;
-		n->size_min = n->size_max = attr->size;
-		n->mtime = (uint64_t)attr->mtime.tv_sec;
-	}
+	if (calm)
+		scout_node_seen_locked(n, attr);
 	scout_unlock(&n->lock);
 }
 

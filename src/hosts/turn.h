@@ -57,6 +57,8 @@ struct scout_node {
 	/* What the file on the server may be, to know it again: the size lies between the two. */
 	bool known;
 	uint64_t size_min, size_max, mtime;
+	/* As we left it: what the first look behind our last change showed, which made that epoch; 0: none did. */
+	uint64_t left_epoch, left_size, left_mtime;
 };
 
 enum scout_turn_state { SCOUT_TURN_READY, SCOUT_TURN_SENT, SCOUT_TURN_ENDED };
@@ -113,7 +115,9 @@ char *scout_node_path(struct scout_node *n);
 bool scout_node_wait(struct scout_node *n, struct scout_settle *w);
 struct scout_view scout_node_view(struct scout_node *n);
 void scout_node_cut_locked(struct scout_node *n);
-/* The file was seen, with nothing of ours under way since view was taken. */
+/* The file of n's path was seen as attr, with nothing of ours under way, in the epoch that it is now. */
+void scout_node_seen_locked(struct scout_node *n, const struct scout_attr *attr);
+/* The same of what was asked for after view was taken, if that is so. No lock held. */
 void scout_node_saw(struct scout_node *n, const struct scout_sftp_attrs *attrs,
 		    const struct scout_view *view);
 /* Whether attrs may be of the file that was open here. */

@@ -58,3 +58,38 @@ class TestBehindOurOwnWrite:
         wait_for(lambda: os.stat(here).st_size == size // 4, 20, "the new size")
         assert error(read, here) == "ok"
         assert read(here) == content(size, 2)[:size // 4]
+
+    @pytest.mark.parametrize("asks", [False, True], ids=["alone", "fstat"])
+    @pytest.mark.parametrize("size, written", [(4, 3 * MIB), (3, 2 * MIB)], ids=["longer", "as long"])
+    def test_a_reader_gets_no_mixture(self, host, opened, size, written, asks):
+        path, here = host(content(3 * MIB, 1), read_window="256K")
+        reader = opened(here)
+        os.posix_fadvise(reader, 0, 0, os.POSIX_FADV_RANDOM)
+        assert os.pread(reader, 4096, 0) == content(3 * MIB, 1)[:4096]
+        with open(here, "r+b") as ours:
+            ours.seek(written)
+            ours.write(content(MIB, 2)[:size * MIB - written])
+        if asks:
+            os.fstat(reader)
+        then = os.stat(path).st_mtime
+        with open(path, "r+b") as theirs:
+            theirs.write(content(size * MIB, 3))
+        os.utime(path, (then + 10, then + 10))
+        assert error(os.pread, reader, 4096, MIB + MIB // 2) == "ESTALE"
+
+    @pytest.mark.parametrize("asks", [False, True], ids=["alone", "fstat"])
+    @pytest.mark.parametrize("at", [MIB + MIB // 2, 3 * MIB])
+    def test_a_reader_is_not_told_anothers_end(self, host, opened, at, asks):
+        path, here = host(content(MIB, 1), read_window="256K")
+        reader = opened(here)
+        os.posix_fadvise(reader, 0, 0, os.POSIX_FADV_RANDOM)
+        assert os.pread(reader, 4096, 0) == content(MIB, 1)[:4096]
+        with open(here, "ab") as ours:
+            ours.write(content(3 * MIB, 2))
+        if asks:
+            os.fstat(reader)
+        with open(path, "r+b") as theirs:
+            theirs.write(content(2 * MIB, 3))
+            theirs.truncate(2 * MIB)
+        wait_for(lambda: os.stat(here).st_size == 2 * MIB, 20, "the new size")
+        assert error(os.pread, reader, 4096, at) == "ESTALE"

@@ -560,6 +560,24 @@ static void who_reads_what_has_grown_is_not_cut_to_less(void **state)
 	scout_inode_forget(f, 1);
 }
 
+/* Longer by our own writes, too. */
+static void who_reads_what_we_wrote_is_not_cut_to_less(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "f", 1);
+	struct scout_attr ours = {.version = 2, .size = 3000}, less = {.version = 3, .size = 2000};
+	struct scout_fh *reader = opened(t, f, 1, O_RDONLY), *writer = opened(t, f, 1, O_WRONLY);
+	bool ask;
+
+	scout_inode_synced(f, 2);
+	scout_fh_synced(f, 3000);
+	scout_fh_close(writer);
+	assert_true(scout_fh_told(f, &ours, UINT64_MAX, &ask));
+	assert_false(scout_fh_told(f, &less, UINT64_MAX, &ask));
+	scout_fh_close(reader);
+	scout_inode_forget(f, 1);
+}
+
 static void *user(void *arg)
 {
 	struct table *t = arg;
@@ -619,6 +637,7 @@ int main(void)
 	    TEST(what_was_lost_is_told_once),
 	    TEST(who_reads_is_not_cut),
 	    TEST(who_reads_what_has_grown_is_not_cut_to_less),
+	    TEST(who_reads_what_we_wrote_is_not_cut_to_less),
 	    TEST(an_answer_from_before_our_change_replaces_nothing),
 	    TEST(a_listing_from_before_our_change_is_not_believed),
 	    TEST(many_threads_move_and_use),

@@ -330,6 +330,40 @@ static void who_opens_it_anew_reads_what_another_left(void **state)
 	}
 }
 
+static void what_another_makes_of_it_behind_us_is_stale(void **state)
+{
+	static const size_t lefts[] = {800 * KIB, 100 * KIB, MIB + 64 * KIB};
+
+	(void)state;
+	for (unsigned i = 0; i < 6; i++) {
+		appended_and_read(MIB, 64 * KIB);
+		FAKE_LOCKED(rewrite_locked("/f", lefts[i / 2], 9));
+		/* who opens it does not make it ours */
+		if (i % 2)
+			assert_int_equal(open_as(&file, "h0/f", O_RDONLY), 0);
+		ask_read(&a, &other, 512 * KIB, 64 * KIB);
+		assert_int_equal(ask_wait(&a), -ESTALE);
+		tear_down();
+	}
+}
+
+/* Another has replaced the file that is written to here: who reads the new one notices nothing. */
+static void writes_to_a_replaced_file_are_not_its_successors(void **state)
+{
+	(void)state;
+	set_up(MEMORY);
+	FAKE_LOCKED(fake_add_locked("/f", MIB, 100, 5));
+	assert_int_equal(open_as(&file, "h0/f", O_WRONLY), 0);
+	FAKE_LOCKED(fake_add_locked("/f", MIB, 200, 7));
+	assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
+	read_back(&other, 0, 4096, 7);
+	assert_int_equal(write_at(&file, 0, 1000, 9), 0);
+	assert_int_equal(flush_of(&file), 0);
+	read_back(&other, 512 * KIB, 4096, 7);
+	read_back(&other, 0, 4096, 7);
+	tear_down();
+}
+
 static int set_size(const struct ask *f, const char *path, uint64_t size)
 {
 	struct scout_setattr change = {.set = SCOUT_SET_SIZE, .size = size};
@@ -478,6 +512,8 @@ int main(void)
 	    cmocka_unit_test(a_full_disk_is_told_as_such),
 	    cmocka_unit_test(appends_go_to_the_end),
 	    cmocka_unit_test(who_opens_it_anew_reads_what_another_left),
+	    cmocka_unit_test(what_another_makes_of_it_behind_us_is_stale),
+	    cmocka_unit_test(writes_to_a_replaced_file_are_not_its_successors),
 	    cmocka_unit_test(renamed_and_unlinked_files_go_on),
 	    cmocka_unit_test(a_file_is_cut_in_the_order_of_its_writes),
 	    cmocka_unit_test(a_file_opened_while_others_append),
