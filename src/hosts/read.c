@@ -28,7 +28,7 @@ struct scout_reader {
 	struct scout_waiter waiter;
 	struct scout_settle settle;
 	bool settled; /* it has waited for earlier writes */
-	bool looked;  /* and asked how long the file is since it was cut */
+	bool looked;  /* and asked how long the file is */
 	bool ticket;
 	bool alone;   /* its chunks are not the window's */
 	bool retried; /* the file grew while its end was read */
@@ -445,7 +445,7 @@ static void settled(struct scout_settle *w)
 }
 
 /* Whether it has to be shown first which file this is, or how long. A handle that writes, or whose
- * path is gone, shows its file whatever the path does. */
+ * path is gone, shows its file whatever the path does; but of one that writes others may know a later end. */
 static bool unproven_locked(struct scout_reader *r, uint64_t cut)
 {
 	const struct scout_file *f = r->file;
@@ -454,7 +454,9 @@ static bool unproven_locked(struct scout_reader *r, uint64_t cut)
 		return false;
 	if (f->cut != cut && !r->looked)
 		return true;
-	return r->version != f->version && !f->writes && !atomic_load(&f->node->gone);
+	if (f->writes)
+		return r->version != f->version && r->offset + r->size > f->size && !r->looked;
+	return r->version != f->version && !atomic_load(&f->node->gone);
 }
 
 /* The end of the file as our own writes have made it, since it was cut. */

@@ -93,3 +93,17 @@ class TestBehindOurOwnWrite:
             theirs.truncate(2 * MIB)
         wait_for(lambda: os.stat(here).st_size == 2 * MIB, 20, "the new size")
         assert error(os.pread, reader, 4096, at) == "ESTALE"
+
+
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR], ids=["r", "r+"])
+@pytest.mark.parametrize("size", [1000, MIB])
+def test_another_appends(host, opened, size, flags):
+    path, here = host(content(size, 1))
+    fd = opened(here, flags)
+    assert os.pread(fd, 2 * MIB, 0) == content(size, 1)
+    for line in (b"a new line\n", b"another\n"):
+        with open(path, "ab") as theirs:
+            theirs.write(line)
+        wait_for(lambda: os.fstat(fd).st_size == size + len(line), 20, "the new size")
+        assert os.pread(fd, 100, size) == line
+        size += len(line)

@@ -364,6 +364,21 @@ static void writes_to_a_replaced_file_are_not_its_successors(void **state)
 	tear_down();
 }
 
+static void a_writer_reads_what_others_append(void **state)
+{
+	(void)state;
+	set_up(MEMORY);
+	FAKE_LOCKED(fake_add_locked("/f", 1000, 100, 5));
+	assert_int_equal(open_as(&file, "h0/f", O_RDWR), 0);
+	read_back(&file, 0, 1000, 5);
+	FAKE_LOCKED(fake_append_locked("/f", 500, 101, 5));
+	file.attr.version++; /* the kernel was told */
+	read_back(&file, 1000, 500, 5);
+	read_back(&file, 500, 500, 5);
+	assert_int_equal(fake.count[SCOUT_SFTP_FSTAT], 4); /* three behind READs */
+	tear_down();
+}
+
 static int set_size(const struct ask *f, const char *path, uint64_t size)
 {
 	struct scout_setattr change = {.set = SCOUT_SET_SIZE, .size = size};
@@ -514,6 +529,7 @@ int main(void)
 	    cmocka_unit_test(who_opens_it_anew_reads_what_another_left),
 	    cmocka_unit_test(what_another_makes_of_it_behind_us_is_stale),
 	    cmocka_unit_test(writes_to_a_replaced_file_are_not_its_successors),
+	    cmocka_unit_test(a_writer_reads_what_others_append),
 	    cmocka_unit_test(renamed_and_unlinked_files_go_on),
 	    cmocka_unit_test(a_file_is_cut_in_the_order_of_its_writes),
 	    cmocka_unit_test(a_file_opened_while_others_append),
