@@ -136,8 +136,8 @@ struct scout_backend_ops {
 	void (*getattr)(void *self, const char *path, void *handle, struct scout_req *req);
 	void (*readlink)(void *self, const char *path, struct scout_req *req);
 
-	/* flags as open(2)'s: access mode, O_TRUNC, O_APPEND (with O_WRONLY only: all its writes go to
-	 * the end of the file, wherever that is by then). */
+	/* flags as open(2)'s: access mode, O_TRUNC, O_APPEND (all its writes go to the end of the file,
+	 * wherever that is by then, and its reads find it there). */
 	void (*open)(void *self, const char *path, int flags, struct scout_req *req);
 	/* size <= SCOUT_READ_MAX. version stands for what the kernel believes the file to be: a handle
 	 * that was opened at another, or last proved itself against another, must prove that it still is

@@ -20,6 +20,7 @@ struct scout_fh {
 	const struct scout_backend *backend; /* immutable; NULL: the root directory */
 	void *handle;                        /* immutable, the backend's */
 	bool directory, writer, appends;     /* immutable; appends: the backend does */
+	bool unpaged;                        /* immutable: it passes the kernel's pages by */
 	uint64_t opened_ns;                  /* immutable: when the backend was asked for it */
 	uint64_t timeout_ns;                 /* immutable: for requests on it */
 	uint64_t version;                    /* immutable: at open */

@@ -9,11 +9,11 @@ static bool writes(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
-/* What the backend is asked for. Only who cannot map the file leaves it to the remote where its end is:
- * pages of a mapping are written where they are, also through a descriptor that appends. */
-static int backend_flags(int flags)
+/* Where the end is that it writes to is the remote's to say, but pages of a mapping are written where they are:
+ * who could map it as well goes without pages. */
+static bool appends_unmapped(int flags)
 {
-	return (flags & O_ACCMODE) == O_RDWR ? flags & ~O_APPEND : flags;
+	return (flags & O_ACCMODE) == O_RDWR && flags & O_APPEND;
 }
 
 /* The open file of what the backend opened; NULL: replied, and the handle is released. */
@@ -23,6 +23,7 @@ static struct scout_fh *keep(struct scout_request *r, struct scout_inode *inode,
 	struct scout_fs *fs = fuse_req_userdata(r->fuse);
 	struct scout_fh *f;
 
+	fi->direct_io |= appends_unmapped(r->flags);
 	f = scout_fh_new(fs->fhs, inode, r->backend, res->open.handle, r->flags, r->timeout_ns,
 			 &res->open.attr);
 	if (!f) {
@@ -30,6 +31,7 @@ static struct scout_fh *keep(struct scout_request *r, struct scout_inode *inode,
 		scout_fs_reply_err(r, -ENOMEM);
 		return NULL;
 	}
+	f->unpaged = fi->direct_io;
 	fi->keep_cache = !fi->direct_io && !res->open.drop_cache;
 	fi->noflush = !f->writer;
 	fi->fh = (uintptr_t)f;
@@ -118,7 +120,7 @@ void scout_fs_open(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
 	r = scout_fs_begin(fuse, SCOUT_OP_OPEN, inode, NULL, path, open_done);
 	if (!r)
 		return;
-	r->flags = backend_flags(fi->flags);
+	r->flags = fi->flags;
 	scout_request_start(r);
 	r->backend->ops->open(r->backend->self, path, r->flags, &r->base);
 }
@@ -143,7 +145,7 @@ static void reply_create(struct scout_request *r, const struct scout_result *res
 		scout_inode_forget(inode, 1);
 		return;
 	}
-	if (!fi.direct_io)
+	if (!res->open.direct_io)
 		scout_inode_bind_new(inode, attr->version);
 	scout_fs_entry(fuse_req_userdata(r->fuse), inode, attr, res->ttl_ms, &e);
 	scout_request_settle(r, 0);
@@ -184,7 +186,7 @@ void scout_fs_create(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_
 	r = scout_fs_begin(fuse, SCOUT_OP_CREATE, inode, name, path, create_done);
 	if (!r)
 		return;
-	r->flags = backend_flags(fi->flags);
+	r->flags = fi->flags;
 	scout_request_start(r);
 	r->backend->ops->create(r->backend->self, path, mode & 07777, r->flags, &r->base);
 }

@@ -66,7 +66,8 @@ struct scout_inode {
 	 * told another mtime: unless it is by a SETATTR. */
 	bool mixed;
 	bool apart; /* it is another file's that is being written to replace the one of its name */
-	/* It holds pages of writes that failed after they were answered. */
+	/* The kernel holds pages of writes that failed after they were answered, or from before those that
+	 * passed its pages by. */
 	bool lost;
 	/* In tree->inodes: of parent and name; parent is the inode itself, once it has lost its name. */
 	struct scout_inode_key *key;
@@ -164,7 +165,7 @@ enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, in
 void scout_inode_bind_new(struct scout_inode *inode, uint64_t version);
 /* A writer's flush or fsync found version behind the last write. */
 void scout_inode_synced(struct scout_inode *inode, uint64_t version);
-/* Writes failed that the kernel may have in its pages. */
+/* Writes failed that the kernel may have in its pages, or were made that it may not have there. */
 void scout_inode_lost(struct scout_inode *inode);
 /* We changed the attributes from those of version `was` (0: not known). SETATTR's answer makes the kernel
  * believe what it says and keep its pages: false when they may be of another version, so that it must

@@ -21,7 +21,8 @@ static void write_done(struct scout_req *req, int err, const struct scout_result
 	struct scout_request *r = scout_request_of(req);
 
 	(void)res;
-	if (err)
+	/* The kernel may leave its pages as they were, and makes the file longer by as much as it sent. */
+	if (err || r->file->unpaged)
 		scout_inode_lost(r->inode);
 	if (scout_request_claim(r)) {
 		if (err) {

@@ -454,8 +454,10 @@ static bool unproven_locked(struct scout_reader *r, uint64_t cut)
 		return false;
 	if (f->cut != cut && !r->looked)
 		return true;
+	/* of what is read past the kernel's pages nobody has told the kernel first */
 	if (f->writes)
-		return r->version != f->version && r->offset + r->size > f->size && !r->looked;
+		return (f->appends || r->version != f->version) && r->offset + r->size > f->size &&
+		       !r->looked;
 	return r->version != f->version && !atomic_load(&f->node->gone);
 }
 

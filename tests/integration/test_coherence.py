@@ -107,3 +107,30 @@ def test_another_appends(host, opened, size, flags):
         wait_for(lambda: os.fstat(fd).st_size == size + len(line), 20, "the new size")
         assert os.pread(fd, 100, size) == line
         size += len(line)
+
+
+@pytest.mark.parametrize("mode", ["a", "a+"])
+def test_two_mounts_append(sshd, mount, mode):
+    server = sshd("web1")
+    path = write(os.path.join(server.files, "log"), b"")
+    files = [open(mount(sshd.ini(server)).host("web1", "log"), mode, buffering=1) for _ in range(2)]
+    for n in range(20):
+        for i, f in enumerate(files):
+            f.write(f"mount {i} line {n}\n")
+    for f in files:
+        f.close()
+    lines = read(path).decode().splitlines()
+    assert sorted(lines) == sorted(f"mount {i} line {n}" for n in range(20) for i in range(2))
+
+
+def test_a_daemon_there_appends_too(host):
+    path, here = host(b"old\n")
+    with open(here, "a+", buffering=1) as ours:
+        ours.write("ours 1\n")
+        os.fsync(ours.fileno())
+        with open(path, "ab") as theirs:
+            theirs.write(b"theirs\n")
+        ours.write("ours 2\n")
+        ours.seek(0)
+        assert ours.read() == "old\nours 1\ntheirs\nours 2\n"
+    assert read(path) == b"old\nours 1\ntheirs\nours 2\n"

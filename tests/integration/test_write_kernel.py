@@ -214,16 +214,38 @@ class TestFlags:
             assert error(os.pwrite, f.fileno(), b"x", 0) == "ENOTSUP"
         assert read(os.path.join(web1.files, "f")) == b"ours theirs ours again"
 
-    def test_a_mapping_of_what_appends(self, web1, long):
+    def test_what_reads_and_appends(self, web1, long):
+        """It has no shared mapping, whose pages would have to go elsewhere than its writes."""
         path = long.host("web1", "f")
         write(path, b"0123456789")
-        with opened(path, os.O_RDWR | os.O_APPEND) as f:
+        with opened(path, os.O_RDONLY) as reader, opened(path, os.O_RDWR | os.O_APPEND) as f:
+            assert os.pread(reader.fileno(), 100, 0) == b"0123456789"
             f.write(b"ten")
-            with mmap.mmap(f.fileno(), 13) as shared:
-                shared[:5] = b"ABCDE"
+            assert os.pread(reader.fileno(), 100, 0) == b"0123456789ten"
+            assert os.pread(f.fileno(), 100, 0) == b"0123456789ten"
+            assert error(mmap.mmap, f.fileno(), 13) == "ENODEV"
+            with mmap.mmap(f.fileno(), 13, mmap.MAP_PRIVATE) as mapped:
+                assert mapped[:] == b"0123456789ten"
+            with open(os.path.join(web1.files, "f"), "ab") as other:
+                other.write(b"theirs")
+            assert os.pread(f.fileno(), 100, 13) == b"theirs"
             f.write(b"more")
-        assert read(os.path.join(web1.files, "f")) == b"ABCDE56789tenmore"
-        assert read(path) == b"ABCDE56789tenmore"
+            assert os.fstat(f.fileno()).st_size == 23
+            assert os.pread(reader.fileno(), 100, 0) == b"0123456789tentheirsmore"
+        assert read(os.path.join(web1.files, "f")) == b"0123456789tentheirsmore"
+        assert read(path) == b"0123456789tentheirsmore"
+
+    def test_what_another_handle_maps_is_written_where_it_is(self, web1, long):
+        path = long.host("web1", "f")
+        write(path, b"0123456789")
+        with opened(path, os.O_RDWR) as f, opened(path, os.O_RDWR | os.O_APPEND) as end:
+            with mmap.mmap(f.fileno(), 10) as shared:
+                shared[:5] = b"ABCDE"
+                shared.flush()
+            end.write(b"ten")
+            assert os.pread(end.fileno(), 100, 0) == b"ABCDE56789ten"
+        assert read(os.path.join(web1.files, "f")) == b"ABCDE56789ten"
+        assert read(path) == b"ABCDE56789ten"
 
     def test_truncate(self, web1, long):
         path = long.host("web1", "f")

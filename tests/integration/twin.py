@@ -127,6 +127,8 @@ class Side:
         self.fds[slot] = fd
         if st.st_size == 0 and flags & os.O_ACCMODE == os.O_RDONLY:
             self.unmapped.add(slot)  # as files of /proc are: read without the kernel's pages
+        if flags & os.O_ACCMODE == os.O_RDWR and flags & os.O_APPEND:
+            self.unmapped.add(slot)  # the end that it writes to is the server's
         return None
 
     def do_close(self, slot):

@@ -254,6 +254,24 @@ static void appends_go_to_the_end(void **state)
 	tear_down();
 }
 
+static void who_appends_reads_to_the_end(void **state)
+{
+	(void)state;
+	set_up(MEMORY);
+	FAKE_LOCKED(fake_add_locked("/f", 1000, 100, 5));
+	assert_int_equal(open_as(&file, "h0/f", O_RDWR | O_APPEND), 0);
+	read_back(&file, 0, 1000, 5);
+	FAKE_LOCKED(fake_append_locked("/f", 500, 101, 5));
+	assert_int_equal(write_at(&file, 1000, 100, 0), 0);
+	ask_read(&a, &file, 1000, 4096);
+	assert_int_equal(ask_wait(&a), 0);
+	assert_int_equal(a.size, 600);
+	assert_int_equal(a.data[500], fake_byte(1000, 0));
+	FAKE_LOCKED(fake_append_locked("/f", 200, 101, 5));
+	read_back(&file, 1600, 200, 5); /* nobody told the kernel */
+	tear_down();
+}
+
 static void renamed_and_unlinked_files_go_on(void **state)
 {
 	(void)state;
@@ -526,6 +544,7 @@ int main(void)
 	    cmocka_unit_test(errors_are_told_once),
 	    cmocka_unit_test(a_full_disk_is_told_as_such),
 	    cmocka_unit_test(appends_go_to_the_end),
+	    cmocka_unit_test(who_appends_reads_to_the_end),
 	    cmocka_unit_test(who_opens_it_anew_reads_what_another_left),
 	    cmocka_unit_test(what_another_makes_of_it_behind_us_is_stale),
 	    cmocka_unit_test(writes_to_a_replaced_file_are_not_its_successors),
