@@ -187,7 +187,8 @@ void scout_fh_unref(struct scout_fh *f)
 	if (f->writer) {
 		scout_inode_changed(f->inode);
 		scout_lock(&f->inode->tree->lock);
-		f->inode->writers--;
+		if (--f->inode->writers == 0)
+			scout_inode_unwritten_locked(f->inode);
 		scout_unlock(&f->inode->tree->lock);
 	}
 	scout_inode_unpin(f->inode);

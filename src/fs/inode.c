@@ -307,7 +307,7 @@ static struct scout_inode *take_locked(struct scout_inode *parent, const char *n
 	if (!inode)
 		return NULL;
 	inode->lookups++;
-	if (inode->writers > 0 && inode->bound)
+	if (scout_inode_is_written_locked(inode) && inode->bound)
 		inode->bound_version = attr->version;
 	return inode;
 }

@@ -62,6 +62,11 @@ struct scout_inode {
 	uint64_t belief;  /* what reads must prove their handles against: see saw_locked */
 	uint64_t bound_version; /* of its handles and of the pages that the kernel may hold */
 	bool has_version, bound;
+	/* When the last write to it was taken that no flush or fsync has looked behind yet; 0: none. */
+	uint64_t wrote_ns;
+	/* Another file has its name, and nothing was written here that it could be of: what its writers have open
+	 * is the one before. As long as they do, nobody else has a part in its pages. */
+	bool split;
 	/* The kernel may hold pages that are older than our own writes, and will drop them when it is
 	 * told another mtime: unless it is by a SETATTR. */
 	bool mixed;
@@ -150,12 +155,12 @@ bool scout_inode_saw_locked(struct scout_inode *inode, uint64_t version);
 uint64_t scout_inode_belief(struct scout_inode *inode, uint64_t otherwise);
 /* At an open that found version. From its first open on an inode stands for one version, that which the
  * kernel was told, so that its pages are never a mixture of what readers of two versions asked for; while
- * it is open for writing, for every version that it becomes. */
+ * it is written to, for every version that it becomes. */
 enum scout_bind {
 	SCOUT_BIND_SAME,  /* of this one: pages may be kept */
 	SCOUT_BIND_OTHER, /* of another: ESTALE makes the kernel look the name up anew, once */
-	/* of another again, after that: the file changes faster than it can be looked up, and this
-	 * reader goes without the kernel's pages */
+	/* of another again, after that: the file changes faster than it can be looked up; or of another
+	 * than its writers have: this one goes without the kernel's pages */
 	SCOUT_BIND_PASSING,
 };
 /* flags: the open's. task: the thread that opens, as the kernel numbers it. */
@@ -163,8 +168,14 @@ enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, in
 				 pid_t task);
 /* At a create that made inode: nobody else has opened it. */
 void scout_inode_bind_new(struct scout_inode *inode, uint64_t version);
-/* A writer's flush or fsync found version behind the last write. */
-void scout_inode_synced(struct scout_inode *inode, uint64_t version);
+/* A write to it is about to be taken, or was. */
+void scout_inode_wrote(struct scout_inode *inode);
+/* A writer's flush or fsync, begun at asked_ns, found version behind the writes until then. */
+void scout_inode_synced(struct scout_inode *inode, uint64_t version, uint64_t asked_ns);
+/* Whether another version of it may be what its writers here have made of it. tree->lock is held. */
+bool scout_inode_is_written_locked(const struct scout_inode *inode);
+/* The last writer is gone. tree->lock is held. */
+void scout_inode_unwritten_locked(struct scout_inode *inode);
 /* Writes failed that the kernel may have in its pages, or were made that it may not have there. */
 void scout_inode_lost(struct scout_inode *inode);
 /* We changed the attributes from those of version `was` (0: not known). SETATTR's answer makes the kernel

@@ -94,6 +94,32 @@ static void refuse_locked(struct scout_tree *tree, uint64_t ino, pid_t task)
 	tree->next_refused = (tree->next_refused + 1) % SCOUT_REFUSED_MAX;
 }
 
+bool scout_inode_is_written_locked(const struct scout_inode *inode)
+{
+	return inode->writers > 0 && inode->wrote_ns;
+}
+
+void scout_inode_wrote(struct scout_inode *inode)
+{
+	scout_lock(&inode->tree->lock);
+	inode->wrote_ns = scout_now_ns();
+	scout_unlock(&inode->tree->lock);
+}
+
+void scout_inode_unwritten_locked(struct scout_inode *inode)
+{
+	inode->wrote_ns = 0;
+	inode->split = false;
+}
+
+/* Whether what is opened at version is not what inode's writers have. */
+static bool is_replaced_locked(struct scout_inode *inode, uint64_t version, bool truncates)
+{
+	inode->split |= inode->writers > 0 && !inode->wrote_ns && inode->bound &&
+			inode->bound_version != version && !truncates;
+	return inode->split;
+}
+
 enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, int flags, pid_t task)
 {
 	struct scout_tree *tree = inode->tree;
@@ -106,8 +132,10 @@ enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, in
 		inode->mixed = false; /* the kernel drops all its pages */
 	else if (inode->bound && (flags & O_ACCMODE) != O_RDONLY)
 		inode->mixed = true;
-	if (truncates || inode->writers > 0 ||
-	    (!inode->bound && (!inode->has_version || inode->version == version))) {
+	if (is_replaced_locked(inode, version, truncates)) {
+		bind = SCOUT_BIND_PASSING;
+	} else if (truncates || inode->writers > 0 ||
+		   (!inode->bound && (!inode->has_version || inode->version == version))) {
 		inode->bound_version = version;
 		inode->bound = true;
 	} else if (!inode->bound || inode->bound_version != version) {
@@ -127,11 +155,13 @@ void scout_inode_bind_new(struct scout_inode *inode, uint64_t version)
 	scout_unlock(&inode->tree->lock);
 }
 
-void scout_inode_synced(struct scout_inode *inode, uint64_t version)
+void scout_inode_synced(struct scout_inode *inode, uint64_t version, uint64_t asked_ns)
 {
 	scout_lock(&inode->tree->lock);
 	if (inode->bound)
 		inode->bound_version = version;
+	if (inode->wrote_ns < asked_ns)
+		inode->wrote_ns = 0;
 	scout_unlock(&inode->tree->lock);
 }
 
@@ -140,7 +170,7 @@ bool scout_inode_set(struct scout_inode *inode, uint64_t was, uint64_t version)
 	bool ours, sure;
 
 	scout_lock(&inode->tree->lock);
-	ours = !inode->bound || inode->writers > 0 || was == inode->bound_version;
+	ours = !inode->bound || scout_inode_is_written_locked(inode) || was == inode->bound_version;
 	sure = !inode->bound || (ours && !inode->mixed);
 	if (ours)
 		inode->bound_version = version;

@@ -21,6 +21,7 @@ static void write_done(struct scout_req *req, int err, const struct scout_result
 	struct scout_request *r = scout_request_of(req);
 
 	(void)res;
+	scout_inode_wrote(r->inode);
 	/* The kernel may leave its pages as they were, and makes the file longer by as much as it sent. */
 	if (err || r->file->unpaged)
 		scout_inode_lost(r->inode);
@@ -54,6 +55,7 @@ void scout_fs_write(fuse_req_t fuse, fuse_ino_t ino, const char *bytes, size_t s
 	if (!r)
 		return;
 	r->size = size;
+	scout_inode_wrote(r->inode);
 	scout_request_start(r);
 	f->backend->ops->write(f->backend->self, f->handle, (uint64_t)offset, bytes, size,
 			       &r->base);
@@ -66,7 +68,7 @@ static void sync_done(struct scout_req *req, int err, const struct scout_result 
 	if (err)
 		scout_inode_lost(r->inode);
 	else if (res && res->synced.known) {
-		scout_inode_synced(r->inode, res->synced.attr.version);
+		scout_inode_synced(r->inode, res->synced.attr.version, r->start_ns);
 		scout_fh_synced(r->inode, res->synced.attr.size);
 	}
 	if (scout_request_claim(r)) {
@@ -116,6 +118,7 @@ static void copy_done(struct scout_req *req, int err, const struct scout_result 
 {
 	struct scout_request *r = scout_request_of(req);
 
+	scout_inode_wrote(r->inode);
 	if (scout_fs_succeeded(r, err))
 		fuse_reply_write(r->fuse, (size_t)res->copied);
 	scout_request_put(r);
@@ -138,6 +141,7 @@ void scout_fs_copy(fuse_req_t fuse, fuse_ino_t ino, off_t offset, struct fuse_fi
 		return;
 	scout_fh_ref(from);
 	r->from = from;
+	scout_inode_wrote(r->inode);
 	scout_request_start(r);
 	to->backend->ops->copy(to->backend->self, from->handle, (uint64_t)offset, to->handle,
 			       (uint64_t)offset_to, length, &r->base);

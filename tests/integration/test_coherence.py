@@ -134,3 +134,40 @@ def test_a_daemon_there_appends_too(host):
         ours.seek(0)
         assert ours.read() == "old\nours 1\ntheirs\nours 2\n"
     assert read(path) == b"old\nours 1\ntheirs\nours 2\n"
+
+
+@pytest.mark.parametrize("flags", [os.O_RDWR, os.O_WRONLY], ids=["rw", "w"])
+@pytest.mark.parametrize("synced", [False, True], ids=["close", "fsync"])
+@pytest.mark.parametrize("size", [10, 8192])
+def test_another_replaces_what_is_open_for_writing(host, opened, flags, synced, size):
+    """Who reads the new file gets nothing of what is written to the old one."""
+    path, here = host(b"a" * 8192)
+    writer = os.open(here, flags)
+    try:
+        replace(path, b"b" * 8192)
+        wait_for(lambda: os.stat(here).st_mtime == 1_500_000_000, 20, "the new file")
+        assert read(here) == b"b" * 8192
+        reader = opened(here)
+        os.pwrite(writer, b"W" * size, 0)
+        if synced:
+            os.fsync(writer)
+        assert read(here) == b"b" * 8192
+        assert os.pread(reader, 10_000, 0) == b"b" * 8192
+    finally:
+        os.close(writer)
+    assert read(here) == b"b" * 8192
+
+
+def test_a_log_is_turned_over_there(host, opened):
+    path, here = host(b"old\n" * 1000)
+    daemon = opened(here, os.O_WRONLY | os.O_APPEND)
+    os.rename(path, path + ".1")
+    write(path, b"new\n")
+    wait_for(lambda: os.stat(here).st_size == 4, 20, "the new file")
+    assert read(here) == b"new\n"
+    for line in (b"one\n", b"two\n"):
+        os.write(daemon, line)
+        assert read(here) == b"new\n"
+    os.fsync(daemon)
+    assert read(here) == b"new\n"
+    assert read(path + ".1") == b"old\n" * 1000 + b"one\ntwo\n"

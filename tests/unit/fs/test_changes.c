@@ -365,11 +365,12 @@ static void a_file_that_is_written_to_stays_one_inode(void **state)
 	struct scout_inode *f = file(t->host, "f", 1), *g;
 	struct scout_fh *r = opened(t, f, 1, O_RDONLY), *w = opened(t, f, 1, O_WRONLY);
 
+	scout_inode_wrote(f);
 	/* others see it grow, and open it */
 	assert_ptr_equal(g = file(t->host, "f", 2), f);
 	assert_int_equal(scout_inode_bind(f, 3, O_RDONLY, 2), SCOUT_BIND_SAME);
 	/* close told what became of it: it is no change of another's */
-	scout_inode_synced(f, 4);
+	scout_inode_synced(f, 4, NOW);
 	scout_fh_close(w);
 	assert_ptr_equal(g = file(t->host, "f", 4), f);
 	assert_int_equal(scout_inode_bind(f, 4, O_RDONLY, 2), SCOUT_BIND_SAME);
@@ -377,6 +378,40 @@ static void a_file_that_is_written_to_stays_one_inode(void **state)
 	assert_ptr_not_equal(g = file(t->host, "f", 5), f);
 	scout_inode_forget(g, 1);
 	scout_fh_close(r);
+	scout_inode_forget(f, 3);
+}
+
+/* Who writes to nothing keeps the file that he has: what others open under its name is another. */
+static void what_replaces_a_writers_file_has_no_part_in_its_pages(void **state)
+{
+	struct table *t = *state;
+	struct scout_inode *f = file(t->host, "f", 1), *g;
+	struct scout_fh *w = opened(t, f, 1, O_RDWR);
+	uint64_t before_ns;
+
+	scout_inode_wrote(f);
+	scout_inode_synced(f, 2, NOW);
+	assert_ptr_equal(g = file(t->host, "f", 2), f);
+	assert_int_equal(scout_inode_bind(f, 2, O_RDONLY, 2), SCOUT_BIND_SAME);
+	/* what was written behind the sync's look may have made it what it is */
+	before_ns = scout_now_ns();
+	scout_inode_wrote(f);
+	scout_inode_synced(f, 3, before_ns);
+	assert_int_equal(scout_inode_bind(f, 4, O_RDONLY, 2), SCOUT_BIND_SAME);
+	scout_inode_synced(f, 4, NOW);
+	assert_ptr_equal(g = file(t->host, "f", 5), f);
+	assert_int_equal(scout_inode_bind(f, 5, O_RDONLY, 2), SCOUT_BIND_PASSING);
+	/* nor when he writes again */
+	scout_inode_wrote(f);
+	assert_int_equal(scout_inode_bind(f, 5, O_RDONLY, 2), SCOUT_BIND_PASSING);
+	assert_int_equal(scout_inode_bind(f, 6, O_RDWR | O_TRUNC, 2), SCOUT_BIND_PASSING);
+	scout_inode_synced(f, 7, NOW);
+	scout_fh_close(w);
+	assert_int_equal(scout_inode_bind(f, 5, O_RDONLY, 2), SCOUT_BIND_OTHER);
+	g = file(t->host, "f", 5);
+	assert_ptr_not_equal(g, f);
+	assert_int_equal(scout_inode_bind(g, 5, O_RDONLY, 2), SCOUT_BIND_SAME);
+	scout_inode_forget(g, 1);
 	scout_inode_forget(f, 3);
 }
 
@@ -418,7 +453,7 @@ static void pages_from_before_our_writes_are_not_vouched_for(void **state)
 	struct scout_fh *r = opened(t, f, 1, O_RDONLY), *w = opened(t, f, 1, O_RDWR);
 
 	assert_false(scout_inode_set(f, 2, 3));
-	scout_inode_synced(f, 4);
+	scout_inode_synced(f, 4, NOW);
 	scout_fh_close(w);
 	assert_false(scout_inode_set(f, 4, 5));
 	/* but it is the same inode, or who has it open would not see what others do to it */
@@ -428,7 +463,7 @@ static void pages_from_before_our_writes_are_not_vouched_for(void **state)
 	assert_false(scout_inode_set(f, 5, 6));
 	/* told of another mtime, it dropped them */
 	(void)scout_inode_told(f, 6);
-	scout_inode_synced(f, 6);
+	scout_inode_synced(f, 6, NOW);
 	assert_true(scout_inode_set(f, 6, 7));
 	scout_fh_close(r);
 	scout_inode_forget(f, 2);
@@ -569,7 +604,7 @@ static void who_reads_what_we_wrote_is_not_cut_to_less(void **state)
 	struct scout_fh *reader = opened(t, f, 1, O_RDONLY), *writer = opened(t, f, 1, O_WRONLY);
 	bool ask;
 
-	scout_inode_synced(f, 2);
+	scout_inode_synced(f, 2, NOW);
 	scout_fh_synced(f, 3000);
 	scout_fh_close(writer);
 	assert_true(scout_fh_told(f, &ours, UINT64_MAX, &ask));
@@ -631,6 +666,7 @@ int main(void)
 	    TEST(another_type_is_another_inode),
 	    TEST(an_open_file_is_found_by_its_inode),
 	    TEST(a_file_that_is_written_to_stays_one_inode),
+	    TEST(what_replaces_a_writers_file_has_no_part_in_its_pages),
 	    TEST(a_truncating_open_begins_anew),
 	    TEST(a_change_of_attributes_is_followed),
 	    TEST(pages_from_before_our_writes_are_not_vouched_for),
