@@ -44,8 +44,6 @@ static int failure(const struct scout_sftp_call *call)
 	switch (call->op) {
 	case SCOUT_SFTP_READLINK:
 		return -EINVAL;
-	case SCOUT_SFTP_OPENDIR:
-		return -ENOTDIR;
 	default:
 		return -EIO;
 	}

@@ -370,7 +370,7 @@ static void statuses_are_errnos(void **state)
 	assert_int_equal(errno_of(SCOUT_SFTP_OPEN, SSH_FX_PERMISSION_DENIED), -EACCES);
 	assert_int_equal(errno_of(SCOUT_SFTP_READLINK, SSH_FX_FAILURE), -EINVAL);
 	assert_int_equal(errno_of(SCOUT_SFTP_READLINK, SSH_FX_BAD_MESSAGE), -EINVAL);
-	assert_int_equal(errno_of(SCOUT_SFTP_OPENDIR, SSH_FX_FAILURE), -ENOTDIR);
+	assert_int_equal(errno_of(SCOUT_SFTP_OPENDIR, SSH_FX_FAILURE), -EIO);
 	assert_int_equal(errno_of(SCOUT_SFTP_WRITE, SSH_FX_FAILURE), -EIO);
 	assert_int_equal(errno_of(SCOUT_SFTP_STAT, SSH_FX_OP_UNSUPPORTED), -EOPNOTSUPP);
 	assert_int_equal(errno_of(SCOUT_SFTP_STAT, 0xdeadbeef), -EIO);
