@@ -14,7 +14,8 @@
 
 #define FOLDERS_MAX 32 /* of all hosts */
 #define BUSY_MAX 16    /* listings under way, of all hosts; */
-#define BUSY_MIN 4     /* but so many of each: one that hangs keeps nobody else from it */
+#define BUSY_MIN 4     /* but so many of each: one that hangs keeps nobody else from it; */
+#define BUSY_LAST 8    /* of the last of all folders, one of each */
 
 /* A listing under way; belongs to whoever it is completed by. */
 struct lister {
@@ -169,13 +170,14 @@ struct scout_folder *scout_folder_get_locked(struct scout_host *host, const char
 static bool has_room_locked(const struct scout_host *host)
 {
 	const struct scout_folder *f;
-	unsigned busy = 0, own = 0;
+	unsigned busy = 0, own = 0, most;
 
 	TAILQ_FOREACH (f, &host->all->aheads.folders, link) {
 		busy += f->busy;
 		own += f->busy && f->host == host;
 	}
-	return busy < BUSY_MAX || own < BUSY_MIN;
+	most = busy < FOLDERS_MAX - BUSY_LAST ? BUSY_MIN : 1;
+	return busy < BUSY_MAX || own < most;
 }
 
 struct scout_folder *scout_folder_plan_locked(struct scout_host *host, const char *path,

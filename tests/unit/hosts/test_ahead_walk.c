@@ -234,37 +234,60 @@ static void three_finds_leave_each_other_what_is_ahead(void **state)
 	tear_down();
 }
 
-/* As many are listed ahead of two hosts as may be, and none comes to an end. */
-static void hosts_that_hang_leave_some_to_others(void **state)
+/* As many are listed ahead of the host as may be, and none comes to an end; returns how many. */
+static unsigned hang(const char *name)
 {
 	struct scout_folders evicted = TAILQ_HEAD_INITIALIZER(evicted);
-	struct scout_hosts *all;
+	struct scout_hosts *all = rig.backend.self;
+	struct scout_host *host = find(name);
 	unsigned busy = 0;
+
+	scout_lock(&all->aheads.lock);
+	for (unsigned i = 0; i < 40; i++) {
+		char path[16];
+		struct scout_folder *f;
+
+		(void)snprintf(path, sizeof path, "/%u", i);
+		f = scout_folder_plan_locked(host, path, scout_now_ns(), &evicted);
+		if (f)
+			f->busy = true;
+		busy += f != NULL;
+	}
+	scout_unlock(&all->aheads.lock);
+	scout_host_unref(host);
+	assert_true(TAILQ_EMPTY(&evicted));
+	return busy;
+}
+
+static void hosts_that_hang_leave_some_to_others(void **state)
+{
+	(void)state;
+	set_up();
+	assert_int_equal(hang("h1"), 16);
+	assert_int_equal(hang("h2"), 4);
+	go();
+	tear_down();
+}
+
+static void many_hosts_that_hang_do_so_too(void **state)
+{
+	static char names[][4] = {"h3", "h4", "h5"};
 
 	(void)state;
 	set_up();
-	all = rig.backend.self;
-	for (unsigned n = 1; n < 3; n++) {
-		char name[3] = {'h', (char)('0' + n)};
-		struct scout_host *host = find(name);
-
-		scout_lock(&all->aheads.lock);
-		for (unsigned i = 0; i < 40; i++) {
-			char path[16];
-			struct scout_folder *f;
-
-			(void)snprintf(path, sizeof path, "/%u", i);
-			f = scout_folder_plan_locked(host, path, scout_now_ns(), &evicted);
-			if (f)
-				f->busy = true;
-			busy += f != NULL;
-		}
-		scout_unlock(&all->aheads.lock);
-		scout_host_unref(host);
+	rig_stop();
+	rig.config.nhosts = 6;
+	for (unsigned i = 3; i < 6; i++) {
+		rig.hosts[i] = rig.hosts[1];
+		rig.hosts[i].name = names[i - 3];
 	}
-	assert_int_equal(busy, 16 + 4);
-	assert_true(TAILQ_EMPTY(&evicted));
-	go();
+	rig_start(FEW);
+	assert_int_equal(hang("h1"), 16);
+	assert_int_equal(hang("h2"), 4);
+	assert_int_equal(hang("h3"), 4);
+	assert_int_equal(hang("h4"), 1);
+	assert_int_equal(hang("h5"), 1);
+	assert_int_equal(hang("h0"), 1);
 	tear_down();
 }
 
@@ -344,6 +367,7 @@ int main(void)
 	    cmocka_unit_test(sixteen_folders_are_listed_ahead),
 	    cmocka_unit_test(three_finds_leave_each_other_what_is_ahead),
 	    cmocka_unit_test(hosts_that_hang_leave_some_to_others),
+	    cmocka_unit_test(many_hosts_that_hang_do_so_too),
 	    cmocka_unit_test(who_comes_while_it_is_listed_waits_for_that),
 	    cmocka_unit_test(what_cannot_be_listed_is_told_to_who_opens_it),
 	    cmocka_unit_test(the_end_while_all_is_on_its_way),
