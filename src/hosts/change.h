@@ -60,9 +60,9 @@ int scout_setattr_check(const struct scout_setattr *a);
 /* SFTP sets both ids or none, and both times: whether the others have to be asked for. */
 bool scout_setattr_is_half(const struct scout_setattr *a);
 /* What SETSTAT is told, in three steps at most; what a step does not set it has not. seen: the
- * attributes before, for what is half. */
-void scout_setattr_sets(struct scout_host *host, const struct scout_setattr *a,
-			const struct scout_sftp_attrs *seen, struct scout_sftp_attrs sets[3]);
+ * attributes before, for what is half. 0, or -EOPNOTSUPP where the server did not tell the other half. */
+int scout_setattr_sets(struct scout_host *host, const struct scout_setattr *a,
+		       const struct scout_sftp_attrs *seen, struct scout_sftp_attrs sets[3]);
 
 static inline struct scout_change *scout_change_of(struct scout_rpc *rpc)
 {

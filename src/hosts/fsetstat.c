@@ -25,13 +25,15 @@ static struct fsetstat *fsetstat_of(struct scout_turn *t)
 	return SCOUT_CONTAINER(t, struct fsetstat, turn);
 }
 
-/* The changes, and the look behind them. */
+/* The changes, and the look behind them; or t->err. */
 static void add_changes(struct fsetstat *y)
 {
 	struct scout_turn *t = &y->turn;
 	unsigned n = 1;
 
-	scout_setattr_sets(t->file->host, &y->change, &t->calls[0].call.attrs, y->sets);
+	t->err = scout_setattr_sets(t->file->host, &y->change, &t->calls[0].call.attrs, y->sets);
+	if (t->err)
+		return;
 	for (unsigned i = 0; i < 3; i++)
 		if (y->sets[i].has)
 			scout_turn_call(t, n++, SCOUT_SFTP_FSETSTAT)->set = &y->sets[i];
@@ -73,6 +75,8 @@ static bool more(struct scout_turn *t)
 	if (t->err || y->last)
 		return false;
 	add_changes(y);
+	if (t->err)
+		return false;
 	t->calls[0].then = NULL;
 	t->calls[1].done = changed;
 	scout_rpc_send_on(t->handle->session, &t->calls[1]);

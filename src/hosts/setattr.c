@@ -20,11 +20,14 @@
 
 static void send_changes(struct scout_change *c);
 
+static bool is_half(unsigned set, unsigned both)
+{
+	return set & both && (set & both) != both;
+}
+
 bool scout_setattr_is_half(const struct scout_setattr *a)
 {
-	unsigned owner = a->set & OWNER, times = a->set & TIMES;
-
-	return (owner && owner != OWNER) || (times && times != TIMES);
+	return is_half(a->set, OWNER) || is_half(a->set, TIMES);
 }
 
 static bool fits(const struct timespec *t)
@@ -40,11 +43,14 @@ int scout_setattr_check(const struct scout_setattr *a)
 	return 0;
 }
 
-void scout_setattr_sets(struct scout_host *host, const struct scout_setattr *a,
-			const struct scout_sftp_attrs *seen, struct scout_sftp_attrs sets[3])
+int scout_setattr_sets(struct scout_host *host, const struct scout_setattr *a,
+		       const struct scout_sftp_attrs *seen, struct scout_sftp_attrs sets[3])
 {
 	struct scout_sftp_attrs *owner = &sets[0], *kind = &sets[1], *times = &sets[2];
 
+	if ((is_half(a->set, OWNER) && !(seen->has & SCOUT_SFTP_HAS_OWNER)) ||
+	    (is_half(a->set, TIMES) && !(seen->has & SCOUT_SFTP_HAS_TIMES)))
+		return -EOPNOTSUPP;
 	memset(sets, 0, 3 * sizeof *sets);
 	if (a->set & SCOUT_SET_SIZE) {
 		kind->has |= SCOUT_SFTP_HAS_SIZE;
@@ -60,12 +66,13 @@ void scout_setattr_sets(struct scout_host *host, const struct scout_setattr *a,
 		owner->gid = a->set & SCOUT_SET_GID ? scout_host_gid(host, a->gid) : seen->gid;
 	}
 	if (!(a->set & TIMES))
-		return;
+		return 0;
 	if (!kind->has && owner->has)
 		times = owner;
 	times->has |= SCOUT_SFTP_HAS_TIMES;
 	times->atime = a->set & SCOUT_SET_ATIME ? (uint32_t)a->atime.tv_sec : seen->atime;
 	times->mtime = a->set & SCOUT_SET_MTIME ? (uint32_t)a->mtime.tv_sec : seen->mtime;
+	return 0;
 }
 
 static bool is_root(const struct scout_change *c)
@@ -156,7 +163,12 @@ static void changed(struct scout_rpc *rpc, int err)
 
 static void send_changes(struct scout_change *c)
 {
-	scout_setattr_sets(c->place.host, &c->setattr, &c->seen, c->set);
+	int err = scout_setattr_sets(c->place.host, &c->setattr, &c->seen, c->set);
+
+	if (err) {
+		scout_change_done(c, err, NULL);
+		return;
+	}
 	scout_change_first(c, look_of(c), c->place.remote);
 	add(c, SCOUT_SFTP_LSETSTAT, &c->set[0]);
 	add(c, c->setattr.set & SCOUT_SET_SIZE ? SCOUT_SFTP_SETSTAT : SCOUT_SFTP_LSETSTAT,

@@ -65,6 +65,7 @@ static struct {
 	int write_err;        /* of WRITEs from now on; -EIO: "failure" */
 	uint32_t now;         /* the mtime of what is written */
 	struct statvfs space;
+	uint32_t untold; /* what attributes have not */
 	/* what a session says of itself, but for read_bytes */
 	struct scout_sftp_server server;
 	unsigned starts, ups, joins, max_live, live;
@@ -189,7 +190,7 @@ static inline void fake_mkdir_locked(const char *path, unsigned entries)
 
 static inline void fake_attrs(const struct fake_node *n, struct scout_sftp_attrs *a)
 {
-	*a = (struct scout_sftp_attrs){.has = 15, .size = n->size, .mode = n->mode};
+	*a = (struct scout_sftp_attrs){.has = 15 & ~fake.untold, .size = n->size, .mode = n->mode};
 	a->mtime = a->atime = n->mtime;
 	a->uid = n->uid;
 	a->gid = n->gid;

@@ -338,6 +338,30 @@ static void half_a_change_keeps_the_other_half(void **state)
 	rig_stop();
 }
 
+static void half_a_change_of_what_was_not_told(void **state)
+{
+	struct scout_setattr mtime = {.set = SCOUT_SET_MTIME, .mtime = {.tv_sec = 60}};
+	struct scout_setattr gid = {.set = SCOUT_SET_GID, .gid = 77};
+	struct scout_setattr owner = {.set = SCOUT_SET_UID | SCOUT_SET_GID, .uid = 6, .gid = 77};
+	struct ask file = {0};
+
+	(void)state;
+	start(ALL_EXTENSIONS);
+	FAKE_LOCKED(fake_add_locked("/f", 9, 31, 1), fake_find_locked("/f")->uid = 5);
+	assert_int_equal(ask_open(&file, "h0/f"), 0);
+	FAKE_LOCKED(fake.untold = SCOUT_SFTP_HAS_OWNER | SCOUT_SFTP_HAS_TIMES);
+	assert_int_equal(DO(ops->setattr(self, "h0/f", NULL, &mtime, r)), -EOPNOTSUPP);
+	assert_int_equal(DO(ops->setattr(self, "h0/f", NULL, &gid, r)), -EOPNOTSUPP);
+	assert_int_equal(DO(ops->setattr(self, NULL, file.handle, &gid, r)), -EOPNOTSUPP);
+	assert_int_equal(fake_find_locked("/f")->uid, 5);
+	assert_int_equal(fake_find_locked("/f")->mtime, 31);
+	assert_int_equal(DO(ops->setattr(self, "h0/f", NULL, &owner, r)), 0);
+	assert_int_equal(fake_find_locked("/f")->uid, 6);
+	FAKE_LOCKED(fake.untold = 0);
+	file_release(&file);
+	rig_stop();
+}
+
 static void times_that_sftp_has_not(void **state)
 {
 	struct scout_setattr early = {.set = SCOUT_SET_MTIME, .mtime = {.tv_sec = -1}};
@@ -639,6 +663,7 @@ int main(void)
 	    cmocka_unit_test(what_never_left_is_sent_again),
 	    cmocka_unit_test(setattr_tells_what_was),
 	    cmocka_unit_test(half_a_change_keeps_the_other_half),
+	    cmocka_unit_test(half_a_change_of_what_was_not_told),
 	    cmocka_unit_test(times_that_sftp_has_not),
 	    cmocka_unit_test(links_need_the_extension),
 	    cmocka_unit_test(modes_are_set_by_another_word),
