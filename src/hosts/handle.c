@@ -67,7 +67,7 @@ void scout_handle_set_bulk(struct scout_handle *h)
 	scout_lock(&host->lock);
 	if (!h->bulk) {
 		h->bulk = true;
-		scout_host_query_locked(host, scout_now_ns(), &q);
+		scout_host_query_locked(host, false, scout_now_ns(), &q);
 		want = ++h->session->load.bulk > 1 && !h->stripe && scout_policy_can_grow(&q);
 		h->session->load.stripes += h->stripe;
 		scout_host_grow_locked(host, want);

@@ -271,7 +271,7 @@ void scout_session_drop_handle(struct scout_session *s, bool pinned);
 /* The host cannot be reached: takes the queue into failed for the caller to complete. */
 void scout_host_fail_locked(struct scout_host *host, int err, const char *reason,
 			    struct scout_rpc_list *failed);
-void scout_host_query_locked(struct scout_host *host, uint64_t now_ns,
+void scout_host_query_locked(struct scout_host *host, bool opens, uint64_t now_ns,
 			     struct scout_route_query *ret);
 enum scout_host_state { SCOUT_HOST_IDLE, SCOUT_HOST_CONNECTING, SCOUT_HOST_UP, SCOUT_HOST_DOWN };
 enum scout_host_state scout_host_state_locked(struct scout_host *host);

@@ -253,8 +253,14 @@ static enum scout_start start_one_locked(struct scout_host *host, unsigned spoke
 	}
 	q.grow &= growing < SCOUT_POOL_GROWING_FAR;
 	start = scout_policy_start(&q);
-	if (start == SCOUT_START_DROP)
+	if (start == SCOUT_START_DROP) {
+		/* what waited for a further session goes to those that there are */
+		if (q.grow && !TAILQ_EMPTY(&host->queue)) {
+			host->grow_after_ns = now + SCOUT_POOL_PATIENCE_S * SCOUT_NS_PER_S;
+			(void)scout_rpc_dispatch_locked(host);
+		}
 		host->grow = 0;
+	}
 	if (start == SCOUT_START_NOW) {
 		*err = scout_session_start_locked(host, now);
 		if (*err) {

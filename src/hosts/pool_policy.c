@@ -36,26 +36,46 @@ bool scout_policy_can_grow(const struct scout_route_query *q)
 	return growth(q, 1, SCOUT_POOL_GROWING);
 }
 
-struct scout_route scout_policy_route(const struct scout_route_query *q)
+/* It has no handle left for what is to be opened. */
+static bool is_full(const struct scout_route_query *q, const struct scout_load *load)
 {
-	struct scout_route r = {.kind = SCOUT_ROUTE_QUEUE};
-	bool up = false, busy = true;
+	return q->opens && q->max_handles && load->handles + load->opening >= q->max_handles;
+}
 
+/* The least busy of the sessions that take calls into r; full: also of those that are. *up: there is one that
+ * takes calls; *busy stays when none would do soon what it is asked. */
+static void pick(const struct scout_route_query *q, bool full, struct scout_route *r, bool *up,
+		 bool *busy)
+{
 	for (unsigned i = 0; i < q->count; i++) {
 		const struct scout_load *load = q->sessions[i];
 
 		if (load->state != SCOUT_SESSION_UP || load->draining)
 			continue;
-		up = true;
+		*up = true;
+		if (!full && is_full(q, load))
+			continue;
 		if (load->calls <= SCOUT_POOL_BUSY_CALLS)
-			busy = false;
+			*busy = false;
 		if (load->calls >= SCOUT_POOL_MAX_CALLS)
 			continue;
-		if (r.kind != SCOUT_ROUTE_SESSION || weight(load) < weight(q->sessions[r.index])) {
-			r.kind = SCOUT_ROUTE_SESSION;
-			r.index = i;
+		if (r->kind != SCOUT_ROUTE_SESSION ||
+		    weight(load) < weight(q->sessions[r->index])) {
+			r->kind = SCOUT_ROUTE_SESSION;
+			r->index = i;
 		}
 	}
+}
+
+struct scout_route scout_policy_route(const struct scout_route_query *q)
+{
+	struct scout_route r = {.kind = SCOUT_ROUTE_QUEUE};
+	bool up = false, busy = true;
+
+	pick(q, false, &r, &up, &busy);
+	if (up && r.kind == SCOUT_ROUTE_QUEUE && !scout_policy_can_grow(q) &&
+	    !count_in(q, SCOUT_SESSION_CONNECTING))
+		pick(q, true, &r, &up, &busy);
 	if (up) {
 		r.want = busy && scout_policy_can_grow(q);
 		return r;
@@ -80,7 +100,7 @@ struct scout_route scout_policy_route_apart(const struct scout_route_query *q,
 	for (unsigned i = 0; i < q->count; i++) {
 		const struct scout_load *load = q->sessions[i];
 		bool fit = load->state == SCOUT_SESSION_UP && !load->draining &&
-			   load->calls < SCOUT_POOL_MAX_CALLS;
+			   load->calls < SCOUT_POOL_MAX_CALLS && !is_full(q, load);
 
 		for (unsigned k = 0; k < ntaken; k++)
 			fit &= load != taken[k];

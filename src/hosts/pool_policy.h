@@ -31,6 +31,7 @@ enum scout_session_state {
 struct scout_load {
 	enum scout_session_state state;
 	unsigned calls;   /* in flight */
+	unsigned opening; /* of these, what opens a file or directory */
 	unsigned handles; /* open files and directories */
 	unsigned pinned;  /* of these, what cannot be opened anew as it was: directories, files with
 			     writes that are not on the server's disk, files without a name */
@@ -46,6 +47,8 @@ struct scout_route_query {
 	int down_err;        /* of the last connect, 0 when it worked */
 	uint64_t down_until_ns;
 	uint64_t grow_after_ns; /* no further session before that */
+	bool opens;             /* it opens a file or directory, */
+	unsigned max_handles;   /* of which the server lets a session have so many; 0: not told */
 	uint64_t now_ns;
 };
 
@@ -59,6 +62,8 @@ struct scout_route {
 	unsigned index;
 	unsigned want; /* ask the pool for so many sessions */
 };
+/* What opens something goes to a session that has a handle left, or waits for a further one; when there may be
+ * none, the server is to say so. */
 struct scout_route scout_policy_route(const struct scout_route_query *q);
 
 /* One for a further handle of a file that has handles on taken: the least busy of the others. more: so many

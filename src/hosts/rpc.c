@@ -41,6 +41,21 @@ static void note_round_trip_locked(struct scout_host *host, const struct scout_s
 		atomic_store(&host->round_trip_ns, took_ns);
 }
 
+static bool opens_handle(const struct scout_rpc *rpc)
+{
+	return rpc->call.op == SCOUT_SFTP_OPEN || rpc->call.op == SCOUT_SFTP_OPENDIR;
+}
+
+/* Whether any of those that begin with first does. */
+static bool opens_any(const struct scout_rpc *first)
+{
+	bool opens = false;
+
+	for (const struct scout_rpc *rpc = first; rpc; rpc = rpc->then)
+		opens |= opens_handle(rpc);
+	return opens;
+}
+
 /* Submits what has no answer yet of the calls that begin with first. False: the session is over, and
  * took none. */
 static bool submit_locked(struct scout_session *s, struct scout_rpc *first)
@@ -61,6 +76,7 @@ static bool submit_locked(struct scout_session *s, struct scout_rpc *first)
 			break;
 		}
 		s->load.calls++;
+		s->load.opening += opens_handle(rpc);
 		first->pending++;
 	}
 	return first->pending > 0;
@@ -77,7 +93,7 @@ static int place_locked(struct scout_host *host, struct scout_rpc *rpc, bool *wa
 		struct scout_route r;
 		struct scout_session *s;
 
-		scout_host_query_locked(host, scout_now_ns(), &q);
+		scout_host_query_locked(host, opens_any(rpc), scout_now_ns(), &q);
 		r = scout_policy_route(&q);
 		*want = r.want;
 		if (fresh)
@@ -200,7 +216,7 @@ bool scout_rpc_send_apart(struct scout_rpc *rpc, const struct scout_load *const 
 	reset(rpc);
 
 	scout_lock(&host->lock);
-	scout_host_query_locked(host, scout_now_ns(), &q);
+	scout_host_query_locked(host, opens_any(rpc), scout_now_ns(), &q);
 	r = scout_policy_route_apart(&q, taken, ntaken, more);
 	if (atomic_load(&host->all->stopping))
 		r.want = 0;
@@ -224,7 +240,7 @@ bool scout_rpc_dispatch_locked(struct scout_host *host)
 		struct scout_route_query q;
 		struct scout_route r;
 
-		scout_host_query_locked(host, scout_now_ns(), &q);
+		scout_host_query_locked(host, opens_any(rpc), scout_now_ns(), &q);
 		r = scout_policy_route(&q);
 		if (r.kind != SCOUT_ROUTE_SESSION) {
 			scout_host_grow_locked(host, r.want);
@@ -249,11 +265,6 @@ static int give_up_reason(const struct scout_rpc *rpc)
 	if (rpc->attempts >= SCOUT_RPC_ATTEMPTS)
 		return -EIO;
 	return 0;
-}
-
-static bool opens_handle(const struct scout_rpc *rpc)
-{
-	return rpc->call.op == SCOUT_SFTP_OPEN || rpc->call.op == SCOUT_SFTP_OPENDIR;
 }
 
 /* Every call that begins with first has its answer, or lost its session. */
@@ -292,6 +303,7 @@ static void answered(struct scout_sftp_call *call, int err)
 		note_change(host);
 	scout_lock(&host->lock);
 	s->load.calls--;
+	s->load.opening -= opens_handle(rpc);
 	s->load.last_used_ns = scout_now_ns();
 	if (err == -ECONNRESET) {
 		if (s->load.state == SCOUT_SESSION_UP)

@@ -115,7 +115,7 @@ bool scout_host_in_use(struct scout_host *host)
 	return used;
 }
 
-void scout_host_query_locked(struct scout_host *host, uint64_t now_ns,
+void scout_host_query_locked(struct scout_host *host, bool opens, uint64_t now_ns,
 			     struct scout_route_query *ret)
 {
 	*ret = (struct scout_route_query){
@@ -125,6 +125,8 @@ void scout_host_query_locked(struct scout_host *host, uint64_t now_ns,
 	    .down_err = host->down_err,
 	    .down_until_ns = host->down_until_ns,
 	    .grow_after_ns = host->grow_after_ns,
+	    .opens = opens,
+	    .max_handles = host->server.open_handles,
 	    .now_ns = now_ns,
 	};
 }
@@ -376,6 +378,9 @@ static void session_down(void *arg, int err, const char *reason)
 	asked = s->load.state == SCOUT_SESSION_CLOSING;
 	want = ended_locked(s, err, reason, &failed);
 	further = host->nsessions > 0;
+	/* what waited for a further session goes to those that there are */
+	if (connecting && further)
+		want |= scout_rpc_dispatch_locked(host);
 	until = host->down_until_ns > now ? host->down_until_ns - now : 0;
 	down = host->down_err && !further && until;
 	scout_unlock(&host->lock);

@@ -123,3 +123,20 @@ def test_who_asks_for_little_beside_a_bulk_reader_on_a_slow_link(sshd, mount, pr
     finally:
         reader.kill()
         reader.communicate()
+
+
+def test_a_server_of_few_handles(sshd, mount):
+    """More are opened over further sessions than one may have."""
+    web1 = sshd("web1", sftp="ulimit -n 64; exec /usr/lib/openssh/sftp-server")
+    for i in range(100):
+        write(os.path.join(web1.files, f"f{i}"), b"%d" % i)
+    m = mount(sshd.ini(web1))
+    fds = []
+    try:
+        for i in range(100):
+            fds.append(os.open(m.host("web1", f"f{i}"), os.O_RDONLY))
+        assert [os.pread(fd, 10, 0) for fd in fds] == [b"%d" % i for i in range(100)]
+        assert len(os.listdir(m.host("web1"))) == 100
+    finally:
+        for fd in fds:
+            os.close(fd)

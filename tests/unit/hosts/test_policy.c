@@ -133,6 +133,42 @@ static void full_sessions_queue(void **state)
 	assert_false(scout_policy_route(&q).want);
 }
 
+static void what_opens_goes_where_a_handle_is_left(void **state)
+{
+	struct scout_route_query q = query(2);
+	struct scout_route r;
+
+	(void)state;
+	q.max_handles = 10;
+	set(0, UP, 0, 0);
+	set(1, UP, 3, 0);
+	loads[0].handles = 9;
+	loads[0].opening = 1;
+	r = scout_policy_route(&q);
+	assert_int_equal(r.kind, SCOUT_ROUTE_SESSION);
+	assert_int_equal(r.index, 0); /* it opens nothing */
+	q.opens = true;
+	r = scout_policy_route(&q);
+	assert_int_equal(r.kind, SCOUT_ROUTE_SESSION);
+	assert_int_equal(r.index, 1);
+	assert_false(r.want);
+	loads[1].handles = 10;
+	r = scout_policy_route(&q);
+	assert_int_equal(r.kind, SCOUT_ROUTE_QUEUE);
+	assert_int_equal(r.want, 1);
+	set(2, CONNECTING, 0, 0);
+	q.count = q.max = 3;
+	r = scout_policy_route(&q);
+	assert_int_equal(r.kind, SCOUT_ROUTE_QUEUE);
+	assert_int_equal(r.want, 0);
+	q.count = q.max = 2; /* there is none to come: the server is to say what it thinks of it */
+	r = scout_policy_route(&q);
+	assert_int_equal(r.kind, SCOUT_ROUTE_SESSION);
+	assert_int_equal(r.index, 0);
+	assert_int_equal(scout_policy_route_apart(&q, NULL, 0, 1).kind, SCOUT_ROUTE_QUEUE);
+	loads[0].handles = loads[0].opening = loads[1].handles = 0;
+}
+
 static void start_obeys_each_limit(void **state)
 {
 	struct scout_start_query q = {
@@ -322,6 +358,7 @@ int main(void)
 	    cmocka_unit_test(least_busy_session_is_used),
 	    cmocka_unit_test(grows_only_when_all_are_busy),
 	    cmocka_unit_test(full_sessions_queue),
+	    cmocka_unit_test(what_opens_goes_where_a_handle_is_left),
 	    cmocka_unit_test(start_obeys_each_limit),
 	    cmocka_unit_test(idle_means_nothing_in_flight_and_nothing_open),
 	    cmocka_unit_test(only_files_let_a_session_rest),

@@ -260,6 +260,35 @@ static void a_busy_host_gets_another_session(void **state)
 	rig_stop();
 }
 
+/* A server that lets a session have so many: more are opened on further ones, or refused by the server alone. */
+static void handles_are_spread(unsigned max_sessions, bool refused, unsigned starts)
+{
+	struct ask files[5] = {0};
+
+	rig_config(1);
+	rig.config.max_sessions = max_sessions;
+	fake.server.open_handles = 2;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	assert_int_equal(ask_open(&files[0], "h0/x"), 0);
+	if (refused)
+		FAKE_LOCKED(fake.connect_err = -ECONNREFUSED);
+	for (unsigned i = 1; i < 5; i++)
+		assert_int_equal(ask_open(&files[i], "h0/x"), 0);
+	assert_int_equal(fake.starts, starts);
+	for (unsigned i = 0; i < 5; i++)
+		file_release(&files[i]);
+	rig_stop();
+}
+
+static void what_has_no_handle_left_is_passed_over(void **state)
+{
+	(void)state;
+	handles_are_spread(10, false, 3);
+	handles_are_spread(1, false, 1);
+	handles_are_spread(10, true, 2);
+}
+
 static void links_are_contained(void **state)
 {
 	struct ask a = {0};
@@ -318,6 +347,7 @@ int main(void)
 	    cmocka_unit_test(an_open_file_keeps_its_session),
 	    cmocka_unit_test(unwanted_requests_are_not_sent),
 	    cmocka_unit_test(a_busy_host_gets_another_session),
+	    cmocka_unit_test(what_has_no_handle_left_is_passed_over),
 	    cmocka_unit_test(links_are_contained),
 	    cmocka_unit_test(status_says_why),
 	};
