@@ -409,6 +409,7 @@ def test_with_few_threads_it_serves_or_says_no(ini, folder):
     assert "serves" in done.stdout and "does not" in done.stdout, done
 
 
+@few
 def test_the_end_needs_no_descriptor(mount):
     m = mount("[hosts]\nssh_config =\n[host web1]\n")
     hard = resource.prlimit(m.process.pid, resource.RLIMIT_NOFILE)[1]
