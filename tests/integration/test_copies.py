@@ -120,7 +120,8 @@ def test_handles_of_different_sessions(sshd, mount, proxy, files):
     for name in names:
         write(os.path.join(web1.files, name), content(2 * MIB, ord(name)))
     for name in "xy":
-        write(os.path.join(web1.files, name), content(40 * MIB, ord(name)))
+        write(os.path.join(web1.files, name), b"")
+        os.truncate(os.path.join(web1.files, name), 1024 * MIB)  # read for as long as it takes
     link = proxy(web1.port)
     m = mount(sshd.ini(web1, ports={"web1": link.port}))
     sources = [files(m.host("web1", name)) for name in names]
@@ -128,7 +129,7 @@ def test_handles_of_different_sessions(sshd, mount, proxy, files):
     readers = [subprocess.Popen(["cat", m.host("web1", name)], stdout=subprocess.DEVNULL)
                for name in "xy"]
     try:
-        wait_for(lambda: web1.logins() > 1, 20, "a second session")
+        wait_for(lambda: m.metric("scoutfs_hosts_sessions", host="web1", state="up") > 1, 20, "a second session")
         targets = [files(m.host("web1", name + "2"), os.O_RDWR | os.O_CREAT) for name in names]
     finally:
         for reader in readers:
