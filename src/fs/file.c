@@ -114,6 +114,7 @@ void scout_fs_open(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	if (leads_elsewhere(inode, fi->flags)) {
+		scout_inode_refused(inode, fuse_req_ctx(fuse)->pid);
 		fuse_reply_err(fuse, ESTALE); /* the kernel looks the name up again */
 		return;
 	}

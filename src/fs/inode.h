@@ -166,6 +166,8 @@ enum scout_bind {
 /* flags: the open's. task: the thread that opens, as the kernel numbers it. */
 enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, int flags,
 				 pid_t task);
+/* task's open of it was ESTALE for another reason: the next one is the kernel's last, and binds in any case. */
+void scout_inode_refused(struct scout_inode *inode, pid_t task);
 /* At a create that made inode: nobody else has opened it. */
 void scout_inode_bind_new(struct scout_inode *inode, uint64_t version);
 /* A write to it is about to be taken, or was. */

@@ -94,6 +94,13 @@ static void refuse_locked(struct scout_tree *tree, uint64_t ino, pid_t task)
 	tree->next_refused = (tree->next_refused + 1) % SCOUT_REFUSED_MAX;
 }
 
+void scout_inode_refused(struct scout_inode *inode, pid_t task)
+{
+	scout_lock(&inode->tree->lock);
+	refuse_locked(inode->tree, inode->ino, task);
+	scout_unlock(&inode->tree->lock);
+}
+
 bool scout_inode_is_written_locked(const struct scout_inode *inode)
 {
 	return inode->writers > 0 && inode->wrote_ns;

@@ -165,3 +165,16 @@ def test_versions_where_most_are_the_newest(s3, mount):
     assert os.listdir(m.model("a", ".versions")) == ["z"]
     few = mount(NO_HOSTS, s3.ini(versions="yes", list_max_keys=10))
     assert error(os.listdir, few.model("a", ".versions")) == "EFBIG"
+
+
+@both
+def test_overwritten_twice(rgw, bucket, mount, more):
+    """By this mount, and by another right after, before anybody looked here."""
+    fill(rgw, bucket)
+    rgw.put(bucket, "a/v/x", b"one")
+    m = mount(NO_HOSTS, rgw.ini(bucket, read_only="no", overwrite="yes", **more))
+    for i in range(5):
+        assert read(m.model("a", "v", "x")) != b"here"
+        write(m.model("a", "v", "x"), b"here")
+        rgw.put(bucket, "a/v/x", b"there %d" % i)
+        assert read(m.model("a", "v", "x")) == b"there %d" % i
