@@ -335,7 +335,8 @@ int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, si
 	scout_fs_unmount(fs);
 	/* after that: it may be reading a file of this very mount */
 	stop_listening(fs);
-	stop_backends(fs);
+	if (!err)
+		stop_backends(fs);
 	return err;
 }
 
