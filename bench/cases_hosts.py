@@ -33,7 +33,7 @@ def reading(b):
 
 
 def reading_far(b):
-    for rtt, mib in ((50, 16),) if b.quick else ((5, 128), (20, 128), (50, 256), (100, 128)):
+    for rtt, mib in ((50, 16),) if b.quick else ((5, 128), (20, 128), (50, 1024), (100, 128)):
         name = f"{mib}m"
         far = rtt == 50
         who = contestants.hosts(b, rtt, full=far and not b.quick, tuned=far and not b.quick)
@@ -45,12 +45,10 @@ def reading_far(b):
 
 
 def writing(b):
-    mib = 64 if b.quick else 512
-    yield Case(f"host: write {mib} MiB, fsync", contestants.hosts(b), works.write(mib), moved=mib * MIB,
-               prepare=lambda: b.sshd)
-    mib = 16 if b.quick else 512
-    yield Case(f"host: write {mib} MiB, fsync, rtt 50", contestants.hosts(b, 50, tuned=not b.quick), works.write(mib),
-               moved=mib * MIB, prepare=lambda: b.sshd, target={"sshfs": 10})
+    for rtt, mib in ((0, 64), (50, 16)) if b.quick else ((0, 1024), (50, 1024)):
+        yield Case(f"host: write {mib} MiB, fsync{f', rtt {rtt}' if rtt else ''}",
+                   contestants.hosts(b, rtt, tuned=not rtt or not b.quick), works.write(mib), moved=mib * MIB,
+                   prepare=lambda: b.sshd, target={"sshfs": 10} if rtt else {})
 
 
 LSTAT = """

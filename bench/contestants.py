@@ -16,7 +16,7 @@ from mount import clean_env, mounted
 from procs import end, run, signal_all, tool, wait_for
 from servers import BUCKET
 
-LIMIT = 300  # seconds that anything may take
+LIMIT = 900  # seconds that anything may take: rclone needs 300 for 1,000 files at 50 ms
 
 
 class Daemons:

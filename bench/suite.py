@@ -3,8 +3,8 @@
 A suite is a module cases_<word>.py, named in run.py's SUITES, with one function:
 
     def cases(b):
-        yield Case("host: read 256 MiB, rtt 50", contestants.hosts(b, rtt=50), works.read("256m"),
-                   prepare=lambda: b.make_file("256m", 256), moved=256 << 20,
+        yield Case("host: read 1024 MiB, rtt 50", contestants.hosts(b, rtt=50), works.read("1024m"),
+                   prepare=lambda: b.make_file("1024m", 1024), moved=1 << 30,
                    target={"sshfs": 35}, plot=("throughput", 50))
 
 b (servers.py) has the servers, which start when they are first asked for: so cases(b) itself asks for none,
