@@ -117,6 +117,7 @@ struct scout_host {
 	unsigned grow; /* so many sessions more were asked for */
 	bool reached;  /* was up, at least once */
 	int down_err;
+	uint64_t down_wall_ns; /* since when, if down_err */
 	uint64_t down_until_ns, grow_after_ns, next_start_ns;
 	unsigned failures;     /* connects in a row, up to the first answer */
 	unsigned grow_refused; /* connects in a row of further sessions */

@@ -16,7 +16,7 @@ struct snapshot {
 	unsigned calls, handles, queued;
 	int last_err;
 	char last_reason[256];
-	uint64_t last_err_wall_ns, retry_in_ns;
+	uint64_t last_err_wall_ns, down_wall_ns, retry_in_ns;
 	uint64_t connects, connect_failures, last_connect_ns;
 	struct scout_sftp_server server;
 };
@@ -39,6 +39,7 @@ static void look(struct scout_host *host, struct snapshot *s)
 	s->last_err = host->last_err;
 	memcpy(s->last_reason, host->last_reason, sizeof s->last_reason);
 	s->last_err_wall_ns = host->last_err_wall_ns;
+	s->down_wall_ns = host->down_wall_ns;
 	if (host->down_err && host->down_until_ns > now)
 		s->retry_in_ns = host->down_until_ns - now;
 	s->connects = host->connects;
@@ -48,20 +49,25 @@ static void look(struct scout_host *host, struct snapshot *s)
 	scout_unlock(&host->lock);
 }
 
+static const char *ago(char buf[32], uint64_t wall_ns)
+{
+	uint64_t now = scout_wall_ns();
+
+	return scout_format_duration(buf, now > wall_ns ? now - wall_ns : 0);
+}
+
 static void last_error(struct scout_text *out, const char *before, const struct snapshot *s)
 {
-	char ago[32], wait[32], reason[512];
-	uint64_t wall = scout_wall_ns();
+	char since[32], wait[32], reason[512];
 
 	if (!s->last_err)
 		return;
 	scout_text_printf(out, "%s%s (%s), %s ago", before,
 			  scout_format_name(reason, sizeof reason, s->last_reason),
-			  strerrorname_np(-s->last_err),
-			  scout_format_duration(
-			      ago, wall > s->last_err_wall_ns ? wall - s->last_err_wall_ns : 0));
+			  strerrorname_np(-s->last_err), ago(since, s->last_err_wall_ns));
 	if (s->state != SCOUT_HOST_DOWN)
 		return;
+	scout_text_printf(out, "; down for %s", ago(since, s->down_wall_ns));
 	if (s->retry_in_ns)
 		scout_text_printf(out, "; next try in %s",
 				  scout_format_duration(wait, s->retry_in_ns));

@@ -317,6 +317,8 @@ void scout_host_fail_locked(struct scout_host *host, int err, const char *reason
 		return;
 	host->cuts = 0;
 	host->down_until_ns = until;
+	if (!host->down_err)
+		host->down_wall_ns = host->last_err_wall_ns;
 	host->down_err = err;
 	TAILQ_CONCAT(failed, &host->queue, link);
 	host->queued = 0;

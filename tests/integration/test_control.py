@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import time
 
 import pytest
 
@@ -35,6 +36,16 @@ def test_status_tells_a_person(sshd, web1, mount):
     assert re.search(r"refused", after), "the last error, in words"
     assert re.search(r"(next|again|retry)", after), "when it is tried next"
     assert re.search(r"^memory: \d+M of 256M in buffers", after, re.M), "the bound"
+
+
+def test_status_tells_since_when_a_host_is_down(mount):
+    m = mount(f"[host gone]\nhostname = 127.0.0.1\nport = {free_port()}\n")
+    assert error(os.listdir, m.host("gone")) == "ECONNREFUSED"
+    time.sleep(1.1)
+    os.utime(m.path(".scoutfs", "hosts", "gone"))
+    assert error(os.listdir, m.host("gone")) == "ECONNREFUSED"
+    tried, unit, down = re.search(r"refused.*, (\d+) (m?s) ago; down for (\d+) s; ", m.status()).groups()
+    assert int(down) > (int(tried) if unit == "s" else 0)
 
 
 @pytest.mark.basic
