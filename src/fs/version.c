@@ -103,7 +103,7 @@ void scout_inode_refused(struct scout_inode *inode, pid_t task)
 
 bool scout_inode_is_written_locked(const struct scout_inode *inode)
 {
-	return inode->writers > 0 && inode->wrote_ns;
+	return inode->writers > 0 && inode->wrote_ns && !inode->split;
 }
 
 void scout_inode_wrote(struct scout_inode *inode)
@@ -165,7 +165,7 @@ void scout_inode_bind_new(struct scout_inode *inode, uint64_t version)
 void scout_inode_synced(struct scout_inode *inode, uint64_t version, uint64_t asked_ns)
 {
 	scout_lock(&inode->tree->lock);
-	if (inode->bound)
+	if (inode->bound && !inode->split)
 		inode->bound_version = version;
 	if (inode->wrote_ns < asked_ns)
 		inode->wrote_ns = 0;

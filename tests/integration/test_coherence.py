@@ -2,6 +2,7 @@
 on a real sshd."""
 
 import os
+import time
 
 import pytest
 from procs import wait_for
@@ -156,6 +157,28 @@ def test_another_replaces_what_is_open_for_writing(host, opened, flags, synced, 
     finally:
         os.close(writer)
     assert read(here) == b"b" * 8192
+
+
+def test_who_writes_to_what_replaced_an_open_file(host):
+    """The one who had the old file open reads that, and nobody after him does."""
+    path, here = host(b"a" * 8192)
+    old = os.open(here, os.O_RDWR)
+    try:
+        replace(path, b"b" * 8192)
+        wait_for(lambda: os.stat(here).st_mtime == 1_500_000_000, 20, "the new file")
+        new = os.open(here, os.O_WRONLY)
+        os.pwrite(new, b"W" * 10, 0)
+        os.close(new)
+        want = b"W" * 10 + b"b" * 8182
+        until = time.monotonic() + 1.5  # what the kernel knows of its time is asked for anew
+        while time.monotonic() < until:
+            assert os.stat(here).st_size == 8192
+            assert os.pread(old, 10_000, 0) == b"a" * 8192
+            time.sleep(0.3)
+    finally:
+        os.close(old)
+    assert read(here) == want
+    assert read(here) == want and read(path) == want
 
 
 def test_a_log_is_turned_over_there(host, opened):
