@@ -209,7 +209,8 @@ struct scout_backend_ops {
 	void (*refresh)(void *self);
 	/* The config was read again: takes over what may change while it is mounted. config is borrowed
 	 * until the next reload has returned, or free; the one before it is not any more. One call at a
-	 * time. NULL: nothing may change. Never waits for a network. */
+	 * time, perhaps beside stop where the front could not serve. NULL: nothing may change. May wait for
+	 * programs of this machine, 10 s at most in all. */
 	void (*reload)(void *self, const struct scout_config *config);
 
 	/* Completes everything that is pending (with -ESHUTDOWN) and ends its threads. Called once,

@@ -22,7 +22,7 @@ struct scout_fs_options {
 	mode_t umask; /* permission bits taken from every file */
 	/* All is there that it serves with: on the caller's thread. 0, or -errno: then it does not serve. */
 	int (*ready)(void *arg);
-	/* SIGHUP: on a thread of its own, one call at a time, while it serves */
+	/* SIGHUP: on a thread of its own, one call at a time, until scout_fs_serve has unmounted */
 	void (*reload)(void *arg);
 	void *arg;
 };
@@ -39,8 +39,8 @@ const char *scout_fs_mountpoint(const struct scout_fs *fs);
 dev_t scout_fs_device(const struct scout_fs *fs);
 
 /* Serves until SIGTERM, SIGINT or an unmount; then answers what is still pending with
- * ENOTCONN, unmounts, and stops the backends. Called by the main thread. backends are borrowed; they
- * are complete. Returns 0, or -errno after a line in the log. */
+ * ENOTCONN, unmounts, and stops the backends; where it could not serve, they are stopped first. Called by
+ * the main thread. backends are borrowed; they are complete. Returns 0, or -errno after a line in the log. */
 int scout_fs_serve(struct scout_fs *fs, const struct scout_backend *backends, size_t nbackends);
 
 /* If it is still mounted. NULL is fine. */
