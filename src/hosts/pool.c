@@ -265,6 +265,9 @@ static enum scout_start start_one_locked(struct scout_host *host, unsigned spoke
 		*err = scout_session_start_locked(host, now);
 		if (*err) {
 			scout_host_fail_locked(host, *err, NULL, failed);
+			/* likewise */
+			if (host->nsessions)
+				(void)scout_rpc_dispatch_locked(host);
 		} else {
 			pool->sessions++;
 			pool->connecting++;

@@ -129,10 +129,17 @@ int scout_sftp_start(struct scout_sftp_engine *e, const struct scout_host_config
 		     const struct scout_sftp_events *events, void *arg,
 		     struct scout_sftp_peer *peer, struct scout_sftp **ret)
 {
-	struct scout_sftp *s = calloc(1, sizeof *s);
+	struct scout_sftp *s;
+	int err;
 
 	(void)e;
 	(void)peer;
+	pthread_mutex_lock(&fake.lock);
+	err = fake.start_err;
+	pthread_mutex_unlock(&fake.lock);
+	if (err)
+		return err;
+	s = calloc(1, sizeof *s);
 	s->host = host;
 	s->events = events;
 	s->arg = arg;

@@ -57,6 +57,7 @@ static struct {
 	pthread_cond_t changed;
 	bool hold_connects, hold_answers, stopped_answering_reads;
 	int connect_err;
+	int start_err; /* of sessions that cannot even be started */
 	uint32_t read_bytes;
 	uint32_t short_reads; /* answers at most so many bytes, 0: all */
 	uint64_t far_ns;      /* so long ago was each call sent, by what it says */
@@ -90,7 +91,7 @@ static inline void fake_reset(void)
 	fake.nnodes = 0;
 	fake.hold_connects = fake.hold_answers = fake.fstat_first = fake.sends_at_once = false;
 	fake.write_err = 0;
-	fake.connect_err = 0;
+	fake.connect_err = fake.start_err = 0;
 	fake.read_bytes = 261120;
 	fake.server = (struct scout_sftp_server){
 	    .write_bytes = 261120,

@@ -260,8 +260,10 @@ static void a_busy_host_gets_another_session(void **state)
 	rig_stop();
 }
 
-/* A server that lets a session have so many: more are opened on further ones, or refused by the server alone. */
-static void handles_are_spread(unsigned max_sessions, bool refused, unsigned starts)
+/* A server that lets a session have so many: more are opened on further ones, or refused by the server alone.
+ * connect_err, start_err: of further ones. */
+static void handles_are_spread(unsigned max_sessions, int connect_err, int start_err,
+			       unsigned starts)
 {
 	struct ask files[5] = {0};
 
@@ -271,8 +273,7 @@ static void handles_are_spread(unsigned max_sessions, bool refused, unsigned sta
 	fake_add_locked("/x", 5, 1, 0);
 	rig_start(MEMORY);
 	assert_int_equal(ask_open(&files[0], "h0/x"), 0);
-	if (refused)
-		FAKE_LOCKED(fake.connect_err = -ECONNREFUSED);
+	FAKE_LOCKED(fake.connect_err = connect_err, fake.start_err = start_err);
 	for (unsigned i = 1; i < 5; i++)
 		assert_int_equal(ask_open(&files[i], "h0/x"), 0);
 	assert_int_equal(fake.starts, starts);
@@ -284,9 +285,10 @@ static void handles_are_spread(unsigned max_sessions, bool refused, unsigned sta
 static void what_has_no_handle_left_is_passed_over(void **state)
 {
 	(void)state;
-	handles_are_spread(10, false, 3);
-	handles_are_spread(1, false, 1);
-	handles_are_spread(10, true, 2);
+	handles_are_spread(10, 0, 0, 3);
+	handles_are_spread(1, 0, 0, 1);
+	handles_are_spread(10, -ECONNREFUSED, 0, 2);
+	handles_are_spread(10, 0, -EMFILE, 1);
 }
 
 static void links_are_contained(void **state)
