@@ -232,15 +232,23 @@ void scout_session_drop_handle(struct scout_session *s, bool pinned)
 {
 	struct scout_host *host = s->host;
 	struct scout_pool *pool = &host->all->pool;
-	bool last, kick;
+	bool last, kick, want = false;
 
 	scout_lock(&host->lock);
 	s->load.handles--;
 	s->load.pinned -= pinned;
 	s->load.last_used_ns = scout_now_ns();
 	last = s->joined && !s->load.handles;
+	if (!TAILQ_EMPTY(&host->queue)) /* perhaps for that handle */
+		want = scout_rpc_dispatch_locked(host);
+	if (want)
+		scout_host_ref(host); /* s may be gone before the pool is asked */
 	kick = scout_session_awaited_locked(s);
 	scout_unlock(&host->lock);
+	if (want) {
+		scout_pool_want(host);
+		scout_host_unref(host);
+	}
 	if (last)
 		session_free(s);
 	if (kick)

@@ -32,7 +32,8 @@ static inline void *fake_session(void *arg)
 	int err;
 
 	pthread_mutex_lock(&fake.lock);
-	while (fake.hold_connects && !s->stop && !s->kill)
+	while ((fake.hold_connects || (fake.hold_from && s->number >= fake.hold_from)) &&
+	       !s->stop && !s->kill)
 		pthread_cond_wait(&fake.changed, &fake.lock);
 	err = s->stop ? -1 : s->kill ? s->kill : fake.connect_err;
 	server = fake.server;

@@ -291,6 +291,34 @@ static void what_has_no_handle_left_is_passed_over(void **state)
 	handles_are_spread(10, 0, -EMFILE, 1);
 }
 
+static void start_open(struct ask *a, const char *path)
+{
+	ask_start(a, ASK_OPEN);
+	rig.backend.ops->open(rig.backend.self, path, 0, &a->req);
+}
+
+/* Whoever waits for it has it at once, however long a further session takes to come. */
+static void a_handle_that_comes_free_is_taken(void **state)
+{
+	struct ask files[2] = {0};
+
+	(void)state;
+	rig_config(1);
+	fake.server.open_handles = 1;
+	fake.hold_from = 1;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	assert_int_equal(ask_open(&files[0], "h0/x"), 0);
+	start_open(&files[1], "h0/x");
+	FAKE_WAIT(fake.starts == 2);
+	assert_false(files[1].done);
+	file_release(&files[0]);
+	assert_int_equal(ask_wait(&files[1]), 0);
+	assert_int_equal(fake.ups, 1);
+	file_release(&files[1]);
+	rig_stop();
+}
+
 static void links_are_contained(void **state)
 {
 	struct ask a = {0};
@@ -350,6 +378,7 @@ int main(void)
 	    cmocka_unit_test(unwanted_requests_are_not_sent),
 	    cmocka_unit_test(a_busy_host_gets_another_session),
 	    cmocka_unit_test(what_has_no_handle_left_is_passed_over),
+	    cmocka_unit_test(a_handle_that_comes_free_is_taken),
 	    cmocka_unit_test(links_are_contained),
 	    cmocka_unit_test(status_says_why),
 	};
