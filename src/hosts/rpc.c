@@ -231,27 +231,37 @@ bool scout_rpc_send_apart(struct scout_rpc *rpc, const struct scout_load *const 
 	return sent;
 }
 
+/* An open that waits for a handle keeps the opens behind it waiting, and nothing else. */
 bool scout_rpc_dispatch_locked(struct scout_host *host)
 {
-	struct scout_rpc *rpc;
-	bool want = false;
+	struct scout_rpc *rpc, *passed = NULL;
+	bool want = false, more = false;
 
-	while ((rpc = TAILQ_FIRST(&host->queue))) {
+	while ((rpc = passed ? TAILQ_NEXT(passed, link) : TAILQ_FIRST(&host->queue))) {
+		bool opens = opens_any(rpc);
 		struct scout_route_query q;
 		struct scout_route r;
 
-		scout_host_query_locked(host, opens_any(rpc), scout_now_ns(), &q);
+		if (opens && passed) {
+			passed = rpc;
+			continue;
+		}
+		scout_host_query_locked(host, opens, scout_now_ns(), &q);
 		r = scout_policy_route(&q);
 		if (r.kind != SCOUT_ROUTE_SESSION) {
 			scout_host_grow_locked(host, r.want);
-			return r.want;
+			want |= r.want;
+			if (!opens || scout_host_state_locked(host) != SCOUT_HOST_UP)
+				break;
+			passed = rpc;
+			continue;
 		}
 		TAILQ_REMOVE(&host->queue, rpc, link);
 		host->queued--;
 		/* What waited for the first connect is no reason for a second session. */
-		(void)place_locked(host, rpc, &want);
+		(void)place_locked(host, rpc, &more);
 	}
-	return false;
+	return want;
 }
 
 static int give_up_reason(const struct scout_rpc *rpc)

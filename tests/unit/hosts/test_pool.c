@@ -319,6 +319,35 @@ static void a_handle_that_comes_free_is_taken(void **state)
 	rig_stop();
 }
 
+/* What opens nothing has no handle to wait for. */
+static void others_pass_an_open_that_waits(void **state)
+{
+	struct ask files[4] = {0};
+
+	(void)state;
+	rig_config(1);
+	fake.server.open_handles = 1;
+	fake.hold_connects = true;
+	fake.hold_from = 1;
+	fake_add_locked("/x", 5, 1, 0);
+	rig_start(MEMORY);
+	for (unsigned i = 0; i < 3; i++)
+		start_open(&files[i], "h0/x");
+	start_getattrs(2, "h0/x");
+	start_open(&files[3], "h0/x");
+	FAKE_LOCKED(fake.hold_connects = false);
+	all_end_with(2, 0);
+	FAKE_WAIT(fake.starts == 2);
+	assert_int_equal(fake.ups, 1);
+	for (unsigned i = 0; i < 4; i++) { /* in the order of asking */
+		assert_int_equal(ask_wait(&files[i]), 0);
+		for (unsigned later = i + 1; later < 4; later++)
+			assert_false(files[later].done);
+		file_release(&files[i]);
+	}
+	rig_stop();
+}
+
 static void links_are_contained(void **state)
 {
 	struct ask a = {0};
@@ -379,6 +408,7 @@ int main(void)
 	    cmocka_unit_test(a_busy_host_gets_another_session),
 	    cmocka_unit_test(what_has_no_handle_left_is_passed_over),
 	    cmocka_unit_test(a_handle_that_comes_free_is_taken),
+	    cmocka_unit_test(others_pass_an_open_that_waits),
 	    cmocka_unit_test(links_are_contained),
 	    cmocka_unit_test(status_says_why),
 	};
