@@ -166,6 +166,7 @@ static void send_changes(struct scout_change *c)
 	int err = scout_setattr_sets(c->place.host, &c->setattr, &c->seen, c->set);
 
 	if (err) {
+		scout_rpc_log(&c->calls[0], c->what, c->place.remote, err);
 		scout_change_done(c, err, NULL);
 		return;
 	}

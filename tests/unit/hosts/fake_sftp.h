@@ -4,7 +4,10 @@
 #ifndef SCOUTFS_TESTS_FAKE_SFTP_H
 #define SCOUTFS_TESTS_FAKE_SFTP_H
 
+#include <unistd.h>
+
 #include "fake_tree.h"
+#include "scoutfs/log.h"
 
 static inline bool fake_offers(const struct scout_sftp_call *c)
 {
@@ -353,6 +356,34 @@ static inline void ask_read(struct ask *a, const struct ask *file, uint64_t offs
 static inline void file_release(struct ask *file)
 {
 	rig.backend.ops->release(rig.backend.self, file->handle);
+}
+
+/* The log goes to a file of its own, until log_lines. */
+static inline int log_apart(void)
+{
+	char path[] = "/tmp/scoutfs-log-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(scout_log_open(SCOUT_LOG_WARN, path, false), 0);
+	unlink(path);
+	return fd;
+}
+
+/* How many of its lines have word, once each. */
+static inline unsigned log_lines(int fd, const char *word)
+{
+	char text[4096];
+	ssize_t n = pread(fd, text, sizeof text - 1, 0);
+	unsigned lines = 0;
+
+	assert_int_equal(scout_log_open(SCOUT_LOG_INFO, NULL, false), 0);
+	assert_true(n >= 0);
+	close(fd);
+	text[n] = '\0';
+	for (const char *at = text; (at = strstr(at, word)); at += strlen(word))
+		lines++;
+	return lines;
 }
 
 #endif

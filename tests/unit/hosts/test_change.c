@@ -344,15 +344,18 @@ static void half_a_change_of_what_was_not_told(void **state)
 	struct scout_setattr gid = {.set = SCOUT_SET_GID, .gid = 77};
 	struct scout_setattr owner = {.set = SCOUT_SET_UID | SCOUT_SET_GID, .uid = 6, .gid = 77};
 	struct ask file = {0};
+	int log_fd;
 
 	(void)state;
 	start(ALL_EXTENSIONS);
 	FAKE_LOCKED(fake_add_locked("/f", 9, 31, 1), fake_find_locked("/f")->uid = 5);
 	assert_int_equal(ask_open(&file, "h0/f"), 0);
 	FAKE_LOCKED(fake.untold = SCOUT_SFTP_HAS_OWNER | SCOUT_SFTP_HAS_TIMES);
+	log_fd = log_apart();
 	assert_int_equal(DO(ops->setattr(self, "h0/f", NULL, &mtime, r)), -EOPNOTSUPP);
 	assert_int_equal(DO(ops->setattr(self, "h0/f", NULL, &gid, r)), -EOPNOTSUPP);
 	assert_int_equal(DO(ops->setattr(self, NULL, file.handle, &gid, r)), -EOPNOTSUPP);
+	assert_int_equal(log_lines(log_fd, "h0: setattr /f: "), 3);
 	assert_int_equal(fake_find_locked("/f")->uid, 5);
 	assert_int_equal(fake_find_locked("/f")->mtime, 31);
 	assert_int_equal(DO(ops->setattr(self, "h0/f", NULL, &owner, r)), 0);
