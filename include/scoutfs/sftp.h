@@ -168,8 +168,9 @@ struct scout_sftp_peer *scout_sftp_peer_new(void);
 void scout_sftp_peer_free(struct scout_sftp_peer *p);
 /* Where its sessions are it stays for good, also when none is left. Any thread. */
 void scout_sftp_peer_keep(struct scout_sftp_peer *p);
-/* Whether ssh_config says something else of host by now than its sessions go by. Runs ssh -G, until the deadline; 0 at
- * once where there are no sessions. Returns 1, 0, or -EAGAIN: ssh did not say. */
+/* Whether ssh_config says something else of host by now than its sessions go by. Runs ssh -G, until the
+ * deadline; 0 at once where there are no sessions. Returns 1, 0, or -EAGAIN: not known, since ssh did not
+ * say or there is no memory. */
 int scout_sftp_peer_moved(struct scout_sftp_peer *p, const struct scout_host_config *host,
 			  uint64_t deadline_ns);
 

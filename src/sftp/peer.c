@@ -88,14 +88,16 @@ bool scout_sftp_peer_reached(struct scout_sftp_peer *p, const struct sockaddr_st
 	return same;
 }
 
-/* A copy of the answer by which sessions go; false: there are none. */
-static bool current(struct scout_sftp_peer *p, char **ret)
+/* A copy of the answer by which sessions go. Returns 1, 0 where there are none, or -ENOMEM. */
+static int current(struct scout_sftp_peer *p, char **ret)
 {
-	bool there;
+	int there;
 
 	scout_lock(&p->lock);
 	there = p->sessions > 0;
 	*ret = there && p->answer ? strdup(p->answer) : NULL;
+	if (there && p->answer && !*ret)
+		there = -ENOMEM;
 	scout_unlock(&p->lock);
 	return there;
 }
@@ -106,10 +108,10 @@ int scout_sftp_peer_moved(struct scout_sftp_peer *p, const struct scout_host_con
 	bool has = host->ssh_config && !access(host->ssh_config, F_OK);
 	struct scout_args args = {0};
 	char *before, *now = NULL;
-	int moved;
+	int there = current(p, &before), moved;
 
-	if (!current(p, &before))
-		return 0;
+	if (there <= 0)
+		return there ? -EAGAIN : 0;
 	if (has) {
 		scout_settings_query(host, &args);
 		now = scout_settings_ask(&args, scout_settings_shell(host), deadline_ns);

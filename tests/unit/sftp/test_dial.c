@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "scoutfs/clock.h"
+#include "scoutfs/config.h"
 #include "sftp/session.h"
 
 #define TRIES 70 /* more than there are places */
@@ -145,6 +146,38 @@ static int dial(const char *host, unsigned port, uint64_t patience_ns)
 	return err;
 }
 
+static bool no_copies;
+
+/* In the place of libc's: without memory when it is told so. */
+char *strdup(const char *s)
+{
+	size_t size = strlen(s) + 1;
+	char *copy = no_copies ? NULL : malloc(size);
+
+	return copy ? memcpy(copy, s, size) : NULL;
+}
+
+/* Whether a host has moved is not known without memory. */
+static void without_memory(void **state)
+{
+	struct scout_sftp_peer *peer = scout_sftp_peer_new();
+	const struct scout_host_config host = {.name = (char[]){"good"}};
+	const char *answer;
+	char *own;
+
+	(void)state;
+	assert_non_null(peer);
+	own = strdup("hostname good");
+	assert_int_equal(scout_sftp_peer_moved(peer, &host, 0), 0);
+	assert_true(scout_sftp_peer_join(peer, &own, &answer));
+	assert_int_equal(scout_sftp_peer_moved(peer, &host, 0), 1); /* it has no ssh_config */
+	no_copies = true;
+	assert_int_equal(scout_sftp_peer_moved(peer, &host, 0), -EAGAIN);
+	no_copies = false;
+	scout_sftp_peer_leave(peer);
+	scout_sftp_peer_free(peer);
+}
+
 static void *dial_hung(void *arg)
 {
 	return (void *)(intptr_t)dial("hung", *(unsigned *)arg, LATE_NS);
@@ -233,6 +266,7 @@ int main(void)
 	    cmocka_unit_test(a_name_that_hangs_takes_one_place),
 	    cmocka_unit_test(a_host_is_one_machine_at_a_time),
 	    cmocka_unit_test(without_descriptors),
+	    cmocka_unit_test(without_memory),
 	};
 
 	return cmocka_run_group_tests_name("sftp/dial", tests, NULL, NULL);
