@@ -38,17 +38,6 @@ static int permission_denied(const struct scout_sftp_call *call)
 	}
 }
 
-/* An error that has no code of its own. */
-static int failure(const struct scout_sftp_call *call)
-{
-	switch (call->op) {
-	case SCOUT_SFTP_READLINK:
-		return -EINVAL;
-	default:
-		return -EIO;
-	}
-}
-
 static int later_draft(uint32_t status)
 {
 	static const int errnos[] = {
@@ -93,7 +82,8 @@ int scout_sftp_status_errno(const struct scout_sftp_call *call, uint32_t status)
 	case SSH_FX_PERMISSION_DENIED:
 		return permission_denied(call);
 	case SSH_FX_FAILURE:
-		return failure(call);
+		/* an error that has no code of its own; of READLINK: it is no link */
+		return call->op == SCOUT_SFTP_READLINK ? -EINVAL : -EIO;
 	case SSH_FX_BAD_MESSAGE:
 		return bad_message(call);
 	case SSH_FX_OP_UNSUPPORTED:
