@@ -12,9 +12,7 @@
 #include "sftp/answer.h"
 #include "sftp/proxy.h"
 #include "sftp/session.h"
-
-#define CHILD_GRACE_MS 200
-#define ANSWER_MAX (128 * 1024) /* of ssh -G */
+#include "sftp/settings.h"
 
 /* Reads all that fd gives until it ends. 0 or -errno. */
 static int read_all(struct scout_sftp *s, int fd, size_t most, struct scout_text *text)
@@ -57,8 +55,8 @@ int scout_sftp_run(struct scout_sftp *s, struct scout_args *args, const char *sh
 	err = read_all(s, fd, most, out);
 	close(fd);
 	if (!err)
-		scout_child_wait(&child, CHILD_GRACE_MS);
-	well = scout_child_end(&child, CHILD_GRACE_MS, complaint, 160);
+		scout_child_wait(&child, SCOUT_ANSWER_GRACE_MS);
+	well = scout_child_end(&child, SCOUT_ANSWER_GRACE_MS, complaint, 160);
 	return err ? err : well ? 0 : -ECHILD;
 }
 
@@ -77,7 +75,8 @@ static const char *defaults(struct scout_sftp *s)
 	if (known)
 		return known;
 	scout_settings_query_defaults(&args);
-	if (!scout_sftp_run(s, &args, "/bin/false", ANSWER_MAX, &text, complaint) && text.str) {
+	if (!scout_sftp_run(s, &args, "/bin/false", SCOUT_ANSWER_MAX, &text, complaint) &&
+	    text.str) {
 		scout_lock(&e->lock);
 		if (!e->ssh_defaults)
 			e->ssh_defaults = scout_text_take(&text);
@@ -95,7 +94,8 @@ static int ask_ssh(struct scout_sftp *s, struct scout_args *args, struct scout_t
 	char complaint[160] = "";
 	int err;
 
-	err = scout_sftp_run(s, args, scout_settings_shell(s->host), ANSWER_MAX, answer, complaint);
+	err = scout_sftp_run(s, args, scout_settings_shell(s->host), SCOUT_ANSWER_MAX, answer,
+			     complaint);
 	scout_args_free(args);
 	if (err == -ETIMEDOUT || err == -ECANCELED)
 		return scout_sftp_fail(s, err, "reading %s took too long", s->host->ssh_config);

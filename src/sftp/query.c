@@ -7,9 +7,6 @@
 #include "scoutfs/text.h"
 #include "sftp/settings.h"
 
-#define ANSWER_MAX (128 * 1024)
-#define CHILD_GRACE_MS 200
-
 char *scout_settings_ask(struct scout_args *args, const char *shell, uint64_t deadline_ns)
 {
 	struct scout_child child = {0};
@@ -22,7 +19,7 @@ char *scout_settings_ask(struct scout_args *args, const char *shell, uint64_t de
 
 	if (args->err || scout_child_start(&child, args->argv, shell, &p.fd))
 		return NULL;
-	while ((now = scout_now_ns()) < deadline_ns && text.len < ANSWER_MAX) {
+	while ((now = scout_now_ns()) < deadline_ns && text.len < SCOUT_ANSWER_MAX) {
 		uint64_t left_ms = (deadline_ns - now) / SCOUT_NS_PER_MS;
 
 		n = poll(&p, 1, (int)left_ms + 1) == 1 ? read(p.fd, buf, sizeof(buf)) : -1;
@@ -32,8 +29,8 @@ char *scout_settings_ask(struct scout_args *args, const char *shell, uint64_t de
 	}
 	close(p.fd);
 	if (n == 0)
-		scout_child_wait(&child, CHILD_GRACE_MS);
-	well = scout_child_end(&child, CHILD_GRACE_MS, NULL, 0);
+		scout_child_wait(&child, SCOUT_ANSWER_GRACE_MS);
+	well = scout_child_end(&child, SCOUT_ANSWER_GRACE_MS, NULL, 0);
 	if (n || !well || text.failed) {
 		scout_text_free(&text);
 		return NULL;

@@ -63,6 +63,9 @@ void scout_settings_query_defaults(struct scout_args *args);
 /* The shell by which ssh runs the commands of "Match exec": one that refuses, unless they are allowed. */
 const char *scout_settings_shell(const struct scout_host_config *host);
 
+#define SCOUT_ANSWER_MAX (128 * 1024) /* bytes that ssh -G prints at most */
+#define SCOUT_ANSWER_GRACE_MS 200     /* for a command to end that has printed all */
+
 /* What the command of args prints, which the caller frees, with shell as its $SHELL; NULL: it failed, or was not done by
  * the deadline. query.c */
 char *scout_settings_ask(struct scout_args *args, const char *shell, uint64_t deadline_ns);
