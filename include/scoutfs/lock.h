@@ -14,7 +14,7 @@ enum scout_lock_rank {
 	SCOUT_LOCK_POOL,      /* hosts: counts over all hosts (sessions, connecting) */
 	SCOUT_LOCK_HOSTS,     /* hosts: the table of hosts */
 	SCOUT_LOCK_HOST,      /* hosts: one host's state, queue and sessions */
-	SCOUT_LOCK_NODE,      /* hosts: writes under way to one remote file */
+	SCOUT_LOCK_NODE,      /* hosts: one remote file: its writes, and as what they left it */
 	SCOUT_LOCK_FILE,      /* hosts: one open file's or directory's window */
 	SCOUT_LOCK_CATALOGUE, /* models: the listing */
 	SCOUT_LOCK_OBJECTS,   /* models: the table of objects */

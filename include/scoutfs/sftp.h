@@ -8,7 +8,6 @@
 #ifndef SCOUTFS_SFTP_H
 #define SCOUTFS_SFTP_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -113,9 +112,9 @@ struct scout_sftp_call {
 	bool behind_reads; /* it is to leave after the READs that were submitted before it */
 	/* On the session's thread, with no lock held, in the order of the answers. err: 0; an errno
 	 * made from the status (SSH_FX_EOF of READ is 0 with got == 0; of READDIR 0 with names_count
-	 * == 0; of COPY_DATA 0: the source ended); -EIO for a malformed answer; -ECONNRESET when the session ended before the answer
-	 * came, so that nobody knows whether the server did it, unless sent_ns is 0: then it never
-	 * left. */
+	 * == 0; of COPY_DATA 0: the source ended); -EIO for a malformed answer; -ECONNRESET when the
+	 * session ended before the answer came, so that nobody knows whether the server did it, unless
+	 * sent_ns is 0: then it never left. */
 	void (*done)(struct scout_sftp_call *call, int err);
 
 	/* the answer, valid during done (new_handle and attrs stay) */
@@ -151,8 +150,9 @@ struct scout_sftp_events {
 	void (*up)(void *arg, const struct scout_sftp_server *server, uint64_t connect_ns);
 	/* The session is over (or never came up): the last callback, exactly once, after every call
 	 * was completed. err is 0 after scout_sftp_stop, else of the table of errors: -EHOSTUNREACH,
-	 * -ECONNREFUSED, -ETIMEDOUT, -EMFILE, -ENOKEY, -EKEYREJECTED, -EACCES, -ECONNRESET, -EIO. reason is one
-	 * sentence for a person ("host key unknown: no key of 10.0.0.7 in /home/u/.ssh/known_hosts"). */
+	 * -ECONNREFUSED, -ETIMEDOUT, -EMFILE, -ENFILE, -ENOMEM, -ENOKEY, -EKEYREJECTED, -EACCES,
+	 * -ECONNRESET, -EIO. reason is one sentence for a person ("host key unknown: no key of 10.0.0.7
+	 * in /home/u/.ssh/known_hosts"). */
 	void (*down)(void *arg, int err, const char *reason);
 };
 
@@ -161,8 +161,9 @@ struct scout_sftp_engine;
 int scout_sftp_engine_new(struct scout_sftp_engine **ret);
 void scout_sftp_engine_free(struct scout_sftp_engine *e); /* every session joined; NULL is fine */
 
-/* What the sessions of one host share: they go by what ssh_config said to the first of them, and to the address that it
- * found, until none is left. new: NULL without memory; free: every session joined; NULL is fine. */
+/* What the sessions of one host share: they go by what ssh_config said to the first of them, and to the
+ * address that it found, until none is left. new: NULL without memory; free: every session joined; NULL
+ * is fine. */
 struct scout_sftp_peer;
 struct scout_sftp_peer *scout_sftp_peer_new(void);
 void scout_sftp_peer_free(struct scout_sftp_peer *p);

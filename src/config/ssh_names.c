@@ -1,8 +1,8 @@
 /* Which hosts an ssh_config knows: ssh answers for one alias and cannot list them. Only names are
  * read here, as ssh_config(5) writes them; what they mean stays ssh's. Names with a pattern in them
- * and those that cannot be a folder are left out, and so are those that Match blocks include, or Host blocks that are of
- * other names. The file
- * is the user's own, and still everything is bounded: an Include may name itself. */
+ * and those that cannot be a folder are left out, and so are those that Match blocks include, or Host
+ * blocks that are of other names. The file is the user's own, and still everything is bounded: an
+ * Include may name itself. */
 #include "config/ssh_names.h"
 
 #include <ctype.h>

@@ -3,8 +3,8 @@
  *
  * SETSTAT follows symlinks, and a link may lead out of the host's tree: so lsetstat@ sets all but the
  * size, which only regular files have, or where a server cannot SETSTAT does, behind a look at the
- * type. A root that is a link is meant to be followed: the config says so. The owner goes first, since changing it takes set-id bits away, and the times last, since the
- * size changes them. */
+ * type. A root that is a link is meant to be followed: the config says so. The owner goes first, since
+ * changing it takes set-id bits away, and the times last, since the size changes them. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
