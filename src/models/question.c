@@ -10,6 +10,9 @@
  * few HEADs. Answers are kept, a bounded number of them, until a listing that began later is there,
  * because until then they are the newer truth.
  *
+ * What changes a path drops what was answered about it. That holds for questions under way, too: they may
+ * have been answered before the change, so they become stale, which nobody joins and nothing is kept of.
+ *
  * m->question_lock for both tables. */
 #include "models/question.h"
 
@@ -47,7 +50,8 @@ struct scout_question {
 	int head_err, list_err;
 	struct askers askers;
 	struct askers later; /* want one that is sent after they asked */
-	UT_hash_handle hh;   /* m->questions[kind] */
+	bool stale;          /* an answer is for those who asked already, only */
+	UT_hash_handle hh;   /* m->questions[kind], until it is stale */
 
 	bool any;    /* the engine's thread: the LIST told a key below */
 	bool below;  /* likewise: one that is shown */
@@ -95,28 +99,38 @@ void scout_question_forget(struct scout_models *m, uint64_t asked_ns)
 	scout_unlock(&m->question_lock);
 }
 
-void scout_question_drop(struct scout_models *m, const char *path)
+/* Of the path that the first len bytes are. */
+static void drop_locked(struct scout_models *m, const char *path, size_t len)
 {
+	const size_t kinds = sizeof(m->questions) / sizeof(m->questions[0]);
+	struct scout_question *q;
 	struct scout_answer *a;
 
-	scout_lock(&m->question_lock);
-	HASH_FIND_STR(m->answers, path, a);
+	HASH_FIND(hh, m->answers, path, len, a);
 	if (a)
 		drop_answer_locked(m, a);
+	for (size_t kind = 0; kind < kinds; kind++) {
+		HASH_FIND(hh, m->questions[kind], path, len, q);
+		if (!q)
+			continue;
+		HASH_DEL(m->questions[kind], q);
+		q->stale = true;
+	}
+}
+
+void scout_question_drop(struct scout_models *m, const char *path)
+{
+	scout_lock(&m->question_lock);
+	drop_locked(m, path, strlen(path));
 	scout_unlock(&m->question_lock);
 }
 
 void scout_question_drop_parents(struct scout_models *m, const char *path)
 {
-	struct scout_answer *a;
-
 	scout_lock(&m->question_lock);
 	for (size_t len = strlen(path); len > 0; len--) {
-		if (path[len] != '/')
-			continue;
-		HASH_FIND(hh, m->answers, path, len, a);
-		if (a)
-			drop_answer_locked(m, a);
+		if (path[len] == '/')
+			drop_locked(m, path, len);
 	}
 	scout_unlock(&m->question_lock);
 }
@@ -222,7 +236,7 @@ static void remember_told_locked(struct scout_models *m, const struct scout_ques
 {
 	const struct scout_answer folder = {.kind = SCOUT_DIR, .asked_ns = q->asked_ns};
 
-	if (q->list_err < 0)
+	if (q->list_err < 0 || q->stale)
 		return;
 	for (size_t i = 0; i < q->ntold; i++) {
 		const struct scout_told *t = &q->told[i];
@@ -311,13 +325,32 @@ static bool add_locked(struct scout_models *m, struct scout_question *q)
 	return q->hh.tbl != NULL;
 }
 
-/* The question of those who came too late for q, which is over; NULL: there are none, or no memory. */
+/* An equal question under way, or one that answers this one too. */
+static struct scout_question *find_question_locked(struct scout_models *m,
+						   enum scout_question_kind kind, const char *path)
+{
+	struct scout_question *q = NULL;
+
+	if (kind != SCOUT_ASK_ANEW)
+		HASH_FIND_STR(m->questions[SCOUT_ASK_NAME], path, q);
+	if (!q && kind != SCOUT_ASK_NAME)
+		HASH_FIND_STR(m->questions[SCOUT_ASK_OBJECT], path, q);
+	return q;
+}
+
+/* The question of those who came too late for q, which is over; NULL: there are none, or they have joined
+ * the one that was begun since q is stale, or no memory. */
 static struct scout_question *follow_locked(struct scout_question *q)
 {
 	struct scout_question *next;
 
 	if (TAILQ_EMPTY(&q->later))
 		return NULL;
+	next = find_question_locked(q->m, SCOUT_ASK_ANEW, q->path);
+	if (next) {
+		TAILQ_CONCAT(&next->askers, &q->later, link);
+		return NULL;
+	}
 	next = question_new(q->m, q->kind, q->path);
 	if (next && !add_locked(q->m, next)) {
 		free_question(next);
@@ -340,14 +373,15 @@ static void send(struct scout_question *q)
 	scout_s3_submit(m->s3, &q->head);
 }
 
-/* Keeps q's answer, unless a younger question was answered sooner: then that is the answer, if it is a whole one.
- * Returns a reference to its xattrs, or NULL. */
+/* Keeps q's answer, unless it is stale, or a younger question was answered sooner: then that is the answer, if it
+ * is a whole one. Returns a reference to its xattrs, or NULL. */
 static struct scout_xattrs *keep_locked(struct scout_question *q, struct scout_answer *answer)
 {
 	struct scout_answer younger;
 
 	if (!known_locked(q->m, q->path, q->asked_ns, &younger)) {
-		remember_locked(q->m, q->path, answer);
+		if (!q->stale)
+			remember_locked(q->m, q->path, answer);
 		return NULL;
 	}
 	if (younger.listed)
@@ -369,7 +403,8 @@ static void call_done(struct scout_question *q, int *which, int err)
 	*which = err;
 	over = --q->pending == 0;
 	if (over) {
-		HASH_DEL(m->questions[q->kind], q);
+		if (!q->stale)
+			HASH_DEL(m->questions[q->kind], q);
 		err = conclude(q, &answer);
 		if (err == 0) {
 			held = keep_locked(q, &answer);
@@ -497,19 +532,6 @@ static struct scout_question *question_new(struct scout_models *m, enum scout_qu
 	    .data = take_keys,
 	    .done = list_done,
 	};
-	return q;
-}
-
-/* An equal question under way, or one that answers this one too. */
-static struct scout_question *find_question_locked(struct scout_models *m,
-						   enum scout_question_kind kind, const char *path)
-{
-	struct scout_question *q = NULL;
-
-	if (kind != SCOUT_ASK_ANEW)
-		HASH_FIND_STR(m->questions[SCOUT_ASK_NAME], path, q);
-	if (!q && kind != SCOUT_ASK_NAME)
-		HASH_FIND_STR(m->questions[SCOUT_ASK_OBJECT], path, q);
 	return q;
 }
 

@@ -56,7 +56,8 @@ struct scout_xattrs *scout_question_xattrs(struct scout_models *m, const char *p
 /* Drops the answers that a listing begun at asked_ns has overtaken. */
 void scout_question_forget(struct scout_models *m, uint64_t asked_ns);
 
-/* What was answered about path is known to be wrong. */
+/* What was answered about path is known to be wrong, and so may be what a question under way is told: who
+ * asked already hears it, who asks from now on does not. */
 void scout_question_drop(struct scout_models *m, const char *path);
 /* Nor need the folders on the way to path be there any more. */
 void scout_question_drop_parents(struct scout_models *m, const char *path);
