@@ -234,7 +234,8 @@ static bool is_folder(const struct scout_question *q, const char *path)
 /* What q's LIST told below q's path, and the folders on the way there. */
 static void remember_told_locked(struct scout_models *m, const struct scout_question *q)
 {
-	const struct scout_answer folder = {.kind = SCOUT_DIR, .asked_ns = q->asked_ns};
+	const struct scout_answer folder = {
+	    .kind = SCOUT_DIR, .asked_ns = q->asked_ns, .listed = true};
 
 	if (q->list_err < 0 || q->stale)
 		return;

@@ -16,7 +16,7 @@ struct scout_answer {
 	char etag[SCOUT_ETAG_MAX];
 	struct scout_s3_checksum checksum; /* of all its bytes, if S3 told one */
 	struct scout_xattrs *xattrs;       /* of FILE; NULL: not known */
-	bool listed;                       /* told by a LIST: no ETag, no checksum */
+	bool listed;                       /* told by a LIST: no ETag, no checksum, no `empty` */
 	bool
 	    empty; /* DIR: in it is nothing but its marker, the object "path/"; false: perhaps, too */
 	UT_hash_handle hh; /* m->answers, under question_lock */

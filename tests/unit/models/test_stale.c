@@ -167,6 +167,33 @@ static void rmdir_after_a_look(void **state)
 	mount_down(&t);
 }
 
+/* Of a folder that is told by the LIST of another nobody knows whether it is empty. */
+static void rmdir_beside_a_look_at_the_parent(void **state)
+{
+	struct scout_s3_call *head;
+	struct heard look;
+	struct asked *a;
+	struct mount t;
+
+	(void)state;
+	up(&t);
+	fake_put("a/x/", 0);
+	a = ask_rmdir(&t, "a/x");
+	answer(SCOUT_S3_LIST);
+	head = take(SCOUT_S3_HEAD);
+	later(1);
+	ask(&t, SCOUT_ASK_NAME, "a", &look);
+	answer(SCOUT_S3_LIST);
+	answer(SCOUT_S3_HEAD);
+	expect_heard(&look, SCOUT_DIR);
+	expect_known(&t, "a/x", SCOUT_DIR);
+	fake_answer(head, 1);
+	delete(take(SCOUT_S3_DELETE));
+	fake_answer_all();
+	expect(a, 0);
+	mount_down(&t);
+}
+
 /* Nor are the folders on the way to it there again by what their own LIST told before. */
 static void unlink_beside_a_look(void **state)
 {
@@ -259,6 +286,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(rmdir_beside_a_look),
 	    cmocka_unit_test(rmdir_after_a_look),
+	    cmocka_unit_test(rmdir_beside_a_look_at_the_parent),
 	    cmocka_unit_test(unlink_beside_a_look),
 	    cmocka_unit_test(who_waits_for_a_later_one),
 	    cmocka_unit_test(stale_ones_end_with_the_mount),
