@@ -97,7 +97,9 @@ struct scout_s3_call {
 	 * -ESTALE (412: if_match failed, or the object changed between attempts); -ERANGE (416);
 	 * -EEXIST (412: if_none_match failed); -EOPNOTSUPP (501 to if_none_match); -EDQUOT, -ENOSPC, -EFBIG, where the server says so;
 	 * -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH after all attempts; -EIO (5xx after all attempts,
-	 * malformed, too short); -ECANCELED; -ESHUTDOWN. Each failure was logged once. */
+	 * malformed, too short); -ENOMEM; -ECANCELED; -ESHUTDOWN. Each was logged once, but for what is an
+	 * answer, or known to who caused it: -ENOENT of a key, -EEXIST, -EOPNOTSUPP, -ECANCELED,
+	 * -ESHUTDOWN. */
 	void (*done)(struct scout_s3_call *call, int err);
 
 	/* the answer (GET, HEAD; the ETag also of PUT and PART), set before the first data */
