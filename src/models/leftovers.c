@@ -95,7 +95,7 @@ static bool is_old(const struct scout_leftovers *l, time_t begun)
 	uint64_t after_ns = l->pub->m->config->abort_uploads_after_ns;
 	time_t now = l->call.date; /* 0: nothing is old */
 
-	return after_ns > 0 && begun > 0 && begun < now && age_ns(begun, now) >= after_ns;
+	return after_ns > 0 && begun > 0 && age_ns(begun, now) >= after_ns;
 }
 
 static bool note(void *arg, const struct scout_s3_upload *u)

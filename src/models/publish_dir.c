@@ -13,7 +13,6 @@
 #include "models/changes.h"
 #include "models/keys.h"
 #include "models/publish.h"
-#include "scoutfs/clock.h"
 
 #define DIRENTS 128
 #define FOLDER_TTL_MS 1000u
