@@ -73,7 +73,7 @@ static struct scout_s3_call *ask_half(struct mount *t, const char *path, struct 
 	return take(SCOUT_S3_HEAD);
 }
 
-static void delete(struct scout_s3_call *call)
+static void answer_delete(struct scout_s3_call *call)
 {
 	assert_int_equal(call->op, SCOUT_S3_DELETE);
 	fake_delete(call->key);
@@ -130,7 +130,7 @@ static void rmdir_beside_a_look(void **state)
 		later(LONG_MS);
 		head = ask_half(&t, "x", &look);
 		later(1);
-		delete(marker);
+		answer_delete(marker);
 		if (!looks_longer)
 			fake_answer(head, 1);
 		fake_answer_all();
@@ -188,7 +188,7 @@ static void rmdir_beside_a_look_at_the_parent(void **state)
 	expect_heard(&look, SCOUT_DIR);
 	expect_known(&t, "a/x", SCOUT_DIR);
 	fake_answer(head, 1);
-	delete(take(SCOUT_S3_DELETE));
+	answer_delete(take(SCOUT_S3_DELETE));
 	fake_answer_all();
 	expect(a, 0);
 	mount_down(&t);
@@ -209,7 +209,7 @@ static void unlink_beside_a_look(void **state)
 	object = take(SCOUT_S3_DELETE);
 	head = ask_half(&t, "a", &look);
 	later(1);
-	delete(object);
+	answer_delete(object);
 	fake_answer(head, 1);
 	expect_heard(&look, SCOUT_DIR);
 	expect_unknown(&t, "a");
@@ -227,7 +227,7 @@ static void unlink_beside_a_look(void **state)
  * own. */
 static void who_waits_for_a_later_one(void **state)
 {
-	struct heard first, waits, new;
+	struct heard first, waits, newer;
 	struct scout_s3_call *head;
 	struct mount t;
 
@@ -243,7 +243,7 @@ static void who_waits_for_a_later_one(void **state)
 		later(1);
 		scout_question_drop(t.models, "f");
 		if (others)
-			ask(&t, SCOUT_ASK_OBJECT, "f", &new);
+			ask(&t, SCOUT_ASK_OBJECT, "f", &newer);
 		assert_int_equal(fake_queued(), others);
 		head->done(head, 0);
 		expect_heard(&first, SCOUT_FILE);
@@ -255,7 +255,7 @@ static void who_waits_for_a_later_one(void **state)
 		expect_heard(&waits, SCOUT_FILE);
 		assert_int_equal(waits.bytes, 7);
 		if (others)
-			assert_int_equal(new.bytes, 7);
+			assert_int_equal(newer.bytes, 7);
 		expect_known(&t, "f", SCOUT_FILE);
 		mount_down(&t);
 	}
@@ -264,7 +264,7 @@ static void who_waits_for_a_later_one(void **state)
 /* The end of the mount is one for all of them. */
 static void stale_ones_end_with_the_mount(void **state)
 {
-	struct heard first, waits, new;
+	struct heard first, waits, newer;
 	struct mount t;
 
 	(void)state;
@@ -272,12 +272,12 @@ static void stale_ones_end_with_the_mount(void **state)
 	ask(&t, SCOUT_ASK_OBJECT, "f", &first);
 	ask(&t, SCOUT_ASK_ANEW, "f", &waits);
 	scout_question_drop(t.models, "f");
-	ask(&t, SCOUT_ASK_OBJECT, "f", &new);
+	ask(&t, SCOUT_ASK_OBJECT, "f", &newer);
 	mount_stop(&t);
 	assert_int_equal(first.err, -ESHUTDOWN);
 	assert_int_equal(waits.err, -ESHUTDOWN);
-	assert_int_equal(new.err, -ESHUTDOWN);
-	assert_int_equal(first.times + waits.times + new.times, 3);
+	assert_int_equal(newer.err, -ESHUTDOWN);
+	assert_int_equal(first.times + waits.times + newer.times, 3);
 	mount_down(&t);
 }
 
