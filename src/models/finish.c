@@ -42,6 +42,7 @@ static void send_locked(struct scout_upload *u, void (*done)(struct scout_s3_cal
 static void answered_locked(struct scout_upload *u)
 {
 	u->busy = false;
+	u->vain = NULL;
 	scout_unlock(&u->lock);
 	scout_upload_gets_on(u);
 	scout_upload_run(u);
@@ -260,6 +261,7 @@ static void put_locked(struct scout_upload *u, bool condition)
 		return;
 	}
 	u->busy = true;
+	u->vain = &u->part->call;
 	scout_upload_ref(u);
 	scout_unlock(&u->lock);
 	scout_part_send(u->part, &call);
@@ -418,12 +420,14 @@ static void store_locked(struct scout_upload *u)
 {
 	bool condition = has_condition(u);
 
-	if ((u->multipart || !condition) && !u->checked && must_be_new(u))
+	if ((u->multipart || !condition) && !u->checked && must_be_new(u)) {
+		u->vain = &u->call;
 		head_locked(u, found);
-	else if (!u->multipart)
+	} else if (!u->multipart) {
 		put_locked(u, condition);
-	else
+	} else {
 		complete_locked(u);
+	}
 }
 
 bool scout_upload_close_locked(struct scout_upload *u)
@@ -486,9 +490,9 @@ static void cancel_locked(struct scout_upload *u)
 	u->cancelled = true;
 	TAILQ_FOREACH (p, &u->sent, link)
 		scout_s3_cancel(u->pub->m->s3, &p->call);
-	/* the small object's PUT; who has begun to create or to complete learns how it went */
-	if (u->busy && !u->multipart && u->part && !u->stored)
-		scout_s3_cancel(u->pub->m->s3, &u->part->call);
+	/* who has begun to create or to complete learns how it went */
+	if (u->vain)
+		scout_s3_cancel(u->pub->m->s3, u->vain);
 }
 
 static void tell_failure(struct scout_upload *u)

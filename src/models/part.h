@@ -60,9 +60,10 @@ struct scout_upload {
 	bool wants_buffer;
 	struct scout_waiter waiter;
 
-	struct scout_s3_call call; /* all but PART and PUT, one at a time */
-	bool busy;                 /* it, the PUT, or the question is under way */
-	struct scout_text xml;     /* its body */
+	struct scout_s3_call call;  /* all but PART and PUT, one at a time */
+	bool busy;                  /* it, the PUT, or the question is under way */
+	struct scout_s3_call *vain; /* that which is, if nobody misses it once u has failed */
+	struct scout_text xml;      /* its body */
 	char sha256[SCOUT_SHA256_MAX];
 	bool checked;   /* nobody else was first */
 	int doubt;      /* the error after which it may be there all the same */

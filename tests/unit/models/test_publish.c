@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "models/upload.h"
+#include "models/part.h"
 
 #define PART (5 * MIB)
 #define NOBODYS_INO UINT64_C(0xfffffffffffffff1) /* which no file has */
@@ -627,6 +627,35 @@ static void interrupted_in_the_last_request(void **state)
 	mount_down(&t);
 }
 
+static void what_failed_waits_for_no_look_and_no_put(void **state)
+{
+	struct scout_s3_call *call;
+	struct scout_upload *u;
+	struct asked *closed;
+	struct mount t;
+	struct writer w;
+
+	(void)state;
+	for (int looks = 0; looks < 2; looks++) {
+		up(&t, 64 * MIB);
+		atomic_store(&t.models->publisher->unconditional, looks);
+		w = begin(&t);
+		write_bytes(&w, 10);
+		closed = ask_flush(&w);
+		call = fake_take(false);
+		u = (struct scout_upload *)((char *)w.file->handle - 1);
+		scout_lock(&u->lock);
+		scout_upload_fail_locked(u, -EIO, "told by the test");
+		scout_unlock(&u->lock);
+		scout_upload_run(u);
+		assert_true(call->cancelled);
+		call->done(call, -ECANCELED);
+		expect(closed, -EIO);
+		end(&w);
+		mount_down(&t);
+	}
+}
+
 static void the_end_of_the_mount(void **state)
 {
 	struct mount t;
@@ -663,6 +692,7 @@ int main(void)
 	    cmocka_unit_test(memory_is_bounded),
 	    cmocka_unit_test(interrupted_before_the_last_request),
 	    cmocka_unit_test(interrupted_in_the_last_request),
+	    cmocka_unit_test(what_failed_waits_for_no_look_and_no_put),
 	    cmocka_unit_test(the_end_of_the_mount),
 	};
 
