@@ -209,13 +209,18 @@ static bool must_be_new(const struct scout_upload *u)
 /* Whether S3 is to decide that nobody else was first. */
 static bool has_condition(const struct scout_upload *u)
 {
-	return must_be_new(u) && !atomic_load(&u->pub->unconditional);
+	return must_be_new(u) && !u->unconditional && !atomic_load(&u->pub->unconditional);
 }
 
-/* Logs, so no lock is held. */
+/* That it was the condition is known when the same request without one is taken. Logs, so no lock is held. */
 static void note_conditions(struct scout_upload *u, int err)
 {
-	if (err == -EOPNOTSUPP && !atomic_exchange(&u->pub->unconditional, true))
+	bool refused;
+
+	scout_lock(&u->lock);
+	refused = u->unconditional;
+	scout_unlock(&u->lock);
+	if (!err && refused && !atomic_exchange(&u->pub->unconditional, true))
 		scout_info("models: the server knows no If-None-Match: looking before each "
 			   "object is made, from now on");
 }
@@ -230,7 +235,7 @@ static void stored_locked(struct scout_upload *u, const struct scout_s3_call *ca
 	if (!err)
 		u->stored = true;
 	else if (err == -EOPNOTSUPP)
-		return; /* once more, without */
+		u->unconditional = true; /* once more, without */
 	else if (err == -EEXIST && refused)
 		scout_upload_fail_locked(u, err, "there is an object of that name by now");
 	else if (refused || u->err)

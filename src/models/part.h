@@ -65,12 +65,13 @@ struct scout_upload {
 	struct scout_s3_call *vain; /* that which is, if nobody misses it once u has failed */
 	struct scout_text xml;      /* its body */
 	char sha256[SCOUT_SHA256_MAX];
-	bool checked;   /* nobody else was first */
-	int doubt;      /* the error after which it may be there all the same */
-	char mark[40];  /* immutable: of this upload alone */
-	bool marked;    /* the object that is there has it */
-	bool stored;    /* it is there */
-	bool confirmed; /* and was looked at */
+	bool checked;       /* nobody else was first */
+	bool unconditional; /* it was refused with a condition, perhaps for another reason */
+	int doubt;          /* the error after which it may be there all the same */
+	char mark[40];      /* immutable: of this upload alone */
+	bool marked;        /* the object that is there has it */
+	bool stored;        /* it is there */
+	bool confirmed;     /* and was looked at */
 	struct scout_asker asker;
 	bool told, cancelled, aborted, settled; /* of one that failed */
 

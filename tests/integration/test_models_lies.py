@@ -242,6 +242,21 @@ def test_501_of_something_else(s3, publish):
     assert "501 NotImplemented (EIO" in publish.mount.log()
 
 
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_501_of_something_else_says_nothing_of_conditions(s3, publish, data):
+    """Only where the same request without one is taken, none is sent any more."""
+    s3.lie = lambda request: is_store(request) and (request.refuse(501, "NotImplemented") or True)
+    assert publish(data) == "EIO"
+    s3.lie = refuse_conditions
+    del s3.requests[:]
+    for name in ("x", "y"):
+        write(publish.mount.model("a", name), data)
+    stores = [r for r in s3.requests if is_store(r)]
+    assert ["If-None-Match" in r.headers for r in stores] == [True, False, False]
+    assert s3.objects == {"a/x": data, "a/y": data}
+    assert publish.mount.log().count("If-None-Match") == 1
+
+
 # what it says of others
 
 
