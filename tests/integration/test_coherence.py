@@ -42,6 +42,12 @@ def replace(path, data, when=1_500_000_000):
     os.rename(aged(path + ".new", data, when), path)
 
 
+def released(here):
+    """After close(2): the kernel tells of it a moment later, until then it is one that is written here."""
+    detail = os.path.join(os.path.dirname(here), "..", "..", ".scoutfs", "hosts", "web1")
+    wait_for(lambda: "\nopen: 1\n" in read(detail).decode(), 20, "the writer's end")
+
+
 class TestBehindOurOwnWrite:
     """Somebody reads a file on, somebody else here has written it, and then it becomes another's."""
 
@@ -51,6 +57,7 @@ class TestBehindOurOwnWrite:
         path, here = host(content(size // 2, 1))
         assert os.pread(opened(here), 10, 0)
         write(here, content(size, 2))
+        released(here)
         assert read(here) == content(size, 2)
         if how == "cut":
             os.truncate(path, size // 4)
@@ -70,6 +77,7 @@ class TestBehindOurOwnWrite:
         with open(here, "r+b") as ours:
             ours.seek(written)
             ours.write(content(MIB, 2)[:size * MIB - written])
+        released(here)
         if asks:
             os.fstat(reader)
         then = os.stat(path).st_mtime
@@ -87,6 +95,7 @@ class TestBehindOurOwnWrite:
         assert os.pread(reader, 4096, 0) == content(MIB, 1)[:4096]
         with open(here, "ab") as ours:
             ours.write(content(3 * MIB, 2))
+        released(here)
         if asks:
             os.fstat(reader)
         with open(path, "r+b") as theirs:
