@@ -13,7 +13,7 @@ import contestants
 import works
 from cases_many import with_hole
 from procs import run
-from suite import Case, connect
+from suite import Case, at, connect
 
 
 def cases(b):
@@ -29,10 +29,6 @@ def cases(b):
         yield unpacking(b, rtt)
     yield copy_beside_itself(b)
     yield nine_of_ten(b)
-
-
-def at(rtt):
-    return f", rtt {rtt}" if rtt else ""
 
 
 def everyone(b, rtt):

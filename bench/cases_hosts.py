@@ -2,7 +2,7 @@
 
 import contestants
 import works
-from suite import Case
+from suite import Case, at
 
 MIB = 1 << 20
 
@@ -46,7 +46,7 @@ def reading_far(b):
 
 def writing(b):
     for rtt, mib in ((0, 64), (50, 16)) if b.quick else ((0, 1024), (50, 1024)):
-        yield Case(f"host: write {mib} MiB, fsync{f', rtt {rtt}' if rtt else ''}",
+        yield Case(f"host: write {mib} MiB, fsync{at(rtt)}",
                    contestants.hosts(b, rtt, tuned=not rtt or not b.quick), works.write(mib), moved=mib * MIB,
                    prepare=lambda: b.sshd, target={"sshfs": 10} if rtt else {})
 

@@ -8,7 +8,7 @@ import sys
 import contestants
 import works
 from procs import signal_all
-from suite import Case
+from suite import Case, at
 
 
 def cases(b):
@@ -53,7 +53,7 @@ def first_touch(b, count, rtt):
     if count > 1:
         who["scoutfs, 1 host"] = ours(1), lambda c: touch(roots(c, 1))
     hosts = f"{count} hosts" if count > 1 else "1 host"
-    return Case(f"host: first touch of {hosts}{f', rtt {rtt}' if rtt else ''}", who, touch_all, before=None,
+    return Case(f"host: first touch of {hosts}{at(rtt)}", who, touch_all, before=None,
                 prepare=lambda: b.sshd, plot=("hosts", count, f"rtt {rtt}"),
                 target={"scoutfs, 1 host": 0.5} if rtt == 50 and count == 100 else {})
 

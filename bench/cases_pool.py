@@ -11,7 +11,7 @@ import time
 import contestants
 from contestants import Program
 from procs import end, family, signal_all
-from suite import Case
+from suite import Case, at
 
 MIB = 1 << 20
 SMALL, FILES = "pool", 5000  # the folder of small files; '#' is a number for scoutfs-bench-pool
@@ -133,7 +133,7 @@ def cold(b):
     rounds = 3 if b.quick else 10
     rtts = (0,) if b.quick else (0, 50, 200)
     for rtt in rtts:
-        connect = case(b, f"first stat of a host{after(rtt)}",
+        connect = case(b, f"first stat of a host{at(rtt)}",
                        lambda rtt=rtt: ("connect", *FILE, "-r", rounds, ini(b, rtt=rtt)),
                        lambda s, _: told(s["all"], "ms"), "ms")
 
@@ -150,13 +150,9 @@ def cold(b):
                                                     "connects": f["connects a round"]}), "ms")
     for rtt in rtts:
         for hosts in (10, 100):
-            yield Case(f"pool: {hosts} hosts at once{after(rtt)}", {"scoutfs": alone(b)},
+            yield Case(f"pool: {hosts} hosts at once{at(rtt)}", {"scoutfs": alone(b)},
                        lambda c, hosts=hosts, rtt=rtt: many_hosts(b, c, hosts, rtt), before=None,
                        prepare=lambda: prepare(b), unit="ms")
-
-
-def after(rtt):
-    return f", rtt {rtt}" if rtt else ""
 
 
 def in_ms(work):
@@ -273,10 +269,10 @@ def operations(b):
             who = contestants.hosts(b, rtt, with_rclone=False, tuned=False)
             who = {name: (opener, lambda c, work=work: work(c, of_a_mount)) for name, opener in who.items()}
             who["pool alone"] = (alone(b), lambda c, work=work, rtt=rtt: work(c, lambda _: (ini(b, rtt=rtt),)))
-            yield Case(f"pool: {kind} of one file after the other{after(rtt)}" if kind != "ls" else
-                       f"pool: ls of a folder again and again{after(rtt)}", who, None, prepare=lambda: prepare(b),
+            yield Case(f"pool: {kind} of one file after the other{at(rtt)}" if kind != "ls" else
+                       f"pool: ls of a folder again and again{at(rtt)}", who, None, prepare=lambda: prepare(b),
                        unit="ms",
-                       plot=("latency", f"{kind}{after(rtt)}") if kind == "stat" else None)
+                       plot=("latency", f"{kind}{at(rtt)}") if kind == "stat" else None)
     for name, mib in (("1 MiB", 1), ("256 MiB" if b.quick else "1 GiB", 256 if b.quick else 1024)):
         who = {"scoutfs": (alone(b), lambda c, mib=mib: transfer(b, c, mib)),
                "ssh cat": contestants.with_ssh_cat(b, f"{mib}m")}

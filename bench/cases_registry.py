@@ -16,7 +16,7 @@ import contestants
 import works
 from procs import end
 from servers import BUCKET
-from suite import Case
+from suite import Case, at
 
 MIB = 1 << 20
 SIZE = 24_834_009  # of the real model's zip, as the original project measured it
@@ -229,10 +229,9 @@ def names(registry):
     count = 10 if b.quick else 50
     some = [f"ROOT/model-{n}" for n in range(100, 100 + count)]
     for rtt in (20,) if b.quick else (0, 20):
-        far = f", rtt {rtt}" if rtt else ""
         who = contestants.models(b, rtt)
-        yield Case(f"models: ls of 500{far}", who, works.program("ls", "ROOT"), prepare=registry.fill, before=None)
-        yield Case(f"models: ls of 500, then ls -lR of {count}{far}", who, works.program(
+        yield Case(f"models: ls of 500{at(rtt)}", who, works.program("ls", "ROOT"), prepare=registry.fill, before=None)
+        yield Case(f"models: ls of 500, then ls -lR of {count}{at(rtt)}", who, works.program(
             "sh", "-c", 'ls "$0" && ls -lR "$@"', "ROOT", *some), prepare=registry.fill, before=None,
             target={"rclone": 10, "rclone full": 10, "s3fs": 10} if rtt else {})
 

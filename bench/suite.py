@@ -24,6 +24,11 @@ processes, whatever it measures.
 import os
 
 
+def at(rtt):
+    """How a case's name ends."""
+    return f", rtt {rtt}" if rtt else ""
+
+
 def connect(contestant):
     """Who connects when first asked does so now, as the others have done before; and who has several
     connections makes them, for files that are open at once."""
