@@ -24,6 +24,8 @@ void scout_text_free(struct scout_text *t);
 /* bytes as a person reads them ("24.8 MB"), duration ("3m 20s"); buf of at least 32 bytes. */
 const char *scout_format_bytes(char buf[32], uint64_t bytes);
 const char *scout_format_duration(char buf[32], uint64_t ns);
+/* How long ago it was when scout_wall_ns was wall_ns; of what is to come 0. */
+const char *scout_format_ago(char buf[32], uint64_t wall_ns);
 /* name with control bytes, quotes and backslashes as \xNN, for logs and status; truncates. */
 const char *scout_format_name(char *buf, size_t cap, const char *name);
 

@@ -107,6 +107,13 @@ const char *scout_format_duration(char buf[32], uint64_t ns)
 	return buf;
 }
 
+const char *scout_format_ago(char buf[32], uint64_t wall_ns)
+{
+	uint64_t now = scout_wall_ns();
+
+	return scout_format_duration(buf, now > wall_ns ? now - wall_ns : 0);
+}
+
 const char *scout_format_name(char *buf, size_t cap, const char *name)
 {
 	static const char hex[] = "0123456789abcdef";

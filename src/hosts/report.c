@@ -49,13 +49,6 @@ static void look(struct scout_host *host, struct snapshot *s)
 	scout_unlock(&host->lock);
 }
 
-static const char *ago(char buf[32], uint64_t wall_ns)
-{
-	uint64_t now = scout_wall_ns();
-
-	return scout_format_duration(buf, now > wall_ns ? now - wall_ns : 0);
-}
-
 static void last_error(struct scout_text *out, const char *before, const struct snapshot *s)
 {
 	char since[32], wait[32], reason[512];
@@ -64,10 +57,11 @@ static void last_error(struct scout_text *out, const char *before, const struct 
 		return;
 	scout_text_printf(out, "%s%s (%s), %s ago", before,
 			  scout_format_name(reason, sizeof reason, s->last_reason),
-			  strerrorname_np(-s->last_err), ago(since, s->last_err_wall_ns));
+			  strerrorname_np(-s->last_err),
+			  scout_format_ago(since, s->last_err_wall_ns));
 	if (s->state != SCOUT_HOST_DOWN)
 		return;
-	scout_text_printf(out, "; down for %s", ago(since, s->down_wall_ns));
+	scout_text_printf(out, "; down for %s", scout_format_ago(since, s->down_wall_ns));
 	if (s->retry_in_ns)
 		scout_text_printf(out, "; next try in %s",
 				  scout_format_duration(wait, s->retry_in_ns));

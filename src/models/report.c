@@ -65,15 +65,13 @@ static void report_catalogue(struct scout_models *m, struct scout_text *out)
 
 static void report_error(const struct scout_s3_stats *s, struct scout_text *out)
 {
-	uint64_t now = scout_wall_ns();
 	char age[32], reason[256];
 
 	if (s->last_err == 0)
 		return;
-	scout_text_printf(
-	    out, "  last error   %s, %s ago\n",
-	    scout_format_name(reason, sizeof(reason), s->last_reason),
-	    scout_format_duration(age, now > s->last_err_wall_ns ? now - s->last_err_wall_ns : 0));
+	scout_text_printf(out, "  last error   %s, %s ago\n",
+			  scout_format_name(reason, sizeof(reason), s->last_reason),
+			  scout_format_ago(age, s->last_err_wall_ns));
 }
 
 static void report_requests(const struct scout_s3_stats *s, struct scout_text *out)
@@ -99,7 +97,6 @@ static uint64_t to_ns(int64_t seconds)
 
 static void report_signer(const struct scout_s3_signer_stats *s, struct scout_text *out)
 {
-	uint64_t now = scout_wall_ns(), failed = s->failed_wall_ns;
 	char text[SCOUT_S3_REASON_MAX], time[32];
 	int64_t left_s = s->left_s < 0 ? -s->left_s : s->left_s;
 
@@ -113,7 +110,7 @@ static void report_signer(const struct scout_s3_signer_stats *s, struct scout_te
 	scout_text_printf(out, "\n");
 	if (*s->last_failure)
 		scout_text_printf(out, "  renewal      failed %s ago: %s\n",
-				  scout_format_duration(time, now > failed ? now - failed : 0),
+				  scout_format_ago(time, s->failed_wall_ns),
 				  scout_format_name(text, sizeof(text), s->last_failure));
 }
 

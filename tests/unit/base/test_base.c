@@ -66,6 +66,9 @@ static void numbers_for_people(void **state)
 	assert_string_equal(scout_format_duration(buf, 59 * SCOUT_NS_PER_S), "59 s");
 	assert_string_equal(scout_format_duration(buf, 200 * SCOUT_NS_PER_S), "3m 20s");
 	assert_string_equal(scout_format_duration(buf, 90061 * SCOUT_NS_PER_S), "1d 1h");
+	assert_string_equal(scout_format_ago(buf, scout_wall_ns() - 90061 * SCOUT_NS_PER_S),
+			    "1d 1h");
+	assert_string_equal(scout_format_ago(buf, scout_wall_ns() + SCOUT_NS_PER_S), "0 ms");
 }
 
 static void names_are_escaped_and_cut(void **state)
