@@ -6,11 +6,12 @@ import time
 import process_table
 import works
 
-WORDS = (str, int, float, bool)
+KEPT = ("value", "seconds", "cpu_s", "peak_mib")  # by names of their own; what else a work tells is "more"
 
 
 def once(b, case, opener):
-    """One round of one contestant, or of its own work: {"value", "cpu_s", "peak_mib", "servers_cpu_s", …}."""
+    """One round of one contestant, or of its own work: {"value", "span" (by the monotonic clock), "cpu_s",
+    "peak_mib", "servers_cpu_s", …}."""
     opener, work = opener if isinstance(opener, tuple) else (opener, case.work)
     b.clear()
     contestant = opener()
@@ -22,8 +23,8 @@ def once(b, case, opener):
         told = work(contestant) or {}
         seconds = time.monotonic() - start
         after = b.cpu()
-        found = {"value": seconds, "seconds": seconds, **told, "cpu_s": contestant.cpu() - used,
-                 "peak_mib": contestant.peak(),
+        found = {"value": seconds, "seconds": seconds, **told, "span": [start, start + seconds],
+                 "cpu_s": contestant.cpu() - used, "peak_mib": contestant.peak(),
                  "servers_cpu_s": {name: after[name] - servers.get(name, 0) for name in after}}
     finally:
         contestant.close()
@@ -48,6 +49,18 @@ def measure(b, case, rounds):
     return found
 
 
+def more(runs):
+    """Each number that a work told beside what is measured: its own median of all rounds. Words: all that came."""
+    found = {}
+    for name in dict.fromkeys(name for run in runs for name in run):
+        values = [run[name] for run in runs if name in run]
+        if name in KEPT or not all(isinstance(value, (str, int, float)) for value in values):
+            continue
+        words = any(isinstance(value, str) for value in values)
+        found[name] = "/".join(sorted({str(value) for value in values})) if words else statistics.median(values)
+    return found
+
+
 def summary(case, found):
     """The case as JSON has it, and as the table and the plots read it."""
     results = {}
@@ -62,8 +75,7 @@ def summary(case, found):
             "cpu_s": cpu, "peak_mib": statistics.median(run["peak_mib"] for run in runs),
             "servers_cpu_s": {name: statistics.median(run["servers_cpu_s"].get(name, 0) for run in runs)
                               for name in runs[0]["servers_cpu_s"]},
-            "more": {name: value for name, value in runs[len(runs) // 2].items()
-                     if isinstance(value, WORDS) and name not in ("value", "seconds", "cpu_s", "peak_mib")},
+            "more": more(runs), "spans": [run["span"] for run in runs],
             "samples": [sample for run in runs for sample in run.get("samples", ())]}
         if case.moved:
             seconds = statistics.median(run["seconds"] for run in runs)
