@@ -49,12 +49,17 @@ def version(program):
         return None
 
 
+def program(who):
+    """Of "sshfs, alone", "rclone full" or "ssh cat"."""
+    return who.split(",")[0].split()[0]
+
+
 def wanted(b, args):
     """The cases of all suites, in order, that have the word in their names; with who is installed, or on alone."""
     for suite in SUITES:
         for case in importlib.import_module(suite).cases(b):
             case.contestants = {who: opener for who, opener in case.contestants.items()
-                                if b.installed.get(who.split()[0], True) and args.on in ("", who)}
+                                if b.installed.get(program(who), True) and args.on in ("", who)}
             if b.quick:
                 case.target = {}  # it holds for whole sizes
             if args.only in case.name and case.contestants:
