@@ -272,9 +272,12 @@ def beside_bulk(registry, link):
         """What of it is the machine's and the gateway's: the bulk comes by a mount of its own."""
         other = contestants.models(b, *link)["scoutfs"]()
         try:
-            return beside(c, other.root)
+            found = beside(c, other.root)
         finally:
             other.close()
+        if other.fault:
+            raise RuntimeError(other.fault)
+        return found
 
     def beside(c, root=None):
         bulk = subprocess.Popen([sys.executable, "-S", "-c", BULK, f"{root or c.root}/{REAL}/{mib}m"], text=True,

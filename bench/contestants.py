@@ -1,7 +1,8 @@
 """Who is measured: scoutfs, what one would mount instead, and the limits.
 
 A contestant has a root (the folder in which a work finds its files, or None), cpu() in seconds so far,
-peak() in MiB, and close(). The functions below return what opens one: {name: open} for a Case.
+peak() in MiB, and close(), after which fault says what was wrong with its end, if that counts. The functions
+below return what opens one: {name: open} for a Case.
 """
 
 import os
@@ -10,6 +11,7 @@ import select
 import shutil
 import subprocess
 import tempfile
+import time
 
 import process_table
 from mount import clean_env, mounted
@@ -21,6 +23,8 @@ LIMIT = 900  # seconds that anything may take: rclone needs 300 for 1,000 files 
 
 class Daemons:
     """What is measured of the processes of some sessions; leaders are their first ones."""
+
+    fault = ""
 
     def cpu(self):
         return process_table.cpu({"it": self.leaders})["it"]
@@ -40,6 +44,7 @@ class Mounted(Daemons):
         os.makedirs(self.point)
         self.root = os.path.join(self.point, *root)
         self.name = command[0]
+        self.killed = False
         with open(os.path.join(folder, "log"), "wb") as log:
             self.log = log.name
             self.process = subprocess.Popen([part.replace("MNT", self.point) for part in command],
@@ -59,17 +64,42 @@ class Mounted(Daemons):
             with open(self.log, encoding="utf-8", errors="replace") as f:
                 raise RuntimeError(f"{self.name} ended: {f.read()[-300:]}")
 
-    def close(self):
-        if self.process.poll() is None:
-            run(tool("fusermount3"), "-u", self.point, check=False)
+    def unmount(self, seconds=10):
+        """And waits for its end. False: it had to be killed. Who was killed a moment ago may hold it yet."""
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if mounted(self.point):
+                run(tool("fusermount3"), "-u", self.point, check=False)
             try:
-                self.process.wait(10)
+                self.process.wait(0.2)
             except subprocess.TimeoutExpired:
-                end(self.process)
+                pass
+        if self.process.poll() is None:
+            end(self.process)
+            return False
+        return True
+
+    def close(self):
+        self.killed = not self.unmount()
         signal_all(process_table.members(self.process.pid) - {self.process.pid}, 9)
         if mounted(self.point):
             run(tool("fusermount3"), "-uz", self.point, check=False)
         shutil.rmtree(os.path.join(os.path.dirname(self.point), "cache"), ignore_errors=True)  # lies in memory
+
+
+class Scoutfs(Mounted):
+    """Not to end by itself and well, once it is unmounted, is its fault."""
+
+    def close(self):
+        super().close()
+        if self.killed or self.process.returncode:
+            how = "had to be killed" if self.killed else f"ended with status {self.process.returncode}"
+            with open(self.log, encoding="utf-8", errors="replace") as f:
+                self.fault = f"{self.name} {how}: {f.read()[-300:]}"
+
+    def metric(self, name):
+        with open(os.path.join(self.point, ".scoutfs", "metrics"), encoding="utf-8") as f:
+            return next(float(line.split()[1]) for line in f if line.startswith(name + " "))
 
 
 class Many(Daemons):
@@ -107,7 +137,7 @@ class Program:
     """A limit: no mount, but a program that does the work and nothing else; or nothing but a folder."""
 
     def __init__(self, b, root=None):
-        self.b, self.root = b, root
+        self.b, self.root, self.fault = b, root, ""
         self.used = self.most = 0.0
         self.running = []
 
@@ -164,7 +194,7 @@ class Own:
     """A limit that the bench itself works in, as on a local file."""
 
     def __init__(self, root):
-        self.root = root
+        self.root, self.fault = root, ""
 
     def cpu(self):
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -193,7 +223,7 @@ def scoutfs(b, port=None, s3_port=None, hosts=1, root=(), more="", black=None):
     ini = os.path.join(folder, "scoutfs.ini")
     with open(os.open(ini, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as f:
         f.write("".join(lines))
-    return Mounted(folder, [b.binary, ini, "MNT", "-f"], root, clean_env(folder))
+    return Scoutfs(folder, [b.binary, ini, "MNT", "-f"], root, clean_env(folder))
 
 
 def sshfs(b, port, *options, wait=True):

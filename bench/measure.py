@@ -1,11 +1,15 @@
 """Rounds: opens the contestants of a case in turn, lets them work, and keeps what it took."""
 
 import statistics
+import subprocess
 import time
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 import process_table
 import works
 
+FAILURES = (RuntimeError, OSError, ValueError, subprocess.SubprocessError, BotoCoreError, ClientError)
 KEPT = ("value", "seconds", "cpu_s", "peak_mib")  # by names of their own; what else a work tells is "more"
 
 
@@ -30,13 +34,18 @@ def once(b, case, opener):
         contestant.close()
         works.reap()
         process_table.bury()
+    if contestant.fault:
+        raise RuntimeError(contestant.fault)
     return found
 
 
 def measure(b, case, rounds):
     """{contestant: [what once() returned…] or a text that says why there is nothing}."""
-    if case.prepare:
-        case.prepare()
+    try:
+        if case.prepare:
+            case.prepare()
+    except FAILURES as e:
+        return dict.fromkeys(case.contestants, failure(e))
     found = {who: [] for who in case.contestants}
     for _ in range(rounds):
         for who, opener in case.contestants.items():
@@ -44,9 +53,13 @@ def measure(b, case, rounds):
                 continue
             try:
                 found[who].append(once(b, case, opener))
-            except (RuntimeError, OSError, TimeoutError) as e:
-                found[who] = f"{type(e).__name__}: {e}"
+            except FAILURES as e:
+                found[who] = failure(e)
     return found
+
+
+def failure(error):
+    return f"{type(error).__name__}: {error}"
 
 
 def more(runs):

@@ -66,6 +66,12 @@ def wanted(b, args):
                 yield case
 
 
+def failures(cases):
+    """Names of those in which scoutfs failed, also where it is there to compare with ("scoutfs, alone")."""
+    return [case["name"] for case in cases
+            if any(program(who) == "scoutfs" and "failed" in result for who, result in case["results"].items())]
+
+
 def save(run, out):
     """Writes it down; the word of the files' names is the run's date."""
     os.makedirs(out, exist_ok=True)
@@ -124,7 +130,7 @@ def main():
             save(run, args.out)
     if not run["cases"]:
         print(f"no case: {args.only!r} is in none of their names, or came to an end too early")
-    failed = [case["name"] for case in run["cases"] if "failed" in case["results"].get("scoutfs", {})]
+    failed = failures(run["cases"])
     if failed:
         print("scoutfs failed:", *failed, sep="\n  ")
     if "interrupted" in run:
