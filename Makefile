@@ -155,12 +155,12 @@ bench:
 	@$(submake) all bench-programs
 	@$(PYTHON) bench/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)') '$(BUILD)/scoutfs'
 
-# Of the cases that have ONLY in their names. KIND=cpu, memory or heap: bench/profile.sh.
+# Of the cases that have ONLY in their names. KIND=cpu, machine, memory or heap: bench/profile.sh.
 .PHONY: profile
 profile:
 	@sh tests/deps.sh linux-perf valgrind
 	@$(submake) all bench-programs
-	@bench/profile.sh $(or $(KIND),cpu) '$(ONLY)' '$(BUILD)'
+	@QUICK='$(QUICK)' bench/profile.sh $(or $(KIND),cpu) '$(ONLY)' '$(BUILD)'
 
 DOC := $(DESTDIR)$(PREFIX)/share/doc/scoutfs
 .PHONY: install clean help
@@ -184,7 +184,7 @@ help:
 	@echo 'make fuzz          search for new inputs that break a parser (FUZZ_SECONDS=60 for each)'
 	@echo 'make bench         measure against other file systems; results in bench/results/'
 	@echo '  ONLY=word QUICK=1  the cases with that word in their names; fewer and smaller ones'
-	@echo 'make profile       ONLY=word KIND=cpu, memory or heap: where they go in such a case'
+	@echo 'make profile       ONLY=word KIND=cpu, machine, memory or heap, QUICK=1: where they go'
 	@echo 'make deps          install the Debian packages for all this'
 	@echo 'make install       DESTDIR= PREFIX=/usr/local'
 	@echo 'make clean         remove build/'
