@@ -60,7 +60,7 @@ def with_tree(b, rtt):
     if rtt or not b.quick:
         yield Case(f"day: cat of {few} files in turn{at(rtt)}", who, works.each_read(f"turn{few}", few),
                    prepare=lambda: b.make_many(f"turn{few}", few, 4096),
-                   plot=("latency", None, f"rtt {rtt}") if rtt else None)
+                   plot=("latency", None, f"cat{at(rtt)}") if rtt else None)
     up = 5 if rtt else 200
 
     def prepare():

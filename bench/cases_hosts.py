@@ -84,7 +84,7 @@ def small(b):
 
     who = contestants.hosts(b, tuned=not b.quick)
     yield Case(f"host: cat of {count:,} small files in turn", who, works.each_read(f"small{count}", count),
-               prepare=prepare, target={"sshfs": 1.5}, plot=("latency", None, "near"))
+               prepare=prepare, target={"sshfs": 1.5}, plot=("latency", None, "cat"))
     yield Case(f"host: cat of {count:,} small files, 16 processes", who,
                works.by_processes(16, CAT.format(count=count, folder=f"small{count}")), prepare=prepare,
                target={"sshfs": 1.5})

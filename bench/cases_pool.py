@@ -272,7 +272,7 @@ def operations(b):
             yield Case(f"pool: {kind} of one file after the other{at(rtt)}" if kind != "ls" else
                        f"pool: ls of a folder again and again{at(rtt)}", who, None, prepare=lambda: prepare(b),
                        unit="ms",
-                       plot=("latency", f"{kind}{at(rtt)}") if kind == "stat" else None)
+                       plot=("latency", None, f"{kind}{at(rtt)}") if kind == "stat" else None)
     for name, mib in (("1 MiB", 1), ("256 MiB" if b.quick else "1 GiB", 256 if b.quick else 1024)):
         who = {"scoutfs": (alone(b), lambda c, mib=mib: transfer(b, c, mib)),
                "ssh cat": contestants.with_ssh_cat(b, f"{mib}m")}

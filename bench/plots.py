@@ -4,7 +4,7 @@ import collections
 
 # what it shows: the axes, and whether each is logarithmic
 DISTRIBUTIONS = ("latency", "black-hole")
-STYLES = ("-", "--", ":", "-.")
+STYLES = ("-", "--", ":", "-.", (0, (1, 4)), (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2, 1, 2, 1, 2)))
 PLOTS = {
     "throughput": ("throughput over the round trip", "round trip, ms", "MB/s", False, True),
     "hosts": ("first touch of many hosts", "hosts", "s", True, True),
