@@ -15,6 +15,8 @@ from cases_many import with_hole
 from procs import run
 from suite import Case, at, connect
 
+SMALL = 4096  # bytes of a small file
+
 
 def cases(b):
     for rtt in (0, 50):
@@ -58,8 +60,8 @@ def with_tree(b, rtt):
                    prepare=tree(b, files, folders))
     few = 10 if b.quick else 100
     if rtt or not b.quick:
-        yield Case(f"day: cat of {few} files in turn{at(rtt)}", who, works.each_read(f"turn{few}", few),
-                   prepare=lambda: b.make_many(f"turn{few}", few, 4096),
+        yield Case(f"day: cat of {few} files in turn{at(rtt)}", who, works.each_read(f"turn{few}", few, SMALL),
+                   prepare=lambda: b.make_many(f"turn{few}", few, SMALL),
                    plot=("latency", None, f"cat{at(rtt)}") if rtt else None)
     up = 5 if rtt else 200
 

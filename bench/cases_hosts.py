@@ -5,6 +5,7 @@ import works
 from suite import Case, at
 
 MIB = 1 << 20
+SMALL = 4096  # bytes of a small file
 
 
 def cases(b):
@@ -58,7 +59,8 @@ for i in range(mine, {count}, count):
 CAT = """
 for i in range(mine, {count}, count):
     with open(f"{{root}}/{folder}/f{{i:05}}", "rb", buffering=0) as f:
-        f.read()
+        if len(f.read()) != {size}:
+            raise RuntimeError(f.name)
 """
 
 
@@ -80,11 +82,11 @@ def small(b):
     count = 500 if b.quick else 2000
 
     def prepare():
-        b.make_many(f"small{count}", count, 4096)
+        b.make_many(f"small{count}", count, SMALL)
 
     who = contestants.hosts(b, tuned=not b.quick)
-    yield Case(f"host: cat of {count:,} small files in turn", who, works.each_read(f"small{count}", count),
+    yield Case(f"host: cat of {count:,} small files in turn", who, works.each_read(f"small{count}", count, SMALL),
                prepare=prepare, target={"sshfs": 1.5}, plot=("latency", None, "cat"))
     yield Case(f"host: cat of {count:,} small files, 16 processes", who,
-               works.by_processes(16, CAT.format(count=count, folder=f"small{count}")), prepare=prepare,
+               works.by_processes(16, CAT.format(count=count, folder=f"small{count}", size=SMALL)), prepare=prepare,
                target={"sshfs": 1.5})

@@ -145,6 +145,6 @@ def beside_a_black_hole(b):
         "scoutfs, alone": ours,
         "sshfs": with_hole(theirs, link, lambda c: c.black.root, [lambda c: c.black.close()]),
         "sshfs, alone": alone},
-        works.each_read(f"small{count}", count, p95=True), unit="ms",
+        works.each_read(f"small{count}", count, 4096, p95=True), unit="ms",
         prepare=lambda: b.make_many(f"small{count}", count, 4096), target={"scoutfs, alone": 1 / 1.2},
         plot=("black-hole", None))

@@ -14,6 +14,7 @@ import time
 
 import contestants
 import works
+from fill_registry import texts
 from procs import end
 from servers import BUCKET
 from suite import Case, at
@@ -194,22 +195,23 @@ def one_reader(registry):
 EACH = """
 import json, os, sys, time
 samples = []
-for path in sys.argv[2:]:
+for path, wanted in zip(sys.argv[2::2], sys.argv[3::2]):
     start = time.perf_counter()
     file = os.open(path, os.O_RDONLY)
     got = len(os.read(file, int(sys.argv[1])))
     samples.append((time.perf_counter() - start) * 1000)
     os.close(file)
-    if not got:
-        sys.exit("nothing read of " + path)
+    if got != int(wanted):
+        sys.exit(f"{path}: {got} bytes")
 print(json.dumps(samples))
 """
 
 
-def each_opened(paths, size, percent):
-    """Opens them in turn and reads up to size bytes of each: the milliseconds of that percentile."""
+def each_opened(root, sizes, most, percent):
+    """Opens {path: bytes} in turn and reads up to so many of each: the milliseconds of that percentile."""
+    words = [word for path, size in sizes.items() for word in (f"{root}/{path}", str(min(size, most)))]
     with tempfile.TemporaryFile("w+") as out:
-        works.do(sys.executable, "-S", "-c", EACH, str(size), *paths, stdout=out)
+        works.do(sys.executable, "-S", "-c", EACH, str(most), *words, stdout=out)
         out.seek(0)
         samples = json.load(out)
     ordered = sorted(samples)
@@ -220,7 +222,7 @@ def first_bytes(registry):
     count = 10 if registry.b.quick else 20
     for link in (FAR,) if registry.b.quick else ((), FAR):
         yield Case(named(f"open and first byte of {count} models, median", link), contestants.models(registry.b, *link),
-                   lambda c: each_opened([f"{c.root}/{key}" for key in registry.models(count + 1)[1:]], 1, 50), unit="ms",
+                   lambda c: each_opened(c.root, dict.fromkeys(registry.models(count + 1)[1:], SIZE), 1, 50), unit="ms",
                    prepare=registry.fill)
 
 
@@ -263,10 +265,10 @@ def beside_bulk(registry, link):
     """Each config.json is of another model, so that none is cached."""
     b = registry.b
     mib = registry.large
-    paths = [f"model-{n}/main/config.json" for n in range(200, 200 + SMALL)]
+    sizes = {f"model-{n}/main/config.json": len(texts(f"model-{n}")["config.json"]) for n in range(200, 200 + SMALL)}
 
     def alone(c):
-        return each_opened([f"{c.root}/{path}" for path in paths], 4096, 95)
+        return each_opened(c.root, sizes, 4096, 95)
 
     def beside_another(c):
         """What of it is the machine's and the gateway's: the bulk comes by a mount of its own."""

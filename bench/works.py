@@ -105,18 +105,20 @@ samples = []
 for i in range(int(sys.argv[2])):
     start = time.perf_counter()
     file = os.open(f"{sys.argv[1]}/f{i:05}", os.O_RDONLY)
-    os.read(file, 1 << 20)
+    got = len(os.read(file, 1 << 20))
     os.close(file)
     samples.append((time.perf_counter() - start) * 1000)
+    if got != int(sys.argv[3]):
+        sys.exit(f"f{i:05}: {got} bytes")
 print(json.dumps(samples))
 """
 
 
-def each_read(folder, count, p95=False):
-    """Reads f00000… in turn, with the milliseconds of each as samples. Measured is all of it, or the p95."""
+def each_read(folder, count, size, p95=False):
+    """Reads f00000… of size bytes in turn, with the milliseconds of each as samples. Measured is all, or the p95."""
     def work(c):
         with tempfile.TemporaryFile("w+") as out:
-            do(sys.executable, "-S", "-c", READ_EACH, f"{c.root}/{folder}", str(count), stdout=out)
+            do(sys.executable, "-S", "-c", READ_EACH, f"{c.root}/{folder}", str(count), str(size), stdout=out)
             out.seek(0)
             samples = json.load(out)
         ordered = sorted(samples)
