@@ -134,24 +134,30 @@ def while_reading(b, rtt):
 GIT = ("git", "-c", "user.name=x", "-c", "user.email=x@x", "-c", "gc.auto=0")
 
 
-def git_status(b, rtt):
-    files = 10 if rtt else 100 if b.quick else 1000
+def repository(b, files, folders):
+    """One with so many files, all committed; for clone()."""
     source = os.path.join(b.folder, f"git{files}")
+    if not os.path.exists(source):
+        shutil.copytree(b.make_many(f"git{files}", files, SMALL, per_folder=files // folders), source)
+        for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "all")):
+            run(*GIT, "-C", source, *words)
 
-    def prepare():
-        if not os.path.exists(source):
-            shutil.copytree(b.make_many(f"git{files}", files, 4096, per_folder=max(5, files // 20)), source)
-            for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "all")):
-                run(*GIT, "-C", source, *words)
+
+def clone(b, files, name):
+    """A working tree in new/ that no mount has seen, as after a clone."""
+    run("cp", "-a", os.path.join(b.folder, f"git{files}"), os.path.join(b.sshd.files, "new", name))
+
+
+def git_status(b, rtt):
+    files, folders = (10, 2) if rtt else (100, 20) if b.quick else (1000, 20)
 
     def before(c):
-        """A working tree that this mount has never seen, as after a clone."""
-        run("cp", "-a", source, os.path.join(b.sshd.files, "new"))
+        clone(b, files, "git")
         connect(c)
 
     return Case(f"day: git status of {files:,} files{at(rtt)}", everyone(b, rtt),
-                works.program("git", "-C", f"ROOT/new/git{files}", "status", "--porcelain"), prepare=prepare,
-                before=before)
+                works.program("git", "-C", "ROOT/new/git", "status", "--porcelain"),
+                prepare=lambda: repository(b, files, folders), before=before)
 
 
 def unpacking(b, rtt):
@@ -172,10 +178,22 @@ def copy_beside_itself(b):
                 works.program("cp", f"ROOT/{mib}m", "ROOT/new/copy"), prepare=lambda: b.make_file(f"{mib}m", mib))
 
 
+# for sh -e, which does not look at what is before an &&
 EVERYTHING = """
-cd ROOT && ls -l small500 && find tree200 && cat turn40/* && grep -rc 'line 7 of' tree200
-mkdir new/NAME && cp -r turn40 new/NAME && tar -C new/NAME -cf new/NAME/tar turn40 && tar -C new/NAME/turn40 -xf new/NAME/tar
-dd if=/dev/zero of=new/NAME/zero bs=1M count=16 conv=fsync && mv new/NAME/zero new/NAME/moved && rm -r new/NAME
+cd ROOT
+ls -l small500
+find tree200
+cat turn40/*
+grep -rc 'line 7 of' tree200
+mkdir new/NAME
+cp -r turn40 new/NAME
+tar -C new/NAME -cf new/NAME/tar turn40
+tar -C new/NAME/turn40 -xf new/NAME/tar
+rsync -a turn40/ new/NAME/synced
+git -C new/NAME-git status --porcelain
+dd if=/dev/zero of=new/NAME/zero bs=1M count=16 conv=fsync
+mv new/NAME/zero new/NAME/moved
+rm -r new/NAME
 """
 
 
@@ -203,11 +221,17 @@ def nine_of_ten(b):
 
     def prepare():
         tree(b, 200, 40)()
-        b.make_many("small500", 500, 4096)
-        b.make_many("turn40", 40, 4096)
+        b.make_many("small500", 500, SMALL)
+        b.make_many("turn40", 40, SMALL)
+        repository(b, 20, 2)
 
-    return Case("day: ls, find, cat, grep, cp, tar, dd, mv, rm on nine hosts, the tenth a black hole", {
+    def before(c):
+        for i, root in enumerate(c.nine):
+            clone(b, 20, f"n{i}-git")
+            os.stat(f"{root}/new")
+
+    return Case("day: ls, find, cat, grep, cp, tar, rsync, git, dd, mv, rm on nine hosts, the tenth a black hole", {
         "scoutfs": with_hole(ours, link, lambda c: f"{c.root}/black"), "scoutfs, all ten alive": ours,
         "sshfs": with_hole(theirs, link, lambda c: c.mounts[9].root), "sshfs, all ten alive": theirs},
-        work, prepare=prepare, before=lambda c: [os.stat(f"{root}/new") for root in c.nine],
+        work, prepare=prepare, before=before,
         target={"scoutfs, all ten alive": 1 / 1.2})
