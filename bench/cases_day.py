@@ -12,9 +12,10 @@ import time
 import contestants
 import works
 from cases_many import with_hole
-from procs import run
+from procs import run, wait_for
 from suite import Case, at, connect
 
+MIB = 1 << 20
 SMALL = 4096  # bytes of a small file
 
 
@@ -110,22 +111,30 @@ def while_reading(b, rtt):
     """ls -l of folders, while four read a quarter of a large file each."""
     mib, folders = (256, 10) if b.quick else (1024, 10 if rtt else 40)
 
+    def moved(reader):
+        """Bytes so far; RuntimeError if it has failed."""
+        so_far = bytes_read(reader) if reader.returncode is None else 0
+        if reader.poll():
+            raise RuntimeError(f"dd: status {reader.returncode}")
+        return mib // 4 * MIB if reader.returncode == 0 else so_far
+
     def work(c):
         readers = [subprocess.Popen(["dd", f"if={c.root}/{mib}m", "of=/dev/null", "bs=1M", f"skip={mib // 4 * i}",
                                      f"count={mib // 4}"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                    for i in range(4)]
         try:
-            start = time.monotonic()
+            wait_for(lambda: min(map(moved, readers)) >= MIB, contestants.LIMIT, "a MiB of each dd")
+            before, start = sum(map(moved, readers)), time.monotonic()
             for i in range(folders):
                 works.do("ls", "-l", f"{c.root}/tree200/d{i:03}")
             seconds = time.monotonic() - start
-            moved = sum(bytes_read(reader) for reader in readers)
+            bulk = sum(map(moved, readers)) - before
             reading = sum(reader.poll() is None for reader in readers)
         finally:
             for reader in readers:
                 reader.kill()
             works.strays.extend(readers)
-        return {"value": seconds, "still reading": reading, "bulk MB/s": round(moved / 1e6 / seconds)}
+        return {"value": seconds, "still reading": reading, "bulk MB/s": round(bulk / 1e6 / seconds)}
 
     return Case(f"day: ls -l of {folders} folders while four read {mib // 4} MiB each{at(rtt)}",
                 everyone(b, rtt), work, prepare=lambda: (tree(b, 200, 40)(), b.make_file(f"{mib}m", mib)))

@@ -7,6 +7,7 @@ objects. Far is 20 ms of round trip and 60 MB/s a connection, as S3 is for many.
 import concurrent.futures
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -241,13 +242,14 @@ def names(registry):
 BULK = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-buffer, total, start = bytearray(1 << 20), 0, time.monotonic()
+buffer, total, told, start = bytearray(1 << 20), 0, False, time.monotonic()
 try:
     while True:
         file = os.open(sys.argv[1], os.O_RDONLY)
         while got := os.readv(file, [buffer]):
             total += got
-            if total == 16 << 20:
+            if total >= 16 << 20 and not told:
+                told = True
                 print(flush=True)
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(file)
@@ -285,11 +287,16 @@ def beside_bulk(registry, link):
         bulk = subprocess.Popen([sys.executable, "-S", "-c", BULK, f"{root or c.root}/{REAL}/{mib}m"], text=True,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
         try:
-            if bulk.stdout.readline() != "\n":
-                raise RuntimeError("the bulk reader failed")
+            if not select.select([bulk.stdout], [], [], contestants.LIMIT)[0] or bulk.stdout.readline() != "\n":
+                raise RuntimeError("the bulk reader has read nothing")
             found = alone(c)
+            if bulk.poll() is not None:
+                raise RuntimeError(f"the bulk reader ended, status {bulk.returncode}")
             bulk.terminate()
-            return {**found, "bulk MB/s": round(float(bulk.communicate(timeout=60)[0]))}
+            said = bulk.communicate(timeout=60)[0]
+            if bulk.returncode:
+                raise RuntimeError(f"the bulk reader: status {bulk.returncode}")
+            return {**found, "bulk MB/s": round(float(said))}
         finally:
             end(bulk)
 
