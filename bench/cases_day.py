@@ -1,6 +1,7 @@
 """A person's day on one host: what people type, near and at 50 ms. And on nine hosts, while a tenth is a black hole.
 
-At 50 ms tar, rsync, git and 16 processes have fewer files (the name says how many): all of them would take hours.
+At 50 ms tar, rsync and git have 200 files in 10 folders, and 16 processes one each: what there is near would take
+hours.
 """
 
 import concurrent.futures
@@ -41,14 +42,14 @@ def everyone(b, rtt):
 
 def tree(b, files, folders):
     """So many small files in as many folders."""
-    return lambda: b.make_many(f"tree{files}", files, 4096, per_folder=files // folders)
+    return lambda: b.make_many(f"tree{files}-{folders}", files, SMALL, per_folder=files // folders)
 
 
 def with_tree(b, rtt):
     """What walks a tree and reads all of it."""
     who, out = everyone(b, rtt), os.path.join(b.folder, "out")
     whole = (50, 10) if b.quick and rtt else (200, 40) if b.quick else (1000, 40)
-    part = (20, 4) if rtt else whole
+    part = (200, 10) if rtt else whole
     walks = [
         ("find over {folders} folders", whole, ("find", "TREE", "-type", "f")),
         ("cp -r of {files:,} files", whole, ("cp", "-r", "TREE", out)),
@@ -56,7 +57,7 @@ def with_tree(b, rtt):
         ("tar c of {files:,} files", part, ("tar", "-C", "TREE", "-cf", f"{out}/tar", ".")),
         ("rsync -a of {files:,} files, down", part, ("rsync", "-a", "TREE/", out))]
     for what, (files, folders), command in walks[:1 if rtt else 3] if b.quick else walks:
-        words = [word.replace("TREE", f"ROOT/tree{files}") for word in command]
+        words = [word.replace("TREE", f"ROOT/tree{files}-{folders}") for word in command]
         yield Case(f"day: {what.format(files=files, folders=folders)}{at(rtt)}", who, works.program(*words),
                    prepare=tree(b, files, folders))
     few = 10 if b.quick else 100
@@ -64,10 +65,12 @@ def with_tree(b, rtt):
         yield Case(f"day: cat of {few} files in turn{at(rtt)}", who, works.each_read(f"turn{few}", few, SMALL),
                    prepare=lambda: b.make_many(f"turn{few}", few, SMALL),
                    plot=("latency", None, f"cat{at(rtt)}") if rtt else None)
-    up = 5 if rtt else 200
+    up = 200
 
     def prepare():
-        run("cp", "-r", b.make_many(f"up{up}", up, 4096, per_folder=10), b.folder)
+        top = b.make_many(f"up{up}", up, SMALL, per_folder=20)
+        if not os.path.exists(f"{b.folder}/up{up}"):
+            run("cp", "-r", top, b.folder)
 
     if not (b.quick and rtt):
         yield Case(f"day: rsync -a of {up} files, up{at(rtt)}", who,
@@ -126,7 +129,7 @@ def while_reading(b, rtt):
             wait_for(lambda: min(map(moved, readers)) >= MIB, contestants.LIMIT, "a MiB of each dd")
             before, start = sum(map(moved, readers)), time.monotonic()
             for i in range(folders):
-                works.do("ls", "-l", f"{c.root}/tree200/d{i:03}")
+                works.do("ls", "-l", f"{c.root}/tree200-40/d{i:03}")
             seconds = time.monotonic() - start
             bulk = sum(map(moved, readers)) - before
             reading = sum(reader.poll() is None for reader in readers)
@@ -158,7 +161,7 @@ def clone(b, files, name):
 
 
 def git_status(b, rtt):
-    files, folders = (10, 2) if rtt else (100, 20) if b.quick else (1000, 20)
+    files, folders = (200, 10) if rtt else (100, 20) if b.quick else (1000, 20)
 
     def before(c):
         clone(b, files, "git")
@@ -170,11 +173,11 @@ def git_status(b, rtt):
 
 
 def unpacking(b, rtt):
-    files = 5 if rtt else 500
+    files = 200 if rtt else 500
     archive = os.path.join(b.folder, f"{files}.tar")
 
     def prepare():
-        folder = b.make_many(f"unpack{files}", files, 4096, per_folder=max(5, files // 10))
+        folder = b.make_many(f"unpack{files}", files, SMALL, per_folder=files // 10)
         run("tar", "-C", folder, "-cf", archive, ".")
 
     return Case(f"day: tar x of {files} files{at(rtt)}", everyone(b, rtt),
@@ -191,9 +194,9 @@ def copy_beside_itself(b):
 EVERYTHING = """
 cd ROOT
 ls -l small500
-find tree200
+find tree200-40
 cat turn40/*
-grep -rc 'line 7 of' tree200
+grep -rc 'line 7 of' tree200-40
 mkdir new/NAME
 cp -r turn40 new/NAME
 tar -C new/NAME -cf new/NAME/tar turn40
