@@ -5,6 +5,7 @@ hours.
 """
 
 import concurrent.futures
+import functools
 import os
 import shutil
 import subprocess
@@ -35,11 +36,6 @@ def cases(b):
     yield nine_of_ten(b)
 
 
-def everyone(b, rtt):
-    """Far away a cipher is no matter."""
-    return contestants.hosts(b, rtt, tuned=not rtt and not b.quick)
-
-
 def tree(b, files, folders):
     """So many small files in as many folders."""
     return lambda: b.make_many(f"tree{files}-{folders}", files, SMALL, per_folder=files // folders)
@@ -47,7 +43,7 @@ def tree(b, files, folders):
 
 def with_tree(b, rtt):
     """What walks a tree and reads all of it."""
-    who, out = everyone(b, rtt), os.path.join(b.folder, "out")
+    who, out = contestants.hosts(b, rtt), os.path.join(b.folder, "out")
     whole = (50, 10) if b.quick and rtt else (200, 40) if b.quick else (1000, 40)
     part = (200, 10) if rtt else whole
     walks = [
@@ -79,7 +75,7 @@ def with_tree(b, rtt):
 
 def listing(b, rtt):
     count = 2000 if b.quick else 20000
-    return Case(f"day: ls -l of {count:,}, then again{at(rtt)}", everyone(b, rtt),
+    return Case(f"day: ls -l of {count:,}, then again{at(rtt)}", contestants.hosts(b, rtt),
                 works.shell(f"ls -l ROOT/many{count} && ls -l ROOT/many{count}"),
                 prepare=lambda: b.make_many(f"many{count}", count, 0))
 
@@ -100,7 +96,7 @@ for i in range(mine, {count}, count):
 def many_processes(b, rtt):
     count = 16 if rtt else 640
     return Case(f"day: 16 processes write, rename, read, remove {count} files{at(rtt)}",
-                everyone(b, rtt), works.by_processes(16, WORK_ON.format(count=count)),
+                contestants.hosts(b, rtt), works.by_processes(16, WORK_ON.format(count=count)),
                 prepare=lambda: b.sshd)
 
 
@@ -140,7 +136,7 @@ def while_reading(b, rtt):
         return {"value": seconds, "still reading": reading, "bulk MB/s": round(bulk / 1e6 / seconds)}
 
     return Case(f"day: ls -l of {folders} folders while four read {mib // 4} MiB each{at(rtt)}",
-                everyone(b, rtt), work, prepare=lambda: (tree(b, 200, 40)(), b.make_file(f"{mib}m", mib)))
+                contestants.hosts(b, rtt), work, prepare=lambda: (tree(b, 200, 40)(), b.make_file(f"{mib}m", mib)))
 
 
 GIT = ("git", "-c", "user.name=x", "-c", "user.email=x@x", "-c", "gc.auto=0")
@@ -167,7 +163,7 @@ def git_status(b, rtt):
         clone(b, files, "git")
         connect(c)
 
-    return Case(f"day: git status of {files:,} files{at(rtt)}", everyone(b, rtt),
+    return Case(f"day: git status of {files:,} files{at(rtt)}", contestants.hosts(b, rtt),
                 works.program("git", "-C", "ROOT/new/git", "status", "--porcelain"),
                 prepare=lambda: repository(b, files, folders), before=before)
 
@@ -180,13 +176,13 @@ def unpacking(b, rtt):
         folder = b.make_many(f"unpack{files}", files, SMALL, per_folder=files // 10)
         run("tar", "-C", folder, "-cf", archive, ".")
 
-    return Case(f"day: tar x of {files} files{at(rtt)}", everyone(b, rtt),
+    return Case(f"day: tar x of {files} files{at(rtt)}", contestants.hosts(b, rtt),
                 works.program("tar", "-C", "ROOT/new", "-xf", archive), prepare=prepare)
 
 
 def copy_beside_itself(b):
     mib = 128 if b.quick else 1024
-    return Case(f"day: cp of {mib} MiB beside itself", contestants.hosts(b),
+    return Case(f"day: cp of {mib} MiB beside itself", contestants.hosts(b, tuned=True),
                 works.program("cp", f"ROOT/{mib}m", "ROOT/new/copy"), prepare=lambda: b.make_file(f"{mib}m", mib))
 
 
@@ -219,9 +215,9 @@ def nine_of_ten(b):
         c.nine = [f"{c.root}/web{i}" for i in range(1, 10)]
         return c
 
-    def theirs():
-        c = contestants.Many([lambda: contestants.sshfs(b, b.sshd.port, wait=False)] * 9
-                             + [lambda: contestants.sshfs(b, link().port, wait=False)]).start()
+    def theirs(opener):
+        c = contestants.Many([lambda: opener(b, b.sshd.port, wait=False)] * 9
+                             + [lambda: opener(b, link().port, wait=False)]).start()
         c.nine = [mount.root for mount in c.mounts[:9]]
         return c
 
@@ -242,8 +238,10 @@ def nine_of_ten(b):
             clone(b, 20, f"n{i}-git")
             os.stat(f"{root}/new")
 
-    return Case("day: ls, find, cat, grep, cp, tar, rsync, git, dd, mv, rm on nine hosts, the tenth a black hole", {
-        "scoutfs": with_hole(ours, link, lambda c: f"{c.root}/black"), "scoutfs, all ten alive": ours,
-        "sshfs": with_hole(theirs, link, lambda c: c.mounts[9].root), "sshfs, all ten alive": theirs},
-        work, prepare=prepare, before=before,
-        target={"scoutfs, all ten alive": 1 / 1.2})
+    who = {"scoutfs": with_hole(ours, link, lambda c: f"{c.root}/black"), "scoutfs, all ten alive": ours}
+    for name, opener in contestants.mounts_of_hosts(b).items():
+        mount = functools.partial(theirs, opener)
+        who[name] = with_hole(mount, link, lambda c: c.mounts[9].root)
+        who[f"{name}, all ten alive"] = mount
+    return Case("day: ls, find, cat, grep, cp, tar, rsync, git, dd, mv, rm on nine hosts, the tenth a black hole",
+                who, work, prepare=prepare, before=before, target={"scoutfs, all ten alive": 1 / 1.2})

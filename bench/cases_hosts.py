@@ -19,7 +19,7 @@ def cases(b):
 def reading(b):
     mib = 128 if b.quick else 1024
     name = f"{mib}m"
-    who = {**contestants.hosts(b, full=not b.quick), "ssh cat": contestants.with_ssh_cat(b, name),
+    who = {**contestants.hosts(b, tuned=True), "ssh cat": contestants.with_ssh_cat(b, name),
            "sftp": contestants.with_sftp(b, name), "page cache": lambda: contestants.Own(b.sshd.files)}
     yield Case(f"host: read {mib} MiB", who, works.read(name), prepare=lambda: b.make_file(name, mib),
                moved=mib * MIB, target={"sshfs": 2.2, "sshfs tuned": 1.8}, plot=("throughput", 0))
@@ -27,7 +27,7 @@ def reading(b):
         return
     jobs, reads = 16, 256
     yield Case(f"host: {jobs * reads:,} random reads of 4 KiB, 16 jobs of fio",
-               contestants.hosts(b, with_rclone=False), works.program(
+               contestants.hosts(b), works.program(
                    "fio", "--name=it", f"--filename=ROOT/{name}", "--rw=randread", "--bs=4k", f"--numjobs={jobs}",
                    f"--number_ios={reads}", "--ioengine=psync", "--allow_file_create=0", "--thread"),
                prepare=lambda: b.make_file(name, mib))
@@ -37,7 +37,7 @@ def reading_far(b):
     for rtt, mib in ((50, 16),) if b.quick else ((5, 128), (20, 128), (50, 1024), (100, 128)):
         name = f"{mib}m"
         far = rtt == 50
-        who = contestants.hosts(b, rtt, full=far and not b.quick, tuned=far and not b.quick)
+        who = contestants.hosts(b, rtt)
         if far:
             who["ssh cat"] = contestants.with_ssh_cat(b, name, rtt)
         yield Case(f"host: read {mib} MiB, rtt {rtt}", who, works.read(name), moved=mib * MIB,
@@ -48,7 +48,7 @@ def reading_far(b):
 def writing(b):
     for rtt, mib in ((0, 64), (50, 16)) if b.quick else ((0, 1024), (50, 1024)):
         yield Case(f"host: write {mib} MiB, fsync{at(rtt)}",
-                   contestants.hosts(b, rtt, tuned=not rtt or not b.quick), works.write(mib), moved=mib * MIB,
+                   contestants.hosts(b, rtt, tuned=not rtt), works.write(mib), moved=mib * MIB,
                    prepare=lambda: b.sshd, target={"sshfs": 10} if rtt else {})
 
 
@@ -71,9 +71,9 @@ def names(b):
     def prepare():
         b.make_many(folder, count, 0)
 
-    yield Case(f"host: ls -l of {count:,}", contestants.hosts(b, tuned=not b.quick), works.program("ls", "-l", f"ROOT/{folder}"),
+    yield Case(f"host: ls -l of {count:,}", contestants.hosts(b), works.program("ls", "-l", f"ROOT/{folder}"),
                prepare=prepare, target={"sshfs": 2})
-    yield Case(f"host: {count:,} cold lstat, 16 processes", contestants.hosts(b, tuned=not b.quick),
+    yield Case(f"host: {count:,} cold lstat, 16 processes", contestants.hosts(b),
                works.by_processes(16, LSTAT.format(count=count, folder=folder)), prepare=prepare,
                target={"sshfs": 4, "rclone": 2})
 
@@ -84,7 +84,7 @@ def small(b):
     def prepare():
         b.make_many(f"small{count}", count, SMALL)
 
-    who = contestants.hosts(b, tuned=not b.quick)
+    who = contestants.hosts(b)
     yield Case(f"host: cat of {count:,} small files in turn", who, works.each_read(f"small{count}", count, SMALL),
                prepare=prepare, target={"sshfs": 1.5}, plot=("latency", None, "cat"))
     yield Case(f"host: cat of {count:,} small files, 16 processes", who,

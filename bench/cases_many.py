@@ -1,6 +1,7 @@
 """Many hosts: the first touch of all of them, what their sessions hold of memory, and a black hole among them."""
 
 import concurrent.futures
+import functools
 import os
 import subprocess
 import sys
@@ -46,10 +47,13 @@ def first_touch(b, count, rtt):
     def ours(hosts):
         return lambda: contestants.scoutfs(b, port(), hosts=hosts, root=("hosts",))
 
-    who = {"scoutfs": ours(count), "sshfs": lambda: contestants.Many(
-        [lambda: contestants.sshfs(b, port(), wait=False)] * count)}
-    if count < 100:
-        who["rclone"] = lambda: contestants.Many([lambda: contestants.rclone_sftp(b, port(), wait=False)] * count)
+    def theirs(opener):
+        return lambda: contestants.Many([lambda: opener(b, port(), wait=False)] * count)
+
+    who = {"scoutfs": ours(count)}
+    for name, opener in {**contestants.mounts_of_hosts(b), "rclone": contestants.rclone_sftp}.items():
+        if name != "rclone" or count < 100:  # 100 of it take more memory than there may be
+            who[name] = theirs(opener)
     if count > 1:
         who["scoutfs, 1 host"] = ours(1), lambda c: touch(roots(c, 1))
     hosts = f"{count} hosts" if count > 1 else "1 host"
@@ -64,13 +68,16 @@ def memory(b, count):
         rss, pss = c.held()
         return {"value": rss, "PSS": pss}
 
-    return Case(f"host: memory of {count} session{'s' if count > 1 else ''} to as many hosts", {
-        "scoutfs": lambda: contestants.scoutfs(b, b.sshd.port, hosts=count, root=("hosts",)),
-        "sshfs": lambda: contestants.Many(
-            [lambda: contestants.sshfs(b, b.sshd.port, wait=False)] * count).start()},
-        held, before=lambda c: touch(roots(c, count)), prepare=lambda: b.sshd, unit="MiB",
-        target={"sshfs": 10} if count == 100 else {},
-        plot=("memory", count))
+    def theirs(opener):
+        return lambda: contestants.Many([lambda: opener(b, b.sshd.port, wait=False)] * count).start()
+
+    who = {"scoutfs": lambda: contestants.scoutfs(b, b.sshd.port, hosts=count, root=("hosts",))}
+    for name, opener in contestants.mounts_of_hosts(b).items():
+        if name != "rclone" or count < 100:
+            who[name] = theirs(opener)
+    return Case(f"host: memory of {count} session{'s' if count > 1 else ''} to as many hosts", who, held,
+                before=lambda c: touch(roots(c, count)), prepare=lambda: b.sshd, unit="MiB",
+                target={"sshfs": 10} if count == 100 else {}, plot=("memory", count))
 
 
 HANG = """
@@ -132,19 +139,20 @@ def beside_a_black_hole(b):
     def ours():
         return contestants.scoutfs(b, b.sshd.port, root=("hosts", "web1"), black=link().port)
 
-    def theirs():
-        c = contestants.sshfs(b, b.sshd.port)
-        c.black = contestants.sshfs(b, link().port)
+    def theirs(opener):
+        c = opener(b, b.sshd.port)
+        c.black = opener(b, link().port)
         return c
 
-    def alone():
-        return contestants.sshfs(b, b.sshd.port)
+    def alone(opener):
+        return lambda: opener(b, b.sshd.port)
 
-    return Case("host: p95 of cat while another host is a black hole", {
-        "scoutfs": with_hole(ours, link, lambda c: f"{c.point}/hosts/black"),
-        "scoutfs, alone": ours,
-        "sshfs": with_hole(theirs, link, lambda c: c.black.root, [lambda c: c.black.close()]),
-        "sshfs, alone": alone},
-        works.each_read(f"small{count}", count, 4096, p95=True), unit="ms",
-        prepare=lambda: b.make_many(f"small{count}", count, 4096), target={"scoutfs, alone": 1 / 1.2},
-        plot=("black-hole", None))
+    who = {"scoutfs": with_hole(ours, link, lambda c: f"{c.point}/hosts/black"), "scoutfs, alone": ours}
+    for name, opener in contestants.mounts_of_hosts(b).items():
+        who[name] = with_hole(functools.partial(theirs, opener), link, lambda c: c.black.root,
+                              [lambda c: c.black.close()])
+        who[f"{name}, alone"] = alone(opener)
+    return Case("host: p95 of cat while another host is a black hole", who,
+                works.each_read(f"small{count}", count, 4096, p95=True), unit="ms",
+                prepare=lambda: b.make_many(f"small{count}", count, 4096), target={"scoutfs, alone": 1 / 1.2},
+                plot=("black-hole", None))

@@ -233,8 +233,8 @@ def sshfs(b, port, *options, wait=True):
     return Mounted(folder, command, env=clean_env(folder), wait=wait)
 
 
-def sshfs_tuned(b, port):
-    return sshfs(b, port, "-o", "Ciphers=aes128-gcm@openssh.com", "-o", "max_conns=4")
+def sshfs_tuned(b, port, wait=True):
+    return sshfs(b, port, "-o", "Ciphers=aes128-gcm@openssh.com", "-o", "max_conns=4", wait=wait)
 
 
 def rclone(b, remote, *options, wait=True, **env):
@@ -267,19 +267,26 @@ def s3fs(b, port):
 FULL = ("--vfs-cache-mode", "full")
 
 
-def hosts(b, rtt=0, with_rclone=True, full=False, tuned=True):
-    """Who mounts a host, over a link with that round trip (ms). Each root is the same folder, sshd's files."""
+def hosts(b, rtt=0, with_rclone=True, tuned=False):
+    """Who mounts a host, over a link with that round trip (ms). Each root is the same folder, sshd's files.
+    In QUICK without rclone full, and with sshfs tuned only if that is said. (Of what is written "rclone full"
+    returns from close, and from fsync, before the server has any of it.)"""
     def port():
         return b.ssh_port(rtt)
 
     found = {"scoutfs": lambda: scoutfs(b, port(), root=("hosts", "web1")), "sshfs": lambda: sshfs(b, port())}
-    if tuned:
+    if tuned or not b.quick:
         found["sshfs tuned"] = lambda: sshfs_tuned(b, port())
     if with_rclone:
         found["rclone"] = lambda: rclone_sftp(b, port())
-    if full:
+    if with_rclone and not b.quick:
         found["rclone full"] = lambda: rclone_sftp(b, port(), *FULL)
     return found
+
+
+def mounts_of_hosts(b):
+    """{name: open(b, port, wait=…)} of who mounts one host a mount; sshfs alone in QUICK."""
+    return {"sshfs": sshfs} if b.quick else {"sshfs": sshfs, "sshfs tuned": sshfs_tuned, "rclone": rclone_sftp}
 
 
 def models(b, rtt=0, bytes_per_s=0):
