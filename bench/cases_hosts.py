@@ -16,33 +16,39 @@ def cases(b):
     yield from small(b)
 
 
+def plotted(b):
+    """MiB of what is read at every distance, so that the plot compares like with like."""
+    return 16 if b.quick else 128
+
+
 def reading(b):
-    mib = 128 if b.quick else 1024
-    name = f"{mib}m"
-    who = {**contestants.hosts(b, tuned=True), "ssh cat": contestants.with_ssh_cat(b, name),
-           "sftp": contestants.with_sftp(b, name), "page cache": lambda: contestants.Own(b.sshd.files)}
-    yield Case(f"host: read {mib} MiB", who, works.read(name), prepare=lambda: b.make_file(name, mib),
-               moved=mib * MIB, target={"sshfs": 2.2, "sshfs tuned": 1.8}, plot=("throughput", 0))
+    for mib in (128,) if b.quick else (1024, 128):
+        name = f"{mib}m"
+        who = {**contestants.hosts(b, tuned=True), "ssh cat": contestants.with_ssh_cat(b, name),
+               "sftp": contestants.with_sftp(b, name), "page cache": lambda: contestants.Own(b.sshd.files)}
+        yield Case(f"host: read {mib} MiB", who, works.read(name),
+                   prepare=lambda name=name, mib=mib: b.make_file(name, mib), moved=mib * MIB,
+                   target={"sshfs": 2.2, "sshfs tuned": 1.8} if mib == 1024 else {},
+                   plot=("throughput", 0) if mib == plotted(b) else None)
     if b.quick:
         return
     jobs, reads = 16, 256
-    yield Case(f"host: {jobs * reads:,} random reads of 4 KiB, 16 jobs of fio",
-               contestants.hosts(b), works.program(
-                   "fio", "--name=it", f"--filename=ROOT/{name}", "--rw=randread", "--bs=4k", f"--numjobs={jobs}",
-                   f"--number_ios={reads}", "--ioengine=psync", "--allow_file_create=0", "--thread"),
-               prepare=lambda: b.make_file(name, mib))
+    yield Case(f"host: {jobs * reads:,} random reads of 4 KiB, 16 jobs of fio", contestants.hosts(b), works.program(
+        "fio", "--name=it", "--filename=ROOT/1024m", "--rw=randread", "--bs=4k", f"--numjobs={jobs}",
+        f"--number_ios={reads}", "--ioengine=psync", "--allow_file_create=0", "--thread"),
+        prepare=lambda: b.make_file("1024m", 1024))
 
 
 def reading_far(b):
-    for rtt, mib in ((50, 16),) if b.quick else ((5, 128), (20, 128), (50, 1024), (100, 128)):
+    for rtt, mib in ((50, 16),) if b.quick else ((5, 128), (20, 128), (50, 1024), (50, 128), (100, 128)):
         name = f"{mib}m"
-        far = rtt == 50
         who = contestants.hosts(b, rtt)
-        if far:
+        if rtt == 50:
             who["ssh cat"] = contestants.with_ssh_cat(b, name, rtt)
         yield Case(f"host: read {mib} MiB, rtt {rtt}", who, works.read(name), moved=mib * MIB,
-                   prepare=lambda name=name, mib=mib: b.make_file(name, mib), plot=("throughput", rtt),
-                   target={"sshfs": 35, "rclone": 4} if far else {})
+                   prepare=lambda name=name, mib=mib: b.make_file(name, mib),
+                   plot=("throughput", rtt) if mib == plotted(b) else None,
+                   target={"sshfs": 35, "rclone": 4} if mib == 1024 else {})
 
 
 def writing(b):
