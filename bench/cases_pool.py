@@ -129,6 +129,22 @@ def local(b):
                    lambda s, _: told(s["listing of hosts"], "ms"), "ms")
 
 
+def burst(series, figures):
+    """Requests for a host that is being connected to wait for that one connect."""
+    demand(figures, {"connects a round": 1, "failed connects": 0})
+    return told(series["all"], "ms", **{"p95 of each ms": round(series["each"]["p95"] / 1e6, 3),
+                                        "p99 of each ms": round(series["each"]["p99"] / 1e6, 3),
+                                        "stats/s": round(series["throughput"]["median"]),
+                                        "connects": figures["connects a round"]})
+
+
+def demand(figures, wanted):
+    """RuntimeError unless these are so: then it is no time of what the case is about."""
+    wrong = [f"{name}: {figures[name]:g}, not {value}" for name, value in wanted.items() if figures[name] != value]
+    if wrong:
+        raise RuntimeError("; ".join(wrong))
+
+
 def cold(b):
     rounds = 3 if b.quick else 10
     rtts = (0,) if b.quick else (0, 50, 200)
@@ -144,10 +160,7 @@ def cold(b):
         yield connect
     yield case(b, "100 first stats of one host at once",
                lambda: ("burst", *FILE, "-n", 100, "-r", rounds, ini(b)),
-               lambda s, f: told(s["all"], "ms", **{"p95 of each ms": round(s["each"]["p95"] / 1e6, 3),
-                                                    "p99 of each ms": round(s["each"]["p99"] / 1e6, 3),
-                                                    "stats/s": round(s["throughput"]["median"]),
-                                                    "connects": f["connects a round"]}), "ms")
+               burst, "ms")
     for rtt in rtts:
         for hosts in (10, 100):
             yield Case(f"pool: {hosts} hosts at once{at(rtt)}", {"scoutfs": alone(b)},
@@ -168,6 +181,7 @@ def many_hosts(b, c, hosts, rtt):
     one, _ = measured(b, c, "hosts", *FILE, "-r", 3, ini(b, 1, rtt))
     before = b.cpu()["sshd"]
     many, figures = measured(b, c, "hosts", *FILE, "-r", 1, ini(b, hosts, rtt))
+    demand(figures, {"connects a round": hosts, "failed connects": 0})
     spent = b.cpu()["sshd"] - before
     times = many["all"]["median"] / one["all"]["median"]
     return told(many["all"], "ms", **{"times one host's": round(times, 2), "p95 of each ms": round(
@@ -201,20 +215,21 @@ def sessions(b):
 
 def stale(b, c):
     """The program says "cut" when its session is up; the server's processes of it are killed then."""
-    command = [os.path.join(b.builds, "scoutfs-bench-pool"), "stale", *map(str, FILE), "-r", "10", ini(b)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
+    rounds = 10
+    process = c.start(os.path.join(b.builds, "scoutfs-bench-pool"), "stale", *map(str, FILE), "-r", str(rounds), ini(b),
+                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process.stdin, process.stdout:
         line = process.stdout.readline()
         while line == "cut\n":
+            c.look()
             signal_all(family(b.sshd.process.pid)[1:], 9)
             process.stdin.write("\n")
             process.stdin.flush()
             line = process.stdout.readline()
-        found = json.loads(line + process.stdout.read())
-    finally:
-        end(process)
-        process.stdin.close()
-        process.stdout.close()
+        said = line + process.stdout.read()
+    c.join()
+    found = json.loads(said)
+    demand(found["figures"], {"connects": rounds + 1})
     series = {one["name"]: one for one in found["series"]}
     return told(series["session lost"], "ms", **{
         "with a session ms": round(series["session up"]["median"] / 1e6, 3), "connects": found["figures"]["connects"]})
@@ -222,7 +237,9 @@ def stale(b, c):
 
 def swept(b, c, hosts):
     found, figures = measured(b, c, "sweep", *FILE, "-s", 4, ini(b, hosts, more="idle_timeout = 2s"))
-    kept, _ = measured(b, c, "sweep", *FILE, "-s", 4, ini(b, hosts, more="idle_timeout = 1h"))
+    demand(figures, {CLOSED: hosts - 1})
+    kept, figures_kept = measured(b, c, "sweep", *FILE, "-s", 4, ini(b, hosts, more="idle_timeout = 1h"))
+    demand(figures_kept, {CLOSED: 0})
     one, other = found["stat of the host in use"], kept["stat of the host in use"]
     return told(one, "ms", "p95", **{"without ms": round(other["p95"] / 1e6, 3), CLOSED: figures[CLOSED]})
 

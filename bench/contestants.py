@@ -167,6 +167,9 @@ class Program:
             if process.returncode:
                 raise RuntimeError(f"{process.args[0]}: {words}")
 
+    def look(self):
+        self.most = max(self.most, process_table.peak_mib([p.pid for p, _ in self.running]))
+
     def watch(self, pid):
         """Until it ends; its memory is looked at meanwhile, as ru_maxrss begins with that of its parent."""
         ended = os.pidfd_open(pid)
@@ -174,7 +177,7 @@ class Program:
             poll = select.poll()
             poll.register(ended, select.POLLIN)
             while not poll.poll(20):
-                self.most = max(self.most, process_table.peak_mib([p.pid for p, _ in self.running]))
+                self.look()
         finally:
             os.close(ended)
 
