@@ -291,10 +291,7 @@ def operations(b):
                        unit="ms",
                        plot=("latency", None, f"{kind}{at(rtt)}") if kind == "stat" else None)
     for name, mib in (("1 MiB", 1), ("256 MiB" if b.quick else "1 GiB", 256 if b.quick else 1024)):
-        who = {"scoutfs": (alone(b), lambda c, mib=mib: transfer(b, c, mib)),
-               "ssh cat": contestants.with_ssh_cat(b, f"{mib}m")}
-        yield Case(f"pool: read {name} without a mount", who, None, before=None,
-                   prepare=lambda mib=mib: (prepare(b), b.make_file(f"{mib}m", mib)))
+        yield from transfers(b, name, mib)
     yield case(b, "four operations at once", lambda: ("four", *FILE, "-n", 50 if b.quick else 200, ini(b)),
                lambda s, _: told(s["at once"], "ms", **{"in turn ms": round(s["in turn"]["median"] / 1e6, 3)}), "ms")
 
@@ -306,9 +303,26 @@ def operations(b):
                lambda: ("mixed", *FILE, "-b", "1m", "-n", 30 if b.quick else 200, ini(b, 2)), mixed, "ms")
 
 
-def transfer(b, c, mib):
-    found, _ = measured(b, c, "transfer", "-l", "few", "-b", f"{mib}m", "-r", 10 if mib == 1 else 3, ini(b))
-    return {"value": found["seconds"]["median"], "MB/s": round(found["throughput"]["median"])}
+def transfers(b, name, mib):
+    """A file is read, and one is written and removed, by who is connected."""
+    rounds = 10 if mib == 1 else 3
+
+    def transfer(c, kind):
+        found, _ = measured(b, c, "transfer", "-k", kind, "-l", "few", "-b", f"{mib}m", "-r", rounds, ini(b))
+        return {"value": found["seconds"]["median"], "MB/s": round(found["throughput"]["median"])}
+
+    def reads(program):
+        return contestants.in_connected_ssh(b, program, rounds, f"cat {b.sshd.files}/{mib}m")
+
+    def writes(program):
+        new = f"{b.sshd.files}/new/ssh"
+        return contestants.in_connected_ssh(b, program, rounds, f"cat >{new} && rm {new}", f"{b.sshd.files}/{mib}m")
+
+    for kind, ssh in (("read", reads), ("write", writes)):
+        if kind == "read" or not b.quick:
+            yield Case(f"pool: {kind} {name} without a mount", {
+                "scoutfs": (alone(b), lambda c, kind=kind: transfer(c, kind)), "ssh cat": (alone(b), ssh)},
+                None, before=None, prepare=lambda: (prepare(b), b.make_file(f"{mib}m", mib)))
 
 
 def load(b):

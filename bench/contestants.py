@@ -9,6 +9,7 @@ import os
 import resource
 import select
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
@@ -153,9 +154,9 @@ class Program:
             self.running.append((process, os.dup(said.fileno())))
         return process
 
-    def join(self):
-        """Waits for all that were started; RuntimeError if one failed."""
-        while self.running:
+    def join(self, but=0):
+        """Waits for all that were started, but for so many of the first ones; RuntimeError if one failed."""
+        while len(self.running) > but:
             process, said = self.running[-1]
             self.watch(process.pid)
             _, status, used = os.wait4(process.pid, 0)
@@ -315,6 +316,27 @@ def with_ssh_cat(b, name, rtt=0):
         program.run("ssh", "-p", port, *words, f"{b.sshd.user}@127.0.0.1",
                     f"cat {b.sshd.files}/{name}")
     return lambda: Program(b), work
+
+
+def in_connected_ssh(b, program, rounds, command, source=os.devnull):
+    """A work: the median time of so many commands on the host, each with the file source as its input, over a
+    connection that is there before."""
+    words, port = ssh_words(b)
+    there = ["-p", port, *words, f"{b.sshd.user}@127.0.0.1"]
+    master = os.path.join(b.make_folder("ssh"), "master")
+    seconds = []
+    # cat ends with its input, and the connection with it
+    process = program.start("ssh", "-M", "-S", master, *there, "cat", stdin=subprocess.PIPE)
+    with process.stdin:
+        wait_for(lambda: os.path.exists(master), 60, "ssh -M")
+        for _ in range(rounds):
+            with open(source, "rb") as file:
+                start = time.monotonic()
+                program.start("ssh", "-S", master, *there, command, stdin=file)
+                program.join(but=1)
+                seconds.append(time.monotonic() - start)
+    program.join()
+    return {"value": statistics.median(seconds)}
 
 
 def with_sftp(b, name, rtt=0):

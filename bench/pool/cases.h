@@ -15,7 +15,7 @@ struct pool_options {
 	const char *file;   /* in a host's folder; '#' stands for a number below files */
 	const char *folder; /* to list, in a host's folder */
 	const char *big;    /* to read whole, in a host's folder */
-	const char *kind;   /* of latency: stat, cat or ls alone; NULL: all */
+	const char *kind;   /* of latency: stat, cat or ls alone; NULL: all. Of transfer: write */
 	const char **hosts; /* nhosts names */
 	unsigned nhosts, files, count, rounds, seconds, port;
 	unsigned steps[POOL_STEPS_MAX], nsteps; /* requests a second */

@@ -1,5 +1,6 @@
 /* Work on hosts that are connected: the latency of single operations, transfers, several operations at once. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,23 +66,29 @@ int pool_latency(const struct pool_options *o, struct pool_report *r)
 	return err;
 }
 
+/* The big file, or as many bytes to a new one. */
 int pool_transfer(const struct pool_options *o, struct pool_report *r)
 {
 	struct pool_series *s = pool_report_series(r, "seconds", "s");
 	struct pool_series *rate = pool_report_series(r, "throughput", "MB/s");
-	char path[POOL_PATH_MAX];
+	bool write = o->kind && strcmp(o->kind, "write") == 0;
+	char big[POOL_PATH_MAX], new[POOL_PATH_MAX];
 	struct pool_target *t;
 	uint64_t bytes = 0;
 	int err = pool_target_open(o->where, &t);
 
 	if (err)
 		return err;
-	err = operate(t, o, LIST, 0, 0);
+	pool_join(o, 0, o->big, big);
+	pool_join(o, 0, "new-transfer", new);
+	err = operate(t, o, LIST, 0, 0); /* connects */
+	if (!err && write)
+		err = t->ops->cat(t, big, &bytes);
 	for (unsigned i = 0; i < o->rounds && !err; i++) {
 		uint64_t began = scout_now_ns();
 		double took;
 
-		err = t->ops->cat(t, pool_join(o, 0, o->big, path), &bytes);
+		err = write ? t->ops->write(t, new, bytes) : t->ops->cat(t, big, &bytes);
 		took = (double)(scout_now_ns() - began) / 1e9;
 		pool_series_add(s, took);
 		pool_series_add(rate, (double)bytes / 1e6 / took);

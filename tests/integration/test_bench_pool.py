@@ -52,6 +52,9 @@ def test_the_backend_alone_and_a_mount(sshd, mount, folder):
     assert web1.logins() >= 2 and web2.logins() == 0
     series, _ = measure(folder, "hosts", "-r", 1, "-f", "f0", ini)
     assert series["each"]["count"] == 2 and web2.logins() >= 1
+    series, figures = measure(folder, "transfer", "-k", "write", "-b", "f0", "-r", 2, ini, "web1")
+    assert series["seconds"]["count"] == 2 and figures["bytes"] == 5000
+    assert sorted(os.listdir(web1.files)) == ["f0", "f1", "f2", "f3"]
     series, _ = measure(folder, "route", "-n", 3, ini)
     assert set(series) == {"short path", "305 bytes", "no such host", "longer than PATH_MAX"}
     m = mount(sshd.ini(web1))
