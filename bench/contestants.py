@@ -261,11 +261,14 @@ def rclone_s3(b, port, *options):
 
 def s3fs(b, port):
     folder = b.make_folder("s3fs")
+    cache = os.path.join(folder, "cache")  # in memory, as rclone's
+    os.mkdir(cache)
     secret = os.path.join(folder, "passwd")
     with open(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as f:
         f.write(f"{b.rgw.access_key}:{b.rgw.secret_key}\n")
     return Mounted(folder, ["s3fs", BUCKET, "MNT", "-f", "-o", f"url=http://127.0.0.1:{port}", "-o",
-                            "use_path_request_style", "-o", f"passwd_file={secret}"], env=clean_env(folder))
+                            "use_path_request_style", "-o", f"passwd_file={secret}", "-o", f"tmpdir={cache}"],
+                   env=clean_env(folder))
 
 
 FULL = ("--vfs-cache-mode", "full")
