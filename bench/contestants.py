@@ -349,13 +349,27 @@ def with_sftp(b, name, rtt=0):
     return lambda: Program(b), work
 
 
+def ranges(size, step):
+    return [f"{start}-{min(start + step, size) - 1}" for start in range(0, size, step)]
+
+
 def with_curl(b, key, size, connections, rtt=0, bytes_per_s=0):
     """A limit for reading an object: curl, with so many ranges side by side."""
     def work(program):
         url = b.signed_url(key, rtt, bytes_per_s)
-        step = -(-size // connections)
-        for start in range(0, size, step):
-            program.start("curl", "-sSf", "--noproxy", "*", "-o", "/dev/null", "-r",
-                          f"{start}-{min(start + step, size) - 1}", url)
+        for part in ranges(size, -(-size // connections)):
+            program.start("curl", "-sSf", "--noproxy", "*", "-o", "/dev/null", "-r", part, url)
         program.join()
+    return lambda: Program(b), work
+
+
+def with_one_curl(b, key, size, step, connections, rtt=0, bytes_per_s=0):
+    """The same with ranges of step bytes, over so many connections of one curl."""
+    def work(program):
+        url = b.signed_url(key, rtt, bytes_per_s)
+        words = 'silent\nshow-error\nfail\nnoproxy = "*"\noutput = /dev/null\n'
+        path = os.path.join(b.make_folder("curl"), "config")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("next\n".join(f'{words}range = {part}\nurl = "{url}"\n' for part in ranges(size, step)))
+        program.run("curl", "--parallel", "--parallel-max", str(connections), "-K", path)
     return lambda: Program(b), work
