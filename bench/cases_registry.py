@@ -52,17 +52,13 @@ class Registry:
         return 128 if self.b.quick else 1024
 
     def env(self):
+        """No proxy is asked for what is on loopback."""
         return dict(os.environ, AWS_ACCESS_KEY_ID=self.b.rgw.access_key, AWS_REGION="us-east-1",
-                    AWS_SECRET_ACCESS_KEY=self.b.rgw.secret_key)
-
-    def once(self, name):
-        new = name not in self.made
-        self.made.add(name)
-        return new
+                    AWS_SECRET_ACCESS_KEY=self.b.rgw.secret_key, NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
 
     def fill(self):
         """500 models, the real one and 99 copies of it among them."""
-        if not self.once("models"):
+        if "models" in self.made:
             return
         fill = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fill_registry.py")
         works.do(sys.executable, fill, "--bucket", BUCKET, "--endpoint", self.b.rgw.endpoint, "--bytes", str(SIZE),
@@ -70,17 +66,19 @@ class Registry:
         s3 = self.b.rgw.client()
         for name in self.models(100)[1:]:
             s3.copy_object(Bucket=BUCKET, Key=name, CopySource={"Bucket": BUCKET, "Key": MODEL})
+        self.made.add("models")
 
     def put(self, mib, whole=False):
         """An object beside the real model: in parts, as AWS's tools put what is large; or whole, so that its
         ETag is an MD5. Returns its key."""
         key = f"{REAL}/{mib}m{'-whole' if whole else ''}"
-        if not self.once(key):
+        if key in self.made:
             return key
         s3, part = self.b.rgw.client(), 64 * MIB
         block = os.urandom(part)
         if whole:
             s3.put_object(Bucket=BUCKET, Key=key, Body=block * (mib * MIB // part))
+            self.made.add(key)
             return key
         upload = s3.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
 
@@ -91,6 +89,7 @@ class Registry:
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             parts = list(pool.map(put_part, range(1, mib * MIB // part + 1)))
         s3.complete_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+        self.made.add(key)
         return key
 
     @staticmethod
