@@ -83,8 +83,10 @@ class Servers:
     @functools.cached_property
     def sshd(self):
         """One real sshd. It is as many hosts as the config has names for it: of each connection it makes a
-        process of its own, anyhow."""
-        sshd = Sshd(os.path.join(self.folder, "web1"), "web1", self.key, "MaxStartups 5000\nMaxSessions 1000")
+        process of its own, anyhow. What `ssh` runs there is run without bash's ~/.bashrc, which is no matter here:
+        bash reads it in a first shell (SHLVL)."""
+        sshd = Sshd(os.path.join(self.folder, "web1"), "web1", self.key,
+                    "MaxStartups 5000\nMaxSessions 1000\nSetEnv SHLVL=1")
         sshd.start()
         self.stack.callback(sshd.stop)
         os.mkdir(os.path.join(sshd.files, "new"))
