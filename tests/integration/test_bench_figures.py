@@ -1,0 +1,165 @@
+"""What the bench makes of what it measured, and which cases it has: without servers, and without a clock."""
+
+import collections
+import importlib
+import os
+import re
+import subprocess
+import sys
+import types
+
+import pytest
+
+from mount import TOP
+from procs import wait_for
+
+sys.path.append(os.path.join(TOP, "bench"))
+
+import cases_day  # noqa: E402
+import cases_pool  # noqa: E402
+import contestants  # noqa: E402
+import measure  # noqa: E402
+import plots  # noqa: E402
+import run  # noqa: E402
+import works  # noqa: E402
+from suite import Case  # noqa: E402
+
+
+class Nobody:
+    """A contestant that does nothing; fault is how it ended."""
+
+    def __init__(self, fault=""):
+        self.root, self.fault = None, fault
+        self.closed = 0
+
+    def cpu(self):
+        return 0.0
+
+    def peak(self):
+        return 0.0
+
+    def close(self):
+        self.closed += 1
+
+
+def bench(quick=False, folder="/nowhere"):
+    return types.SimpleNamespace(quick=quick, folder=str(folder), clear=lambda: None, cpu=lambda: {})
+
+
+def rounds(tell, count, opener=Nobody, **more):
+    """The results of a case whose work tells what tell() does."""
+    case = Case("pool: it", {"scoutfs": opener}, lambda _: tell(), before=None, **more)
+    return measure.summary(case, measure.measure(bench(), case, count))["results"]["scoutfs"]
+
+
+def every_case(quick):
+    return [case for suite in run.SUITES for case in importlib.import_module(suite).cases(bench(quick))]
+
+
+def test_each_number_is_the_median_of_its_own():
+    told = iter([{"value": 3, "p95": 5}, {"value": 1, "p95": 9}, {"value": 2, "p95": 7, "p99": 8}])
+    ours = rounds(lambda: next(told), 3)
+    assert ours["median"] == 2 and ours["more"] == {"p95": 7, "p99": 8}
+    assert len(ours["spans"]) == 3 and all(began <= ended for began, ended in ours["spans"])
+
+
+def test_words_are_said_once_if_all_rounds_agree():
+    told = iter(["yes", "no", "yes", "yes"])
+    assert rounds(lambda: {"verified": next(told)}, 2)["more"] == {"verified": "no/yes"}
+    assert rounds(lambda: {"verified": next(told)}, 2)["more"] == {"verified": "yes"}
+
+
+@pytest.mark.parametrize("error", [subprocess.TimeoutExpired("rsync", 60), ValueError("no number"),
+                                   subprocess.CalledProcessError(1, "cp"), TimeoutError("late")])
+def test_one_that_fails_or_hangs_is_told_and_ends_nothing(error):
+    def fail(*_):
+        raise error
+    name = type(error).__name__
+    case = Case("pool: it", {"scoutfs": Nobody, "sshfs": (Nobody, fail)}, lambda _: None, before=None)
+    found = measure.summary(case, measure.measure(bench(), case, 2))["results"]
+    assert "median" in found["scoutfs"] and found["sshfs"]["failed"].startswith(name)
+    assert rounds(dict, 1, prepare=fail)["failed"].startswith(name)
+
+
+def test_an_end_that_is_a_fault_fails_the_round():
+    nobody = Nobody("scoutfs had to be killed")
+    assert rounds(dict, 3, lambda: nobody)["failed"] == "RuntimeError: scoutfs had to be killed"
+    assert nobody.closed == 1
+
+
+def test_scoutfs_alone_counts_as_scoutfs():
+    failed = {"failed": "OSError"}
+    cases = [{"name": "a", "results": {"scoutfs": {}, "sshfs, alone": failed}},
+             {"name": "b", "results": {"scoutfs": {}, "scoutfs, alone": failed}}]
+    assert run.failures(cases) == ["b"]
+    assert [run.program(who) for who in ("sshfs, alone", "curl, 3 MiB", "rclone full")] == ["sshfs", "curl", "rclone"]
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_how_scoutfs_ends_is_looked_at(tmp_path, status):
+    """It is never mounted here, but a program that ends by itself."""
+    c = contestants.Scoutfs(str(tmp_path), ["sh", "-c", f"exit {status}"], wait=False)
+    wait_for(lambda: c.process.poll() is not None, 20, "sh")
+    c.close()
+    assert bool(c.fault) == bool(status)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_line_of_a_plot_is_of_one_kind(quick):
+    """A distribution is of one case alone; and at all distances the same number of bytes is read."""
+    points, sizes = collections.Counter(), set()
+    for case in every_case(quick):
+        if not case.plot:
+            continue
+        kind, x, *rest = case.plot
+        assert kind in plots.PLOTS and len(rest) <= 1, case.name
+        if kind in plots.DISTRIBUTIONS:
+            points[kind, None, *rest] += 1
+        else:
+            points[kind, x, *rest] += 1
+        if kind == "throughput":
+            sizes.add(case.moved)
+    assert max(points.values()) == 1, points
+    assert len(sizes) == 1
+    kinds = {rest for kind, _, *rest_of in points if kind == "latency" for rest in rest_of}
+    assert len(kinds) <= len(plots.STYLES), kinds
+
+
+def test_a_distribution_goes_up_once():
+    def case(kind, *samples):
+        results = {"scoutfs": {"samples": samples}}
+        return {"plot": next(one.plot for one in every_case(False) if one.plot and one.name == kind), "results": results}
+    found = plots.lines([case("pool: stat of one file after the other", 1, 2, 3),
+                         case("pool: stat of one file after the other, rtt 50", 51, 52)], "latency")
+    assert sorted(found.values()) == [[(1, 1 / 3), (2, 2 / 3), (3, 1)], [(51, 1 / 2), (52, 1)]]
+
+
+@pytest.mark.parametrize("missing", [None, "small500", "tree200-40", "turn40", "n0-git"])
+def test_a_command_that_fails_on_nine_hosts_is_a_failure(tmp_path, missing):
+    """As when one of the folders is not there."""
+    words = re.findall(r"\b(small500|tree200-40|turn40)\b", cases_day.EVERYTHING)
+    for name in {*words, "new"} - {missing}:
+        os.makedirs(tmp_path / name)
+        (tmp_path / name / "f").write_text("line 7 of it\n")
+    if missing != "n0-git":
+        subprocess.run(["git", "init", "-q", tmp_path / "new" / "n0-git"], check=True)
+    script = cases_day.EVERYTHING.replace("ROOT", str(tmp_path)).replace("NAME", "n0")
+    done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=60, check=False,
+                          env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path)})
+    assert (done.returncode != 0) == bool(missing), done.stderr
+
+
+def test_a_bulk_reader_that_fails_is_a_failure(tmp_path):
+    """There are folders for ls, but no file for the four."""
+    case = cases_day.while_reading(bench(True), 0)
+    for i in range(10):
+        os.makedirs(tmp_path / "tree200-40" / f"d{i:03}")
+    with pytest.raises(RuntimeError, match="dd"):
+        case.work(types.SimpleNamespace(root=str(tmp_path)))
+    works.reap()
+
+
+def test_a_figure_that_is_not_what_the_case_is_about_is_a_failure():
+    cases_pool.demand({"connects": 1.0, "more": 7.0}, {"connects": 1})
+    with pytest.raises(RuntimeError, match="connects: 2, not 1"):
+        cases_pool.demand({"connects": 2.0}, {"connects": 1})
