@@ -49,7 +49,8 @@ struct scout_zip {
 
 struct scout_zip_waiter {
 	/* With no lock held, on any thread, perhaps before scout_zip_get returns. err 0: the callee has
-	 * a reference to zip. -errno: it is broken (told in the log, once), or could not be read. */
+	 * a reference to zip. -errno: it is broken, however often it was fetched (told in the log, once), or
+	 * could not be read. */
 	void (*got)(struct scout_zip_waiter *w, int err, struct scout_zip *zip);
 	TAILQ_ENTRY(scout_zip_waiter) link; /* under zips->lock */
 };
@@ -64,6 +65,9 @@ struct scout_zip *scout_zip_known(struct scout_models *m, const char *path, uint
 				  int *err);
 void scout_zip_ref(struct scout_models *m, struct scout_zip *zip);
 void scout_zip_put(struct scout_models *m, struct scout_zip *zip); /* NULL is fine */
+/* o's bytes were wrong: nothing of them stays, nor what its directory was read as, so that the next who
+ * opens it has all fetched anew. No lock held. */
+void scout_zip_forget(struct scout_models *m, struct scout_object *o);
 void scout_zip_archives_destroy(struct scout_models *m);
 
 /* zip_member.c */

@@ -1,5 +1,6 @@
 /* The directories of archives: read once for all who ask, kept by version, the least recently used going
- * first. A broken archive is remembered as such, so that the log tells it once.
+ * first. A broken archive is remembered as such, so that the log tells it once; but first it is fetched
+ * anew, for its bytes may have been damaged on their way.
  *
  * Reading one is a chain: its end, which mostly holds the whole directory of a small archive, then what
  * is before that, piece by piece, over the same blocks as any reader of the object. The pieces are copied
@@ -24,9 +25,11 @@ struct load {
 	struct scout_zip_job job;
 	struct scout_req req;
 	struct scout_models *m;
-	struct scout_zip *zip; /* one reference */
+	struct scout_zip *zip;      /* one reference */
+	struct scout_answer answer; /* but for what is borrowed in it */
 	struct scout_models_file *file;
 	struct scout_zip_reader reader;
+	bool anew;    /* it came damaged once */
 	bool reading; /* the directory: else the archive's end */
 	uint64_t at;  /* of the bytes asked for */
 	size_t want, got;
@@ -122,6 +125,38 @@ void scout_zip_archives_destroy(struct scout_models *m)
 	trim_locked(m->zips, 0, 0, &gone);
 	assert(!m->zips->archives);
 	scout_unlock(&m->zips->lock);
+	free_all(m, &gone);
+}
+
+static void forget_bytes(struct scout_models *m, struct scout_object *o)
+{
+	scout_cache_forget(m, o); /* before anybody opens it anew */
+	scout_object_forget(m, o);
+}
+
+/* Takes zip out of the table, to be freed without the lock unless somebody has it. */
+static void drop_locked(struct scout_zips *z, struct scout_zip *zip, struct scout_zip_list *gone)
+{
+	unlist_locked(z, zip);
+	if (zip->is_idle) {
+		unidle_locked(z, zip);
+		TAILQ_INSERT_TAIL(gone, zip, link);
+	}
+}
+
+void scout_zip_forget(struct scout_models *m, struct scout_object *o)
+{
+	struct scout_zip_list gone = TAILQ_HEAD_INITIALIZER(gone);
+	const char *path = o->key + strlen(m->config->prefix);
+	struct scout_zips *z = m->zips;
+	struct scout_zip *zip;
+
+	forget_bytes(m, o);
+	scout_lock(&z->lock);
+	HASH_FIND_STR(z->archives, path, zip);
+	if (zip && zip->version == o->version)
+		drop_locked(z, zip, &gone);
+	scout_unlock(&z->lock);
 	free_all(m, &gone);
 }
 
@@ -272,6 +307,56 @@ static int take_end(struct load *l, const char **why)
 				  : 0;
 }
 
+static void begin(struct load *l)
+{
+	int err = scout_models_file_open(l->m, l->zip->path, &l->answer, &l->file);
+	uint64_t bytes = l->answer.bytes, tail = bytes < SCOUT_ZIP_TAIL ? bytes : SCOUT_ZIP_TAIL;
+
+	if (!l->bytes)
+		l->bytes = malloc(SCOUT_BUF_BYTES);
+	if (err == 0 && !l->bytes)
+		err = -ENOMEM;
+	if (err < 0)
+		finish(l, err, NULL);
+	else if (bytes == 0)
+		finish(l, -EIO, "it is empty");
+	else
+		ask(l, bytes - tail, tail);
+}
+
+/* Members that no program packs so, yet a wrong byte makes. */
+static bool looks_damaged(const struct scout_zip_names *n)
+{
+	for (size_t i = 0; i < n->count; i++) {
+		switch ((enum scout_zip_refusal)n->entries[i].refusal) {
+		case SCOUT_ZIP_BOMB:
+		case SCOUT_ZIP_SIZES:
+		case SCOUT_ZIP_OUTSIDE:
+		case SCOUT_ZIP_OVERLAPS:
+			return true;
+		case SCOUT_ZIP_FINE:
+		case SCOUT_ZIP_ENCRYPTED:
+		case SCOUT_ZIP_METHOD:
+			break;
+		}
+	}
+	return false;
+}
+
+static void begin_anew(struct load *l)
+{
+	l->anew = true;
+	l->reading = false;
+	scout_zip_reader_destroy(&l->reader);
+	scout_zip_names_destroy(&l->zip->names);
+	atomic_fetch_sub(&l->m->zips->names_bytes, l->counted);
+	l->counted = 0;
+	forget_bytes(l->m, l->file->object);
+	scout_models_file_close(l->m, l->file);
+	l->file = NULL;
+	begin(l);
+}
+
 static void step(struct scout_zip_job *job)
 {
 	struct load *l = (struct load *)job;
@@ -287,24 +372,10 @@ static void step(struct scout_zip_job *job)
 		err = scout_zip_reader_finish(&l->reader, &why);
 	if (err == 0 && left > 0)
 		ask(l, l->reader.end.start + l->reader.taken, left);
+	else if (!l->anew && (why || err == -EFBIG || (err == 0 && looks_damaged(&l->zip->names))))
+		begin_anew(l);
 	else
 		finish(l, err, why);
-}
-
-static void begin(struct load *l, const struct scout_answer *answer)
-{
-	int err = scout_models_file_open(l->m, l->zip->path, answer, &l->file);
-	uint64_t bytes = answer->bytes, tail = bytes < SCOUT_ZIP_TAIL ? bytes : SCOUT_ZIP_TAIL;
-
-	l->bytes = malloc(SCOUT_BUF_BYTES);
-	if (err == 0 && !l->bytes)
-		err = -ENOMEM;
-	if (err < 0)
-		finish(l, err, NULL);
-	else if (bytes == 0)
-		finish(l, -EIO, "it is empty");
-	else
-		ask(l, bytes - tail, tail);
 }
 
 /* ---- asking ---- */
@@ -321,13 +392,8 @@ static struct scout_zip *find_locked(struct scout_zips *z, const char *path, uin
 		zip->refs++;
 		return zip;
 	}
-	if (zip && gone) {
-		unlist_locked(z, zip);
-		if (zip->is_idle) {
-			unidle_locked(z, zip);
-			TAILQ_INSERT_TAIL(gone, zip, link);
-		}
-	}
+	if (zip && gone)
+		drop_locked(z, zip, gone);
 	return NULL;
 }
 
@@ -357,6 +423,7 @@ static struct load *load_new(struct scout_models *m, const char *path,
 	l->job.run = step;
 	l->req.done = bytes_came;
 	l->m = m;
+	l->answer = *answer;
 	l->zip = zip_new(path, answer);
 	if (!l->zip) {
 		free(l);
@@ -404,7 +471,7 @@ void scout_zip_get(struct scout_models *m, const char *path, const struct scout_
 		return;
 	}
 	if (!zip) {
-		begin(l, answer);
+		begin(l);
 		return;
 	}
 	free(l->zip);

@@ -1,28 +1,14 @@
 /* Archives as folders over the fake registry: many readers on many threads in little memory, and the ends
  * that a request can come to; meant for the sanitizers too. */
-#include "mount.h"
-#include "zip_make.h"
+#include "zip_mount.h"
 
 #include <dlfcn.h>
 
 #include "models/zip_member.h"
 
 #define READERS 24
-#define TEXT_BYTES (3 * MIB)
 
-static uint8_t *plain;
 static atomic_bool late_ran;
-
-/* An archive at key with a deflated and a stored member of the same bytes. */
-static void put_archive(const char *key, struct zip *z)
-{
-	memset(z, 0, sizeof(*z));
-	add(z, "deflated", 8, plain, TEXT_BYTES);
-	add(z, "in/stored", 0, plain, TEXT_BYTES);
-	finish(z, false, "");
-	fake_put(key, z->file.len);
-	fake_find(key)->contents = z->file.p;
-}
 
 struct reader {
 	struct mount *t;
@@ -131,21 +117,6 @@ static void stopped_meanwhile(void **state)
 	mount_down(&t);
 	for (unsigned i = 0; i < 4; i++)
 		zip_free(&zips[i]);
-}
-
-/* Answers S3's calls until a is answered, by whichever thread. */
-static void answer_until_done(struct asked *a)
-{
-	while (!asked_is_done(a)) {
-		if (!fake_answer_one())
-			sched_yield();
-	}
-}
-
-static struct asked *answered(struct asked *a)
-{
-	answer_until_done(a);
-	return a;
 }
 
 /* A grant of memory that takes its time, as that of another backend's thread may. */
@@ -359,7 +330,8 @@ static void directories_of_nothing(void **state)
 	assert_true(fake.bytes <= 3 * SCOUT_BUF_BYTES);
 	fake.bytes = 0;
 	expect(answered(ask_getattr(&t, "b/model.zip.d/x")), -EIO);
-	assert_true(fake.bytes <= 2 * SCOUT_BUF_BYTES);
+	assert_true(fake.bytes <=
+		    2 * 2 * SCOUT_BUF_BYTES); /* and once more: it may have come wrong */
 	mount_down(&t);
 	zip_free(&ended);
 	zip_free(&large);
