@@ -205,7 +205,8 @@ void scout_models_metrics(void *self, struct scout_text *out)
 	       "Objects whose bytes, read whole, match S3's checksum.",
 	       scout_counted(&m->verifiers.verified));
 	metric(out, "scoutfs_models_unverified_total", "counter",
-	       "Objects read whole without a checksum to compare with, or evicted before.",
+	       "Objects read whole without a checksum to compare with, or evicted before; "
+	       "members of archives read in too many pieces.",
 	       scout_counted(&m->verifiers.unverified));
 	metric(out, "scoutfs_models_mismatches_total", "counter",
 	       "Objects whose bytes did not match.", scout_counted(&m->verifiers.mismatches));

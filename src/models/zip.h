@@ -7,6 +7,7 @@
 #include "models/read.h"
 #include "models/zip_inflate.h"
 #include "models/zip_names.h"
+#include "models/zip_proven.h"
 #include "models/zip_work.h"
 
 struct scout_zip;
@@ -28,6 +29,7 @@ struct scout_zips {
 	atomic_size_t names_bytes;    /* of all archives' names */
 	atomic_uint streams;          /* open for inflating */
 	struct scout_zip_pool points; /* to go on inflating from */
+	struct scout_zip_proven proven; /* under lock */
 };
 
 /* The directory of one version of an archive. */
@@ -71,11 +73,12 @@ void scout_zip_forget(struct scout_models *m, struct scout_object *o);
 void scout_zip_archives_destroy(struct scout_models *m);
 
 /* zip_member.c */
-/* Opens the member e, path inside of it, of the archive at path that answer tells of. Returns 0, or
- * -errno (-EIO, -EOPNOTSUPP: refused, told in the log). */
+/* Opens the member e, path inside of it, of the archive at path that answer tells of. *unproven: nobody
+ * remembers the CRC of what the kernel may have of it. Returns 0, or -errno (-EIO, -EOPNOTSUPP: refused,
+ * told in the log). */
 int scout_zip_open_member(struct scout_models *m, const char *archive,
 			  const struct scout_answer *answer, const struct scout_zip_entry *e,
-			  const char *inside, struct scout_models_file **ret);
+			  const char *inside, struct scout_models_file **ret, bool *unproven);
 /* The backend's read and release, of files that have a member. */
 void scout_zip_read(struct scout_models *m, struct scout_models_file *file, uint64_t offset,
 		    size_t size, uint64_t version, struct scout_req *req);

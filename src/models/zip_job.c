@@ -294,6 +294,8 @@ static int inflate_on(struct scout_member *b)
 		size_t left, len = room(b, &to);
 		int err;
 
+		if (s->out == b->read->offset)
+			b->before = s->crc;
 		if (len == 0 && (s->out < b->entry.bytes || s->ended))
 			return check_end(b);
 		if (len == 0) {
@@ -356,6 +358,15 @@ static int go(struct scout_member *b)
 	return err < 0 ? err : inflate_on(b);
 }
 
+/* Of what b's read is to be answered with, whose CRC is that of all before it and of it, less the first. */
+static int check_sum(struct scout_member *b, const struct scout_result *res)
+{
+	z_off64_t len = (z_off64_t)b->read->size;
+	uint32_t crc = b->stream->crc ^ (uint32_t)crc32_combine64(b->before, 0, len);
+
+	return scout_member_check(b->read, res, &crc);
+}
+
 static void answer(struct scout_member *b, int err)
 {
 	struct scout_result res = {.ttl_ms = 0};
@@ -370,6 +381,8 @@ static void answer(struct scout_member *b, int err)
 		res.data.count++;
 	}
 	res.data.iov = iov;
+	if (err == OVER)
+		err = check_sum(b, &res);
 	b->read = NULL;
 	scout_member_reply(r, err, err == OVER ? &res : NULL);
 }

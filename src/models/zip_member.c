@@ -2,8 +2,11 @@
  * (zip_job.c). Either way the bytes come through the archive's own blocks, pinned to its ETag, with
  * read-ahead that ends where the member does.
  *
- * Handles of one member share what is known of it: where its data begins, its streams, its CRC. The CRC
- * of a stored member is made of what is read of it, and compared once all of it was.
+ * Handles of one member share what is known of it: where its data begins, its streams, its CRC. That is
+ * made of what is handed out, and compared once all of it was. The kernel keeps pages when the last
+ * handle goes, and then nobody remembers the CRC of these: so at the next open they are to go, unless all
+ * of the member was proven right. A damaged one is fetched anew by whoever opens it then, with its
+ * archive's directory, which may be what is wrong.
  *
  * zips->lock for the table, member->lock for its reads. */
 #include "models/zip_member.h"
@@ -14,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scoutfs/hash.h"
 #include "scoutfs/log.h"
 
 /* A local header's extra fields are not known before it is read. */
@@ -27,6 +31,7 @@ static void member_free(struct scout_member *b)
 	scout_member_job_destroy(b);
 	if (b->file)
 		scout_models_file_close(b->m, b->file);
+	scout_zip_sum_destroy(&b->sum);
 	scout_mutex_destroy(&b->lock);
 	free(b->inside);
 	free(b);
@@ -36,6 +41,16 @@ void scout_member_unref(struct scout_member *b)
 {
 	if (atomic_fetch_sub(&b->refs, 1) == 1)
 		member_free(b);
+}
+
+/* Names the member of that version. */
+static uint64_t id_of(const struct scout_member *b)
+{
+	const struct scout_object *o = b->file->object;
+	uint64_t id = scout_hash(SCOUT_HASH_START, o->key, strlen(o->key));
+
+	id = scout_hash(id, &o->version, sizeof(o->version));
+	return scout_hash(id, &b->entry.header, sizeof(b->entry.header));
 }
 
 static struct scout_member *member_new(struct scout_models *m, const char *archive,
@@ -60,14 +75,16 @@ static struct scout_member *member_new(struct scout_models *m, const char *archi
 	}
 	b->key.object = b->file->object;
 	b->key.header = e->header;
+	b->id = id_of(b);
 	return b;
 }
 
 /* The one that is open already, or made; with a reference for a handle. */
-static struct scout_member *add(struct scout_zips *z, struct scout_member *made)
+static struct scout_member *add(struct scout_zips *z, struct scout_member *made, bool *unproven)
 {
 	struct scout_member *b;
 
+	*unproven = false;
 	scout_lock(&z->lock);
 	HASH_FIND(hh, z->members, &made->key, sizeof(made->key), b);
 	if (b) {
@@ -76,6 +93,7 @@ static struct scout_member *add(struct scout_zips *z, struct scout_member *made)
 	} else {
 		HASH_ADD(hh, z->members, key, sizeof(made->key), made);
 		b = made->hh.tbl ? made : NULL;
+		*unproven = !scout_zip_proven_has(&z->proven, made->id);
 	}
 	scout_unlock(&z->lock);
 	if (b != made)
@@ -96,7 +114,7 @@ static int refuse(const char *archive, const struct scout_zip_entry *e, const ch
 
 int scout_zip_open_member(struct scout_models *m, const char *archive,
 			  const struct scout_answer *answer, const struct scout_zip_entry *e,
-			  const char *inside, struct scout_models_file **ret)
+			  const char *inside, struct scout_models_file **ret, bool *unproven)
 {
 	struct scout_models_file *file;
 	struct scout_member *b;
@@ -110,7 +128,7 @@ int scout_zip_open_member(struct scout_models *m, const char *archive,
 		return err;
 	b = member_new(m, archive, answer, e, inside);
 	if (b)
-		b = add(m->zips, b);
+		b = add(m->zips, b, unproven);
 	if (!b) {
 		scout_models_file_close(m, file);
 		return -ENOMEM;
@@ -157,10 +175,15 @@ int scout_member_broken(struct scout_member *b, const char *words)
 	news = b->err == 0;
 	b->err = -EIO;
 	scout_unlock(&b->lock);
-	if (news)
-		scout_warn("models: '%s': member '%s' is damaged: %s",
-			   scout_format_name(name, sizeof(name), b->file->object->key),
-			   scout_format_name(member, sizeof(member), b->inside), words);
+	if (!news)
+		return -EIO;
+	scout_lock(&b->m->zips->lock);
+	scout_zip_proven_remove(&b->m->zips->proven, b->id);
+	scout_unlock(&b->m->zips->lock);
+	scout_zip_forget(b->m, b->file->object);
+	scout_warn("models: '%s': member '%s' is damaged: %s",
+		   scout_format_name(name, sizeof(name), b->file->object->key),
+		   scout_format_name(member, sizeof(member), b->inside), words);
 	return -EIO;
 }
 
@@ -174,32 +197,95 @@ void scout_member_reply(struct scout_member_read *r, int err, const struct scout
 	scout_req_done(req, err, res);
 }
 
-/* Of bytes that were read: whether the member is known to be wrong by them. */
-static int check_sum(struct scout_member_read *r, const struct scout_result *res)
+/* Of the bytes [from, to) of all that res has. */
+static uint32_t crc_of(const struct scout_result *res, size_t from, size_t to)
+{
+	uint32_t crc = 0;
+	size_t at = 0;
+
+	for (int i = 0; i < res->data.count && at < to; i++) {
+		const uint8_t *p = res->data.iov[i].iov_base;
+		size_t len = res->data.iov[i].iov_len;
+		size_t skip = from < at ? 0 : from - at, end = to - at < len ? to - at : len;
+
+		if (skip < end)
+			crc = (uint32_t)crc32_z(crc, p + skip, end - skip);
+		at += len;
+	}
+	return crc;
+}
+
+/* The first part of r's bytes whose CRC is still wanted; false: none is. *err: what is known of b. */
+static bool next_part(struct scout_member_read *r, uint64_t *from, uint64_t *to, int *err)
 {
 	struct scout_member *b = r->member;
-	uint32_t crc = 0, whole = b->entry.crc;
-	size_t len = 0;
-	bool wanted;
+	bool wants;
+
+	*from = r->offset;
+	*to = r->offset + r->size;
+	scout_lock(&b->lock);
+	*err = b->err;
+	wants = *err == 0 && scout_zip_sum_wants(&b->sum, from, to);
+	scout_unlock(&b->lock);
+	return wants;
+}
+
+/* All of b was read and is right: the kernel may keep what it has of it. */
+static void prove(struct scout_member *b)
+{
+	struct scout_zips *z = b->m->zips;
+
+	scout_lock(&z->lock);
+	scout_zip_proven_add(&z->proven, b->id);
+	scout_unlock(&z->lock);
+}
+
+static int note_part(struct scout_member *b, uint64_t from, uint64_t to, uint32_t crc)
+{
+	enum scout_zip_sum_state state;
+	uint32_t whole = 0;
 
 	scout_lock(&b->lock);
-	wanted = !b->sum.over;
+	state = scout_zip_sum_add(&b->sum, from, to, crc, b->entry.bytes, &whole);
 	scout_unlock(&b->lock);
-	for (int i = 0; i < res->data.count; i++) {
-		if (wanted)
-			crc = (uint32_t)crc32_z(crc, res->data.iov[i].iov_base,
-						res->data.iov[i].iov_len);
-		len += res->data.iov[i].iov_len;
-	}
-	if (len != r->size)
-		return scout_member_broken(b, "it ends too early");
-	if (!wanted)
+	if (state == SCOUT_ZIP_SUM_LOST)
+		scout_count(&b->m->verifiers.unverified, 1);
+	if (state != SCOUT_ZIP_SUM_WHOLE)
 		return 0;
-	scout_lock(&b->lock);
-	(void)scout_zip_sum_add(&b->sum, r->offset, r->offset + r->size, crc, b->entry.bytes,
-				&whole);
-	scout_unlock(&b->lock);
-	return whole == b->entry.crc ? 0 : scout_member_broken(b, "its CRC is wrong");
+	if (whole != b->entry.crc)
+		return scout_member_broken(b, "its CRC is wrong");
+	prove(b);
+	return 0;
+}
+
+int scout_member_check(struct scout_member_read *r, const struct scout_result *res,
+		       const uint32_t *crc)
+{
+	uint64_t from, to;
+	int err;
+
+	/* what others read of it meanwhile makes the parts smaller */
+	while (next_part(r, &from, &to, &err)) {
+		bool all = crc && to - from == r->size;
+
+		err = note_part(
+		    r->member, from, to,
+		    all ? *crc : crc_of(res, (size_t)(from - r->offset), (size_t)(to - r->offset)));
+		if (err < 0)
+			break;
+	}
+	return err;
+}
+
+static int check_stored(struct scout_member_read *r, const struct scout_result *res)
+{
+	size_t len = 0;
+
+	for (int i = 0; i < res->data.count; i++)
+		len += res->data.iov[i].iov_len;
+	if (len != r->size)
+		return scout_member_broken(r->member, "it ends too early");
+	return scout_member_check(r, res, NULL);
 }
 
 static void stored_came(struct scout_req *req, int err, const struct scout_result *res)
@@ -208,7 +294,7 @@ static void stored_came(struct scout_req *req, int err, const struct scout_resul
 	    (struct scout_member_read *)((char *)req - offsetof(struct scout_member_read, inner));
 
 	if (err == 0)
-		err = check_sum(r, res);
+		err = check_stored(r, res);
 	scout_member_reply(r, err, err == 0 ? res : NULL);
 }
 

@@ -40,6 +40,7 @@ struct scout_member {
 	struct scout_models_file *file; /* for the header, and for what is inflated */
 	struct scout_zip_entry entry;   /* its path is not valid */
 	char *inside;                   /* its path */
+	uint64_t id;                    /* in zips->proven */
 	struct scout_member_key key;
 
 	atomic_uint refs; /* handles, and the job under way */
@@ -51,7 +52,7 @@ struct scout_member {
 	bool busy;                         /* under lock: its job is under way */
 	int err;                           /* under lock: it is broken */
 	uint64_t data;                     /* under lock: where its data is; 0: not known yet */
-	struct scout_zip_sum sum;          /* under lock: of a stored one */
+	struct scout_zip_sum sum;          /* under lock: of what was handed out */
 
 	/* the job's */
 	struct scout_waiter waiter;
@@ -66,7 +67,8 @@ struct scout_member {
 	uint8_t *to; /* the bytes that were asked for go there */
 	size_t want, got;
 	int io_err;
-	uint64_t in_at; /* bufs[0] has in_len bytes of the data at in_at */
+	uint32_t before; /* the CRC of all before what is being read */
+	uint64_t in_at;  /* bufs[0] has in_len bytes of the data at in_at */
 	size_t in_len;
 	uint8_t head[SCOUT_ZIP_LOCAL];
 };
@@ -82,7 +84,12 @@ void scout_member_unref(struct scout_member *b);
 void scout_member_reply(struct scout_member_read *r, int err, const struct scout_result *res);
 /* Has the bytes of a stored member, whose data is at data, read. */
 void scout_member_read_stored(struct scout_member_read *r, uint64_t data);
-/* From now on b cannot be read: words say why. Returns -EIO. */
+/* Of the bytes that r is to be answered with: 0, or -EIO when what was read of its member is wrong. crc is
+ * theirs; NULL: not known yet. No lock held. */
+int scout_member_check(struct scout_member_read *r, const struct scout_result *res,
+		       const uint32_t *crc);
+/* From now on b cannot be read: words say why. Who opens it then has all fetched anew. Returns -EIO; no
+ * lock held. */
 int scout_member_broken(struct scout_member *b, const char *words);
 
 #endif

@@ -14,11 +14,13 @@ import pytest
 
 from procs import wait_for
 from proxy import Answer
+from test_models_meta import flipped
 from tools import MIB, content, error, read, sha256, together
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 KIB = 1024
+SIZE = 3 * MIB  # of members that are damaged
 
 
 def words(size, seed=0):
@@ -276,6 +278,120 @@ def test_damaged_members(up):
     assert error(read, os.path.join(top, "raw")) == "EIO"
     assert read(os.path.join(top, "fine")) == b"fine"
     assert m.log().count("member 'raw' is damaged: its CRC is wrong") == 1
+    for name in ("text", "raw"):
+        assert error(read, os.path.join(top, name)) == "EIO"
+
+
+def both():
+    """{name: bytes} of a stored and of a deflated member, and the archive of them."""
+    members = {"raw": content(SIZE), "text": words(SIZE)}
+    return members, archive([(member("raw", method=STORED), members["raw"]),
+                             (member("text", method=DEFLATED), members["text"])])
+
+
+def inside(whole, name):
+    """Where some byte of that member's data is, behind most of it."""
+    at = whole.index(name.encode())
+    return at + (2 * MIB if name == "raw" else MIB)
+
+
+def damaged(name):
+    _, whole = both()
+    at = inside(whole, name)
+    return whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:]
+
+
+def part(path, size, at):
+    """Those bytes and no others: nothing is read ahead."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        return os.pread(fd, size, at)
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("name", ["raw", "text"])
+def test_it_stays_an_error(up, name):
+    """What the kernel has of it is never all that there is to it."""
+    m = up(damaged(name))
+    path = m.model("a", "v1", "model.zip.d", name)
+    for _ in range(4):
+        assert error(read, path) == "EIO"
+    other = {"raw": "text", "text": "raw"}[name]
+    assert read(m.model("a", "v1", "model.zip.d", other)) == both()[0][other]
+
+
+def test_one_reads_the_tail_and_another_the_rest(up):
+    m, tail = up(damaged("raw")), SIZE // 2
+    path = m.model("a", "v1", "model.zip.d", "raw")
+    assert part(path, tail, SIZE - tail) != content(SIZE)[-tail:]
+    assert error(read, path) == "EIO"
+    with open(path, "rb", buffering=0) as f:
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        os.pread(f.fileno(), tail, SIZE - tail)
+        assert error(read, path) == "EIO"
+
+
+def test_what_is_proven_right_stays_in_the_kernel(up):
+    members, whole = both()
+    m = up(whole)
+    for name, data in members.items():
+        path = m.model("a", "v1", "model.zip.d", name)
+        assert part(path, 4096, MIB) == data[MIB:MIB + 4096]
+        assert read(path) == data
+        served = m.metric("scoutfs_models_bytes_served_total")
+        assert read(path) == data
+        # but for what the kernel has no memory for
+        assert m.metric("scoutfs_models_bytes_served_total") < served + MIB
+
+
+@pytest.mark.parametrize("name", ["raw", "text"])
+def test_a_byte_comes_wrong(up, s3, name):
+    """EIO once; then all is fetched again, and right."""
+    members, whole = both()
+    s3.fault = flipped(inside(whole, name))
+    m = up(whole)
+    path = m.model("a", "v1", "model.zip.d", name)
+    assert error(read, path) == "EIO"
+    assert m.log().count("is damaged") == 1
+    for _ in range(2):
+        assert read(path) == members[name]
+
+
+@pytest.mark.parametrize("name", ["raw", "text"])
+def test_a_byte_comes_wrong_and_is_cached(up, mount, rgw, bucket, s3, folder, name):
+    members, whole = both()
+    s3.fault, cache = flipped(inside(whole, name)), os.path.join(folder, "cache")
+    m = up(whole, cache_dir=cache)
+    assert error(read, m.model("a", "v1", "model.zip.d", name)) == "EIO"
+    m.unmount()
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, cache_dir=cache))
+    path = m.model("a", "v1", "model.zip.d", name)
+    assert read(path) == members[name]
+    wait_for(lambda: m.metric("scoutfs_cache_written_total") >= 3, 30, "the cache")
+    m.unmount()
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, cache_dir=cache))
+    assert read(m.model("a", "v1", "model.zip.d", name)) == members[name]
+    assert m.metric("scoutfs_cache_hits_total") >= 3
+
+
+def test_a_byte_of_the_directory_comes_wrong(up, s3):
+    """Where that makes it no directory it is read again at once, else when a member is not as it says."""
+    members, whole = both()
+    first = whole.index(b"PK\1\2")
+    s3.fault = flipped(first)
+    m = up(whole, whole)
+    top = m.model("a", "v1", "model.zip.d")
+    assert sorted(os.listdir(top)) == ["raw", "text"]
+    assert {name: read(os.path.join(top, name)) for name in members} == members
+    assert "not shown" not in m.log()
+
+    s3.fault = flipped(first + 16)  # the CRC of raw
+    path = m.model("a", "v2", "model.zip.d", "raw")
+    assert error(read, path) == "EIO"
+    for _ in range(2):
+        assert read(path) == members["raw"]
 
 
 def test_zip64_and_what_stands_in_front(up):

@@ -6,6 +6,7 @@
 
 #include "models/zip_format.h"
 #include "models/zip_inflate.h"
+#include "models/zip_proven.h"
 #include "models/zip_sum.h"
 
 static struct scout_zip_names names;
@@ -446,31 +447,100 @@ static void sums_in_any_order(void **state)
 		struct scout_zip_sum sum = {.count = 0};
 
 		for (size_t k = 0; k < 4; k++) {
-			unsigned from = orders[i][k] * 1000;
-			uint32_t part = (uint32_t)crc32_z(0, p + from, 1000);
+			unsigned start = orders[i][k] * 1000;
+			uint32_t part = (uint32_t)crc32_z(0, p + start, 1000);
+			uint64_t from = start, to = start + 1000;
 
-			assert_int_equal(
-			    scout_zip_sum_add(&sum, from, from + 1000, part, 4000, &crc), k == 3);
+			assert_true(scout_zip_sum_wants(&sum, &from, &to));
+			assert_int_equal(from, start);
+			assert_int_equal(to, start + 1000);
+			assert_int_equal(scout_zip_sum_add(&sum, from, to, part, 4000, &crc),
+					 k == 3 ? SCOUT_ZIP_SUM_WHOLE : SCOUT_ZIP_SUM_PART);
 			/* once more */
-			assert_false(scout_zip_sum_add(&sum, from, from + 1000, part, 4000, &crc));
+			assert_false(scout_zip_sum_wants(&sum, &from, &to));
+			from = start;
+			assert_int_equal(scout_zip_sum_add(&sum, from, to, part, 4000, &crc),
+					 SCOUT_ZIP_SUM_PART);
 		}
 		assert_int_equal(crc, whole);
+		scout_zip_sum_destroy(&sum);
+	}
+	free(p);
+}
+
+/* Any pieces, across each other: of each, what is new. */
+static void sums_of_overlapping_pieces(void **state)
+{
+	uint8_t *p = text(4000, 3);
+	unsigned seed = 1;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		enum scout_zip_sum_state now = SCOUT_ZIP_SUM_PART;
+		struct scout_zip_sum sum = {.count = 0};
+		uint32_t crc = 0;
+
+		while (now == SCOUT_ZIP_SUM_PART) {
+			uint64_t start = (uint64_t)rand_r(&seed) % 4000, from, to;
+			uint64_t end = start + 1 + (uint64_t)rand_r(&seed) % (4000 - start);
+
+			for (from = start, to = end; scout_zip_sum_wants(&sum, &from, &to);
+			     from = start, to = end) {
+				assert_int_equal(now, SCOUT_ZIP_SUM_PART);
+				assert_true(start <= from && from < to && to <= end);
+				now = scout_zip_sum_add(&sum, from, to,
+							(uint32_t)crc32_z(0, p + from, to - from),
+							4000, &crc);
+			}
+		}
+		assert_int_equal(now, SCOUT_ZIP_SUM_WHOLE);
+		assert_int_equal(crc, (uint32_t)crc32_z(0, p, 4000));
+		scout_zip_sum_destroy(&sum);
 	}
 	free(p);
 }
 
 static void sums_that_cannot_be(void **state)
 {
-	struct scout_zip_sum across = {.count = 0}, many = {.count = 0};
+	struct scout_zip_sum sum = {.count = 0};
+	uint64_t from = 0, to = 9000;
 	uint32_t crc = 0;
 
 	(void)state;
-	assert_false(scout_zip_sum_add(&across, 0, 10, 0, 20, &crc));
-	assert_false(scout_zip_sum_add(&across, 5, 20, 0, 20, &crc));
-	assert_true(across.over);
-	for (unsigned i = 0; i < 40; i++)
-		assert_false(scout_zip_sum_add(&many, i * 2, i * 2 + 1, 0, 100, &crc));
-	assert_true(many.over);
+	for (unsigned i = 0; i < SCOUT_ZIP_SPANS_MAX; i++)
+		assert_int_equal(scout_zip_sum_add(&sum, i * 2, i * 2 + 1, 0, 9000, &crc),
+				 SCOUT_ZIP_SUM_PART);
+	assert_int_equal(scout_zip_sum_add(&sum, 8998, 9000, 0, 9000, &crc), SCOUT_ZIP_SUM_LOST);
+	assert_false(scout_zip_sum_wants(&sum, &from, &to));
+	assert_int_equal(scout_zip_sum_add(&sum, 1, 2, 0, 9000, &crc), SCOUT_ZIP_SUM_PART);
+	scout_zip_sum_destroy(&sum);
+}
+
+/* Those that were not asked for longest go. */
+static void proven_ones(void **state)
+{
+	struct scout_zip_proven *p = calloc(1, sizeof(*p));
+	const uint64_t step = SCOUT_ZIP_PROVEN_SETS, ways = SCOUT_ZIP_PROVEN_WAYS;
+
+	(void)state;
+	assert_false(scout_zip_proven_has(p, 0));
+	assert_false(scout_zip_proven_has(p, 5));
+	for (uint64_t i = 0; i < ways; i++)
+		scout_zip_proven_add(p, 5 + i * step);
+	scout_zip_proven_add(p, 5 + step);
+	assert_true(scout_zip_proven_has(p, 5));
+	scout_zip_proven_add(p, 5 + ways * step);
+	assert_true(scout_zip_proven_has(p, 5));
+	assert_true(scout_zip_proven_has(p, 5 + step));
+	assert_false(scout_zip_proven_has(p, 5 + 2 * step));
+	for (uint64_t i = 3; i <= ways; i++)
+		assert_true(scout_zip_proven_has(p, 5 + i * step));
+	scout_zip_proven_remove(p, 5 + 2 * step); /* is not there */
+	scout_zip_proven_remove(p, 5 + step);
+	assert_false(scout_zip_proven_has(p, 5 + step));
+	scout_zip_proven_add(p, 5 + 2 * step); /* in its place */
+	assert_true(scout_zip_proven_has(p, 5));
+	free(p);
 }
 
 static int done(void **state)
@@ -498,7 +568,9 @@ int main(void)
 	    cmocka_unit_test(points_of_all_are_bounded),
 	    cmocka_unit_test(no_memory_to_go_on),
 	    cmocka_unit_test(sums_in_any_order),
+	    cmocka_unit_test(sums_of_overlapping_pieces),
 	    cmocka_unit_test(sums_that_cannot_be),
+	    cmocka_unit_test(proven_ones),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, done);
