@@ -59,6 +59,7 @@ struct scout_s3_call {
 	const char *version_id; /* GET, HEAD: of a version that is not the newest, or NULL */
 	bool checksums;         /* HEAD: the object's checksums are asked for, too */
 	const void *flow;       /* who asks, compared only: flows are served in turn; or NULL */
+	uint64_t not_before_ns; /* is sent then at the soonest, a second later at most; 0: now */
 	const char *prefix;     /* LIST, LIST_VERSIONS, UPLOADS */
 	const char *delimiter;  /* LIST, LIST_VERSIONS: "/" or NULL */
 	const char

@@ -213,7 +213,7 @@ void scout_s3_submit(struct scout_s3 *s3, struct scout_s3_call *call)
 	stopping = s3->stopping;
 	if (!stopping) {
 		scout_s3_queue_add(&s3->queue, call);
-		s3->queued++;
+		s3->queued = s3->queue.count;
 	}
 	scout_unlock(&s3->lock);
 	if (stopping)
@@ -229,7 +229,7 @@ void scout_s3_cancel(struct scout_s3 *s3, struct scout_s3_call *call)
 	s3->cancels = true;
 	if (scout_s3_queue_remove(&s3->queue, call)) {
 		TAILQ_INSERT_TAIL(&s3->cancelled, call, link);
-		s3->queued--;
+		s3->queued = s3->queue.count;
 	}
 	scout_unlock(&s3->lock);
 	(void)curl_multi_wakeup(s3->multi); /* else it wakes by itself within a second */
@@ -260,7 +260,7 @@ void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret)
 	ret->slow_downs = scout_counted(&s3->slow_downs);
 	ret->allowed = s3->allowed;
 	ret->active = s3->active;
-	ret->queued = s3->queued;
+	ret->queued = s3->queued + s3->paused;
 	ret->connections = scout_s3_sockets_count(&s3->context.sockets);
 	ret->max_connections = s3->context.config->max_connections;
 	scout_s3_chain_stats(s3->context.chain, &ret->signer);

@@ -34,10 +34,12 @@ struct scout_s3 {
 	char last_reason[160];               /* under lock */
 
 	scout_counter requests, retries, hedges, slow_downs;
-	_Atomic unsigned active, queued; /* active: attempts on the wire */
-	_Atomic unsigned allowed;        /* limit.now */
-	_Atomic unsigned expected;       /* requests: by scout_s3_expect */
-	_Atomic uint64_t distance_ns;    /* of the endpoint; written by the thread */
+	_Atomic unsigned active;      /* attempts on the wire */
+	_Atomic unsigned queued;      /* queue.count */
+	_Atomic unsigned paused;      /* as many as are pausing */
+	_Atomic unsigned allowed;     /* limit.now */
+	_Atomic unsigned expected;    /* requests: by scout_s3_expect */
+	_Atomic uint64_t distance_ns; /* of the endpoint; written by the thread */
 
 	/* engine thread only */
 	struct transfer_list running; /* as many as active */

@@ -19,8 +19,8 @@
 #define APART_TURNS 16u
 
 struct scout_s3_flow {
-	const void *id; /* NULL: the common one */
-	struct scout_s3_lane *lane;
+	const void *id;             /* NULL: the common one */
+	struct scout_s3_lane *lane; /* NULL: of those that sleep */
 	struct scout_s3_call_list calls;
 	unsigned turns;  /* it had at bulk, since it came */
 	uint64_t due_ns; /* of its next one, when later */
@@ -54,7 +54,8 @@ int scout_s3_queue_init(struct scout_s3_queue *q)
 {
 	q->before_bulk = 0;
 	q->count = 0;
-	if (lane_init(&q->small) < 0 || lane_init(&q->bulk) < 0)
+	q->asleep = flow_new(NULL, NULL);
+	if (lane_init(&q->small) < 0 || lane_init(&q->bulk) < 0 || !q->asleep)
 		return -ENOMEM;
 	return 0;
 }
@@ -62,9 +63,11 @@ int scout_s3_queue_init(struct scout_s3_queue *q)
 void scout_s3_queue_destroy(struct scout_s3_queue *q)
 {
 	assert(q->count == 0 && !q->small.flows && !q->bulk.flows);
+	assert(!q->asleep || TAILQ_EMPTY(&q->asleep->calls));
 	free(q->small.common);
 	free(q->bulk.common);
-	q->small.common = q->bulk.common = NULL;
+	free(q->asleep);
+	q->small.common = q->bulk.common = q->asleep = NULL;
 }
 
 bool scout_s3_is_small(const struct scout_s3_call *call)
@@ -94,7 +97,7 @@ static struct scout_s3_flow *flow_of(struct scout_s3_lane *lane, const void *id)
 	return f;
 }
 
-void scout_s3_queue_add(struct scout_s3_queue *q, struct scout_s3_call *call)
+static void line_up(struct scout_s3_queue *q, struct scout_s3_call *call)
 {
 	struct scout_s3_lane *lane = scout_s3_is_small(call) ? &q->small : &q->bulk;
 	struct scout_s3_flow *f = flow_of(lane, call->flow);
@@ -106,6 +109,29 @@ void scout_s3_queue_add(struct scout_s3_queue *q, struct scout_s3_call *call)
 	q->count++;
 }
 
+void scout_s3_queue_add(struct scout_s3_queue *q, struct scout_s3_call *call)
+{
+	if (call->not_before_ns == 0) {
+		line_up(q, call);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&q->asleep->calls, call, link);
+	call->waits_in = q->asleep;
+}
+
+static void wake_up(struct scout_s3_queue *q, uint64_t now_ns)
+{
+	struct scout_s3_call *call = TAILQ_FIRST(&q->asleep->calls), *next;
+
+	for (; call; call = next) {
+		next = TAILQ_NEXT(call, link);
+		if (call->not_before_ns > now_ns)
+			continue;
+		TAILQ_REMOVE(&q->asleep->calls, call, link);
+		line_up(q, call);
+	}
+}
+
 bool scout_s3_queue_remove(struct scout_s3_queue *q, struct scout_s3_call *call)
 {
 	struct scout_s3_flow *f = call->waits_in;
@@ -114,6 +140,8 @@ bool scout_s3_queue_remove(struct scout_s3_queue *q, struct scout_s3_call *call)
 		return false;
 	TAILQ_REMOVE(&f->calls, call, link);
 	call->waits_in = NULL;
+	if (f == q->asleep)
+		return true;
 	q->count--;
 	if (TAILQ_EMPTY(&f->calls)) {
 		if (f == f->lane->later)
@@ -159,9 +187,11 @@ static struct scout_s3_call *take_turn(struct scout_s3_queue *q, struct scout_s3
 
 struct scout_s3_call *scout_s3_queue_take(struct scout_s3_queue *q, bool bulk, uint64_t now_ns)
 {
-	bool small = !TAILQ_EMPTY(&q->small.turns);
+	bool small;
 
+	wake_up(q, now_ns);
 	come_due(&q->bulk, now_ns);
+	small = !TAILQ_EMPTY(&q->small.turns);
 	bulk = bulk && !TAILQ_EMPTY(&q->bulk.turns);
 	if (small && (!bulk || q->before_bulk < BEFORE_BULK)) {
 		q->before_bulk = bulk ? q->before_bulk + 1 : 0;

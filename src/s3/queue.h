@@ -6,7 +6,10 @@
  * for at the same moment share the server and the link evenly, so that all come at the end; who takes them in
  * order, as readers and digests do, would begin with the second one when the last is here, too.
  *
- * Adding, taking and removing a call cost the same however many wait. No lock of its own: its owner's. */
+ * Those with a time (not_before_ns) sleep until then, and only then wait for a turn.
+ *
+ * Adding, taking and removing a call cost the same however many wait; each that sleeps costs a look at every
+ * taking. No lock of its own: its owner's. */
 #ifndef SCOUTFS_S3_QUEUE_H
 #define SCOUTFS_S3_QUEUE_H
 
@@ -32,8 +35,9 @@ struct scout_s3_lane {
 
 struct scout_s3_queue {
 	struct scout_s3_lane small, bulk;
-	unsigned before_bulk; /* small calls taken since bulk had its turn */
-	unsigned count;
+	struct scout_s3_flow *asleep; /* of the calls whose time has not come, in no lane */
+	unsigned before_bulk;         /* small calls taken since bulk had its turn */
+	unsigned count;               /* of calls that wait for a turn */
 };
 
 /* Returns 0 or -ENOMEM; destroy is fine with either. */

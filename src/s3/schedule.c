@@ -98,13 +98,13 @@ static void pause_until(struct scout_s3 *s3, struct scout_s3_transfer *t, uint64
 {
 	t->due_ns = due_ns;
 	TAILQ_INSERT_TAIL(&s3->pausing, t, link);
-	s3->queued++;
+	s3->paused++;
 }
 
 static void unpause(struct scout_s3 *s3, struct scout_s3_transfer *t)
 {
 	TAILQ_REMOVE(&s3->pausing, t, link);
-	s3->queued--;
+	s3->paused--;
 }
 
 static enum scout_s3_use use_of(const struct scout_s3_call *call)
@@ -513,7 +513,7 @@ void scout_s3_admit(struct scout_s3 *s3)
 	while (has_room(s3, true)) {
 		scout_lock(&s3->lock);
 		call = scout_s3_queue_take(&s3->queue, has_room(s3, false), now_ns);
-		s3->queued -= call != NULL;
+		s3->queued = s3->queue.count;
 		s3->next_turn_ns = scout_s3_queue_due_ns(&s3->queue);
 		scout_unlock(&s3->lock);
 		if (!call) {
@@ -659,7 +659,7 @@ void scout_s3_shut_down(struct scout_s3 *s3)
 	TAILQ_CONCAT(&gone, &s3->cancelled, link);
 	while ((call = scout_s3_queue_take(&s3->queue, true, UINT64_MAX)) != NULL)
 		TAILQ_INSERT_TAIL(&gone, call, link);
-	s3->queued = 0;
+	s3->queued = s3->queue.count;
 	scout_unlock(&s3->lock);
 	end_calls(s3, &gone, -ESHUTDOWN);
 }
@@ -676,7 +676,7 @@ int scout_s3_idle_ms(const struct scout_s3 *s3)
 	if (s3->next_check_ns < wake_ns)
 		wake_ns = s3->next_check_ns;
 	due_ns = scout_s3_yield_due_ns(&s3->yield, s3->used[SCOUT_S3_SMALL]);
-	if (may_begin && due_ns > 0 && due_ns < wake_ns && s3->queued > 0 &&
+	if (may_begin && due_ns > 0 && due_ns < wake_ns && s3->queued + s3->paused > 0 &&
 	    s3->used[SCOUT_S3_BULK] < s3->yield.now)
 		wake_ns = due_ns > now_ns ? due_ns : wake_ns;
 	if (may_begin && s3->next_turn_ns < wake_ns && has_room(s3, false))

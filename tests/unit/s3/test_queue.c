@@ -218,6 +218,35 @@ static void a_call_may_be_taken_out(void **state)
 	assert_next(*state, NULL);
 }
 
+static void before_its_time_a_call_waits_for_nothing(void **state)
+{
+	const char a;
+	struct scout_s3_queue *q = *state;
+	struct scout_s3_call later = {.op = SCOUT_S3_HEAD, .not_before_ns = 100},
+			     sooner = {.op = SCOUT_S3_HEAD, .not_before_ns = 50},
+			     bulk = get(&a, BULK), head = {.op = SCOUT_S3_HEAD};
+
+	bulk.not_before_ns = 50;
+	scout_s3_queue_add(q, &later);
+	scout_s3_queue_add(q, &sooner);
+	scout_s3_queue_add(q, &bulk);
+	assert_int_equal(q->count, 0);
+	assert_null(scout_s3_queue_take(q, true, 49));
+	scout_s3_queue_add(q, &head);
+	assert_int_equal(q->count, 1);
+	assert_ptr_equal(scout_s3_queue_take(q, true, 50), &head); /* it was in line before */
+	assert_ptr_equal(scout_s3_queue_take(q, true, 50), &sooner);
+	assert_ptr_equal(scout_s3_queue_take(q, true, 50), &bulk);
+	assert_null(scout_s3_queue_take(q, true, 99));
+	/* it can be taken out; the end takes all */
+	assert_true(scout_s3_queue_remove(q, &later));
+	assert_false(scout_s3_queue_remove(q, &later));
+	assert_null(scout_s3_queue_take(q, true, 100));
+	scout_s3_queue_add(q, &later);
+	assert_next(q, &later);
+	assert_int_equal(q->count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,6 +259,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(small_calls_go_first, setup, teardown),
 	    cmocka_unit_test_setup_teardown(bulk_is_not_starved, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_call_may_be_taken_out, setup, teardown),
+	    cmocka_unit_test_setup_teardown(before_its_time_a_call_waits_for_nothing, setup,
+					    teardown),
 	};
 
 	return cmocka_run_group_tests_name("s3/queue", tests, NULL, NULL);
