@@ -2,8 +2,9 @@
  * are older than abort_uploads_after are aborted; age is all that tells them from another's that is
  * under way, so it is told by the server's clock alone, and where that is not known nothing is aborted.
  *
- * Looked for at the start, and hourly at most while somebody publishes or reads the status. One request at
- * a time; publisher->lock. */
+ * Looked for at the start and every hour, whether anybody uses the mount or not, and sooner after a look that
+ * failed. There is one call, which is always on its way or waits for the next look's time, until the engine
+ * stops. publisher->lock. */
 #include "models/leftovers.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include "scoutfs/log.h"
 
 #define EVERY_NS (3600 * SCOUT_NS_PER_S)
+#define AGAIN_NS (60 * SCOUT_NS_PER_S) /* after a failure, then twice as long each time */
 #define PAGE 1000
 #define PAGES_MAX 1000
 #define KEPT 20         /* are shown */
@@ -28,22 +30,28 @@ SLIST_HEAD(leftover_list, leftover);
 
 struct scout_leftovers {
 	struct scout_publisher *pub;
-	struct scout_s3_call call; /* while busy */
-	/* only who is busy */
+	/* engine thread only, once it looks */
+	struct scout_s3_call call;
 	char *next_key, *next_id;
-	struct leftover_list old; /* to be aborted */
-	unsigned nold, pages;
+	struct leftover_list old;   /* to be aborted */
+	struct leftover_list young; /* of this look */
+	unsigned nold, nyoung, young_count, pages;
+	unsigned failures; /* looks in a row */
 	int err;
 
 	/* under pub->lock */
-	bool busy;
-	bool looked;
-	uint64_t looked_ns;
 	int64_t ahead_s;            /* the server's clock less ours */
-	struct leftover_list found; /* of the last look, young ones */
+	struct leftover_list found; /* of the last look that went well: the young ones */
 	unsigned nfound, found_count;
 	uint64_t aborted;
 };
+
+static void leftover_free(struct leftover *o)
+{
+	free(o->key);
+	free(o->id);
+	free(o);
+}
 
 static void drop(struct leftover_list *list)
 {
@@ -51,9 +59,7 @@ static void drop(struct leftover_list *list)
 
 	while ((o = SLIST_FIRST(list))) {
 		SLIST_REMOVE_HEAD(list, link);
-		free(o->key);
-		free(o->id);
-		free(o);
+		leftover_free(o);
 	}
 }
 
@@ -73,6 +79,7 @@ void scout_leftovers_free(struct scout_leftovers *l)
 	if (!l)
 		return;
 	drop(&l->old);
+	drop(&l->young);
 	drop(&l->found);
 	free(l->next_key);
 	free(l->next_id);
@@ -110,11 +117,12 @@ static bool note(void *arg, const struct scout_s3_upload *u)
 		return true;
 	scout_lock(&pub->lock);
 	ours = scout_upload_owns_locked(pub, u->id);
-	old = !ours && is_old(l, u->begun) && l->nold < ABORTS_MAX;
-	if (!ours && !old)
-		l->found_count++;
 	scout_unlock(&pub->lock);
-	if (ours || (!old && l->nfound == KEPT))
+	if (ours)
+		return true;
+	old = is_old(l, u->begun) && l->nold < ABORTS_MAX;
+	l->young_count += !old;
+	if (!old && l->nyoung == KEPT)
 		return true;
 	o = calloc(1, sizeof(*o));
 	if (o) {
@@ -123,22 +131,12 @@ static bool note(void *arg, const struct scout_s3_upload *u)
 		o->begun = u->begun;
 	}
 	if (!o || !o->key || !o->id) {
-		if (o) {
-			free(o->key);
-			free(o->id);
-		}
-		free(o);
+		if (o)
+			leftover_free(o);
 		return true; /* it is found again in an hour */
 	}
-	if (old) {
-		SLIST_INSERT_HEAD(&l->old, o, link);
-		l->nold++;
-		return true;
-	}
-	scout_lock(&pub->lock);
-	SLIST_INSERT_HEAD(&l->found, o, link);
-	l->nfound++;
-	scout_unlock(&pub->lock);
+	SLIST_INSERT_HEAD(old ? &l->old : &l->young, o, link);
+	*(old ? &l->nold : &l->nyoung) += 1;
 	return true;
 }
 
@@ -159,19 +157,57 @@ static bool take_page(struct scout_s3_call *call, const void *bytes, size_t len)
 
 static void go_on(struct scout_leftovers *l);
 
+/* All pages are there, or err: then what the last look found is shown on. */
+static void looked(struct scout_leftovers *l, int err)
+{
+	struct leftover_list gone = l->young;
+
+	l->failures = err ? l->failures + 1 : 0;
+	if (!err) {
+		scout_lock(&l->pub->lock);
+		gone = l->found;
+		l->found = l->young;
+		l->nfound = l->nyoung;
+		l->found_count = l->young_count;
+		scout_unlock(&l->pub->lock);
+	}
+	SLIST_INIT(&l->young);
+	drop(&gone);
+}
+
 static void page_done(struct scout_s3_call *call, int err)
 {
 	struct scout_leftovers *l =
 	    (struct scout_leftovers *)((char *)call - offsetof(struct scout_leftovers, call));
 
-	if (!err && l->err)
+	if (!err && l->err) {
 		scout_warn("models: malformed list of uploads");
-	if (err || l->err || ++l->pages >= PAGES_MAX) {
+		err = l->err;
+	}
+	if (err || ++l->pages >= PAGES_MAX) {
 		free(l->next_key);
 		free(l->next_id);
 		l->next_key = l->next_id = NULL;
 	}
+	if (!l->next_key)
+		looked(l, err);
 	go_on(l);
+}
+
+/* It is still there: shown, and found again by the next look. */
+static void keep(struct scout_leftovers *l, struct leftover *o)
+{
+	bool kept;
+
+	scout_lock(&l->pub->lock);
+	kept = l->nfound < KEPT;
+	if (kept)
+		SLIST_INSERT_HEAD(&l->found, o, link);
+	l->nfound += kept;
+	l->found_count++;
+	scout_unlock(&l->pub->lock);
+	if (!kept)
+		leftover_free(o);
 }
 
 static void abort_done(struct scout_s3_call *call, int err)
@@ -190,75 +226,61 @@ static void abort_done(struct scout_s3_call *call, int err)
 		l->aborted++;
 		scout_unlock(&l->pub->lock);
 	}
-	free(o->key);
-	free(o->id);
-	free(o);
+	if (err && err != -ENOENT)
+		keep(l, o);
+	else
+		leftover_free(o);
 	go_on(l);
 }
 
-/* The next request, or the end; a stopped engine ends all of them at once, so a few at a time are nested. */
+static void ask_page(struct scout_leftovers *l, uint64_t not_before_ns)
+{
+	l->err = 0;
+	l->call = (struct scout_s3_call){
+	    .op = SCOUT_S3_UPLOADS,
+	    .prefix = l->pub->m->config->prefix,
+	    .start_after = l->next_key,
+	    .continuation = l->next_id,
+	    .max_keys = PAGE,
+	    .not_before_ns = not_before_ns,
+	    .data = take_page,
+	    .done = page_done,
+	};
+	scout_s3_submit(l->pub->m->s3, &l->call);
+}
+
+static void look(struct scout_leftovers *l, uint64_t not_before_ns)
+{
+	l->pages = l->nyoung = l->young_count = 0;
+	ask_page(l, not_before_ns);
+}
+
+/* The next request. */
 static void go_on(struct scout_leftovers *l)
 {
 	struct scout_models *m = l->pub->m;
 	struct leftover *o = SLIST_FIRST(&l->old);
+	uint64_t pause_ns = EVERY_NS;
 
-	if (atomic_load(&m->stopped)) {
-		o = NULL;
-		free(l->next_key);
-		free(l->next_id);
-		l->next_key = l->next_id = NULL;
-	}
+	if (atomic_load(&m->stopped))
+		return;
 	if (l->next_key) {
-		l->call = (struct scout_s3_call){
-		    .op = SCOUT_S3_UPLOADS,
-		    .prefix = m->config->prefix,
-		    .start_after = l->next_key,
-		    .continuation = l->next_id,
-		    .max_keys = PAGE,
-		    .data = take_page,
-		    .done = page_done,
-		};
+		ask_page(l, 0);
 	} else if (o) {
 		l->call = (struct scout_s3_call){
 		    .op = SCOUT_S3_ABORT, .key = o->key, .upload_id = o->id, .done = abort_done};
+		scout_s3_submit(m->s3, &l->call);
 	} else {
-		scout_lock(&l->pub->lock);
-		l->busy = false;
-		scout_unlock(&l->pub->lock);
-		return;
+		if (l->failures > 0)
+			pause_ns =
+			    scout_backoff_ns(l->failures, AGAIN_NS, EVERY_NS, scout_random());
+		look(l, scout_now_ns() + pause_ns);
 	}
-	scout_s3_submit(m->s3, &l->call);
 }
 
-void scout_leftovers_look(struct scout_leftovers *l)
+void scout_leftovers_start(struct scout_leftovers *l)
 {
-	struct leftover_list shown = SLIST_HEAD_INITIALIZER(shown);
-	struct scout_publisher *pub = l->pub;
-	uint64_t now = scout_now_ns();
-	bool due;
-
-	scout_lock(&pub->lock);
-	due = !l->busy && (!l->looked || now - l->looked_ns >= EVERY_NS);
-	if (due) {
-		l->busy = l->looked = true;
-		l->looked_ns = now;
-		shown = l->found;
-		SLIST_INIT(&l->found);
-		l->nfound = l->found_count = 0;
-	}
-	scout_unlock(&pub->lock);
-	drop(&shown);
-	if (!due)
-		return;
-	l->pages = 0;
-	l->call = (struct scout_s3_call){
-	    .op = SCOUT_S3_UPLOADS,
-	    .prefix = pub->m->config->prefix,
-	    .max_keys = PAGE,
-	    .data = take_page,
-	    .done = page_done,
-	};
-	scout_s3_submit(pub->m->s3, &l->call);
+	look(l, 0);
 }
 
 void scout_leftovers_report(struct scout_leftovers *l, struct scout_text *out)

@@ -7,8 +7,8 @@
 /* pub->unended. Returns 0 or -ENOMEM. */
 int scout_leftovers_new(struct scout_publisher *pub);
 void scout_leftovers_free(struct scout_leftovers *l); /* the engine is stopped; NULL is fine */
-/* Looks for them and aborts the old ones, unless that was done within the hour. Never waits. */
-void scout_leftovers_look(struct scout_leftovers *l);
+/* Looks for them and aborts the old ones, now and every hour until the engine stops. Called once; never waits. */
+void scout_leftovers_start(struct scout_leftovers *l);
 void scout_leftovers_report(struct scout_leftovers *l, struct scout_text *out);
 
 #endif

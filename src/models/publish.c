@@ -239,7 +239,6 @@ static void begin(struct scout_models *m, const char *path, int flags, bool ther
 	b->there = there;
 	b->cuts = flags & O_TRUNC;
 	scout_question_ask(m, SCOUT_ASK_NAME, path, &b->asker);
-	scout_leftovers_look(pub->unended);
 }
 
 /* What its name stands for is not there yet. */
@@ -496,7 +495,7 @@ int scout_publisher_new(struct scout_models *m, const struct scout_backend_ops *
 	pub->ops.fsync = publish_fsync;
 	pub->ops.access = publish_access;
 	m->publisher = pub;
-	scout_leftovers_look(pub->unended);
+	scout_leftovers_start(pub->unended);
 	return 0;
 no_memory:
 	scout_error("models: no memory");
@@ -531,7 +530,6 @@ void scout_publisher_status(struct scout_publisher *pub, struct scout_text *out)
 {
 	char bytes[32];
 
-	scout_leftovers_look(pub->unended);
 	scout_text_printf(out, "  published    %" PRIu64 " objects, %s, %" PRIu64 " failed\n",
 			  scout_counted(&pub->published),
 			  scout_format_bytes(bytes, scout_counted(&pub->bytes)),

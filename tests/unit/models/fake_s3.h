@@ -78,8 +78,8 @@ struct fake_version {
 struct scout_s3 {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	TAILQ_HEAD(, scout_s3_call) queue; /* under lock */
-	bool stopped;                      /* under lock */
+	TAILQ_HEAD(, scout_s3_call) queue, asleep; /* under lock */
+	bool stopped;                              /* under lock */
 	struct fake_object objects[FAKE_KEYS];
 	size_t nobjects; /* sorted by key */
 	/* instead of these, so many for listings: files of fake_generated_key */
@@ -370,6 +370,7 @@ int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret
 	pthread_mutex_init(&fake.lock, NULL);
 	pthread_cond_init(&fake.wake, NULL);
 	TAILQ_INIT(&fake.queue);
+	TAILQ_INIT(&fake.asleep);
 	return 0;
 }
 
@@ -384,6 +385,7 @@ void scout_s3_stop(struct scout_s3 *s3)
 	if (s3->threaded)
 		pthread_join(s3->thread, NULL);
 	s3->threaded = false;
+	TAILQ_CONCAT(&s3->queue, &s3->asleep, link);
 	while ((call = TAILQ_FIRST(&s3->queue))) {
 		TAILQ_REMOVE(&s3->queue, call, link);
 		call->done(call, -ESHUTDOWN);
@@ -410,7 +412,9 @@ void scout_s3_submit(struct scout_s3 *s3, struct scout_s3_call *call)
 	call->cancelled = false;
 	pthread_mutex_lock(&s3->lock);
 	stopped = s3->stopped;
-	if (!stopped)
+	if (!stopped && call->not_before_ns > 0)
+		TAILQ_INSERT_TAIL(&s3->asleep, call, link);
+	else if (!stopped)
 		TAILQ_INSERT_TAIL(&s3->queue, call, link);
 	pthread_cond_signal(&s3->wake);
 	pthread_mutex_unlock(&s3->lock);
@@ -448,11 +452,26 @@ void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret)
 	};
 }
 
+/* Those whose time has come. */
+static inline void fake_wake_locked(void)
+{
+	struct scout_s3_call *call, *next;
+
+	for (call = TAILQ_FIRST(&fake.asleep); call; call = next) {
+		next = TAILQ_NEXT(call, link);
+		if (call->not_before_ns > scout_now_ns())
+			continue;
+		TAILQ_REMOVE(&fake.asleep, call, link);
+		TAILQ_INSERT_TAIL(&fake.queue, call, link);
+	}
+}
+
 static inline struct scout_s3_call *fake_take(bool wait)
 {
 	struct scout_s3_call *call;
 
 	pthread_mutex_lock(&fake.lock);
+	fake_wake_locked();
 	while (wait && !fake.stopped && TAILQ_EMPTY(&fake.queue))
 		pthread_cond_wait(&fake.wake, &fake.lock);
 	call = fake.stopped ? NULL : TAILQ_FIRST(&fake.queue);
@@ -468,6 +487,7 @@ static inline size_t fake_queued(void)
 	size_t n = 0;
 
 	pthread_mutex_lock(&fake.lock);
+	fake_wake_locked();
 	TAILQ_FOREACH (call, &fake.queue, link)
 		n++;
 	pthread_mutex_unlock(&fake.lock);
