@@ -1,6 +1,7 @@
 /* The listings that all requests share. One flat view of all keys (two requests for 500 models),
  * until they prove to be over list_max_keys; from then on a view for each directory that somebody
- * lists, a bounded number of them.
+ * lists, a bounded number of them, which hold no more names together than one may. Beyond that is what is
+ * being listed, and what somebody has open.
  *
  * A view has at most one listing under way, however many wait for it, and is believed for list_ttl.
  * Then a directory listing waits for a new one, so that `ls` shows what is there now, while lookups
@@ -86,17 +87,46 @@ static struct scout_view *view_new(struct scout_models *m, const char *path, boo
 	return v;
 }
 
-/* The oldest folders go until there are no more than limit, but for those being listed. */
-static void trim_folders_locked(struct scout_models *m, unsigned limit)
+static bool fresh(const struct scout_view *v, uint64_t now)
 {
-	struct scout_view *v = TAILQ_FIRST(&m->old_folders);
+	return v->tree && v->tree_of == v->m->refreshes &&
+	       now - v->tree->listed_ns < v->m->config->list_ttl_ns;
+}
 
-	while (v && m->nfolders > limit) {
-		struct scout_view *next = TAILQ_NEXT(v, link);
+static size_t keys_of(const struct scout_view *v)
+{
+	return v->tree ? v->tree->keys : 0;
+}
 
-		if (!v->running)
+/* Forgotten, it would take as much memory as before. */
+static bool is_open(const struct scout_view *v)
+{
+	return v->tree && atomic_load(&v->tree->refs) > 1;
+}
+
+/* What is too old to be believed goes; then, the least recently used first, what is over FOLDERS_MAX or holds names
+ * over list_max_keys in all. What is being listed stays, and spared. */
+static void trim_folders_locked(struct scout_models *m, const struct scout_view *spared)
+{
+	uint64_t now = scout_now_ns();
+	struct scout_view *v, *next;
+	size_t keys = 0;
+
+	for (v = TAILQ_FIRST(&m->old_folders); v; v = next) {
+		next = TAILQ_NEXT(v, link);
+		if (v != spared && !v->running && v->tree && !is_open(v) && !fresh(v, now))
 			forget_folder_locked(m, v);
-		v = next;
+		else
+			keys += keys_of(v);
+	}
+	for (v = TAILQ_FIRST(&m->old_folders); v; v = next) {
+		next = TAILQ_NEXT(v, link);
+		if (v == spared || v->running)
+			continue;
+		if (m->nfolders > FOLDERS_MAX || (keys > m->config->list_max_keys && !is_open(v))) {
+			keys -= keys_of(v);
+			forget_folder_locked(m, v);
+		}
 	}
 }
 
@@ -117,7 +147,6 @@ static struct scout_view *get_folder_locked(struct scout_models *m, const char *
 		TAILQ_INSERT_TAIL(&m->old_folders, v, link);
 		return v;
 	}
-	trim_folders_locked(m, FOLDERS_MAX - 1);
 	v = view_new(m, path, false);
 	if (!v)
 		return NULL;
@@ -128,13 +157,8 @@ static struct scout_view *get_folder_locked(struct scout_models *m, const char *
 	}
 	TAILQ_INSERT_TAIL(&m->old_folders, v, link);
 	m->nfolders++;
+	trim_folders_locked(m, v);
 	return v;
-}
-
-static bool fresh(const struct scout_view *v, uint64_t now)
-{
-	return v->tree && v->tree_of == v->m->refreshes &&
-	       now - v->tree->listed_ns < v->m->config->list_ttl_ns;
 }
 
 static bool failed_just_now(const struct scout_view *v, uint64_t now)
@@ -208,7 +232,7 @@ static void view_listed(void *arg, int err, struct scout_tree *tree)
 		v->tree = NULL;
 	}
 	again = sort_listers_locked(v, !tree, &listers);
-	trim_folders_locked(m, FOLDERS_MAX);
+	trim_folders_locked(m, v);
 	scout_unlock(&m->catalogue_lock);
 
 	/* not before the listing that tells it, too, is there: see scout_catalogue_known */
@@ -353,6 +377,20 @@ void scout_catalogue_refresh(struct scout_models *m)
 	m->refreshes++;
 	scout_unlock(&m->catalogue_lock);
 	scout_question_forget(m, scout_now_ns());
+}
+
+size_t scout_catalogue_bytes(struct scout_models *m)
+{
+	struct scout_view *v;
+	size_t bytes = 0;
+
+	scout_lock(&m->catalogue_lock);
+	if (m->flat && m->flat->tree)
+		bytes += scout_tree_bytes(m->flat->tree);
+	TAILQ_FOREACH (v, &m->old_folders, link)
+		bytes += v->tree ? scout_tree_bytes(v->tree) : 0;
+	scout_unlock(&m->catalogue_lock);
+	return bytes;
 }
 
 struct scout_tree *scout_catalogue_peek(struct scout_models *m, bool *too_many_keys)

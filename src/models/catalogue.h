@@ -37,6 +37,9 @@ uint64_t scout_catalogue_found_nothing_ns(struct scout_models *m, const char *fo
 /* What was listed or answered until now is not believed any more. */
 void scout_catalogue_refresh(struct scout_models *m);
 
+/* The memory of all listings that are kept. */
+size_t scout_catalogue_bytes(struct scout_models *m);
+
 /* One reference to the last flat listing or NULL, for the report. */
 struct scout_tree *scout_catalogue_peek(struct scout_models *m, bool *too_many_keys);
 

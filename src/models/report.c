@@ -214,8 +214,8 @@ void scout_models_metrics(void *self, struct scout_text *out)
 	       scout_counted(&c->list_requests));
 	metric(out, "scoutfs_models_direct_questions_total", "counter",
 	       "Names that S3 was asked about directly.", scout_counted(&c->direct_questions));
-	metric(out, "scoutfs_models_catalogue_bytes", "gauge", "Memory of the last whole listing.",
-	       t ? scout_tree_bytes(t) : 0);
+	metric(out, "scoutfs_models_catalogue_bytes", "gauge", "Memory of listings.",
+	       scout_catalogue_bytes(m));
 	metric(out, "scoutfs_models_catalogue_keys", "gauge", "Keys in the last whole listing.",
 	       t ? t->keys : 0);
 	scout_cache_metrics(m, out);

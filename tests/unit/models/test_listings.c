@@ -74,6 +74,81 @@ static void a_million_keys_by_folder(void **state)
 	mount_down(&t);
 }
 
+static uint64_t catalogue_bytes(struct mount *t)
+{
+	static const char line[] = "\nscoutfs_models_catalogue_bytes ";
+	struct scout_text text = {0};
+	const char *at;
+	uint64_t bytes;
+
+	t->backend.ops->metrics(t->backend.self, &text);
+	at = strstr(text.str, line);
+	assert_non_null(at);
+	bytes = strtoull(at + sizeof(line) - 1, NULL, 10);
+	scout_text_free(&text);
+	return bytes;
+}
+
+/* Lists a folder of four names. */
+static struct asked *list_model(struct mount *t, unsigned i)
+{
+	struct asked *d;
+	char path[100];
+
+	sprintf(path, "org-0000/model-%03u/main", i);
+	d = ask_opendir(t, path);
+	fake_answer_all();
+	assert_true(d->done);
+	assert_int_equal(d->err, 0);
+	return d;
+}
+
+static void close_folder(struct mount *t, struct asked *d)
+{
+	t->backend.ops->releasedir(t->backend.self, d->handle);
+	asked_free(d);
+}
+
+/* However many are listed, they hold no more names than one listing may, and nothing that is too old. */
+static void folders_together_are_bounded(void **state)
+{
+	uint64_t one = 0, most = 0, bytes;
+	struct asked *open;
+	struct mount t;
+	unsigned lists;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	t.config.models.list_max_keys = 40;
+	fake.generated = 4000;
+	open = list_model(&t, 999);
+	for (unsigned i = 0; i < 64; i++) {
+		close_folder(&t, list_model(&t, i));
+		bytes = catalogue_bytes(&t);
+		if (i == 0)
+			one = bytes / 2;
+		if (i == 8)
+			most = bytes; /* of ten */
+		assert_true(i < 8 || bytes == most);
+	}
+	assert_true(one > 0);
+	assert_int_equal(most, 10 * one);
+	/* those that somebody has open, and those of late, are there; the others are asked for */
+	lists = fake.lists;
+	close_folder(&t, list_model(&t, 999));
+	for (unsigned i = 63; i >= 55; i--)
+		close_folder(&t, list_model(&t, i));
+	assert_int_equal(fake.lists, lists);
+	close_folder(&t, list_model(&t, 54));
+	assert_int_equal(fake.lists, lists + 1);
+	close_folder(&t, open);
+
+	atomic_fetch_add(&fake_now, t.config.models.list_ttl_ns);
+	close_folder(&t, list_model(&t, 0));
+	assert_int_equal(catalogue_bytes(&t), one);
+	mount_down(&t);
+}
+
 /* ---- touch ---- */
 
 static struct asked *touch(struct mount *t, const char *path, unsigned set)
@@ -164,9 +239,13 @@ static void nothing_else_is_set(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_hundred_thousand_keys),      cmocka_unit_test(a_million_keys),
-	    cmocka_unit_test(a_million_keys_by_folder),     cmocka_unit_test(a_refresh_lists_anew),
-	    cmocka_unit_test(a_refresh_while_it_is_listed), cmocka_unit_test(nothing_else_is_set),
+	    cmocka_unit_test(a_hundred_thousand_keys),
+	    cmocka_unit_test(a_million_keys),
+	    cmocka_unit_test(a_million_keys_by_folder),
+	    cmocka_unit_test(folders_together_are_bounded),
+	    cmocka_unit_test(a_refresh_lists_anew),
+	    cmocka_unit_test(a_refresh_while_it_is_listed),
+	    cmocka_unit_test(nothing_else_is_set),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
