@@ -59,6 +59,8 @@ static const char *const settings[SCOUT_PROFILE_SETTINGS] = {
     [SCOUT_PROFILE_CREDENTIAL_PROCESS] = "credential_process",
     [SCOUT_PROFILE_REGION] = "region",
     [SCOUT_PROFILE_STS_REGIONAL_ENDPOINTS] = "sts_regional_endpoints",
+    [SCOUT_PROFILE_SSO_ACCOUNT_ID] = "sso_account_id",
+    [SCOUT_PROFILE_SSO_ROLE_NAME] = "sso_role_name",
     [SCOUT_PROFILE_SSO] = "sso_",
     [SCOUT_PROFILE_LOGIN_SESSION] = "login_session",
 };

@@ -1,6 +1,7 @@
 /* Finding where keys come from; see source.h. The order is that of AWS's CLI ("Configuration and credential
- * precedence"), behind the ini: environment, role of the profile, web identity, keys of the credentials
- * file, credential_process, keys of the config file, container, instance. No lock. */
+ * precedence", and botocore/credentials.py), behind the ini: environment, role of the profile, web identity, SSO,
+ * keys of the credentials file, login_session, credential_process, keys of the config file, container, instance.
+ * Where it comes to one that would have to ask somebody, it ends: who is next is somebody else. No lock. */
 #include "s3/source.h"
 
 #include <errno.h>
@@ -27,6 +28,8 @@ struct finder {
 
 static int from_profile(struct finder *f, const char *name, const struct scout_profile *p,
 			struct scout_s3_source *s);
+static int from_own(struct finder *f, const char *name, const struct scout_profile *p,
+		    struct scout_s3_source *s);
 
 __attribute__((format(printf, 2, 3))) static int refuse(struct finder *f, const char *fmt, ...)
 {
@@ -224,7 +227,7 @@ static int base_of_profile(struct finder *f, const char *name, const char *base_
 	if (!p.found)
 		err = refuse(f, "profile %s: its source_profile %s is not there", name, base_name);
 	else if (has_keys(&p) && (itself || !visited))
-		err = take_profile_keys(f, base_name, &p, base);
+		err = from_own(f, base_name, &p, base);
 	else if (visited)
 		err = refuse(f, "profile %s: its source_profile %s leads round in a circle", name,
 			     base_name);
@@ -320,11 +323,40 @@ static int from_process(struct finder *f, const char *name, const char *command,
 	return 0;
 }
 
+static int refuse_sso(struct finder *f, const char *name)
+{
+	return refuse(
+	    f,
+	    "profile %s uses SSO (IAM Identity Center): not supported; give another profile "
+	    "credential_process = aws configure export-credentials --profile %s",
+	    name, name);
+}
+
+/* What the profile says but for a role that others sign for; s stays NONE when that is nothing. */
+static int from_own(struct finder *f, const char *name, const struct scout_profile *p,
+		    struct scout_s3_source *s)
+{
+	const char *process = p->value[SCOUT_PROFILE_CREDENTIAL_PROCESS];
+
+	if (p->value[SCOUT_PROFILE_WEB_IDENTITY_TOKEN_FILE])
+		return web_identity_of_profile(f, name, p, s);
+	if (p->value[SCOUT_PROFILE_SSO_ACCOUNT_ID] || p->value[SCOUT_PROFILE_SSO_ROLE_NAME])
+		return refuse_sso(f, name);
+	if (p->own_keys)
+		return take_profile_keys(f, name, p, s);
+	if (p->value[SCOUT_PROFILE_LOGIN_SESSION])
+		return refuse(f, "profile %s uses login_session: not supported", name);
+	if (process)
+		return from_process(f, name, process, s);
+	if (has_keys(p))
+		return take_profile_keys(f, name, p, s);
+	return p->value[SCOUT_PROFILE_SSO] ? refuse_sso(f, name) : 0;
+}
+
 /* s stays NONE when the profile has nothing to do with credentials. */
 static int from_profile(struct finder *f, const char *name, const struct scout_profile *p,
 			struct scout_s3_source *s)
 {
-	const char *process = p->value[SCOUT_PROFILE_CREDENTIAL_PROCESS];
 	bool first = f->nvisited == 0;
 
 	if (f->nvisited == MAX_CHAIN)
@@ -334,20 +366,7 @@ static int from_profile(struct finder *f, const char *name, const struct scout_p
 		return from_role(f, name, p, s);
 	if (first && !f->config->profile && env(f, SCOUT_AWS_WEB_IDENTITY_TOKEN_FILE))
 		return web_identity_of_environment(f, s);
-	if (p->value[SCOUT_PROFILE_WEB_IDENTITY_TOKEN_FILE])
-		return web_identity_of_profile(f, name, p, s);
-	if (has_keys(p) && (p->own_keys || !process))
-		return take_profile_keys(f, name, p, s);
-	if (process)
-		return from_process(f, name, process, s);
-	if (p->value[SCOUT_PROFILE_SSO])
-		return refuse(f,
-			      "profile %s uses SSO (IAM Identity Center): not supported; give "
-			      "credential_process = aws configure export-credentials --profile %s",
-			      name, name);
-	if (p->value[SCOUT_PROFILE_LOGIN_SESSION])
-		return refuse(f, "profile %s uses login_session: not supported", name);
-	return 0;
+	return from_own(f, name, p, s);
 }
 
 /* The profile, and what is asked where it says nothing. */

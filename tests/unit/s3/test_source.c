@@ -15,6 +15,8 @@
 #include "scoutfs/config.h"
 
 #define KEYS "aws_access_key_id = K\naws_secret_access_key = s\n"
+#define PROCESS "credential_process = /bin/x\n"
+#define SSO "sso_session = s\nsso_account_id = 1\nsso_role_name = r\n"
 #define ROLE "role_arn = arn:aws:iam::1:role/reader\n"
 
 static char credentials_path[] = "/tmp/scoutfs-test-credentials-XXXXXX";
@@ -274,6 +276,75 @@ static void keys_of_the_credentials_file_are_before_a_process(void **state)
 	scout_s3_source_free(s);
 }
 
+/* Whom the CLI would ask is not somebody else because there are keys, too. */
+static void sso_is_before_keys_and_a_process(void **state)
+{
+	(void)state;
+	config.profile = (char[]){"ml"};
+	write_file(config_path, "[profile ml]\n" SSO KEYS);
+	refused("profile ml uses SSO");
+	write_file(config_path, "[profile ml]\nsso_account_id = 1\n" PROCESS);
+	refused("profile ml uses SSO");
+	write_file(config_path, "[profile ml]\nsso_role_name = r\n");
+	write_file(credentials_path, "[ml]\n" KEYS);
+	refused("profile ml uses SSO");
+	write_file(config_path, "");
+	write_file(credentials_path, "[ml]\n" SSO KEYS);
+	refused("profile ml uses SSO");
+	/* these alone name nobody's account */
+	write_file(credentials_path, "");
+	write_file(config_path, "[profile ml]\nsso_session = s\n" KEYS);
+	found(SCOUT_SOURCE_KEYS, "profile ml");
+	write_file(config_path, "[profile ml]\nsso_start_url = u\nsso_region = r\n" PROCESS);
+	found(SCOUT_SOURCE_PROCESS, "profile ml (credential_process)");
+	/* a web identity is asked before */
+	write_file(config_path, "[profile ml]\n" ROLE SSO "web_identity_token_file = /t\n");
+	found(SCOUT_SOURCE_WEB_IDENTITY,
+	      "profile ml (web identity, assumed role arn:aws:iam::1:role/reader)");
+}
+
+static void login_is_before_a_process_and_the_config_files_keys(void **state)
+{
+	(void)state;
+	config.profile = (char[]){"ml"};
+	write_file(config_path, "[profile ml]\nlogin_session = s\n" PROCESS);
+	refused("login_session");
+	write_file(config_path, "[profile ml]\nlogin_session = s\n" KEYS);
+	refused("login_session");
+	write_file(credentials_path, "[ml]\n" KEYS);
+	found(SCOUT_SOURCE_KEYS, "profile ml");
+}
+
+/* Whose keys sign for a role is found in the same order. */
+static void a_source_profile_with_keys(void **state)
+{
+	static const char label[] = "profile ml (assumed role arn:aws:iam::1:role/reader)";
+	struct scout_s3_source *s;
+
+	(void)state;
+	config.profile = (char[]){"ml"};
+	write_file(config_path, "[profile ml]\n" ROLE "source_profile = b\n[profile b]\n" SSO KEYS);
+	refused("profile b uses SSO");
+	write_file(config_path, "[profile ml]\n" ROLE SSO KEYS "source_profile = ml\n");
+	refused("profile ml uses SSO");
+	write_file(config_path,
+		   "[profile ml]\n" ROLE "source_profile = b\n[profile b]\n" PROCESS KEYS);
+	s = find(SCOUT_SOURCE_ROLE, label);
+	assert_int_equal(s->base->kind, SCOUT_SOURCE_PROCESS);
+	scout_s3_source_free(s);
+	write_file(config_path, "[profile ml]\n" ROLE "source_profile = b\n[profile b]\n" ROLE KEYS
+				"web_identity_token_file = /t\n");
+	s = find(SCOUT_SOURCE_ROLE, label);
+	assert_int_equal(s->base->kind, SCOUT_SOURCE_WEB_IDENTITY);
+	scout_s3_source_free(s);
+	/* its keys go before a role of its own */
+	write_file(config_path, "[profile ml]\n" ROLE "source_profile = b\n[profile b]\n" ROLE KEYS
+				"source_profile = c\n");
+	s = find(SCOUT_SOURCE_ROLE, label);
+	assert_int_equal(s->base->kind, SCOUT_SOURCE_KEYS);
+	scout_s3_source_free(s);
+}
+
 static void region_is(const char *expected)
 {
 	char *found_region;
@@ -326,6 +397,9 @@ int main(void)
 	    cmocka_unit_test_setup(web_identity_of_a_profile, clean),
 	    cmocka_unit_test_setup(what_is_not_supported_is_said, clean),
 	    cmocka_unit_test_setup(keys_of_the_credentials_file_are_before_a_process, clean),
+	    cmocka_unit_test_setup(sso_is_before_keys_and_a_process, clean),
+	    cmocka_unit_test_setup(login_is_before_a_process_and_the_config_files_keys, clean),
+	    cmocka_unit_test_setup(a_source_profile_with_keys, clean),
 	    cmocka_unit_test_setup(regions, clean),
 	    cmocka_unit_test_setup(keys_that_would_break_a_header_are_refused, clean),
 	};
