@@ -354,6 +354,8 @@ static void confirmed(struct scout_asker *a, int err, const struct scout_answer 
 	if (!err && answer->kind == SCOUT_FILE)
 		scout_models_file_attr(u->pub->m, answer->bytes, answer->modified, answer->version,
 				       &attr);
+	if (err)
+		scout_question_tell(u->pub->m, u->path, &attr);
 	scout_changes_published(u->pub, u->path, &attr);
 	scout_lock(&u->lock);
 	u->confirmed = true;

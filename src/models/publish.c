@@ -347,6 +347,8 @@ static void seen_gone(struct scout_asker *a, int err, const struct scout_answer 
 	struct removing *r = (struct removing *)((char *)a - offsetof(struct removing, asker));
 	struct scout_result res = {.ttl_ms = 0};
 
+	if (err)
+		scout_question_tell(r->pub->m, r->path, NULL);
 	if (err || answer->kind == SCOUT_MISSING)
 		scout_changes_removed(r->pub, r->path);
 	scout_req_done(r->req, 0, &res);

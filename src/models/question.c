@@ -219,6 +219,22 @@ static void remember_if_newest_locked(struct scout_models *m, const char *path,
 		remember_locked(m, path, answer);
 }
 
+void scout_question_tell(struct scout_models *m, const char *path, const struct scout_attr *attr)
+{
+	struct scout_answer told = {
+	    .kind = SCOUT_MISSING, .asked_ns = scout_now_ns(), .listed = true};
+
+	if (attr) {
+		told.kind = SCOUT_FILE;
+		told.bytes = attr->size;
+		told.modified = attr->mtime.tv_sec;
+		told.version = attr->version;
+	}
+	scout_lock(&m->question_lock);
+	remember_if_newest_locked(m, path, &told);
+	scout_unlock(&m->question_lock);
+}
+
 /* Whether q's LIST told a key below path, too: then path is a folder. */
 static bool is_folder(const struct scout_question *q, const char *path)
 {

@@ -16,7 +16,7 @@ struct scout_answer {
 	char etag[SCOUT_ETAG_MAX];
 	struct scout_s3_checksum checksum; /* of all its bytes, if S3 told one */
 	struct scout_xattrs *xattrs;       /* of FILE; NULL: not known */
-	bool listed;                       /* told by a LIST: no ETag, no checksum, no `empty` */
+	bool listed;                       /* not by a HEAD: no ETag, no checksum, no `empty` */
 	bool
 	    empty; /* DIR: in it is nothing but its marker, the object "path/"; false: perhaps, too */
 	UT_hash_handle hh; /* m->answers, under question_lock */
@@ -61,6 +61,10 @@ void scout_question_forget(struct scout_models *m, uint64_t asked_ns);
 void scout_question_drop(struct scout_models *m, const char *path);
 /* Nor need the folders on the way to path be there any more. */
 void scout_question_drop_parents(struct scout_models *m, const char *path);
+
+/* This mount has just removed the object at path (attr NULL), or made it what attr says, and a question about it
+ * failed: that is the answer then, until there is a better one. */
+void scout_question_tell(struct scout_models *m, const char *path, const struct scout_attr *attr);
 
 /* How many answers are kept. */
 unsigned scout_question_count(struct scout_models *m);
