@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from mount import BINARY, SAN, clean_env
+from mount import BINARY, SAN, SLOWER, clean_env
 from procs import wait_for
 from tools import MIB, content, error, read, sha256, together, write
 
@@ -128,7 +128,8 @@ def test_a_model_published_a_second_ago(rgw, bucket, mount):
     assert os.listdir(m.model()) == ["old"]
     assert error(read, m.model("new", "v1", "model.zip")) == "ENOENT"
     rgw.put(bucket, "new/v1/model.zip", b"new")
-    wait_for(lambda: error(read, m.model("new", "v1", "model.zip")) == "ok", 15, "the new model")
+    wait_for(lambda: error(read, m.model("new", "v1", "model.zip")) == "ok", 3 * SLOWER,
+             "the new model")
     assert read(m.model("new", "v1", "model.zip")) == b"new"
 
 
@@ -137,9 +138,9 @@ def test_list_ttl(rgw, bucket, mount):
     m = mount(NO_HOSTS, rgw.ini(bucket, list_ttl="1s"))
     assert os.listdir(m.model()) == ["old"]
     rgw.put(bucket, "new/v1/model.zip", b"new")
-    wait_for(lambda: os.listdir(m.model()) == ["new", "old"], 15, "a new listing")
+    wait_for(lambda: os.listdir(m.model()) == ["new", "old"], 3 * SLOWER, "a new listing")
     rgw.client().delete_object(Bucket=bucket, Key="old/v1/model.zip")
-    wait_for(lambda: os.listdir(m.model()) == ["new"], 15, "a new listing")
+    wait_for(lambda: os.listdir(m.model()) == ["new"], 3 * SLOWER, "a new listing")
 
 
 def test_prefix(rgw, bucket, mount):
