@@ -179,7 +179,7 @@ static bool sort_listers_locked(struct scout_view *v, bool failed, struct lister
 
 	for (; l; l = next) {
 		next = TAILQ_NEXT(l, link);
-		if (!failed && l->since != v->tried_of)
+		if (!failed && (int)(l->since - v->tried_of) > 0) /* refreshes may wrap */
 			continue;
 		TAILQ_REMOVE(&v->listers, l, link);
 		TAILQ_INSERT_TAIL(listers, l, link);
