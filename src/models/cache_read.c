@@ -51,10 +51,11 @@ static bool is_known_locked(const struct scout_fetch *f, size_t i, uint64_t now_
 
 static bool all_known(struct scout_fetch *f)
 {
-	uint64_t now_ns = scout_now_ns();
 	bool known = true;
+	uint64_t now_ns;
 
 	scout_lock(&f->object->lock);
+	now_ns = scout_now_ns();
 	for (size_t i = 0; known && i < f->nblocks; i++)
 		known = is_known_locked(f, i, now_ns);
 	scout_unlock(&f->object->lock);

@@ -265,13 +265,14 @@ static void start(struct scout_view *v)
 
 void scout_catalogue_list(struct scout_models *m, const char *folder, struct scout_lister *l)
 {
-	uint64_t now = scout_now_ns();
 	struct scout_tree *tree = NULL;
 	struct scout_view *v = NULL;
 	bool begin = false;
+	uint64_t now;
 	int err = 0;
 
 	scout_lock(&m->catalogue_lock);
+	now = scout_now_ns(); /* here, so that no listing that is seen ended later */
 	if (!folder && m->too_many_keys)
 		err = -E2BIG;
 	else
@@ -320,14 +321,15 @@ static struct scout_view *view_of_locked(struct scout_models *m, const char *pat
 static const struct scout_node *find(struct scout_models *m, const char *path, bool renew,
 				     struct scout_tree **tree)
 {
-	uint64_t now = scout_now_ns();
 	const struct scout_node *n;
 	const char *below = path;
 	struct scout_view *v;
 	bool begin, flat;
+	uint64_t now;
 
 	*tree = NULL;
 	scout_lock(&m->catalogue_lock);
+	now = scout_now_ns();
 	v = view_of_locked(m, path, &below);
 	if (v && v->tree && (v->flat ? v->tree_of == m->refreshes : fresh(v, now)))
 		*tree = scout_tree_ref(v->tree);

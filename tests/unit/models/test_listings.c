@@ -1,6 +1,7 @@
 /* Listings that are large, and listings that are asked for anew. */
 #include "mount.h"
 
+#include "models/catalogue.h"
 #include "models/tree.h"
 
 /* ---- how much they take ---- */
@@ -228,6 +229,79 @@ static void a_refresh_while_it_is_listed(void **state)
 	}
 }
 
+/* ---- the clock ---- */
+
+/* A request for a listing that read the clock before the listing under way ended, and looks at it afterwards. */
+struct late {
+	struct scout_lister lister;
+	struct mount *t;
+	struct scout_s3_call *call;
+	bool told;
+	int err;
+};
+
+static struct late late;
+
+static void told(struct scout_lister *l, int err, struct scout_tree *tree)
+{
+	(void)l;
+	late.told = true;
+	late.err = err;
+	scout_tree_unref(tree);
+}
+
+/* Ends the listing and lets time pass, unless whoever reads the clock does so under the lock. */
+static void end_the_listing(void)
+{
+	struct scout_models *m = late.t->models;
+
+	if (!late.call || pthread_mutex_trylock(&m->catalogue_lock.mutex) != 0)
+		return;
+	pthread_mutex_unlock(&m->catalogue_lock.mutex);
+	atomic_fetch_add(&fake_now, SCOUT_NS_PER_MS);
+	fake_answer(late.call, 1000);
+	late.call = NULL;
+}
+
+static void the_clock_is_read_under_the_lock(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		bool fails = i % 2, name = i / 2;
+		struct mount t;
+		struct asked *d;
+
+		mount_up(&t, "", 16 * MIB);
+		fake_put("a/v1/model.zip", 7);
+		d = ask_opendir(&t, "");
+		late = (struct late){.lister = {.listed = told}, .t = &t, .call = fake_take(false)};
+		fake.fail[SCOUT_S3_LIST] = fails ? -EACCES : 0;
+		fake_after_now = end_the_listing;
+		if (name) {
+			const struct scout_node *n;
+			struct scout_tree *tree;
+			struct scout_answer answer;
+
+			(void)scout_catalogue_known(t.models, "b", true, &n, &tree, &answer);
+			scout_tree_unref(tree);
+		} else {
+			scout_catalogue_list(t.models, NULL, &late.lister);
+		}
+		fake_after_now = NULL;
+		if (late.call)
+			fake_answer(late.call, 1000);
+		assert_int_equal(fake_queued(), 0);
+		assert_int_equal(fake.lists, 1);
+		assert_int_equal(late.told, !name);
+		assert_int_equal(late.err, fails && !name ? -EACCES : 0);
+		assert_true(asked_is_done(d));
+		if (d->err == 0)
+			t.backend.ops->releasedir(t.backend.self, d->handle);
+		asked_free(d);
+		mount_down(&t);
+	}
+}
+
 static void nothing_else_is_set(void **state)
 {
 	struct mount t;
@@ -250,6 +324,7 @@ int main(void)
 	    cmocka_unit_test(folders_together_are_bounded),
 	    cmocka_unit_test(a_refresh_lists_anew),
 	    cmocka_unit_test(a_refresh_while_it_is_listed),
+	    cmocka_unit_test(the_clock_is_read_under_the_lock),
 	    cmocka_unit_test(nothing_else_is_set),
 	};
 
