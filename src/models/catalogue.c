@@ -378,7 +378,7 @@ void scout_catalogue_refresh(struct scout_models *m)
 	scout_lock(&m->catalogue_lock);
 	m->refreshes++;
 	scout_unlock(&m->catalogue_lock);
-	scout_question_forget(m, scout_now_ns());
+	scout_question_refresh(m);
 }
 
 size_t scout_catalogue_bytes(struct scout_models *m)

@@ -10,8 +10,9 @@
  * few HEADs. Answers are kept, a bounded number of them, until a listing that began later is there,
  * because until then they are the newer truth.
  *
- * What changes a path drops what was answered about it. That holds for questions under way, too: they may
- * have been answered before the change, so they become stale, which nobody joins and nothing is kept of.
+ * What changes a path drops what was answered about it, and a refresh what was answered about all. That holds
+ * for questions under way, too: they may have been answered before, so they become stale, which nobody joins
+ * and nothing is kept of.
  *
  * m->question_lock for both tables. */
 #include "models/question.h"
@@ -99,6 +100,27 @@ void scout_question_forget(struct scout_models *m, uint64_t asked_ns)
 	scout_unlock(&m->question_lock);
 }
 
+static void make_stale_locked(struct scout_question *q)
+{
+	HASH_DEL(q->m->questions[q->kind], q);
+	q->stale = true;
+}
+
+void scout_question_refresh(struct scout_models *m)
+{
+	const size_t kinds = sizeof(m->questions) / sizeof(m->questions[0]);
+	struct scout_question *q, *next;
+
+	scout_lock(&m->question_lock);
+	while (m->answers)
+		drop_answer_locked(m, m->answers);
+	for (size_t kind = 0; kind < kinds; kind++) {
+		HASH_ITER (hh, m->questions[kind], q, next)
+			make_stale_locked(q);
+	}
+	scout_unlock(&m->question_lock);
+}
+
 /* Of the path that the first len bytes are. */
 static void drop_locked(struct scout_models *m, const char *path, size_t len)
 {
@@ -111,10 +133,8 @@ static void drop_locked(struct scout_models *m, const char *path, size_t len)
 		drop_answer_locked(m, a);
 	for (size_t kind = 0; kind < kinds; kind++) {
 		HASH_FIND(hh, m->questions[kind], path, len, q);
-		if (!q)
-			continue;
-		HASH_DEL(m->questions[kind], q);
-		q->stale = true;
+		if (q)
+			make_stale_locked(q);
 	}
 }
 

@@ -61,6 +61,8 @@ void scout_question_forget(struct scout_models *m, uint64_t asked_ns);
 void scout_question_drop(struct scout_models *m, const char *path);
 /* Nor need the folders on the way to path be there any more. */
 void scout_question_drop_parents(struct scout_models *m, const char *path);
+/* The same of all paths. */
+void scout_question_refresh(struct scout_models *m);
 
 /* This mount has just removed the object at path (attr NULL), or made it what attr says, and a question about it
  * failed: that is the answer then, until there is a better one. */

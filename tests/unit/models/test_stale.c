@@ -261,6 +261,40 @@ static void who_waits_for_a_later_one(void **state)
 	}
 }
 
+/* Overwritten by others, and refreshed, while it was asked for. */
+static void refreshed_beside_a_look(void **state)
+{
+	static const enum scout_question_kind kinds[] = {SCOUT_ASK_NAME, SCOUT_ASK_OBJECT};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct heard before, after;
+		struct scout_s3_call *head;
+		struct mount t;
+
+		up(&t);
+		fake_put("m/f", 5);
+		ask(&t, kinds[i], "m/f", &before);
+		if (kinds[i] == SCOUT_ASK_NAME)
+			answer(SCOUT_S3_LIST);
+		head = take(SCOUT_S3_HEAD);
+		assert_int_equal(fake_headers(head), 0);
+		fake_put("m/f", 7);
+		t.backend.ops->refresh(t.backend.self);
+		ask(&t, kinds[i], "m/f", &after);
+		head->done(head, 0);
+		expect_heard(&before, SCOUT_FILE);
+		assert_int_equal(before.bytes, 5);
+		expect_unknown(&t, "m/f");
+		assert_int_equal(after.times, 0);
+		fake_answer_all();
+		expect_heard(&after, SCOUT_FILE);
+		assert_int_equal(after.bytes, 7);
+		expect_known(&t, "m/f", SCOUT_FILE);
+		mount_down(&t);
+	}
+}
+
 /* The end of the mount is one for all of them. */
 static void stale_ones_end_with_the_mount(void **state)
 {
@@ -289,6 +323,7 @@ int main(void)
 	    cmocka_unit_test(rmdir_beside_a_look_at_the_parent),
 	    cmocka_unit_test(unlink_beside_a_look),
 	    cmocka_unit_test(who_waits_for_a_later_one),
+	    cmocka_unit_test(refreshed_beside_a_look),
 	    cmocka_unit_test(stale_ones_end_with_the_mount),
 	};
 
