@@ -54,9 +54,10 @@ struct scout_question {
 	bool stale;          /* an answer is for those who asked already, only */
 	UT_hash_handle hh;   /* m->questions[kind], until it is stale */
 
-	bool any;    /* the engine's thread: the LIST told a key below */
-	bool below;  /* likewise: one that is shown */
-	bool inside; /* likewise: one that is not the folder's own */
+	int list_bad; /* the engine's thread: what was wrong with the LIST's contents */
+	bool any;     /* likewise: it told a key below */
+	bool below;   /* likewise: one that is shown */
+	bool inside;  /* likewise: one that is not the folder's own */
 	struct scout_told {
 		char *path;
 		uint64_t bytes, version;
@@ -487,7 +488,14 @@ static struct scout_question *of_list(struct scout_s3_call *call)
 static void list_done(struct scout_s3_call *call, int err)
 {
 	struct scout_question *q = of_list(call);
+	char name[256];
 
+	if (q->list_bad < 0) {
+		err = q->list_bad;
+		if (err == -EIO)
+			scout_warn("models: listing of '%s': malformed answer",
+				   scout_format_name(name, sizeof(name), q->prefix));
+	}
 	call_done(q, &q->list_err, err);
 }
 
@@ -523,14 +531,14 @@ static bool take_keys(struct scout_s3_call *call, const void *bytes, size_t len)
 {
 	struct scout_question *q = of_list(call);
 	char *next = NULL;
-	int err = scout_s3_parse_list(bytes, len, note_key, q, &next);
 
+	q->list_bad = scout_s3_parse_list(bytes, len, note_key, q, &next);
 	if (next) {
 		q->told_partly = true;
 		q->below |= q->any; /* there may be a name among the others */
 	}
 	free(next);
-	return err == 0;
+	return q->list_bad == 0;
 }
 
 static struct scout_question *question_new(struct scout_models *m, enum scout_question_kind kind,

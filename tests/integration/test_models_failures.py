@@ -254,6 +254,8 @@ def test_nonsense_for_a_listing(rgw, bucket, model, mount, http_proxy):
     s3 = http_proxy(rgw.port, fault=First(10**6, lambda r: "list-type" in r.query, status=200))
     m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_attempts=2))
     assert error(os.listdir, m.model()) == "EIO"
+    assert error(os.stat, m.model("nothing")) == "EIO"
+    assert "listing of '': malformed answer" in m.log() and "listing of 'nothing/': malformed answer" in m.log()
     s3.fault = lambda request: None
     wait_for(lambda: error(os.listdir, m.model()) == "ok", 20, "recovery")
 

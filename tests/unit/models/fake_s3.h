@@ -97,6 +97,7 @@ struct scout_s3 {
 	const struct fake_version *versions; /* ended by one without a key */
 	/* what is answered instead, by operation: 0 nothing */
 	int fail[SCOUT_S3_UPLOADS + 1];
+	int bad_page; /* what the parser says of a listing's page; 0: it is well formed */
 	/* what HEAD tells beside: name, value and so on, then NULL */
 	const char *const *headers;
 	/* a GET is cut after that many bytes, with fail_body; 0 never */
@@ -261,7 +262,8 @@ static inline void fake_generated_key(char *key, size_t i)
 	sprintf(key, "org-%04zu/model-%03zu/main/%s", i / 4000, i / 4 % 1000, files[i % 4]);
 }
 
-static inline void fake_list(struct scout_s3_call *call)
+/* False: given up. */
+static inline bool fake_list(struct scout_s3_call *call)
 {
 	struct fake_object generated = {.bytes = 1000};
 	size_t count = fake.generated > 0 ? fake.generated : fake.nobjects;
@@ -270,6 +272,7 @@ static inline void fake_list(struct scout_s3_call *call)
 	size_t plen = strlen(call->prefix);
 	struct fake_page *page =
 	    calloc(1, sizeof(*page) + call->max_keys * sizeof(struct fake_entry));
+	bool more;
 
 	for (i = from; i < count && page->count < call->max_keys; i++) {
 		const struct fake_object *o = fake.generated > 0 ? &generated : &fake.objects[i];
@@ -304,8 +307,9 @@ static inline void fake_list(struct scout_s3_call *call)
 		i++;
 	if (i < count)
 		snprintf(page->next, sizeof(page->next), "%zu", fake.repeat_token ? from : i);
-	(void)call->data(call, page, sizeof(*page) + call->max_keys * sizeof(struct fake_entry));
+	more = call->data(call, page, sizeof(*page) + call->max_keys * sizeof(struct fake_entry));
 	free(page);
+	return more;
 }
 
 int scout_s3_parse_list(const void *xml, size_t len,
@@ -315,6 +319,8 @@ int scout_s3_parse_list(const void *xml, size_t len,
 	const struct fake_page *page = xml;
 
 	(void)len;
+	if (fake.bad_page < 0)
+		return fake.bad_page;
 	for (size_t i = 0; i < page->count; i++) {
 		const struct fake_entry *e = &page->entries[i];
 		struct scout_s3_object o = {
@@ -564,8 +570,8 @@ static inline void fake_answer(struct scout_s3_call *call, size_t piece)
 	if (call->op == SCOUT_S3_LIST) {
 		fake.lists++;
 		err = fake.fail[SCOUT_S3_LIST];
-		if (err == 0)
-			fake_list(call);
+		if (err == 0 && !fake_list(call))
+			err = -ECANCELED;
 	} else if (call->op == SCOUT_S3_LIST_VERSIONS) {
 		fake.lists++;
 		(void)call->data(call, "", 0);

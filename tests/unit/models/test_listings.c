@@ -1,4 +1,4 @@
-/* Listings that are large, and listings that are asked for anew. */
+/* Listings that are large, malformed, or asked for anew. */
 #include "mount.h"
 
 #include "models/catalogue.h"
@@ -229,6 +229,35 @@ static void a_refresh_while_it_is_listed(void **state)
 	}
 }
 
+/* ---- malformed ones ---- */
+
+static void a_malformed_answer(void **state)
+{
+	static const int errs[] = {-EIO, -ENOMEM};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct mount t;
+		struct asked *a;
+
+		mount_up(&t, "", 16 * MIB);
+		fake_put("file", 7);
+		fake.bad_page = errs[i];
+		a = ask_opendir(&t, "");
+		fake_answer_all();
+		expect(a, errs[i]);
+		/* nor does it say that a name is not there */
+		a = ask_getattr(&t, "nothing");
+		fake_answer_all();
+		expect(a, errs[i]);
+		a = ask_getattr(&t, "file");
+		fake_answer_all();
+		assert_int_equal(a->attr.size, 7);
+		expect(a, 0);
+		mount_down(&t);
+	}
+}
+
 /* ---- the clock ---- */
 
 /* A request for a listing that read the clock before the listing under way ended, and looks at it afterwards. */
@@ -325,6 +354,7 @@ int main(void)
 	    cmocka_unit_test(a_refresh_lists_anew),
 	    cmocka_unit_test(a_refresh_while_it_is_listed),
 	    cmocka_unit_test(the_clock_is_read_under_the_lock),
+	    cmocka_unit_test(a_malformed_answer),
 	    cmocka_unit_test(nothing_else_is_set),
 	};
 
