@@ -10,8 +10,8 @@
  * takes one after the other. So there the earlier parts of a small object are the shorter ones.
  *
  * The kernel sends READs of up to 1 MiB, several at once and in any order: a read counts as going on
- * when it reaches beyond the last one and starts no more than a READ behind it. Pure functions; the
- * caller locks. */
+ * when it reaches beyond the last one and starts no more than a READ behind it, and the object's start is the
+ * run's also when it comes a little later. Pure functions; the caller locks. */
 #include "models/window.h"
 
 #define MIB ((uint64_t)1024 * 1024)
@@ -106,6 +106,10 @@ static void follow(struct scout_run *run, uint64_t offset, size_t size)
 		run->high = end;
 	} else if (!run->begun || end > run->high || end + 2 * SCOUT_READ_MAX < run->high) {
 		*run = (struct scout_run){.high = end};
+	} else if (offset == 0 && size >= READ_BULK && !run->from_start) {
+		/* the start, which came behind those after it */
+		run->from_start = true;
+		run->bytes += size;
 	}
 	run->begun = true;
 }

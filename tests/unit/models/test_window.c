@@ -168,6 +168,50 @@ static void parts_are_shorter_near_by(void **state)
 	mount_down(&t);
 }
 
+/* The kernel's first READs come in any order: what is asked for is what it would be in order. */
+static void swapped_at_the_start(void **state)
+{
+	static const uint64_t orders[][5] = {
+	    {1, 0, 2, 3, 4}, {1, 2, 0, 3, 4}, {0, 2, 1, 3, 4}, {2, 1, 0, 3, 4}};
+	struct scout_run in_order = {0};
+	struct scout_cut cut;
+
+	(void)state;
+	scout_cut_make(&cut, 1024 * MIB, 3 * MIB, 96 * MIB, false);
+	for (uint64_t i = 0; i < 5; i++)
+		(void)scout_run_note(&in_order, &cut, i * MIB, MIB);
+	assert_true(in_order.from_start);
+	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+		struct scout_run run = {0};
+
+		for (size_t k = 0; k < 5; k++)
+			(void)scout_run_note(&run, &cut, orders[i][k] * MIB, MIB);
+		assert_true(run.from_start);
+		assert_int_equal(run.window, in_order.window);
+	}
+}
+
+/* Who looks at a header now and again does not read on. */
+static void a_header_is_no_start(void **state)
+{
+	struct scout_run run = {0};
+	struct scout_cut cut;
+
+	(void)state;
+	scout_cut_make(&cut, 1024 * MIB, 3 * MIB, 96 * MIB, false);
+	(void)scout_run_note(&run, &cut, MIB, 4096);
+	(void)scout_run_note(&run, &cut, 0, 4096);
+	assert_false(run.from_start);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(scout_run_note(&run, &cut, 0, 4096), 0);
+	/* and where it reads on, each is counted once */
+	run = (struct scout_run){0};
+	(void)scout_run_note(&run, &cut, 0, 2 * 131072);
+	for (int i = 0; i < 1000; i++)
+		(void)scout_run_note(&run, &cut, 0, 131072);
+	assert_int_equal(run.bytes, 2 * 131072);
+}
+
 static void a_seek_closes_the_window(void **state)
 {
 	struct mount t;
@@ -331,6 +375,8 @@ int main(void)
 	    cmocka_unit_test(headers_cost_a_mib),
 	    cmocka_unit_test(windows_grow_to_read_window),
 	    cmocka_unit_test(parts_are_shorter_near_by),
+	    cmocka_unit_test(swapped_at_the_start),
+	    cmocka_unit_test(a_header_is_no_start),
 	    cmocka_unit_test(a_seek_closes_the_window),
 	    cmocka_unit_test(fetches_outlive_their_reader),
 	    cmocka_unit_test(objects_have_equal_parts),
