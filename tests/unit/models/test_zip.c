@@ -420,6 +420,35 @@ static void a_job_after_the_end(void **state)
 	scout_zip_work_free(w);
 }
 
+/* A folder called as an archive: who asked for the archive's members leaves it the folder that it is, also where an
+ * object has that name, too. */
+static void a_folder_called_so(void **state)
+{
+	(void)state;
+	for (int both = 0; both < 2; both++) {
+		struct scout_s3_call *listing;
+		struct mount t;
+		struct asked *a;
+
+		mount_up(&t, "", 16 * MIB);
+		fake_put("a/foo.zip/part1", 5);
+		if (both)
+			fake_put("a/foo.zip", 5);
+		a = ask_getattr(&t, "a/foo.zip.d");
+		listing = fake_take(false); /* it hangs */
+		assert_int_equal(listing->max_keys, 1000);
+		fake_answer_all();
+		expect(a, -ENOENT);
+		a = ask_getattr(&t, "a/foo.zip");
+		fake_answer_all();
+		assert_int_equal(a->err, 0);
+		assert_true(S_ISDIR(a->attr.mode));
+		asked_free(a);
+		fake_answer(listing, 1);
+		mount_down(&t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +457,7 @@ int main(void)
 	    cmocka_unit_test(one_directory_for_all),  cmocka_unit_test(failures),
 	    cmocka_unit_test(a_large_archive),        cmocka_unit_test(directories_of_nothing),
 	    cmocka_unit_test(no_memory_for_a_stream), cmocka_unit_test(another_version),
+	    cmocka_unit_test(a_folder_called_so),
 	};
 	int failed;
 
