@@ -6,8 +6,8 @@
  * they are of another version. At most one request of a key is under way, and none where something of the object is
  * here already, or may be in the disk cache.
  *
- * Several may open it at once; the first of them who has an answer takes it. The engine's thread and the opener hold
- * one reference each; m->objects_lock for the table. */
+ * Several may open it at once; the first of them who has an answer takes it, once it is sent. The engine's thread and
+ * the opener hold one reference each; m->objects_lock for the table. */
 #include "models/first.h"
 
 #include <stdlib.h>
@@ -30,7 +30,8 @@ struct scout_first {
 	bool over; /* the engine's thread: nothing more comes */
 	char *path, *key, *version_id;
 	UT_hash_handle hh; /* m->firsts */
-	bool taken;        /* under m->objects_lock: it is there no more */
+	bool sent;  /* under m->objects_lock: the engine has the call, and others may take it */
+	bool taken; /* likewise: it is in the table no more */
 };
 
 static void unref(struct scout_first *first)
@@ -120,6 +121,14 @@ static bool is_known(struct scout_models *m, const char *key)
 	return known;
 }
 
+/* The length of what first asks for of an object of so many bytes. */
+static uint64_t length_of(const struct scout_first *first, uint64_t bytes)
+{
+	uint64_t most = first->nbufs * SCOUT_BUF_BYTES;
+
+	return bytes < most ? bytes : most;
+}
+
 /* With buffers for bytes, or as many as are spare; the caller's alone. NULL: no memory, or nothing to ask for: what is
  * here already is not pushed out for it. */
 static struct scout_first *first_new(struct scout_models *m, const char *path, uint64_t bytes)
@@ -144,15 +153,17 @@ static struct scout_first *first_new(struct scout_models *m, const char *path, u
 	atomic_fetch_add(&m->fetches, 1);
 	first->fetch->m = m;
 	first->fetch->first = first;
+	first->fetch->call = (struct scout_s3_call){
+	    .op = SCOUT_S3_GET,
+	    .key = first->key,
+	    .version_id = first->version_id,
+	    .length = length_of(first, bytes),
+	    .guess = true,
+	    .flow = first,
+	    .data = take,
+	    .done = done,
+	};
 	return first;
-}
-
-/* The length of what first asks for of an object of so many bytes. */
-static uint64_t length_of(const struct scout_first *first, uint64_t bytes)
-{
-	uint64_t most = first->nbufs * SCOUT_BUF_BYTES;
-
-	return bytes < most ? bytes : most;
 }
 
 static bool add(struct scout_models *m, struct scout_first *first)
@@ -166,6 +177,16 @@ static bool add(struct scout_models *m, struct scout_first *first)
 	}
 	scout_unlock(&m->objects_lock);
 	return added;
+}
+
+/* It is in the table already, so that no other is sent beside it. */
+static void send(struct scout_models *m, struct scout_first *first)
+{
+	atomic_store(&first->refs, 2);
+	scout_s3_submit(m->s3, &first->fetch->call);
+	scout_lock(&m->objects_lock);
+	first->sent = true;
+	scout_unlock(&m->objects_lock);
 }
 
 /* Who reads on asks for the rest over many connections (window.c). */
@@ -188,18 +209,7 @@ struct scout_first *scout_first_ask(struct scout_models *m, const char *path)
 	}
 	if (!first)
 		return NULL;
-	first->fetch->call = (struct scout_s3_call){
-	    .op = SCOUT_S3_GET,
-	    .key = first->key,
-	    .version_id = first->version_id,
-	    .length = length_of(first, bytes),
-	    .guess = true,
-	    .flow = first,
-	    .data = take,
-	    .done = done,
-	};
-	atomic_store(&first->refs, 2);
-	scout_s3_submit(m->s3, &first->fetch->call);
+	send(m, first);
 	expect_more(m, bytes);
 	return first;
 }
@@ -255,6 +265,8 @@ void scout_first_join(struct scout_models *m, struct scout_object *o)
 
 	scout_lock(&m->objects_lock);
 	HASH_FIND_STR(m->firsts, o->key, first);
+	if (first && !first->sent)
+		first = NULL;
 	if (first) {
 		HASH_DEL(m->firsts, first);
 		first->taken = true;

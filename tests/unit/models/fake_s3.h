@@ -108,6 +108,8 @@ struct scout_s3 {
 	uint64_t wrong_at; /* the byte before this offset comes wrong; 0: none */
 	bool repeat_token;
 	uint64_t distance_ns;
+	/* what happens just before a call is submitted; NULL: nothing */
+	void (*before_submit)(struct scout_s3_call *call);
 	/* counted */
 	unsigned gets, heads, lists;
 	uint64_t bytes;
@@ -423,6 +425,8 @@ void scout_s3_submit(struct scout_s3 *s3, struct scout_s3_call *call)
 {
 	bool stopped;
 
+	if (s3->before_submit)
+		s3->before_submit(call);
 	call->etag[0] = '\0';
 	call->object_bytes = 0;
 	call->cancelled = false;

@@ -158,6 +158,43 @@ static void taken_by_another(void **state)
 	}
 }
 
+/* S3 answers another who opens it, and did not ask for them, before they are asked for: they are not his yet. */
+static struct scout_s3_call *others_head;
+
+static void answer_other(struct scout_s3_call *call)
+{
+	struct scout_s3_call *head = others_head;
+
+	if (!call->guess || !head)
+		return;
+	others_head = NULL;
+	fake_answer(head, 1);
+	/* as it would be for an object that has taken it */
+	assert_null(call->if_match);
+}
+
+static void not_before_they_are_asked_for(void **state)
+{
+	struct rig r;
+	struct asked *other;
+
+	(void)state;
+	mount_up(&r.t, "", 16 * MIB);
+	fake_put(KEY, 3 * MIB);
+	other = ask_open(&r.t, KEY);
+	others_head = fake_take(false);
+	free(names_of(&r.t, ""));
+	fake.before_submit = answer_other;
+	rig_open(&r);
+	assert_null(others_head);
+	assert_true(asked_is_done(other));
+	fake_answer(r.head, 1);
+	fake_answer(r.get, 100000);
+	expect_start(&r, 0, MIB, 1);
+	close_file(&r.t, other);
+	rig_down(&r);
+}
+
 /* Where all memory has blocks: what is here is opened again without any of them going. */
 static void nothing_is_pushed_out(void **state)
 {
@@ -428,6 +465,7 @@ int main(void)
 	    cmocka_unit_test(read_as_they_come),
 	    cmocka_unit_test(not_asked),
 	    cmocka_unit_test(taken_by_another),
+	    cmocka_unit_test(not_before_they_are_asked_for),
 	    cmocka_unit_test(nothing_is_pushed_out),
 	    cmocka_unit_test(not_at_the_cost_of_readers),
 	    cmocka_unit_test(without_etags),
