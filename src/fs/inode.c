@@ -156,27 +156,44 @@ static struct scout_inode *inode_new(struct scout_inode *parent, const char *nam
 	return inode;
 }
 
-static void add_key_locked(struct scout_inode *inode)
+/* False: no memory, and it is not there. */
+static bool add_key_locked(struct scout_inode *inode)
 {
 	HASH_ADD_KEYPTR(hh, inode->tree->inodes, inode->key, inode->key_len, inode);
+	return inode->hh.tbl != NULL;
+}
+
+static void drop_key_locked(struct scout_inode *inode)
+{
+	if (inode->hh.tbl)
+		HASH_DEL(inode->tree->inodes, inode);
+}
+
+static void add_number_locked(struct scout_inode *inode)
+{
+	HASH_ADD(by_ino, inode->tree->numbers, ino, sizeof(inode->ino), inode);
+	inode->numbered = inode->by_ino.tbl != NULL;
 }
 
 /* Puts a new inode into its tree, with a number that no other there has: what was moved or unlinked keeps
- * the number of the path that it had. */
-static void add_locked(struct scout_inode *inode)
+ * the number of the path that it had. False: no memory, and it is not there. */
+static bool add_locked(struct scout_inode *inode)
 {
 	struct scout_tree *tree = inode->tree;
 	struct scout_inode *other;
 
-	add_key_locked(inode);
+	if (!add_key_locked(inode))
+		return false;
 	for (;;) {
 		HASH_FIND(by_ino, tree->numbers, &inode->ino, sizeof(inode->ino), other);
 		if (!other && inode->ino > ROOT_INO)
 			break;
 		inode->ino = inode->ino * UINT64_C(0x5851f42d4c957f2d) + 1;
 	}
-	HASH_ADD(by_ino, tree->numbers, ino, sizeof(inode->ino), inode);
-	inode->numbered = true;
+	add_number_locked(inode);
+	if (!inode->numbered)
+		drop_key_locked(inode);
+	return inode->numbered;
 }
 
 static bool shares_number_locked(const struct scout_inode *inode)
@@ -185,18 +202,18 @@ static bool shares_number_locked(const struct scout_inode *inode)
 }
 
 /* The same, but with the number of another name of its file. */
-static void add_name_locked(struct scout_inode *inode, struct scout_inode *of)
+static bool add_name_locked(struct scout_inode *inode, struct scout_inode *of)
 {
-	if (!of->numbered && !shares_number_locked(of)) {
-		add_locked(inode);
-		return;
-	}
+	if (!of->numbered && !shares_number_locked(of))
+		return add_locked(inode);
+	if (!add_key_locked(inode))
+		return false;
 	inode->ino = of->ino;
 	inode->prev_name = of;
 	inode->next_name = of->next_name;
 	of->next_name->prev_name = inode;
 	of->next_name = inode;
-	add_key_locked(inode);
+	return true;
 }
 
 static void free_number_locked(struct scout_inode *inode)
@@ -205,10 +222,8 @@ static void free_number_locked(struct scout_inode *inode)
 
 	if (inode->numbered)
 		HASH_DELETE(by_ino, inode->tree->numbers, inode);
-	if (inode->numbered && heir != inode) {
-		HASH_ADD(by_ino, inode->tree->numbers, ino, sizeof(heir->ino), heir);
-		heir->numbered = true;
-	}
+	if (inode->numbered && heir != inode)
+		add_number_locked(heir);
 	inode->numbered = false;
 	heir->prev_name = inode->prev_name;
 	inode->prev_name->next_name = heir;
@@ -217,16 +232,16 @@ static void free_number_locked(struct scout_inode *inode)
 
 static void drop_locked(struct scout_inode *inode)
 {
-	HASH_DEL(inode->tree->inodes, inode);
+	drop_key_locked(inode);
 	free_number_locked(inode);
 }
 
 /* Nobody finds it by name any more. */
 static void lose_name_locked(struct scout_inode *inode)
 {
-	HASH_DEL(inode->tree->inodes, inode);
-	inode->key->parent = inode; /* which is nobody's parent */
-	add_key_locked(inode);
+	drop_key_locked(inode);
+	inode->key->parent = inode;  /* which is nobody's parent */
+	(void)add_key_locked(inode); /* nobody looks for it there but scout_inodes_free */
 }
 
 static bool has_name_locked(const struct scout_inode *inode)
@@ -280,7 +295,8 @@ static void supersede_locked(struct scout_inode *inode, uint64_t version, bool k
 	(void)scout_inode_saw_locked(inode, version);
 }
 
-/* made: a new inode for this name, or NULL; left NULL when it was taken. of: see scout_inode_link, or NULL. */
+/* made: a new inode for this name, or NULL; left NULL when it was taken. of: see scout_inode_link, or NULL. NULL: there
+ * is none and none was made, or no memory to take that. */
 static struct scout_inode *take_locked(struct scout_inode *parent, const char *name,
 				       const struct scout_attr *attr, uint64_t asked_ns, bool fresh,
 				       struct scout_inode *of, struct scout_inode **made)
@@ -297,12 +313,10 @@ static struct scout_inode *take_locked(struct scout_inode *parent, const char *n
 		inode = NULL;
 	}
 	if (!inode && *made) {
+		if (!(of ? add_name_locked(*made, of) : add_locked(*made)))
+			return NULL;
 		inode = *made;
 		*made = NULL;
-		if (of)
-			add_name_locked(inode, of);
-		else
-			add_locked(inode);
 	}
 	if (!inode)
 		return NULL;
@@ -323,7 +337,7 @@ static struct scout_inode *get(struct scout_inode *parent, const char *name,
 		scout_lock(&parent->subtree->lock);
 		inode = take_locked(parent, name, attr, asked_ns, fresh, of, &made);
 		scout_unlock(&parent->subtree->lock);
-		if (inode)
+		if (inode || made)
 			break;
 		made = inode_new(parent, name, backend, backend_index, attr->mode);
 		if (!made)
@@ -377,7 +391,7 @@ struct scout_inode *scout_inode_create_apart(struct scout_inode *parent, const c
 	inode->apart = true;
 	inode->key->parent = inode; /* as lose_name_locked leaves it */
 	scout_lock(&inode->tree->lock);
-	add_key_locked(inode);
+	(void)add_key_locked(inode); /* likewise */
 	scout_unlock(&inode->tree->lock);
 	return inode;
 }
@@ -451,13 +465,14 @@ void scout_inode_rename(struct scout_inode *inode, struct scout_inode *newparent
 	} else if (has_name_locked(inode)) {
 		struct scout_inode_key *old = inode->key;
 
-		HASH_DEL(tree->inodes, inode);
+		drop_key_locked(inode);
 		inode->key = key;
 		inode->key_len = key_len;
-		add_key_locked(inode);
 		key = old;
 		released = inode->parent;
 		inode->parent = newparent;
+		if (!add_key_locked(inode))
+			remove_locked(inode); /* likewise */
 	}
 	scout_unlock(&tree->lock);
 	free(key);

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+
+#define HASH_NONFATAL_OOM 1 /* a failed add is seen by hh.tbl == NULL */
 #include <uthash.h>
 
 #include "scoutfs/backend.h"
@@ -74,11 +76,13 @@ struct scout_inode {
 	/* The kernel holds pages of writes that failed after they were answered, or from before those that
 	 * passed its pages by. */
 	bool lost;
-	/* In tree->inodes: of parent and name; parent is the inode itself, once it has lost its name. */
+	/* In tree->inodes: of parent and name; parent is the inode itself, once it has lost its name, and it is there
+	 * no more if there was no memory. */
 	struct scout_inode_key *key;
 	size_t key_len;
 	/* The names that link(2) gave one file share its number: a ring, of which one is in tree->numbers.
-	 * Those without a number any more are in neither, and alone in theirs. */
+	 * Those without a number any more are in neither, and alone in theirs. Without memory for that none is, and
+	 * another file may get their number. */
 	struct scout_inode *next_name, *prev_name;
 	bool numbered; /* it is the one in tree->numbers */
 	UT_hash_handle hh, by_ino;
@@ -86,7 +90,7 @@ struct scout_inode {
 
 /* The table is its root. Returns 0 or -ENOMEM. */
 int scout_inodes_new(struct scout_inode **root);
-/* Frees every inode, whatever holds it: nobody may use one any more. */
+/* Frees every inode of the table, whatever holds it: nobody may use one any more. */
 void scout_inodes_free(struct scout_inode *root);
 
 /* The child called name, with one more lookup, as the backend, asked at asked_ns, found it; made when it
