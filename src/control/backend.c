@@ -281,7 +281,9 @@ static void open_dir(void *self, const char *path, struct scout_req *req)
 	dir = calloc(1, sizeof(*dir));
 	if (dir)
 		dir->entries = calloc(lines + 1, sizeof(*dir->entries));
-	if (!dir || !dir->entries || names.failed) {
+	if (dir && dir->entries)
+		dir->names = scout_text_take(&names);
+	if (!dir || !dir->names) {
 		scout_text_free(&names);
 		if (dir)
 			free(dir->entries);
@@ -289,7 +291,6 @@ static void open_dir(void *self, const char *path, struct scout_req *req)
 		scout_req_done(req, -ENOMEM, NULL);
 		return;
 	}
-	dir->names = scout_text_take(&names);
 	for (char *save, *name = strtok_r(dir->names, "\n", &save); name;
 	     name = strtok_r(NULL, "\n", &save)) {
 		size_t len = strlen(name);
