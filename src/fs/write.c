@@ -117,10 +117,18 @@ void scout_fs_fsync(fuse_req_t fuse, fuse_ino_t ino, int datasync, struct fuse_f
 static void copy_done(struct scout_req *req, int err, const struct scout_result *res)
 {
 	struct scout_request *r = scout_request_of(req);
+	bool claimed = scout_request_claim(r);
 
 	scout_inode_wrote(r->inode);
-	if (scout_fs_succeeded(r, err))
+	/* Only when it hears of success the kernel drops its pages, and the server may have copied all the same. */
+	if (err || !claimed)
+		scout_inode_lost(r->inode);
+	if (claimed && err) {
+		reply_lost(r, err);
+	} else if (claimed) {
+		scout_request_settle(r, 0);
 		fuse_reply_write(r->fuse, (size_t)res->copied);
+	}
 	scout_request_put(r);
 }
 

@@ -2,11 +2,13 @@
 
 import os
 import re
+import signal
 import subprocess
+import sys
 
 import pytest
 
-from procs import wait_for
+from procs import end, wait_for
 from tools import MIB, content, error, read, write
 
 
@@ -142,6 +144,54 @@ def test_handles_of_different_sessions(sshd, mount, proxy, files):
         assert read(os.path.join(web1.files, name + "2")) == content(2 * MIB, ord(name))
     assert web1.sftp_requests("copy-data") >= len(names)
     assert any(opened(web1, name) > 1 for name in names), "all were of one session"
+
+
+COPY = """
+import errno, os, sys
+source, target = os.open(sys.argv[1], os.O_RDONLY), os.open(sys.argv[2], os.O_RDWR)
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    os.copy_file_range(source, target, 1 << 20)
+    print("ok", flush=True)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+except OSError as e:
+    print(errno.errorcode[e.errno], flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("how", ["interrupted", "EIO"])
+def test_a_copy_that_fails_and_was_done(sshd, mount, proxy, files, how):
+    """Nobody reads on what the kernel had of the destination, though its size and time are what they were."""
+    web1 = sshd("web1")
+    old, new = content(MIB, 1), content(MIB, 2)
+    write(os.path.join(web1.files, "f"), new)
+    there = write(os.path.join(web1.files, "g"), old)
+    os.utime(there, (1_400_000_000, 1_400_000_000))
+    link = proxy(web1.port)
+    m = mount(sshd.ini(web1, ports={"web1": link.port}))
+    target = files(m.host("web1", "g"), os.O_RDWR)
+    assert os.pread(target, MIB, 0) == old
+    child = subprocess.Popen([sys.executable, "-c", COPY, m.host("web1", "f"), m.host("web1", "g")],
+                             text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout.readline() == "ready\n"
+        link.rtt = 6  # for half of that its answer is on its way
+        child.stdin.write("\n")
+        child.stdin.flush()
+        wait_for(lambda: read(there) == new, 20, "the copy")
+        os.utime(there, (1_400_000_000, 1_400_000_000))
+        link.rtt = 0
+        if how == "EIO":
+            link.cut()
+        else:
+            child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == how + "\n"
+        wait_for(lambda: os.pread(target, MIB, 0) == new, 20, "the server's bytes")
+    finally:
+        end(child)
 
 
 def test_a_server_without_it_copies_all_the_same(sshd, mount, files):
