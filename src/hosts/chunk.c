@@ -8,6 +8,7 @@
  * Locks: file->lock; calls, buffers and completions are given and taken without it. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "hosts/file.h"
 #include "scoutfs/log.h"
@@ -112,6 +113,30 @@ struct scout_chunk *scout_chunk_new_locked(struct scout_batch *b, uint64_t offse
 	return c;
 }
 
+/* What c, which is ready, ends in, with what went before. */
+static void keep_last_locked(struct scout_file *f, const struct scout_chunk *c)
+{
+	struct scout_kept *k = &f->kept;
+	uint64_t begin, end = c->offset + c->filled;
+	uint32_t take = c->filled < SCOUT_KEPT_MAX ? c->filled : SCOUT_KEPT_MAX, before = 0;
+
+	if (k->cut != f->cut)
+		*k = (struct scout_kept){.cut = f->cut};
+	if (f->writes || !c->filled || end < k->end)
+		return;
+	begin = k->end - k->length;
+	if (take == c->filled && c->offset >= begin && c->offset <= k->end)
+		before = (uint32_t)(c->offset - begin);
+	if (before > SCOUT_KEPT_MAX - take) {
+		memmove(k->bytes, k->bytes + before - (SCOUT_KEPT_MAX - take),
+			SCOUT_KEPT_MAX - take);
+		before = SCOUT_KEPT_MAX - take;
+	}
+	memcpy(k->bytes + before, (const char *)c->buf + c->filled - take, take);
+	k->length = before + take;
+	k->end = end;
+}
+
 bool scout_chunk_whole_locked(struct scout_file *f, void *buf)
 {
 	struct scout_chunk *c = calloc(1, sizeof *c);
@@ -126,6 +151,7 @@ bool scout_chunk_whole_locked(struct scout_file *f, void *buf)
 	c->buf = buf;
 	c->shared = true;
 	insert_locked(f, c);
+	keep_last_locked(f, c);
 	return true;
 }
 
@@ -211,6 +237,7 @@ static void batch_finish(struct scout_batch *b)
 			early = true;
 		}
 		c->state = c->err ? SCOUT_CHUNK_FAILED : SCOUT_CHUNK_READY;
+		keep_last_locked(f, c);
 		if (f->closed || c->err || !c->shared)
 			scout_chunk_drop_locked(f, c, &garbage);
 		else

@@ -12,13 +12,17 @@
 #include "hosts/attr.h"
 #include "scoutfs/log.h"
 
+#define KEPT_MIN 64 /* fewer bytes may be the same in any file */
+
 struct scout_reopen {
 	struct scout_file *file;
 	struct scout_handle *handle;
 	char *path;
 	struct scout_view view;
 	unsigned attempts;
-	struct scout_rpc open, stat;
+	struct scout_rpc open, stat, read;
+	struct scout_kept kept;     /* the file's, and */
+	char bytes[SCOUT_KEPT_MAX]; /* what is there now */
 };
 
 /* FSTAT, LSTAT, FSTAT in one round trip: of a file that is being appended to, what the path shows
@@ -154,10 +158,38 @@ bool scout_file_is_like_locked(const struct scout_file *f, const struct scout_at
 	return now->size == f->size && (uint64_t)now->mtime.tv_sec == f->mtime;
 }
 
-/* Whether what was opened anew is what the lost handle showed. Growth is none here: another file may
- * have come into its place. */
+/* Whether k tells its file from another: it is all that was read of it, or enough, and not the same byte all over. */
+static bool is_telling(const struct scout_kept *k)
+{
+	if (k->length == k->end)
+		return k->length > 0;
+	return k->length >= KEPT_MIN && memcmp(k->bytes, k->bytes + 1, k->length - 1) != 0;
+}
+
+/* Whether what was opened anew may be r's file that has grown, or of which no size can be told: another may have come
+ * into its place, which only the bytes show, then in r->kept. */
+static bool may_have_grown(struct scout_reopen *r)
+{
+	struct scout_file *f = r->file;
+	struct scout_attr now;
+	bool may;
+
+	scout_attr_map(&r->stat.call.attrs, &now);
+	scout_lock(&f->lock);
+	if (f->direct)
+		may = f->given;
+	else
+		may = !f->writes && f->epoch == r->view.epoch &&
+		      scout_window_change(f->size, f->mtime, now.size,
+					  (uint64_t)now.mtime.tv_sec) == SCOUT_CHANGE_GROWN;
+	r->kept = f->kept;
+	scout_unlock(&f->lock);
+	return may && is_telling(&r->kept);
+}
+
+/* Whether what was opened anew is what the lost handle showed. known: by its bytes. */
 static int reopened_as(struct scout_file *f, const struct scout_sftp_attrs *attrs,
-		       const struct scout_view *view)
+		       const struct scout_view *view, bool known)
 {
 	bool same, fits = scout_node_fits(f->node, attrs);
 	struct scout_attr now;
@@ -166,10 +198,13 @@ static int reopened_as(struct scout_file *f, const struct scout_sftp_attrs *attr
 	scout_attr_map(attrs, &now);
 	scout_lock(&f->node->lock);
 	scout_lock(&f->lock);
+	if (known)
+		f->doubted = false;
 	if (f->direct)
-		same = !f->given;
+		same = known || !f->given;
 	else
-		same = !f->doubted && scout_file_is_like_locked(f, &now, fits, view->epoch);
+		same =
+		    known || (!f->doubted && scout_file_is_like_locked(f, &now, fits, view->epoch));
 	if (!f->dead && !(S_ISREG(now.mode) && same))
 		f->dead = -ESTALE;
 	err = f->dead;
@@ -336,9 +371,9 @@ static bool has_path(struct scout_file *f, const char *path)
 	return same;
 }
 
-static void reopened_stat(struct scout_rpc *rpc, int err)
+/* The last look at what was opened anew ended with err, or known says whether its bytes are the file's. */
+static void reopened_look(struct scout_reopen *r, const struct scout_rpc *rpc, int err, bool known)
 {
-	struct scout_reopen *r = SCOUT_CONTAINER(rpc, struct scout_reopen, stat);
 	struct scout_file *f = r->file;
 
 	if (err == -ECONNRESET && ++r->attempts < SCOUT_RPC_ATTEMPTS) {
@@ -348,11 +383,37 @@ static void reopened_stat(struct scout_rpc *rpc, int err)
 	if (err == -ECONNRESET)
 		err = -EIO;
 	if (!err)
-		err = reopened_as(f, &rpc->call.attrs, &r->view);
+		err = reopened_as(f, &r->stat.call.attrs, &r->view, known);
 	if (!err)
-		scout_node_saw(f->node, &rpc->call.attrs, &r->view);
+		scout_node_saw(f->node, &r->stat.call.attrs, &r->view);
 	scout_rpc_log(rpc, "open again", r->path, err);
 	reopen_over(f, r, err);
+}
+
+static void reopened_read(struct scout_rpc *rpc, int err)
+{
+	struct scout_reopen *r = SCOUT_CONTAINER(rpc, struct scout_reopen, read);
+
+	reopened_look(r, rpc, err,
+		      rpc->call.got == r->kept.length &&
+			  memcmp(r->bytes, r->kept.bytes, r->kept.length) == 0);
+}
+
+static void reopened_stat(struct scout_rpc *rpc, int err)
+{
+	struct scout_reopen *r = SCOUT_CONTAINER(rpc, struct scout_reopen, stat);
+
+	if (err || !may_have_grown(r)) {
+		reopened_look(r, rpc, err, false);
+		return;
+	}
+	r->read.call.op = SCOUT_SFTP_READ;
+	r->read.call.handle = &r->handle->remote;
+	r->read.call.offset = r->kept.end - r->kept.length;
+	r->read.call.length = r->kept.length;
+	r->read.call.dest = r->bytes;
+	r->read.done = reopened_read;
+	scout_rpc_send_on(r->handle->session, &r->read);
 }
 
 static void reopened(struct scout_rpc *rpc, int err)
@@ -397,6 +458,7 @@ static void reopen_anew(struct scout_reopen *r)
 	}
 	memset(&r->open, 0, sizeof r->open);
 	memset(&r->stat, 0, sizeof r->stat);
+	memset(&r->read, 0, sizeof r->read);
 	r->open.call.op = SCOUT_SFTP_OPEN;
 	r->open.call.flags = f->flags;
 	r->open.call.path = r->path;

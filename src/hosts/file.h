@@ -51,6 +51,15 @@ TAILQ_HEAD(scout_chunk_list, scout_chunk);
 
 struct scout_reader;
 
+#define SCOUT_KEPT_MAX 256
+
+/* The last bytes that are known of a file, which end at end. */
+struct scout_kept {
+	uint64_t end, cut; /* cut: the node's, when they were read */
+	uint32_t length;
+	char bytes[SCOUT_KEPT_MAX];
+};
+
 struct scout_file {
 	/* immutable after open */
 	struct scout_host *host;
@@ -93,6 +102,7 @@ struct scout_file {
 	bool closed;
 	bool given;   /* bytes, to a reader */
 	bool doubted; /* an open saw another file at its path: it has the handle, until a look */
+	struct scout_kept kept; /* to know it again by; of a file that is only read */
 	/* What is here was asked for before anybody read it: then, when the host's changes were so many; 0: no. */
 	uint64_t ahead_ns;
 	unsigned ahead_changes;

@@ -89,7 +89,7 @@ class TestChangesUnderAnOpenFile:
         return sshd("web1")
 
     def test_replaced_by_a_longer_one_while_the_connection_was_lost(self, sshd, mount, web1):
-        """What was appended to cannot be told from what is another file: ESTALE."""
+        """What was appended to ends up to there as it did: this is another file."""
         path = aged(os.path.join(web1.files, "f"), content(4 * MIB, 1))
         m = mount(sshd.ini(web1, read_window="256K"))
         fd = os.open(m.host("web1", "f"), os.O_RDONLY)
@@ -428,6 +428,36 @@ class TestFewSessions:
             for f in files:
                 f.close()
         assert m.metric("scoutfs_hosts_pool_sessions") <= 2
+
+    @pytest.mark.parametrize("lines", [0, 1, 300])
+    def test_a_log_is_followed_on_more_hosts_than_sessions(self, sshd, mount, lines):
+        """Who rests gives way, and its next line comes all the same; another log in its place is not read on."""
+        hosts = [sshd(f"h{number}") for number in range(3)]
+        logs = [aged(os.path.join(host.files, "log"), b"".join(b"%d line %d\n" % (n, line) for line in range(lines)))
+                for n, host in enumerate(hosts)]
+        m = mount(sshd.ini(*hosts, max_sessions=1, attr_timeout="0", connect_timeout="20s"))
+        readers = []
+
+        def line(n, text):
+            with open(logs[n], "ab") as log:
+                log.write(text)
+            got = []
+            wait_for(lambda: got.append(readers[n].read(65536)) or b"".join(got) == text, 20, "the line")
+
+        try:
+            for n in range(3):
+                readers.append(open(m.host(f"h{n}", "log"), "rb", buffering=0))
+                assert readers[n].read(65536) == read(logs[n])
+            for turn in range(3):
+                for n in range(3):
+                    line(n, b"%d: a new line, the %dth\n" % (n, turn))
+            assert m.metric("scoutfs_hosts_sessions_evicted_total") >= 9
+            aged(logs[0] + ".new", b"x" * 20_000, 2_000_000_000)
+            os.rename(logs[0] + ".new", logs[0])
+            assert error(readers[0].read, 65536) == "ESTALE"
+        finally:
+            for reader in readers:
+                reader.close()
 
     def test_readers_of_more_hosts_than_sessions(self, sshd, mount):
         hosts = [sshd(f"h{number}") for number in range(5)]

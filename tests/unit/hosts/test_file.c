@@ -300,6 +300,94 @@ static void a_session_lost_while_idle_is_read_on(void **state)
 	tear_down();
 }
 
+static void lose_session(unsigned number)
+{
+	FAKE_LOCKED(fake.sessions[number]->kill = -ETIMEDOUT);
+	FAKE_WAIT(fake.joins == number + 1);
+	file.attr.version++; /* the kernel was told of what is there now */
+}
+
+/* A line at a time, and each time over a new session. */
+static void what_grew_while_the_session_was_lost_is_read_on(void **state)
+{
+	static const size_t sizes[] = {0, 1000, MIB + 7};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		size_t at = sizes[i];
+
+		set_up(at, MEMORY);
+		assert_int_equal(ask_open(&file, "h0/f"), 0);
+		for (size_t from = at > 5000 ? at - 5000 : 0; from < at; from += 1000)
+			read_right(from, 1000, at);
+		for (unsigned n = 0; n < 8; n++) {
+			FAKE_LOCKED(fake_append_locked("/f", 60, 100 + n, SEED));
+			lose_session(n);
+			read_right(at, 4096, at + 60);
+			at += 60;
+		}
+		assert_int_equal(fake.count[SCOUT_SFTP_OPEN], 9);
+		tear_down();
+	}
+}
+
+static void lose_at_the_bytes(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	if (call->op == SCOUT_SFTP_READ && fake.starts == 2)
+		s->kill = -ECONNRESET;
+}
+
+static void lost_again_while_its_bytes_were_asked_for_it_is_read_on(void **state)
+{
+	(void)state;
+	set_up(1000, MEMORY);
+	assert_int_equal(ask_open(&file, "h0/f"), 0);
+	read_right(0, 4096, 1000);
+	FAKE_LOCKED(fake_append_locked("/f", 20, 101, SEED), fake.before = lose_at_the_bytes);
+	lose_session(0);
+	read_right(1000, 4096, 1020);
+	assert_int_equal(fake.starts, 3);
+	tear_down();
+}
+
+/* Somebody opened it when it had grown: that is no other file. */
+static void what_others_saw_grown_is_read_on(void **state)
+{
+	struct ask other = {0};
+
+	(void)state;
+	set_up(1000, MEMORY);
+	assert_int_equal(ask_open(&file, "h0/f"), 0);
+	read_right(0, 4096, 1000);
+	FAKE_LOCKED(fake_append_locked("/f", 20, 101, SEED));
+	assert_int_equal(ask_open(&other, "h0/f"), 0);
+	lose_session(0);
+	read_right(1000, 4096, 1020);
+	file_release(&other);
+	tear_down();
+}
+
+/* Bytes that many files have, too few or all the same, show nothing. */
+static void what_grew_and_cannot_be_known_is_stale(void **state)
+{
+	static const size_t read[] = {20, 256};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof read / sizeof *read; i++) {
+		set_up(8 * MIB, MEMORY);
+		if (i == 1)
+			FAKE_LOCKED(memset(fake_find_locked("/f")->data + 4 * MIB, 0, 256));
+		assert_int_equal(ask_open(&file, "h0/f"), 0);
+		ask_read(&a, &file, 4 * MIB, read[i]);
+		assert_int_equal(ask_wait(&a), 0);
+		FAKE_LOCKED(fake_append_locked("/f", 20, 101, SEED));
+		lose_session(0);
+		ask_read(&a, &file, 8 * MIB, 4096);
+		assert_int_equal(ask_wait(&a), -ESTALE);
+		tear_down();
+	}
+}
+
 /* Growth is believed of a handle, not of a path: there another file may be by now. */
 static void what_is_longer_after_the_session_was_lost_is_stale(void **state)
 {
@@ -314,7 +402,7 @@ static void what_is_longer_after_the_session_was_lost_is_stale(void **state)
 	tear_down();
 }
 
-static void of_no_size_cannot_be_told_from_another(void **state)
+static void of_no_size_it_is_known_by_its_bytes(void **state)
 {
 	struct ask fresh = {0};
 
@@ -324,13 +412,15 @@ static void of_no_size_cannot_be_told_from_another(void **state)
 	assert_int_equal(ask_open(&fresh, "h0/f"), 0);
 	FAKE_LOCKED(fake_append_locked("/f", 5000, 100, SEED));
 	read_right(0, 4096, 5000);
-	FAKE_LOCKED(fake.sessions[0]->kill = -EIO);
-	FAKE_WAIT(fake.joins == 1);
-	ask_read(&a, &file, 4096, 4096);
+	lose_session(0);
+	read_right(4096, 4096, 5000);
+	FAKE_LOCKED(fake_add_locked("/f", 6000, 100, SEED + 1));
+	lose_session(1);
+	ask_read(&a, &file, 5000, 4096);
 	assert_int_equal(ask_wait(&a), -ESTALE);
 	ask_read(&a, &fresh, 0, 4096); /* of which nobody has seen anything */
 	assert_int_equal(ask_wait(&a), 0);
-	right_bytes(&a, 0, 4096, SEED);
+	right_bytes(&a, 0, 4096, SEED + 1);
 	file_release(&fresh);
 	tear_down();
 }
@@ -521,8 +611,12 @@ int main(void)
 	    cmocka_unit_test(a_lost_session_is_read_on),
 	    cmocka_unit_test(a_session_lost_while_idle_is_read_on),
 	    cmocka_unit_test(what_changed_while_the_session_was_lost_is_stale),
+	    cmocka_unit_test(what_grew_while_the_session_was_lost_is_read_on),
+	    cmocka_unit_test(lost_again_while_its_bytes_were_asked_for_it_is_read_on),
+	    cmocka_unit_test(what_others_saw_grown_is_read_on),
+	    cmocka_unit_test(what_grew_and_cannot_be_known_is_stale),
 	    cmocka_unit_test(what_is_longer_after_the_session_was_lost_is_stale),
-	    cmocka_unit_test(of_no_size_cannot_be_told_from_another),
+	    cmocka_unit_test(of_no_size_it_is_known_by_its_bytes),
 	    cmocka_unit_test(a_session_lost_while_reopening_is_no_error),
 	    cmocka_unit_test(old_bytes_are_not_shown_as_the_new_file),
 	    cmocka_unit_test(a_dead_host_fails_its_reads),
