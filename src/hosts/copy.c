@@ -30,6 +30,7 @@ struct copying {
 	char *path;
 	struct scout_rpc open, look_own, look_source;
 	atomic_uint looks;
+	struct scout_view view; /* of from, when the looks at it went out */
 	struct scout_turn turn; /* with CALLS calls */
 };
 
@@ -72,6 +73,7 @@ static void prepare(struct scout_turn *t)
 		return;
 	}
 	scout_node_cut_locked(c->to->node);
+	c->view = scout_node_view(c->from->node);
 	scout_turn_call(t, BEFORE, SCOUT_SFTP_FSTAT)->handle = &c->source->remote;
 	call = scout_turn_call(t, COPY, SCOUT_SFTP_COPY_DATA);
 	call->handle = &c->source->remote;
@@ -98,6 +100,20 @@ static uint64_t bytes_there(const struct copying *c, unsigned look)
 	return left < c->length ? left : c->length;
 }
 
+/* What a look at the source says of who has it open: 0 or -ESTALE. */
+static int note_source(struct copying *c, const struct scout_rpc *look)
+{
+	struct scout_file *from = c->from;
+	int err;
+
+	scout_lock(&from->node->lock);
+	scout_lock(&from->lock);
+	err = scout_file_note_locked(from, &look->call.attrs, &c->view);
+	scout_unlock(&from->lock);
+	scout_unlock(&from->node->lock);
+	return err;
+}
+
 static bool more(struct scout_turn *t)
 {
 	struct copying *c = copying_of(t);
@@ -106,6 +122,10 @@ static bool more(struct scout_turn *t)
 	for (unsigned i = 0; !t->err && i < CALLS; i++)
 		if (t->calls[i].err)
 			t->err = -EOPNOTSUPP;
+	if (!t->err)
+		t->err = note_source(c, &t->calls[BEFORE]);
+	if (!t->err)
+		t->err = note_source(c, &t->calls[AFTER]);
 	if (t->err)
 		return false;
 	before = bytes_there(c, BEFORE);
@@ -139,6 +159,8 @@ static void over(struct scout_turn *t)
 	if (t->err == -EIO)
 		scout_file_log(c->to, "copy", "the connection was lost before the server answered",
 			       t->err);
+	else if (t->err == -ESTALE)
+		scout_file_log(c->from, "copy", NULL, t->err);
 	finish(c, t->err);
 }
 
@@ -169,14 +191,18 @@ static void copy(struct copying *c)
 static void looked(struct copying *c)
 {
 	struct scout_attr own, source;
+	int err;
 
 	if (atomic_fetch_sub(&c->looks, 1) != 1)
 		return;
 	scout_attr_map(&c->look_own.call.attrs, &own);
 	scout_attr_map(&c->look_source.call.attrs, &source);
-	if (c->look_own.err || c->look_source.err || !S_ISREG(source.mode) ||
-	    own.size != source.size || own.version != source.version)
-		finish(c, -EOPNOTSUPP);
+	err = c->look_own.err || c->look_source.err ? -EOPNOTSUPP : note_source(c, &c->look_own);
+	if (!err &&
+	    (!S_ISREG(source.mode) || own.size != source.size || own.version != source.version))
+		err = -EOPNOTSUPP;
+	if (err)
+		finish(c, err);
 	else
 		copy(c);
 }
@@ -202,6 +228,7 @@ static void opened(struct scout_rpc *rpc, int err)
 		return;
 	}
 	scout_handle_opened(c->source, rpc);
+	c->view = scout_node_view(c->from->node);
 	atomic_init(&c->looks, 2);
 	c->look_own.call.op = c->look_source.call.op = SCOUT_SFTP_FSTAT;
 	c->look_own.call.handle = &c->own->remote;
@@ -228,25 +255,32 @@ static void open_source(struct copying *c)
 	scout_rpc_send_on(c->target->session, &c->open);
 }
 
-static struct scout_handle *handle_of(struct scout_file *f)
+/* dead: is set if f is. */
+static struct scout_handle *handle_of(struct scout_file *f, int *dead)
 {
 	struct scout_handle *h;
 
 	scout_lock(&f->lock);
 	h = f->handle ? scout_handle_ref(f->handle) : NULL;
+	if (f->dead)
+		*dead = f->dead;
 	scout_unlock(&f->lock);
 	return h;
 }
 
 static void find_source(struct copying *c)
 {
+	int dead = 0;
+
 	if (scout_req_unwanted(c->req)) {
 		finish(c, -EINTR);
 		return;
 	}
-	c->own = handle_of(c->from);
-	c->target = handle_of(c->to);
-	if (!c->own || !c->target) {
+	c->own = handle_of(c->from, &dead);
+	c->target = handle_of(c->to, &dead);
+	if (dead) {
+		finish(c, dead);
+	} else if (!c->own || !c->target) {
 		finish(c, -EOPNOTSUPP);
 	} else if (c->own->session == c->target->session) {
 		c->source = scout_handle_ref(c->own);

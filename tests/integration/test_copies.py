@@ -94,6 +94,28 @@ def test_what_was_just_written_is_copied(sshd, mount, files):
     assert web1.sftp_requests("copy-data") >= 5
 
 
+@pytest.mark.parametrize("another", ["rewrites", "appends"])
+def test_another_changes_the_source(sshd, mount, files, another):
+    """Between two pieces: what was copied is of one version, as what is read."""
+    web1 = sshd("web1", count_sftp=True)
+    path = write(os.path.join(web1.files, "f"), content(40 * MIB))
+    m = mount(sshd.ini(web1))
+    source, target = files(m.host("web1", "f")), files(m.host("web1", "g"), os.O_RDWR | os.O_CREAT)
+    done = os.copy_file_range(source, target, 40 * MIB, 0, 0)
+    assert 0 < done < 40 * MIB
+    then = os.stat(path).st_mtime
+    with open(path, "r+b" if another == "rewrites" else "ab") as theirs:
+        theirs.write(content(8 * MIB, 2))
+    os.utime(path, (then + 10, then + 10))
+    if another == "rewrites":
+        assert error(os.copy_file_range, source, target, 40 * MIB - done, done, done) == "ESTALE"
+        assert error(os.copy_file_range, source, target, 40 * MIB - done, done, done) == "ESTALE"
+    else:
+        assert copy(source, target, 40 * MIB - done, done, done) == 40 * MIB - done
+        assert os.pread(target, MIB, 39 * MIB) == content(40 * MIB)[39 * MIB:]
+    assert web1.sftp_requests("copy-data") > 1
+
+
 def test_files_of_two_hosts_and_of_one_file(sshd, mount, files):
     web1, web2 = sshd("web1"), sshd("web2")
     write(os.path.join(web1.files, "f"), content(MIB))

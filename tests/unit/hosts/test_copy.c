@@ -25,13 +25,18 @@ static void open_file(struct ask *file, const char *path, int flags)
 	rig.backend.ops->open(rig.backend.self, path, flags, &file->req);
 }
 
-static void open_both(void)
+static void open_two(int flags)
 {
 	set_up();
-	open_file(&from, "h0/f", O_RDONLY);
+	open_file(&from, "h0/f", flags);
 	assert_int_equal(ask_wait(&from), 0);
 	open_file(&to, "h0/g", O_RDWR);
 	assert_int_equal(ask_wait(&to), 0);
+}
+
+static void open_both(void)
+{
+	open_two(O_RDONLY);
 }
 
 static void close_both(void)
@@ -173,11 +178,64 @@ static void truncate_behind(struct scout_sftp *s, struct scout_sftp_call *c)
 static void a_source_that_shrinks(void **state)
 {
 	(void)state;
-	open_both();
+	open_two(O_RDWR);
 	FAKE_LOCKED(fake.before = truncate_behind);
 	copy(0, 0, 1000);
 	copied(0, 0, 300);
 	FAKE_LOCKED(fake.before = NULL);
+	close_both();
+}
+
+static void rewrite_locked(void)
+{
+	struct fake_node *n = fake_find_locked("/f");
+
+	for (size_t i = 0; i < n->size; i++)
+		n->data[i] = fake_byte(i, SEED + 1);
+	n->mtime++;
+}
+
+static void rewrite_at_copy(struct scout_sftp *s, struct scout_sftp_call *c)
+{
+	(void)s;
+	if (c->op == SCOUT_SFTP_COPY_DATA)
+		rewrite_locked();
+}
+
+/* Who has it open to read gets one version, or ESTALE: as by reading it. */
+static void a_source_that_another_rewrites(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		if (i < 2)
+			open_both();
+		else
+			open_apart();
+		copy(0, 0, 1000);
+		copied(0, 0, 1000);
+		if (i % 2)
+			FAKE_LOCKED(fake.before = rewrite_at_copy);
+		else
+			FAKE_LOCKED(rewrite_locked());
+		copy(1000, 1000, 1000);
+		assert_int_equal(ask_wait(&a), -ESTALE);
+		FAKE_LOCKED(fake.before = NULL, fake.count[SCOUT_SFTP_COPY_DATA] = 0);
+		copy(2000, 2000, 1000); /* and stays so */
+		assert_int_equal(ask_wait(&a), -ESTALE);
+		assert_int_equal(fake.count[SCOUT_SFTP_COPY_DATA], 0);
+		close_both();
+	}
+}
+
+static void a_source_that_grows_is_copied_on(void **state)
+{
+	(void)state;
+	open_both();
+	copy(0, 0, 1000);
+	copied(0, 0, 1000);
+	FAKE_LOCKED(fake_append_locked("/f", 500, 101, SEED));
+	copy(1000, 1000, SIZE);
+	copied(1000, 1000, SIZE - 500);
 	close_both();
 }
 
@@ -197,7 +255,14 @@ static void a_short_copy_is_seen(void **state)
 	copy(0, 0, 1000);
 	assert_int_equal(ask_wait(&a), -EOPNOTSUPP);
 	FAKE_LOCKED(fake.before = NULL);
+	close_both();
+
+	set_up();
 	FAKE_LOCKED(fake_resize_locked(fake_find_locked("/f"), 0));
+	open_file(&from, "h0/f", O_RDONLY);
+	assert_int_equal(ask_wait(&from), 0);
+	open_file(&to, "h0/g", O_RDWR);
+	assert_int_equal(ask_wait(&to), 0);
 	copy(0, 0, 1000); /* no size is not no bytes */
 	assert_int_equal(ask_wait(&a), -EOPNOTSUPP);
 	close_both();
@@ -289,6 +354,8 @@ int main(void)
 	    cmocka_unit_test(the_source_is_opened_on_the_other_session),
 	    cmocka_unit_test(a_source_that_was_replaced_is_not_copied),
 	    cmocka_unit_test(a_source_that_shrinks),
+	    cmocka_unit_test(a_source_that_another_rewrites),
+	    cmocka_unit_test(a_source_that_grows_is_copied_on),
 	    cmocka_unit_test(a_short_copy_is_seen),
 	    cmocka_unit_test(what_was_written_is_copied),
 	    cmocka_unit_test(what_is_left_to_the_kernel),
