@@ -26,6 +26,7 @@ struct scout_change {
 	char *text;                   /* a symlink's target; where a replaced file is put aside */
 	struct scout_handle *handle;  /* mknod's */
 	struct scout_setattr setattr; /* what is asked for */
+	struct scout_outside outside; /* setattr: begun */
 	struct scout_sftp_attrs seen; /* setattr: before; rename: of what is replaced */
 	unsigned flags;               /* rename's */
 	bool links_unsupported;       /* setattr: there is no lsetstat@ */

@@ -150,12 +150,17 @@ void scout_file_release(struct scout_file *f)
 	scout_file_unref(f);
 }
 
+static bool is_unchanged_locked(const struct scout_file *f, const struct scout_attr *now)
+{
+	return now->size == f->size && (uint64_t)now->mtime.tv_sec == f->mtime;
+}
+
 bool scout_file_is_like_locked(const struct scout_file *f, const struct scout_attr *now, bool fits,
 			       uint64_t epoch)
 {
 	if (f->writes || f->epoch != epoch)
 		return fits;
-	return now->size == f->size && (uint64_t)now->mtime.tv_sec == f->mtime;
+	return is_unchanged_locked(f, now);
 }
 
 /* Whether k tells its file from another: it is all that was read of it, or enough, and not the same byte all over. */
@@ -221,7 +226,7 @@ static bool catch_up_locked(struct scout_file *f, const struct scout_attr *now)
 {
 	const struct scout_node *n = f->node;
 
-	if (now->size == f->size && (uint64_t)now->mtime.tv_sec == f->mtime)
+	if (is_unchanged_locked(f, now))
 		return true;
 	if (n->left_epoch != atomic_load(&n->epoch))
 		return false;

@@ -16,6 +16,7 @@ struct fsetstat {
 	struct scout_setattr change;
 	struct scout_sftp_attrs sets[3];
 	struct scout_rpc *last; /* the look behind, once it is sent */
+	/* From the start, and then that of its end, if nothing else of ours was in between. */
 	struct scout_view view;
 	struct scout_turn turn;
 };
@@ -46,6 +47,7 @@ static void prepare(struct scout_turn *t)
 	struct fsetstat *y = fsetstat_of(t);
 
 	scout_node_cut_locked(t->file->node);
+	y->view = scout_node_view(t->file->node);
 	(void)scout_turn_call(t, 0, SCOUT_SFTP_FSTAT);
 	y->last = NULL;
 	/* then the look is all */
@@ -94,10 +96,33 @@ static bool lost_locked(struct scout_turn *t, bool left)
 
 static void ended_locked(struct scout_turn *t)
 {
+	struct fsetstat *y = fsetstat_of(t);
 	struct scout_node *n = t->file->node;
+	uint64_t cut = y->view.cut;
+	bool alone = TAILQ_EMPTY(&n->turns) && cut == atomic_load(&n->cut);
 
 	scout_node_cut_locked(n);
-	fsetstat_of(t)->view = scout_node_view(n);
+	y->view = scout_node_view(n);
+	y->view.quiet = alone;
+	y->view.epoch++; /* by its end, which is now */
+}
+
+/* What it has made of the file, if that is known. */
+static void learn(struct fsetstat *y)
+{
+	struct scout_file *f = y->turn.file;
+	const struct scout_sftp_attrs *attrs = &y->last->call.attrs;
+	struct scout_attr attr;
+
+	scout_attr_map(attrs, &attr);
+	scout_lock(&f->node->lock);
+	y->view.quiet &= scout_node_view(f->node).quiet;
+	if (y->view.quiet && y->view.epoch == atomic_load(&f->node->epoch))
+		scout_node_set_locked(f->node, &attr);
+	scout_lock(&f->lock);
+	(void)scout_file_note_locked(f, attrs, &y->view);
+	scout_unlock(&f->lock);
+	scout_unlock(&f->node->lock);
 }
 
 static void over(struct scout_turn *t)
@@ -116,7 +141,7 @@ static void over(struct scout_turn *t)
 	scout_attr_map(&t->calls[0].call.attrs, &before);
 	scout_host_attr(f->host, &y->last->call.attrs, &res.changed.attr);
 	res.changed.was = before.version;
-	scout_file_saw(f, &y->last->call.attrs, &y->view);
+	learn(y);
 	scout_req_done(y->req, 0, &res);
 	free(y);
 }

@@ -4,6 +4,7 @@
  * Locks: host->lock for the table, node->lock inside it; turn.h says what is under which. */
 #include "hosts/node.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -172,7 +173,8 @@ struct scout_view scout_node_view(struct scout_node *n)
 {
 	struct scout_view view = {.cut = atomic_load(&n->cut), .epoch = atomic_load(&n->epoch)};
 
-	view.quiet = !atomic_load(&n->unanswered) && scout_now_ns() >= atomic_load(&n->doubt_ns);
+	view.quiet = !atomic_load(&n->unanswered) && !atomic_load(&n->outside) &&
+		     scout_now_ns() >= atomic_load(&n->doubt_ns);
 	return view;
 }
 
@@ -182,18 +184,6 @@ void scout_node_cut_locked(struct scout_node *n)
 	atomic_fetch_add(&n->epoch, 1);
 	n->end = 0;
 	n->known = false;
-}
-
-void scout_node_changed(struct scout_host *host, const char *path)
-{
-	struct scout_node *n = get_existing(host, path);
-
-	if (!n)
-		return;
-	scout_lock(&n->lock);
-	scout_node_cut_locked(n);
-	scout_unlock(&n->lock);
-	scout_node_put(n);
 }
 
 void scout_node_seen_locked(struct scout_node *n, const struct scout_attr *attr)
@@ -208,6 +198,88 @@ void scout_node_seen_locked(struct scout_node *n, const struct scout_attr *attr)
 	n->left_epoch = epoch;
 	n->left_size = attr->size;
 	n->left_mtime = n->mtime;
+}
+
+void scout_node_set_locked(struct scout_node *n, const struct scout_attr *attr)
+{
+	uint64_t mtime = n->mtime;
+
+	scout_node_seen_locked(n, attr);
+	/* a later write's time is the server's again, which may be before what was set */
+	if (mtime < n->mtime)
+		n->mtime = mtime;
+}
+
+bool scout_node_has_name_locked(const struct scout_node *n, const char *path)
+{
+	return !atomic_load(&n->gone) && strcmp(n->path, path) == 0;
+}
+
+struct scout_view scout_node_begin_locked(struct scout_node *n)
+{
+	struct scout_view view = scout_node_view(n);
+
+	/* in this order: who sees the new epoch sees that one is under way */
+	atomic_fetch_add(&n->outside, 1);
+	scout_node_cut_locked(n);
+	view.epoch++;
+	view.cut++;
+	return view;
+}
+
+int scout_node_begin(struct scout_host *host, const char *path, struct scout_outside *o)
+{
+	struct scout_node *n = scout_node_get(host, path);
+
+	if (!n)
+		return -ENOMEM;
+	scout_lock(&n->lock);
+	o->view = scout_node_begin_locked(n);
+	scout_unlock(&n->lock);
+	o->node = n;
+	return 0;
+}
+
+/* Nothing else of ours was under way, and path led to n all the time. */
+static bool alone_locked(const struct scout_outside *o, const char *path)
+{
+	const struct scout_node *n = o->node;
+
+	return o->view.quiet && o->view.epoch == atomic_load(&n->epoch) &&
+	       scout_node_has_name_locked(n, path);
+}
+
+/* Whoever has path's file by now may have been told what it was before. */
+static void change_other(struct scout_node *n, const char *path)
+{
+	struct scout_node *other = get_existing(n->host, path);
+
+	if (other && other != n) {
+		scout_lock(&other->lock);
+		scout_node_cut_locked(other);
+		scout_unlock(&other->lock);
+	}
+	scout_node_put(other);
+}
+
+void scout_node_end(struct scout_outside *o, const char *path, const struct scout_sftp_attrs *after)
+{
+	struct scout_node *n = o->node;
+	struct scout_attr is;
+	bool alone;
+
+	if (after)
+		scout_attr_map(after, &is);
+	scout_lock(&n->lock);
+	alone = after && alone_locked(o, path);
+	scout_node_cut_locked(n);
+	if (alone)
+		scout_node_set_locked(n, &is);
+	atomic_fetch_sub(&n->outside, 1);
+	scout_unlock(&n->lock);
+	change_other(n, path);
+	scout_node_put(n);
+	o->node = NULL;
 }
 
 void scout_node_saw(struct scout_node *n, const struct scout_sftp_attrs *attrs,

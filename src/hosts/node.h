@@ -17,6 +17,7 @@
 struct scout_attr;
 struct scout_host;
 struct scout_node;
+struct scout_sftp_attrs;
 
 /* Waits for the writes to a file; embedded in the caller's request. */
 struct scout_settle {
@@ -33,9 +34,24 @@ bool scout_node_settle(struct scout_host *host, const char *path, struct scout_s
  * nothing else. */
 bool scout_node_bears(struct scout_host *host, const char *path, const struct scout_attr *attr);
 
-/* We changed what path holds otherwise than by a write of one of its handles (truncation by path, a
- * copy on the server): told right before the call goes out, and again when it was answered. */
-void scout_node_changed(struct scout_host *host, const char *path);
+/* What was known of our own changes when a look at the file went out. */
+struct scout_view {
+	uint64_t epoch, cut;
+	bool quiet; /* none was under way, nor may one be that was lost */
+};
+
+/* A change of what path holds otherwise than by its handles: its size or times, by path. Embedded in the
+ * caller's request, and zeroed. */
+struct scout_outside {
+	struct scout_node *node; /* with a reference, from begin to end */
+	struct scout_view view;  /* when it began, but for itself */
+};
+
+/* Right before the calls go out: 0 or -ENOMEM. */
+int scout_node_begin(struct scout_host *host, const char *path, struct scout_outside *o);
+/* When all are answered. after: what a look at path showed right behind the change; NULL: it failed, maybe in part. */
+void scout_node_end(struct scout_outside *o, const char *path,
+		    const struct scout_sftp_attrs *after);
 /* After the server did it: path has no name any more, or is another file's. */
 void scout_node_unlinked(struct scout_host *host, const char *path);
 /* After the server did it: of a file, or of a directory and everything below it. What was at newpath

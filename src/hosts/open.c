@@ -221,6 +221,8 @@ static void opening_done(struct opening *o)
 	struct scout_result res = {0};
 	int err = opening_result(o, &res.open.attr);
 
+	if (o->flags & O_TRUNC)
+		atomic_fetch_sub(&f->node->outside, 1);
 	if (o->flags & O_CREAT)
 		scout_root_named(host, o->path);
 	if (err == -ENOENT)
@@ -288,12 +290,9 @@ static void opening_send(struct opening *o)
 	struct scout_rpc *first = o->look_last ? &o->open : &o->look;
 	struct scout_node *n = o->file->node;
 
-	if (o->flags & O_TRUNC) {
-		scout_lock(&n->lock);
-		scout_node_cut_locked(n);
-		scout_unlock(&n->lock);
-	}
-	o->view = scout_node_view(n);
+	scout_lock(&n->lock);
+	o->view = o->flags & O_TRUNC ? scout_node_begin_locked(n) : scout_node_view(n);
+	scout_unlock(&n->lock);
 	first->then = o->look_last ? &o->look : &o->open;
 	first->host = o->file->host;
 	first->req = o->req;

@@ -112,6 +112,14 @@ static unsigned what_is_set(const struct scout_sftp_attrs *set)
 	       (set->has & SCOUT_SFTP_HAS_TIMES ? TIMES : 0);
 }
 
+/* What was begun, if anything was. */
+static void end(struct scout_change *c, bool done)
+{
+	if (c->outside.node)
+		scout_node_end(&c->outside, c->place.remote,
+			       done ? &c->calls[c->ncalls - 1].call.attrs : NULL);
+}
+
 /* Once more without lsetstat@, what is not done yet, unless it is a link: true. */
 static bool go_without(struct scout_change *c, int err)
 {
@@ -126,6 +134,7 @@ static bool go_without(struct scout_change *c, int err)
 	c->seen = c->calls[0].call.attrs;
 	c->links_unsupported = true;
 	if (c->seen.has & SCOUT_SFTP_HAS_MODE && S_ISLNK(c->seen.mode)) {
+		end(c, false);
 		scout_change_done(c, -EOPNOTSUPP, NULL);
 		return true;
 	}
@@ -145,10 +154,9 @@ static void changed(struct scout_rpc *rpc, int err)
 	struct scout_result res = {.ttl_ms = scout_host_ttl_ms(rpc->host)};
 	struct scout_attr before;
 
-	if (c->setattr.set & CONTENTS)
-		scout_node_changed(rpc->host, c->place.remote);
 	if (err && go_without(c, err))
 		return;
+	end(c, !err);
 	if (err) {
 		scout_change_failed(c, err);
 		return;
@@ -165,7 +173,10 @@ static void send_changes(struct scout_change *c)
 {
 	int err = scout_setattr_sets(c->place.host, &c->setattr, &c->seen, c->set);
 
+	if (!err && c->setattr.set & CONTENTS && !c->outside.node)
+		err = scout_node_begin(c->place.host, c->place.remote, &c->outside);
 	if (err) {
+		end(c, false);
 		scout_rpc_log(&c->calls[0], c->what, c->place.remote, err);
 		scout_change_done(c, err, NULL);
 		return;
@@ -176,8 +187,6 @@ static void send_changes(struct scout_change *c)
 	    &c->set[1]);
 	add(c, SCOUT_SFTP_LSETSTAT, &c->set[2]);
 	scout_change_then(c, look_of(c), c->place.remote);
-	if (c->setattr.set & CONTENTS)
-		scout_node_changed(c->place.host, c->place.remote);
 	scout_change_send(c, changed);
 }
 

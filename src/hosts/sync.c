@@ -72,7 +72,7 @@ static void view_locked(struct sync *y)
 	uint64_t cut = y->view.cut;
 
 	y->view = scout_node_view(n);
-	y->view.quiet = TAILQ_EMPTY(&n->turns) && y->view.cut == cut;
+	y->view.quiet &= TAILQ_EMPTY(&n->turns) && y->view.cut == cut;
 }
 
 static void learn(struct sync *y)

@@ -35,6 +35,7 @@ struct scout_node {
 	    epoch;            /* of our changes: each counts when it was taken and when it ended */
 	_Atomic uint64_t cut; /* of those after which only the server can tell the size */
 	atomic_uint unanswered; /* writes and changes in turns */
+	atomic_uint outside;    /* changes otherwise: by path, and cuts by opening */
 	atomic_bool gone;       /* its path is another file's, or nobody's */
 
 	/* Until then a write whose session was lost may still arrive: 0, or when that was and more. */
@@ -99,25 +100,25 @@ struct scout_turn {
 	struct scout_rpc calls[]; /* one behind the other */
 };
 
-/* What was known of our own changes when a look at the file went out. */
-struct scout_view {
-	uint64_t epoch, cut;
-	bool quiet; /* none was under way, nor may one be that was lost */
-};
-
 /* node.c */
 /* The node of path, with a reference; NULL: no memory. */
 struct scout_node *scout_node_get(struct scout_host *host, const char *path);
 void scout_node_put(struct scout_node *n);
+/* Whether path leads to n. */
+bool scout_node_has_name_locked(const struct scout_node *n, const char *path);
 /* Its path, which the caller frees; NULL when it has none any more, or no memory. */
 char *scout_node_path(struct scout_node *n);
 /* As scout_node_settle. */
 bool scout_node_wait(struct scout_node *n, struct scout_settle *w);
 struct scout_view scout_node_view(struct scout_node *n);
 void scout_node_cut_locked(struct scout_node *n);
+/* A change outside of turns begins, until n->outside is one less: what is known but for itself. */
+struct scout_view scout_node_begin_locked(struct scout_node *n);
 /* The file of n's path was seen as attr, with nothing of ours under way, in the epoch that it is now. */
 void scout_node_seen_locked(struct scout_node *n, const struct scout_attr *attr);
-/* The same of what was asked for after view was taken, if that is so. No lock held. */
+/* The same of what a change of ours, which made that epoch, has just set. */
+void scout_node_set_locked(struct scout_node *n, const struct scout_attr *attr);
+/* As seen, of what was asked for after view was taken, if that is so. No lock held. */
 void scout_node_saw(struct scout_node *n, const struct scout_sftp_attrs *attrs,
 		    const struct scout_view *view);
 /* Whether attrs may be of the file that was open here. */

@@ -48,6 +48,19 @@ def released(here):
     wait_for(lambda: "\nopen: 1\n" in read(detail).decode(), 20, "the writer's end")
 
 
+def aged_in_place(here):
+    os.utime(here, (1_300_000_000, 1_300_000_000))
+
+
+def cut_where_it_ends(here):
+    os.truncate(here, os.stat(here).st_size)
+
+
+def written_into(here):
+    with open(here, "r+b") as ours:
+        ours.write(b"W")
+
+
 class TestBehindOurOwnWrite:
     """Somebody reads a file on, somebody else here has written it, and then it becomes another's."""
 
@@ -84,6 +97,31 @@ class TestBehindOurOwnWrite:
         with open(path, "r+b") as theirs:
             theirs.write(content(size * MIB, 3))
         os.utime(path, (then + 10, then + 10))
+        assert error(os.pread, reader, 4096, MIB + MIB // 2) == "ESTALE"
+
+    @pytest.mark.parametrize("asks", [False, True], ids=["alone", "fstat"])
+    @pytest.mark.parametrize("first", ["ours"])
+    @pytest.mark.parametrize("ours", [aged_in_place, cut_where_it_ends, written_into])
+    def test_nor_after_our_own_change_of_it(self, host, opened, ours, first, asks):
+        path, here = host(content(3 * MIB, 1), read_window="256K")
+        reader = opened(here)
+        os.posix_fadvise(reader, 0, 0, os.POSIX_FADV_RANDOM)
+        assert os.pread(reader, 4096, 0) == content(3 * MIB, 1)[:4096]
+        if first == "ours":
+            ours(here)
+            released(here)
+            assert os.pread(reader, 4096, MIB) == content(3 * MIB, 1)[MIB:MIB + 4096]
+            ours(here)
+            released(here)
+        with open(path, "r+b") as theirs:
+            theirs.write(content(3 * MIB, 3))
+        then = os.stat(path).st_mtime
+        os.utime(path, (then + 10, then + 10))
+        if first == "theirs":
+            ours(here)
+            released(here)
+        if asks:
+            os.fstat(reader)
         assert error(os.pread, reader, 4096, MIB + MIB // 2) == "ESTALE"
 
     @pytest.mark.parametrize("asks", [False, True], ids=["alone", "fstat"])
