@@ -220,6 +220,24 @@ static int reopened_as(struct scout_file *f, const struct scout_sftp_attrs *attr
 	return err;
 }
 
+void scout_file_compare_locked(struct scout_file *f, const struct scout_attr *seen, uint64_t epoch)
+{
+	const struct scout_node *n = f->node;
+	uint64_t size = f->size, mtime = f->mtime;
+
+	if (f->writes || f->direct || is_unchanged_locked(f, seen))
+		return;
+	if (f->epoch != epoch) {
+		if (n->left_epoch != epoch)
+			return;
+		size = n->left_size;
+		mtime = n->left_mtime;
+	}
+	if (scout_window_change(size, mtime, seen->size, (uint64_t)seen->mtime.tv_sec) ==
+	    SCOUT_CHANGE_OTHER)
+		f->altered = f->doubted = true;
+}
+
 /* f was last seen before our last change: what it is to be like, if that is known, as it is when it is still
  * as it was (our change was of another file, then, that had its name) or was looked at behind our change. */
 static bool catch_up_locked(struct scout_file *f, const struct scout_attr *now)
@@ -247,6 +265,8 @@ int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *
 		return f->dead;
 	if (f->direct)
 		return 0;
+	if (f->altered && !is_unchanged_locked(f, &now))
+		return f->dead = -ESTALE;
 	/* What changed since may be our own doing, or is nobody's error. */
 	if (f->writes || !calm || (f->epoch != epoch && !catch_up_locked(f, &now))) {
 		f->size = now.size;
@@ -563,7 +583,8 @@ static void checked(struct scout_rpc *rpc, int err)
 		err = -ESTALE;
 	if (!err)
 		err = scout_file_note_locked(f, &c->after.call.attrs, &c->view);
-	if (!err && differs)
+	/* altered: if the path shows f's file, it did so then */
+	if (!err && (differs || (c->name && f->altered)))
 		err = f->dead = -ESTALE;
 	if (!err)
 		f->version = f->check_version;

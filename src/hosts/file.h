@@ -103,6 +103,8 @@ struct scout_file {
 	bool given;   /* bytes, to a reader */
 	bool doubted; /* an open saw another file at its path: it has the handle, until a look */
 	struct scout_kept kept; /* to know it again by; of a file that is only read */
+	/* Its path showed what another had made of it, or in its place: whatever differs now is not ours alone. */
+	bool altered;
 	/* What is here was asked for before anybody read it: then, when the host's changes were so many; 0: no. */
 	uint64_t ahead_ns;
 	unsigned ahead_changes;
@@ -136,6 +138,9 @@ void scout_file_drop(struct scout_file *f);
 /* Whether now, a look of the node's epoch, may be of f, under file->lock; fits: as scout_node_fits. */
 bool scout_file_is_like_locked(const struct scout_file *f, const struct scout_attr *now, bool fits,
 			       uint64_t epoch);
+/* What f's path showed, under node->lock and file->lock, in an epoch of the node, with nothing of ours under way:
+ * has f altered if that is not what f was, or what we had left. */
+void scout_file_compare_locked(struct scout_file *f, const struct scout_attr *seen, uint64_t epoch);
 /* What FSTAT said, under node->lock and file->lock, asked for after view was taken: 0, having noted growth and
  * our own changes, or -ESTALE from now on. */
 int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs,

@@ -249,6 +249,18 @@ static bool alone_locked(const struct scout_outside *o, const char *path)
 	       scout_node_has_name_locked(n, path);
 }
 
+/* Nothing of ours had been under way, either, since epoch. */
+static void compare_locked(struct scout_node *n, const struct scout_attr *seen, uint64_t epoch)
+{
+	struct scout_file *f;
+
+	TAILQ_FOREACH (f, &n->files, link_node) {
+		scout_lock(&f->lock);
+		scout_file_compare_locked(f, seen, epoch);
+		scout_unlock(&f->lock);
+	}
+}
+
 /* Whoever has path's file by now may have been told what it was before. */
 static void change_other(struct scout_node *n, const char *path)
 {
@@ -262,16 +274,21 @@ static void change_other(struct scout_node *n, const char *path)
 	scout_node_put(other);
 }
 
-void scout_node_end(struct scout_outside *o, const char *path, const struct scout_sftp_attrs *after)
+void scout_node_end(struct scout_outside *o, const char *path,
+		    const struct scout_sftp_attrs *before, const struct scout_sftp_attrs *after)
 {
 	struct scout_node *n = o->node;
-	struct scout_attr is;
+	struct scout_attr was, is;
 	bool alone;
 
-	if (after)
+	if (after) {
+		scout_attr_map(before, &was);
 		scout_attr_map(after, &is);
+	}
 	scout_lock(&n->lock);
 	alone = after && alone_locked(o, path);
+	if (alone)
+		compare_locked(n, &was, o->view.epoch - 1);
 	scout_node_cut_locked(n);
 	if (alone)
 		scout_node_set_locked(n, &is);

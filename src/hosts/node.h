@@ -49,9 +49,10 @@ struct scout_outside {
 
 /* Right before the calls go out: 0 or -ENOMEM. */
 int scout_node_begin(struct scout_host *host, const char *path, struct scout_outside *o);
-/* When all are answered. after: what a look at path showed right behind the change; NULL: it failed, maybe in part. */
+/* When all are answered. before, after: what looks at path showed right before the change and right behind it, all
+ * in one round trip; both NULL: it failed, maybe in part. */
 void scout_node_end(struct scout_outside *o, const char *path,
-		    const struct scout_sftp_attrs *after);
+		    const struct scout_sftp_attrs *before, const struct scout_sftp_attrs *after);
 /* After the server did it: path has no name any more, or is another file's. */
 void scout_node_unlinked(struct scout_host *host, const char *path);
 /* After the server did it: of a file, or of a directory and everything below it. What was at newpath

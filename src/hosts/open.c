@@ -107,10 +107,13 @@ static void doubt_others_locked(const struct opening *o, const struct scout_attr
 				bool calm)
 {
 	bool unknown = o->flags & O_CREAT && o->flags & O_TRUNC;
+	struct scout_node *n = o->file->node;
 	struct scout_file *other;
 
-	TAILQ_FOREACH (other, &o->file->node->files, link_node) {
+	TAILQ_FOREACH (other, &n->files, link_node) {
 		scout_lock(&other->lock);
+		if (calm && scout_node_has_name_locked(n, o->path))
+			scout_file_compare_locked(other, attr, o->view.epoch);
 		if (!other->writes && !other->direct)
 			other->doubted |=
 			    unknown || !scout_file_is_like_locked(

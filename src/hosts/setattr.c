@@ -112,11 +112,15 @@ static unsigned what_is_set(const struct scout_sftp_attrs *set)
 	       (set->has & SCOUT_SFTP_HAS_TIMES ? TIMES : 0);
 }
 
-/* What was begun, if anything was. */
+/* What was begun, if anything was. In the second round the look before the first is that before the change. */
 static void end(struct scout_change *c, bool done)
 {
+	const struct scout_sftp_attrs *before = &c->calls[0].call.attrs;
+
+	if (c->links_unsupported)
+		before = &c->seen;
 	if (c->outside.node)
-		scout_node_end(&c->outside, c->place.remote,
+		scout_node_end(&c->outside, c->place.remote, done ? before : NULL,
 			       done ? &c->calls[c->ncalls - 1].call.attrs : NULL);
 }
 

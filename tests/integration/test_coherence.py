@@ -100,7 +100,7 @@ class TestBehindOurOwnWrite:
         assert error(os.pread, reader, 4096, MIB + MIB // 2) == "ESTALE"
 
     @pytest.mark.parametrize("asks", [False, True], ids=["alone", "fstat"])
-    @pytest.mark.parametrize("first", ["ours"])
+    @pytest.mark.parametrize("first", ["ours", "theirs"])
     @pytest.mark.parametrize("ours", [aged_in_place, cut_where_it_ends, written_into])
     def test_nor_after_our_own_change_of_it(self, host, opened, ours, first, asks):
         path, here = host(content(3 * MIB, 1), read_window="256K")
