@@ -100,15 +100,21 @@ static uint64_t known_bytes(struct scout_models *m, const char *path)
 	return bytes;
 }
 
-/* Whether something of the object is here or on its way; object_lock is held. */
+/* Whether something of the object is here or on its way, or somebody has it open; objects_lock is held. */
 static bool is_known_locked(struct scout_models *m, const char *key)
 {
 	struct scout_object *o;
 	struct scout_first *other;
+	bool known = false;
 
 	HASH_FIND_STR(m->objects, key, o);
 	HASH_FIND_STR(m->firsts, key, other);
-	return o || other;
+	if (o) {
+		scout_lock(&o->lock);
+		known = o->blocks || !TAILQ_EMPTY(&o->files);
+		scout_unlock(&o->lock);
+	}
+	return known || other;
 }
 
 static bool is_known(struct scout_models *m, const char *key)

@@ -8,7 +8,8 @@
  * unpinned by a reply, or in a fetch, or at a verifier, which waits for nothing, or at the disk cache's writer, which waits
  * for its disk alone. (3) A fetch has all its buffers before it is sent, and ends within the engine's
  * deadlines; then its blocks are reclaimable or given back, and the budget is
- * poked. So each wait ends by something that does not wait for memory.
+ * poked. (4) A read that has its bytes may wait for a digest, which waits for none (verify.c). So each wait ends
+ * by something that does not wait for memory.
  *
  * Locks: object->lock for blocks and readers, m->parked_lock for the list of those who wait for
  * memory (stop ends them). A read is otherwise its current thread's alone. */
@@ -501,6 +502,7 @@ static void begin(struct scout_read *r)
 	int now;
 
 	scout_lock(&o->lock);
+	o->verify.shown |= r->file->shown;
 	for (size_t i = 0; i < 2; i++) {
 		/* readers in step share the kernel's read-ahead: each sees a part of one sequence */
 		struct scout_run old = *runs[i];

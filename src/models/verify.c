@@ -10,21 +10,35 @@
  * row, and has a place in it for its own blocks. That delays it for as long as a digest takes, which
  * waits for nothing, and as long as what it read just before takes to come.
  *
- * The reader of the last byte waits for the verdict when all of the rest is there. After wrong bytes all
- * reads of that object are EIO, it leaves the table, so that the next open fetches everything again, and
- * until they prove right the kernel drops its pages at each open.
+ * Who reads may have most of his bytes from the kernel's pages, and the kernel's reads come in any order. So
+ * it is noted what went to readers, and the read after which all of it would have waits for the verdict,
+ * wherever it lies, if all that the digest still needs is there or on its way; if not, it is answered, and
+ * counts as unverified. Blocks are noted, not bytes, so it may be a read too early, never one too late.
  *
- * Object->lock for struct scout_verify; m->verifiers.lock for the queue of objects. */
+ * That is what the kernel has, if it has no pages from before. So an object without a verdict is kept when nobody
+ * has it open and its blocks are gone; and until the kernel reads one that is new here, and was not right before,
+ * each open makes it drop its pages.
+ *
+ * After wrong bytes all reads of that object are EIO, it leaves the table, so that the next open fetches
+ * everything again, and until they prove right the kernel drops its pages at each open.
+ *
+ * Why it cannot deadlock: a read waits here while blocks from the row's end on are in fetches, which end
+ * without memory and then look at the waiting reads, or while the row is not empty: then a turn is to come,
+ * which waits for nothing and looks at them, too. A block that leaves memory meanwhile is found missing then.
+ *
+ * Object->lock for struct scout_verify; m->verifiers.lock for the queue of objects, and those kept. */
 #include "models/verify.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "models/block.h"
 #include "models/read.h"
 #include "scoutfs/clock.h"
+#include "scoutfs/hash.h"
 #include "scoutfs/log.h"
 
 /* Of the memory for blocks, what may be held. */
@@ -32,6 +46,8 @@
 /* How far the digest may be behind a reader who waits for it: 1 GiB. Who reads in order is never so far. */
 #define BEHIND_MAX 4096
 #define HELD_MAX (BEHIND_MAX / 2)
+/* Of an object of more blocks, 64 TiB, is not noted what was given. */
+#define NOTED_MAX ((uint64_t)1 << 28)
 /* So many have their turn together, and are waited for, so long: fewer are done sooner by a verifier each. */
 #define TOGETHER_MIN 8
 #define GATHER_NS (4 * SCOUT_NS_PER_MS)
@@ -108,38 +124,9 @@ static void go_on_locked(struct scout_models *m, struct scout_object *o)
 
 /* ---- what readers see ---- */
 
-/* The digest will come to the end without anybody's help. */
-static bool will_decide_locked(struct scout_object *o)
-{
-	const struct scout_verify *v = &o->verify;
-	uint64_t blocks = count_blocks(o);
-
-	if (!v->queued || blocks - v->next > BEHIND_MAX)
-		return false;
-	for (uint64_t i = v->frontier; i < blocks; i++) {
-		if (!is_ready_locked(o, i))
-			return false;
-	}
-	return true;
-}
-
-/* Its end was read, and its last block came, which may be any; nobody will compare it. */
-static void count_unverified_locked(struct scout_models *m, struct scout_object *o)
-{
-	struct scout_verify *v = &o->verify;
-
-	if (!m->config->verify || !v->ended || v->counted || v->came < count_blocks(o) ||
-	    will_decide_locked(o))
-		return;
-	v->counted = true;
-	scout_count(&m->verifiers.unverified, 1);
-}
-
 void scout_verify_ready_locked(struct scout_models *m, struct scout_block *b)
 {
-	b->object->verify.came++;
 	go_on_locked(m, b->object);
-	count_unverified_locked(m, b->object);
 }
 
 /* Whether all blocks from the row's end to first are there, or on their way: then the row will come to
@@ -155,11 +142,10 @@ static bool will_reach_locked(struct scout_object *o, uint64_t first)
 
 /* Whether a read in order is to wait until what is before it is in the row, and there is room in it; else
  * its own blocks have a place there, also those that are still to come. */
-static bool is_early_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
-			    uint64_t end)
+static bool is_early_locked(struct scout_models *m, struct scout_object *o, uint64_t first,
+			    uint64_t after)
 {
 	struct scout_verify *v = &o->verify;
-	uint64_t first = from / SCOUT_BUF_BYTES, after = (end - 1) / SCOUT_BUF_BYTES + 1;
 
 	if (v->want.kind == SCOUT_S3_NO_CHECKSUM || atomic_load(&m->stopped))
 		return false;
@@ -175,65 +161,183 @@ static bool is_early_locked(struct scout_models *m, struct scout_object *o, uint
 	return false;
 }
 
+/* Whether the digest comes to the end without anybody's help, and not too late. */
+static bool will_decide_locked(struct scout_models *m, struct scout_object *o)
+{
+	const struct scout_verify *v = &o->verify;
+
+	if (v->want.kind == SCOUT_S3_NO_CHECKSUM || atomic_load(&m->stopped))
+		return false;
+	go_on_locked(m, o);
+	return count_blocks(o) - v->next <= BEHIND_MAX && will_reach_locked(o, count_blocks(o));
+}
+
+/* ---- what was given ---- */
+
+static bool is_given(const struct scout_verify *v, uint64_t index)
+{
+	return v->given[index / 8] >> index % 8 & 1;
+}
+
+static void give_locked(struct scout_object *o, uint64_t first, uint64_t after)
+{
+	struct scout_verify *v = &o->verify;
+
+	for (uint64_t i = first; v->given && i < after; i++) {
+		v->ngiven += !is_given(v, i);
+		v->given[i / 8] |= (uint8_t)(1 << i % 8);
+	}
+	while (v->given && v->prefix < count_blocks(o) && is_given(v, v->prefix))
+		v->prefix++;
+}
+
+/* Whether with the blocks of a read that ends at end all were given. Where that cannot be noted, who reads the end
+ * is taken to have read all. */
+static bool completes_locked(struct scout_object *o, uint64_t first, uint64_t after, uint64_t end)
+{
+	struct scout_verify *v = &o->verify;
+	uint64_t blocks = count_blocks(o), given;
+
+	if (!v->given && blocks <= NOTED_MAX)
+		v->given = calloc((size_t)(blocks / 8 + 1), 1);
+	if (!v->given)
+		return end == o->cut.bytes;
+	given = v->ngiven;
+	for (uint64_t i = first; i < after; i++)
+		given += !is_given(v, i);
+	return given == blocks;
+}
+
 int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
 			      uint64_t end, bool in_order)
 {
 	struct scout_verify *v = &o->verify;
+	uint64_t first = from / SCOUT_BUF_BYTES, after = (end - 1) / SCOUT_BUF_BYTES + 1;
 
 	if (v->verdict == SCOUT_WRONG)
 		return -EIO;
-	if (v->verdict == SCOUT_RIGHT)
+	if (v->verdict == SCOUT_RIGHT || !m->config->verify)
 		return 1;
-	if (in_order && is_early_locked(m, o, from, end))
+	in_order |= first <= v->prefix && v->prefix < after;
+	if (in_order && is_early_locked(m, o, first, after))
 		return 0;
-	if (end < o->cut.bytes)
-		return 1;
-	go_on_locked(m, o);
-	if (will_decide_locked(o))
-		return 0;
-	v->ended = true;
-	count_unverified_locked(m, o);
+	if (completes_locked(o, first, after, end)) {
+		if (will_decide_locked(m, o))
+			return 0;
+		scout_count(&m->verifiers.unverified, !v->counted);
+		v->counted = true;
+	}
+	give_locked(o, first, after);
 	return 1;
 }
 
-/* ---- versions that came with wrong bytes ---- */
+/* ---- versions that came with wrong bytes, or right ones ---- */
 
-static void distrust(struct scout_verifiers *vs, uint64_t version)
+/* A version is one of contents, which other keys may have too. */
+static uint64_t id_of(const struct scout_object *o)
+{
+	return scout_hash(o->version, o->key, strlen(o->key));
+}
+
+static void distrust(struct scout_verifiers *vs, uint64_t id)
 {
 	scout_lock(&vs->lock);
 	if (vs->ndistrusted < SCOUT_DISTRUSTED_MAX)
-		vs->distrusted[vs->ndistrusted] = version;
+		vs->distrusted[vs->ndistrusted] = id;
 	if (vs->ndistrusted <= SCOUT_DISTRUSTED_MAX)
 		vs->ndistrusted++;
+	vs->proven[id % SCOUT_PROVEN_MAX] = 0;
 	scout_unlock(&vs->lock);
 }
 
-static void trust(struct scout_verifiers *vs, uint64_t version)
+static void trust(struct scout_verifiers *vs, uint64_t id)
 {
 	size_t kept = 0;
 
 	scout_lock(&vs->lock);
 	if (vs->ndistrusted <= SCOUT_DISTRUSTED_MAX) {
 		for (size_t i = 0; i < vs->ndistrusted; i++) {
-			if (vs->distrusted[i] != version)
+			if (vs->distrusted[i] != id)
 				vs->distrusted[kept++] = vs->distrusted[i];
 		}
 		vs->ndistrusted = kept;
 	}
+	vs->proven[id % SCOUT_PROVEN_MAX] = id;
 	scout_unlock(&vs->lock);
 }
 
-bool scout_verify_distrusts(struct scout_models *m, uint64_t version)
+static bool distrusts_locked(const struct scout_verifiers *vs, uint64_t id)
+{
+	bool found = vs->ndistrusted > SCOUT_DISTRUSTED_MAX;
+
+	for (size_t i = 0; !found && i < vs->ndistrusted; i++)
+		found = vs->distrusted[i] == id;
+	return found;
+}
+
+/* ---- objects that wait for their verdict with nobody ---- */
+
+static void let_go_of_kept_locked(struct scout_verifiers *vs, struct scout_object *o)
+{
+	TAILQ_REMOVE(&vs->kept, o, verify.keep);
+	o->verify.kept = false;
+	vs->nkept--;
+}
+
+/* It has its verdict. */
+static void keep_no_more(struct scout_models *m, struct scout_object *o)
 {
 	struct scout_verifiers *vs = &m->verifiers;
-	bool found;
+	bool was;
 
 	scout_lock(&vs->lock);
-	found = vs->ndistrusted > SCOUT_DISTRUSTED_MAX;
-	for (size_t i = 0; !found && i < vs->ndistrusted; i++)
-		found = vs->distrusted[i] == version;
+	was = o->verify.kept;
+	if (was)
+		let_go_of_kept_locked(vs, o);
 	scout_unlock(&vs->lock);
-	return found;
+	if (was)
+		scout_object_unref(m, o);
+}
+
+/* o was opened last; returns the one that has to go for it, whose reference is the caller's, or NULL. */
+static struct scout_object *keep_locked(struct scout_verifiers *vs, struct scout_object *o)
+{
+	struct scout_object *oldest = NULL;
+
+	if (o->verify.kept)
+		let_go_of_kept_locked(vs, o);
+	else
+		scout_object_ref(o);
+	if (vs->nkept == SCOUT_UNDECIDED_MAX) {
+		oldest = TAILQ_FIRST(&vs->kept);
+		let_go_of_kept_locked(vs, oldest);
+	}
+	TAILQ_INSERT_TAIL(&vs->kept, o, verify.keep);
+	o->verify.kept = true;
+	vs->nkept++;
+	return oldest;
+}
+
+bool scout_verify_opened(struct scout_models *m, struct scout_object *o)
+{
+	struct scout_verifiers *vs = &m->verifiers;
+	struct scout_object *oldest = NULL;
+	uint64_t id = id_of(o);
+	bool undecided, drop;
+
+	scout_lock(&o->lock);
+	undecided =
+	    o->verify.want.kind != SCOUT_S3_NO_CHECKSUM && o->verify.verdict == SCOUT_UNDECIDED;
+	drop = undecided && !o->verify.shown;
+	scout_unlock(&o->lock);
+	scout_lock(&vs->lock);
+	drop = distrusts_locked(vs, id) || (drop && vs->proven[id % SCOUT_PROVEN_MAX] != id);
+	if (undecided)
+		oldest = keep_locked(vs, o);
+	scout_unlock(&vs->lock);
+	if (oldest)
+		scout_object_unref(m, oldest);
+	return drop;
 }
 
 /* ---- the verifiers ---- */
@@ -245,11 +349,12 @@ static void decide(struct scout_models *m, struct scout_object *o, bool right)
 	char name[256];
 
 	scout_count(right ? &vs->verified : &vs->mismatches, 1);
+	keep_no_more(m, o);
 	if (right) {
-		trust(vs, o->version);
+		trust(vs, id_of(o));
 		return;
 	}
-	distrust(vs, o->version);
+	distrust(vs, id_of(o));
 	scout_cache_forget(m, o); /* before anybody opens it anew */
 	scout_object_forget(m, o);
 	scout_error("models: '%s': its bytes do not match its checksum, %s",
@@ -418,6 +523,7 @@ int scout_verify_start(struct scout_models *m)
 	scout_mutex_init(&vs->lock, SCOUT_LOCK_LEAF);
 	scout_cond_init(&vs->wake);
 	TAILQ_INIT(&vs->queue);
+	TAILQ_INIT(&vs->kept);
 	vs->held_max = m->memory / SCOUT_BUF_BYTES / HELD_DIVISOR;
 	if (vs->held_max > HELD_MAX)
 		vs->held_max = HELD_MAX;
@@ -447,7 +553,11 @@ void scout_verify_stop(struct scout_models *m)
 
 void scout_verify_destroy(struct scout_models *m)
 {
+	struct scout_object *o;
+
 	assert(TAILQ_EMPTY(&m->verifiers.queue) && m->verifiers.held == 0);
+	while ((o = TAILQ_FIRST(&m->verifiers.kept)))
+		keep_no_more(m, o);
 	pthread_cond_destroy(&m->verifiers.wake);
 	scout_mutex_destroy(&m->verifiers.lock);
 }
@@ -462,4 +572,5 @@ void scout_verify_init(const struct scout_models *m, struct scout_object *o,
 void scout_verify_end(struct scout_object *o)
 {
 	scout_s3_digest_free(o->verify.digest);
+	free(o->verify.given);
 }

@@ -27,18 +27,24 @@ struct scout_verify {
 	uint64_t next;     /* the block that the digest comes to next */
 	uint64_t frontier; /* those before are held for it: ready, and not to be evicted */
 	uint64_t claimed;  /* those before have room in it, whatever others hold */
-	uint64_t came;     /* blocks that became ready, those fetched again included */
 	bool queued;       /* some verifier has it, or will */
-	bool ended;        /* its end was read before it was known to be right */
+	uint8_t *given;    /* bits: blocks of which readers got bytes; NULL: none, or not known */
+	uint64_t ngiven;   /* how many are set */
+	uint64_t prefix;   /* those before are */
+	bool shown;        /* the kernel reads it, and has no pages from before */
 	bool counted;      /* as one that was read whole unverified */
 
 	struct scout_s3_digest *digest;  /* whose turn it is, a verifier's */
 	TAILQ_ENTRY(scout_object) queue; /* under m->verifiers.lock */
+	bool kept;                       /* likewise; with a reference */
+	TAILQ_ENTRY(scout_object) keep;  /* likewise */
 };
 TAILQ_HEAD(scout_verify_queue, scout_object);
 
 #define SCOUT_VERIFIERS_MAX 4
 #define SCOUT_DISTRUSTED_MAX 64
+#define SCOUT_UNDECIDED_MAX 1024
+#define SCOUT_PROVEN_MAX 65536
 
 /* Of the mount. */
 struct scout_verifiers {
@@ -48,9 +54,14 @@ struct scout_verifiers {
 	size_t nqueue;                   /* under lock */
 	size_t together;                 /* under lock: how many had the last turn at once */
 	bool stop;                       /* under lock */
+	/* under lock: undecided, and perhaps neither open nor with blocks; opened longest ago first */
+	struct scout_verify_queue kept;
+	size_t nkept; /* under lock */
 	/* under lock: versions that came with wrong bytes last, of which the kernel may have pages */
 	uint64_t distrusted[SCOUT_DISTRUSTED_MAX];
 	size_t ndistrusted; /* beyond the array: every version */
+	/* under lock: versions that were right, by their last bits */
+	uint64_t proven[SCOUT_PROVEN_MAX];
 	pthread_t threads[SCOUT_VERIFIERS_MAX];
 	unsigned nthreads; /* the owner's */
 	size_t held_max;   /* immutable: blocks */
@@ -69,12 +80,13 @@ void scout_verify_end(struct scout_object *o); /* it is freed */
 
 /* b became ready; its object's lock is held. */
 void scout_verify_ready_locked(struct scout_models *m, struct scout_block *b);
-/* Whether a read of [from, end), whose bytes are there, may be answered: 1; 0: ask again when the waiting
- * reads are collected next; -EIO: its object's bytes are wrong. in_order: of a reader who has read all
- * that is before it. o->lock is held. */
+/* Whether a read of [from, end), whose bytes are there, may be answered: 1, and then it is; 0: ask again
+ * when the waiting reads are collected next; -EIO: its object's bytes are wrong. in_order: of a reader who
+ * has read all that is before it. o->lock is held. */
 int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
 			      uint64_t end, bool in_order);
-/* Whether the kernel may hold wrong pages of that version: at an open they are to go. */
-bool scout_verify_distrusts(struct scout_models *m, uint64_t version);
+/* o was opened by the kernel. True: it may hold pages whose bytes were wrong, or will never be compared;
+ * they are to go. No lock is held. */
+bool scout_verify_opened(struct scout_models *m, struct scout_object *o);
 
 #endif

@@ -103,6 +103,24 @@ def test_one_wrong_byte_is_an_error(rgw, bucket, mount, http_proxy):
     assert m.metric("scoutfs_models_mismatches_total") == 1
 
 
+def test_one_wrong_byte_before_an_end_that_the_kernel_has(rgw, bucket, mount, http_proxy):
+    """As after `unzip -l`: a whole read sends no read of the end."""
+    data = content(9 * MIB + 5)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    s3 = http_proxy(rgw.port, fault=flipped(3 * MIB + 7))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    path = m.model("a", "v1", "model.zip")
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert os.pread(fd, 22, len(data) - 22) == data[-22:]
+    finally:
+        os.close(fd)
+    assert error(read, path) == "EIO"
+    assert m.metric("scoutfs_models_mismatches_total") == 1
+    assert read(path) == data
+    assert m.metric("scoutfs_models_verified_total") == 1
+
+
 def test_verify_no(rgw, bucket, mount, http_proxy):
     """The bytes as they come."""
     data = content(2 * MIB)

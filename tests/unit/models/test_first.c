@@ -362,6 +362,33 @@ static void thrown_away(void **state)
 	}
 }
 
+/* Nothing is here of an object that is kept for its verdict alone. */
+static void kept_without_blocks(void **state)
+{
+	time_t end = time(NULL) + 30;
+	struct rig r;
+
+	(void)state;
+	mount_verifies = true;
+	rig_up(&r, 3 * MIB);
+	fake.etag = "\"00112233445566778899aabbccddeeff\""; /* an MD5 to compare with */
+	rig_open(&r);
+	fake_answer(r.head, 1);
+	fake_answer(r.get, MIB);
+	close_file(&r.t, r.open);
+	while (r.t.models->nblocks > 0) { /* the digest still has some */
+		(void)scout_block_evict(r.t.models, false);
+		assert_true(time(NULL) < end);
+	}
+	assert_int_equal(r.t.models->verifiers.nkept, 1);
+	rig_open(&r);
+	fake_answer(r.head, 1);
+	fake_answer(r.get, MIB);
+	expect_start(&r, 0, MIB, 2);
+	rig_down(&r);
+	mount_verifies = false;
+}
+
 static void stopped(void **state)
 {
 	(void)state;
@@ -472,6 +499,7 @@ int main(void)
 	    cmocka_unit_test(another_version),
 	    cmocka_unit_test(two_versions),
 	    cmocka_unit_test(thrown_away),
+	    cmocka_unit_test(kept_without_blocks),
 	    cmocka_unit_test(stopped),
 	    cmocka_unit_test(little_memory),
 	    cmocka_unit_test(many_threads),

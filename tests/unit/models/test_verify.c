@@ -69,21 +69,32 @@ static struct asked *read_at(struct mount *t, struct asked *opened, uint64_t off
 	return a;
 }
 
-/* Reads all of it in order; what the last read came to. */
-static int read_whole(struct mount *t, struct asked *opened, uint64_t bytes)
+/* Reads a MiB; what it comes to if the read before came to err. */
+static int read_on(struct mount *t, struct asked *opened, uint64_t offset, int err)
+{
+	struct asked *a = read_at(t, opened, offset);
+	int now = a->err;
+
+	/* wrong bytes that came at once may be told before the end */
+	assert_true(now == 0 || now == -EIO);
+	assert_true(now == -EIO || err == 0);
+	asked_free(a);
+	return now;
+}
+
+/* Reads it in order to the end; what the last read came to. */
+static int read_from(struct mount *t, struct asked *opened, uint64_t at, uint64_t bytes)
 {
 	int err = 0;
 
-	for (uint64_t at = 0; at < bytes; at += MIB) {
-		struct asked *a = read_at(t, opened, at);
-
-		/* wrong bytes that came at once may be told before the end */
-		assert_true(a->err == 0 || a->err == -EIO);
-		assert_true(a->err == -EIO || err == 0);
-		err = a->err;
-		asked_free(a);
-	}
+	for (; at < bytes; at += MIB)
+		err = read_on(t, opened, at, err);
 	return err;
+}
+
+static int read_whole(struct mount *t, struct asked *opened, uint64_t bytes)
+{
+	return read_from(t, opened, 0, bytes);
 }
 
 static void right_bytes(void **state)
@@ -94,7 +105,6 @@ static void right_bytes(void **state)
 	(void)state;
 	up(&t, BYTES, true);
 	f = must_open(&t, KEY);
-	assert_false(f->drop_cache);
 	assert_int_equal(read_whole(&t, f, BYTES), 0);
 	assert_int_equal(verified(&t), 1);
 	assert_int_equal(read_whole(&t, f, BYTES), 0);
@@ -130,7 +140,6 @@ static void wrong_bytes(void **state)
 	f = must_open(&t, KEY);
 	assert_false(f->drop_cache);
 	close_file(&t, f);
-	(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
 	mount_down(&t);
 }
 
@@ -184,6 +193,86 @@ static void the_end_before_the_rest(void **state)
 	mount_down(&t);
 }
 
+/* The read after which all was given is told, whichever it is. */
+static void expect_told(const uint64_t *mibs, size_t n)
+{
+	struct mount t;
+	struct asked *f;
+	int err = 0;
+
+	up(&t, BYTES, true);
+	(void)scout_log_open(SCOUT_LOG_ERROR, "/dev/null", false);
+	fake.wrong_at = 3 * MIB;
+	f = must_open(&t, KEY);
+	for (size_t i = 0; i < n; i++)
+		err = read_on(&t, f, mibs[i] * MIB, err);
+	assert_int_equal(err, -EIO);
+	assert_int_equal(mismatches(&t), 1);
+	assert_int_equal(unverified(&t), 0);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
+static void told_in_any_order(void **state)
+{
+	(void)state;
+	expect_told((const uint64_t[]){5, 0, 1, 2, 3, 4}, 6);
+	expect_told((const uint64_t[]){5, 3, 1, 4, 0, 2}, 6);
+	expect_told((const uint64_t[]){4, 5, 3, 2, 1, 0}, 6);
+}
+
+/* Those that the digest still has go later. */
+static void evict_all(struct mount *t)
+{
+	time_t end = time(NULL) + 30;
+
+	while (t->models->nblocks > 0) {
+		(void)scout_block_evict(t->models, false);
+		assert_true(time(NULL) < end);
+	}
+}
+
+/* Reads some MiB of KEY from its start; then nobody has it open, and its blocks are gone. */
+static void read_half(struct mount *t, uint64_t mibs)
+{
+	struct asked *f = must_open(t, KEY);
+
+	for (uint64_t i = 0; i < mibs; i++)
+		expect(read_at(t, f, i * MIB), 0);
+	close_file(t, f);
+	evict_all(t);
+}
+
+#define KERNELS ((size_t)200 * 1024)
+
+/* The kernel has the end of the file from another reader, and sends no read of it. */
+static void told_before_the_end(void **state)
+{
+	struct mount t;
+	struct asked *f, *a;
+
+	(void)state;
+	up(&t, BYTES, true);
+	(void)scout_log_open(SCOUT_LOG_ERROR, "/dev/null", false);
+	fake.wrong_at = 3 * MIB;
+	f = must_open(&t, KEY);
+	a = ask_read(&t, f, 5 * MIB - KERNELS, KERNELS + 77);
+	fake_answer_all();
+	expect(a, 0);
+	close_file(&t, f);
+	evict_all(&t);
+	f = must_open(&t, KEY);
+	for (uint64_t at = 0; at < 4 * MIB; at += MIB)
+		asked_free(read_at(&t, f, at));
+	a = ask_read(&t, f, 4 * MIB, MIB - KERNELS);
+	fake_answer_all();
+	asked_wait(a);
+	expect(a, -EIO);
+	assert_int_equal(mismatches(&t), 1);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
 /* Who reads the end alone waits for nobody, and is no whole read. */
 static void the_end_alone(void **state)
 {
@@ -197,6 +286,54 @@ static void the_end_alone(void **state)
 	fake_answer_all();
 	expect_bytes(a, KEY, 0, 12 * MIB - 100, 100);
 	assert_int_equal(verified(&t) + unverified(&t) + mismatches(&t), 0);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
+/* The kernel has what a reader before read: it is compared with the rest all the same. */
+static void told_to_who_goes_on(void **state)
+{
+	struct mount t;
+	struct asked *f;
+
+	(void)state;
+	up(&t, 24 * MIB, true);
+	(void)scout_log_open(SCOUT_LOG_ERROR, "/dev/null", false);
+	fake.wrong_at = MIB;
+	read_half(&t, 3);
+	f = must_open(&t, KEY);
+	assert_false(f->drop_cache);
+	assert_int_equal(read_from(&t, f, 3 * MIB, 24 * MIB), -EIO);
+	assert_int_equal(mismatches(&t), 1);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
+/* What is remembered of objects without a verdict is bounded: then the kernel is to forget its pages. */
+static void forgotten(void **state)
+{
+	struct mount t;
+	struct asked *f;
+
+	(void)state;
+	up(&t, 24 * MIB, true);
+	read_half(&t, 3);
+	for (int i = 0; i < SCOUT_UNDECIDED_MAX; i++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "undecided/%d", i);
+		fake_put(key, 1);
+		close_file(&t, must_open(&t, key));
+		fake_delete(key);
+	}
+	f = must_open(&t, KEY);
+	assert_true(f->drop_cache);
+	assert_int_equal(read_whole(&t, f, 24 * MIB), 0);
+	close_file(&t, f);
+	read_half(&t, 0);
+	assert_int_equal(verified(&t), 1);
+	f = must_open(&t, KEY);
+	assert_false(f->drop_cache);
 	close_file(&t, f);
 	mount_down(&t);
 }
@@ -364,6 +501,67 @@ static void a_slow_digest(void **state)
 	mount_down(&t);
 }
 
+/* Nor does who reads elsewhere wait where the end was read, until all is there. */
+static void the_end_and_a_slow_digest(void **state)
+{
+	struct asked *f, *a;
+	struct mount t;
+
+	(void)state;
+	up(&t, 24 * MIB, true);
+	f = must_open(&t, KEY);
+	keep_verifiers(&t);
+	for (uint64_t at = 24; at-- > 20;) {
+		a = ask_read(&t, f, at * MIB, 1000);
+		fake_answer_all();
+		expect_bytes(a, KEY, 0, at * MIB, 1000);
+	}
+	a = ask_read(&t, f, 0, MIB);
+	fake_answer_all();
+	expect_bytes(a, KEY, 0, 0, MIB);
+	a = ask_read(&t, f, 10 * MIB, MIB);
+	fake_answer_all();
+	expect_bytes(a, KEY, 0, 10 * MIB, MIB);
+	open_gate(&gate, &t, 0);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
+/* A read that overtakes many does not end the order. */
+static void overtaken_and_a_slow_digest(void **state)
+{
+	static const uint64_t order[] = {0, 6, 1, 2, 3, 4, 5};
+	struct asked *f, *a = NULL;
+	struct mount t;
+	uint64_t at;
+
+	(void)state;
+	up(&t, 24 * MIB, true);
+	f = must_open(&t, KEY);
+	keep_verifiers(&t);
+	for (size_t i = 0; i < 7; i++) {
+		at = order[i] * SCOUT_BUF_BYTES;
+		a = ask_read(&t, f, at, SCOUT_BUF_BYTES);
+		fake_answer_all();
+		expect_bytes(a, KEY, 0, at, SCOUT_BUF_BYTES);
+	}
+	for (at = 7 * SCOUT_BUF_BYTES; at < 8 * MIB; at += SCOUT_BUF_BYTES) {
+		a = ask_read(&t, f, at, SCOUT_BUF_BYTES);
+		fake_answer_all();
+		if (!asked_is_done(a))
+			break;
+		asked_free(a);
+	}
+	assert_true(at < 8 * MIB);
+	open_gate(&gate, &t, 0);
+	asked_wait(a);
+	expect_bytes(a, KEY, 0, at, SCOUT_BUF_BYTES);
+	assert_int_equal(read_from(&t, f, at, 24 * MIB), 0);
+	assert_int_equal(unverified(&t), 0);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
 /* Those whose digests could have their turn together are shared out, while they are few. */
 static void few_have_a_verifier_each(void **state)
 {
@@ -386,7 +584,6 @@ static void few_have_a_verifier_each(void **state)
 	open_gate(&gate, &t, 0);
 	wait_for_kept(&second_gate, second_gate.verifiers);
 	open_gate(&second_gate, &t, -EIO);
-	(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
 	mount_down(&t);
 }
 
@@ -454,7 +651,6 @@ static void every_reader_is_told(void **state)
 	many_readers(&t, -EIO);
 	assert_true(mismatches(&t) >= 1);
 	assert_int_equal(verified(&t), 0);
-	(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
 	mount_down(&t);
 }
 
@@ -491,10 +687,16 @@ int main(void)
 	    cmocka_unit_test(not_asked_for),
 	    cmocka_unit_test(nothing_to_compare_with),
 	    cmocka_unit_test(the_end_before_the_rest),
+	    cmocka_unit_test(told_in_any_order),
+	    cmocka_unit_test(told_before_the_end),
+	    cmocka_unit_test(told_to_who_goes_on),
+	    cmocka_unit_test(forgotten),
 	    cmocka_unit_test(the_end_alone),
 	    cmocka_unit_test(larger_than_memory),
 	    cmocka_unit_test(few_have_a_verifier_each),
 	    cmocka_unit_test(a_slow_digest),
+	    cmocka_unit_test(the_end_and_a_slow_digest),
+	    cmocka_unit_test(overtaken_and_a_slow_digest),
 	    cmocka_unit_test(once_for_many_readers),
 	    cmocka_unit_test(every_reader_is_told),
 	    cmocka_unit_test(stopped),
