@@ -3,11 +3,18 @@
 
 #define READERS 100
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true /* takes memory and time of its own */
+#else
+#define SANITIZED false
+#endif
+
 struct reader {
 	struct mount *t;
 	char key[32];
 	uint64_t bytes;
-	unsigned seed; /* 0: in order; else in random pieces */
+	unsigned seed;         /* 0: in order; else in random pieces */
+	uint64_t stretch, far; /* in order, but only so many bytes from 0 and from far on; 0: all */
 	int err;
 	pthread_t thread;
 };
@@ -37,6 +44,17 @@ static int read_in_order(struct reader *r, struct asked *f)
 	return err;
 }
 
+static int read_two_stretches(struct reader *r, struct asked *f)
+{
+	int err = 0;
+
+	for (uint64_t at = 0; at < r->stretch && err == 0; at += MIB)
+		err = read_and_check(r, f, at, MIB);
+	for (uint64_t at = 0; at < r->stretch && err == 0; at += MIB)
+		err = read_and_check(r, f, r->far + at, MIB);
+	return err;
+}
+
 static int read_at_random(struct reader *r, struct asked *f)
 {
 	int err = 0;
@@ -58,7 +76,10 @@ static void *read_all(void *arg)
 		asked_free(f);
 		return NULL;
 	}
-	r->err = r->seed ? read_at_random(r, f) : read_in_order(r, f);
+	if (r->stretch > 0)
+		r->err = read_two_stretches(r, f);
+	else
+		r->err = r->seed ? read_at_random(r, f) : read_in_order(r, f);
 	close_file(r->t, f);
 	return NULL;
 }
@@ -95,6 +116,62 @@ static void a_hundred_objects_in_little_memory(void **state)
 	join(readers, READERS);
 	for (size_t i = 0; i < READERS; i++)
 		assert_int_equal(readers[i].err, 0);
+	mount_down(&t);
+}
+
+/* The most memory this process ever had. */
+static size_t peak_bytes(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[256];
+	size_t kib = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) && sscanf(line, "VmHWM: %zu kB", &kib) != 1)
+		;
+	fclose(f);
+	assert_true(kib > 0);
+	return kib * 1024;
+}
+
+/* How many, in how much; and how much of each is read from its start, and from a place inside it. */
+#define LARGE ((size_t)(SANITIZED ? READERS / 4 : READERS))
+#define MEMORY ((SANITIZED ? 16 : 64) * MIB)
+#define STRETCH ((SANITIZED ? 4 : 8) * MIB)
+
+/* Sixteen hundred times as much as there is memory for: slower, but nobody hangs or has wrong bytes. */
+static void a_hundred_large_objects_in_little_memory(void **state)
+{
+	static const char *const headers[] = {"x-amz-checksum-crc32", "AAAAAA==", NULL};
+	static struct reader readers[READERS];
+	struct scout_budget_stats stats;
+	struct mount t;
+
+	(void)state;
+	mount_verifies = true;
+	mount_up(&t, "", MEMORY);
+	mount_verifies = false;
+	assert_true(t.models->verifiers.nthreads > 0);
+	fake.headers = headers; /* they are compared, if for no end */
+	for (size_t i = 0; i < LARGE; i++) {
+		readers[i] = (struct reader){.t = &t, .bytes = 1024 * MIB, .stretch = STRETCH};
+		readers[i].far = (100 + i * 9) * MIB + i * 4096;
+		snprintf(readers[i].key, sizeof(readers[i].key), "model%zu", i);
+		fake_put(readers[i].key, readers[i].bytes);
+	}
+	fake_start_engine();
+	start(readers, LARGE);
+	join(readers, LARGE);
+	for (size_t i = 0; i < LARGE; i++)
+		assert_int_equal(readers[i].err, 0);
+	mount_stop(&t);
+	/* what is fetched ahead of them goes for nothing now and then, not all of it */
+	assert_in_range(fake.bytes, LARGE * 2 * STRETCH, LARGE * 2 * (STRETCH + 2 * MIB));
+	scout_budget_stats(t.budget, &stats);
+	assert_in_range(stats.used_bytes, 1, MEMORY);
+	assert_int_equal(scout_counted(&t.models->verifiers.mismatches), 0);
+	/* each reader here holds a MiB of its own */
+	assert_true(SANITIZED || peak_bytes() < MEMORY + (LARGE + 30) * MIB);
 	mount_down(&t);
 }
 
@@ -202,6 +279,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_hundred_objects_in_little_memory),
+	    cmocka_unit_test(a_hundred_large_objects_in_little_memory),
 	    cmocka_unit_test(a_hundred_readers_of_one),
 	    cmocka_unit_test(stop_amid_readers),
 	    cmocka_unit_test(no_listing_takes_an_answer_back),
