@@ -1,0 +1,88 @@
+"""Bulk gives way to small calls, as seen from the other end of the link: how much of it is under way beside them."""
+
+import asyncio
+import os
+import subprocess
+
+import pytest
+
+from mount import SAN, SLOWER
+from procs import wait_for
+from proxy import Answer, HttpProxy
+from test_models_engine import NO_HOSTS, is_bulk, size
+from tools import MIB, content, read
+
+PART = 2 * MIB
+IN_A_ROW = 5
+
+
+class OneLink(HttpProxy):
+    """A link that all share: whoever asks for little waits for each part of bulk that is under way."""
+
+    def __init__(self, target_port, base):
+        super().__init__(target_port, self.slow_parts)
+        self.base = base  # seconds that an answer takes when nothing else is under way
+        self.beside = []  # what of bulk was under way when each small GET came
+
+    @staticmethod
+    def slow_parts(request):
+        """So that they are under way for long; a slice is not."""
+        return Answer(bytes_per_s=MIB) if is_bulk(request) and size(request) > MIB else None
+
+    def bulk(self):
+        return [r for r in self.requests if is_bulk(r) and not r.ended]
+
+    async def _answer(self, request, *args):
+        if not is_bulk(request):
+            bulk = self.bulk()
+            if request.path.endswith("config.json") and request.method == "GET":
+                self.beside.append(len(bulk))
+            await asyncio.sleep(0.01 * len(bulk))
+        await asyncio.sleep(self.base)  # of bulk, too: one late first byte is not to look like a queue (pace.h)
+        return await super()._answer(request, *args)
+
+
+@pytest.fixture
+def one_link(rgw):
+    started = []
+
+    def start(base):
+        started.append(OneLink(rgw.port, base).start())
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.mark.parametrize("base, least", [(0, 1), (0.05, 4)], ids=["near", "far"])
+@pytest.mark.seconds(120)
+def test_bulk_gives_way_to_small_calls(rgw, bucket, mount, one_link, base, least):
+    """While one asks for small files, few parts are under way, or one slice; after that as many as before."""
+    if SAN:  # whose slices may take as long as those of a gateway that is far
+        least = 4
+    rgw.put(bucket, "a/model.zip", content(8 * MIB) * 40)
+    for number in range(110):
+        rgw.put(bucket, f"c/{number}/config.json", b"{}".ljust(5000))
+    s3 = one_link(base)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_connections=16, part_size=PART, verify="no"))
+
+    def small(numbers):
+        for number in numbers:
+            assert read(m.model("c", str(number), "config.json")) == b"{}".ljust(5000)
+
+    assert os.listdir(m.model()) == ["a", "c"]
+    small(range(10))  # what they take alone
+    with subprocess.Popen(["cat", m.model("a", "model.zip")], stdout=subprocess.DEVNULL) as reader:
+        try:
+            wait_for(lambda: len(s3.bulk()) >= 12, 20 * SLOWER, "as much of bulk as may be")
+            s3.beside.clear()
+            for number in range(10, 110):
+                small([number])
+                if len(s3.beside) >= IN_A_ROW and max(s3.beside[-IN_A_ROW:]) <= least:
+                    break
+            assert s3.beside[0] >= 8 and max(s3.beside[-IN_A_ROW:]) <= least, s3.beside
+            wait_for(lambda: len(s3.bulk()) >= 12, 20 * SLOWER, "as much again")
+            assert reader.poll() is None, "it is still reading"
+        finally:
+            reader.kill()
