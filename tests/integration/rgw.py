@@ -48,7 +48,7 @@ osd crush chooseleaf type = 0
 rgw data = rgw
 rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw get obj window size = 4194304
-rgw dns name = s3.test
+rgw dns name = {name}
 rgw run sync thread = false
 rgw dynamic resharding = false
 rgw s3 auth use sts = true
@@ -68,8 +68,9 @@ class Rgw:
     secret_key = "scoutfs/test+secret/0123456789abcdefghij"
     role_arn = "arn:aws:iam:::role/reader"
 
-    def __init__(self, folder, memory=4 << 30):
+    def __init__(self, folder, memory=4 << 30, name="s3.test"):
         self.folder = str(folder)
+        self.name = name  # below which buckets have theirs
         self.memory = memory
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -100,7 +101,8 @@ class Rgw:
         for name in ("mon", "osd", "rgw"):
             os.makedirs(os.path.join(self.folder, name))
         with open(os.path.join(self.folder, "ceph.conf"), "w", encoding="utf-8") as f:
-            f.write(CONFIG.format(fsid=fsid, mon_port=mon_port, port=self.port, memory=self.memory))
+            f.write(CONFIG.format(fsid=fsid, mon_port=mon_port, port=self.port, memory=self.memory,
+                                  name=self.name))
         run(tool("monmaptool"), "--create", "--fsid", fsid, "--addv", "a",
             f"[v2:127.0.0.1:{mon_port}/0]", "--set-min-mon-release", "16", "monmap",
             cwd=self.folder)

@@ -8,6 +8,7 @@ import pytest
 
 from mount import BINARY, SAN, SLOWER, clean_env
 from procs import wait_for
+from rgw import Rgw
 from tools import MIB, content, error, read, sha256, together, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
@@ -257,8 +258,10 @@ class TestCredentials:
         assert not re.search(r"Signature=|Authorization", told)
 
 
-def test_virtual_host_style(rgw, bucket, mount, http_proxy):
-    """The bucket in the host name, which only http_proxy's proxy can resolve."""
+@pytest.mark.parametrize("alias", [None, "models-a1b2c3-s3alias"], ids=["bucket", "alias"])
+def test_virtual_host_style(rgw, bucket, mount, http_proxy, alias):
+    """The bucket in the host name, or an access point's alias, which only http_proxy's proxy can resolve."""
+    bucket = rgw.make_bucket(alias) if alias else bucket
     rgw.put(bucket, "a/v1/model.zip", b"found")
     s3 = http_proxy(rgw.port)
     ini = NO_HOSTS + rgw.ini(bucket, path_style="no").replace("127.0.0.1", "s3.test")
@@ -266,6 +269,25 @@ def test_virtual_host_style(rgw, bucket, mount, http_proxy):
     assert read(m.model("a", "v1", "model.zip")) == b"found"
     assert {r.headers["host"] for r in s3.requests} == {f"{bucket}.s3.test:{rgw.port}"}
     assert not [r for r in s3.requests if bucket in r.path]
+
+
+def test_dual_stack(folder, mount, http_proxy):
+    """AWS's host name for both kinds of addresses is asked, by a gateway that takes signatures of that name alone."""
+    dual = "s3.dualstack.us-east-1.amazonaws.com"
+    path = os.path.join(folder, "rgw")
+    os.mkdir(path)
+    server = Rgw(path, 256 * MIB, dual)
+    try:
+        server.start().put(server.make_bucket("models"), "a/v1/model.zip", b"found")
+        s3 = http_proxy(server.port)
+        ini = server.ini("models", dual_stack="yes", path_style="no")
+        m = mount(NO_HOSTS, ini.replace(f"127.0.0.1:{server.port}", "s3.us-east-1.amazonaws.com"),
+                  env={"http_proxy": f"http://127.0.0.1:{s3.port}"})
+        assert os.listdir(m.model("a")) == ["v1"]
+        assert read(m.model("a", "v1", "model.zip")) == b"found"
+        assert {r.headers["host"] for r in s3.requests} == {f"models.{dual}"}
+    finally:
+        server.stop()
 
 
 def test_https_with_a_ca_of_our_own(rgw, bucket, mount, folder):
