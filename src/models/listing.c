@@ -131,12 +131,14 @@ static void ask_page(struct listing *l)
 static void page_done(struct scout_s3_call *call, int err)
 {
 	struct listing *l = (struct listing *)call;
+	char name[256];
 	bool repeats;
 
 	if (l->err < 0) {
 		err = l->err;
 		if (err == -EIO)
-			scout_warn("models: listing of '%s': malformed answer", l->prefix);
+			scout_warn("models: listing of '%s': malformed answer",
+				   scout_format_name(name, sizeof(name), l->prefix));
 	}
 	if (err < 0 || !l->next) {
 		finish(l, err);
@@ -146,7 +148,8 @@ static void page_done(struct scout_s3_call *call, int err)
 		  strcmp(l->marker ? l->marker : "", l->next_marker ? l->next_marker : "") == 0;
 	l->empty_pages = l->entries == l->entries_before ? l->empty_pages + 1 : 0;
 	if (repeats || l->empty_pages > EMPTY_PAGES_MAX) {
-		scout_warn("models: listing of '%s': the pages do not end", l->prefix);
+		scout_warn("models: listing of '%s': the pages do not end",
+			   scout_format_name(name, sizeof(name), l->prefix));
 		finish(l, -EIO);
 		return;
 	}
