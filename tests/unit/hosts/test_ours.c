@@ -99,13 +99,9 @@ static const struct {
 	const char *name;
 	void (*take)(void);
 } steps[] = {
-    {"times", set_times},
-    {"size", set_size},
-    {"size by handle", set_size_by_handle},
-    {"write", write_and_close},
+    {"times", set_times},       {"size", set_size},   {"size by handle", set_size_by_handle},
+    {"write", write_and_close}, {"rewrite", rewrite}, {"read", NULL},
     {"lost", lose_it},
-    {"rewrite", rewrite},
-    {"read", NULL},
 };
 
 #define KINDS (sizeof steps / sizeof *steps)
@@ -140,13 +136,14 @@ static bool in_order(const unsigned order[STEPS], bool told)
 	return err == want;
 }
 
+/* told: but for the lost ones, which take their time. */
 static void each_order(bool told)
 {
-	unsigned order[STEPS], wrong = 0;
+	unsigned order[STEPS], wrong = 0, kinds = KINDS - told;
 
-	for (order[0] = 0; order[0] < KINDS; order[0]++)
-		for (order[1] = 0; order[1] < KINDS; order[1]++)
-			for (order[2] = 0; order[2] < KINDS; order[2]++)
+	for (order[0] = 0; order[0] < kinds; order[0]++)
+		for (order[1] = 0; order[1] < kinds; order[1]++)
+			for (order[2] = 0; order[2] < kinds; order[2]++)
 				wrong += !in_order(order, told);
 	assert_int_equal(wrong, 0);
 }
