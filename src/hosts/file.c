@@ -203,6 +203,7 @@ static int reopened_as(struct scout_file *f, const struct scout_sftp_attrs *attr
 	scout_attr_map(attrs, &now);
 	scout_lock(&f->node->lock);
 	scout_lock(&f->lock);
+	known &= !f->altered; /* its last bytes may be in what another made of it, too */
 	if (known)
 		f->doubted = false;
 	if (f->direct)

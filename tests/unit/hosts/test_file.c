@@ -368,6 +368,26 @@ static void what_others_saw_grown_is_read_on(void **state)
 }
 
 /* Bytes that many files have, too few or all the same, show nothing. */
+/* An open saw that another had rewritten it; then it grew, and its last bytes are as they were. */
+static void what_another_rewrote_is_not_known_by_its_end(void **state)
+{
+	struct ask other = {0};
+
+	(void)state;
+	set_up(1000, MEMORY);
+	assert_int_equal(ask_open(&file, "h0/f"), 0);
+	read_right(0, 4096, 1000);
+	FAKE_LOCKED(fake_find_locked("/f")->data[0] ^= 1);
+	FAKE_LOCKED(fake_find_locked("/f")->mtime = 200);
+	assert_int_equal(ask_open(&other, "h0/f"), 0);
+	FAKE_LOCKED(fake_append_locked("/f", 20, 201, SEED));
+	lose_session(0);
+	ask_read(&a, &file, 1000, 4096);
+	assert_int_equal(ask_wait(&a), -ESTALE);
+	file_release(&other);
+	tear_down();
+}
+
 static void what_grew_and_cannot_be_known_is_stale(void **state)
 {
 	static const size_t read[] = {20, 256};
@@ -614,6 +634,7 @@ int main(void)
 	    cmocka_unit_test(what_grew_while_the_session_was_lost_is_read_on),
 	    cmocka_unit_test(lost_again_while_its_bytes_were_asked_for_it_is_read_on),
 	    cmocka_unit_test(what_others_saw_grown_is_read_on),
+	    cmocka_unit_test(what_another_rewrote_is_not_known_by_its_end),
 	    cmocka_unit_test(what_grew_and_cannot_be_known_is_stale),
 	    cmocka_unit_test(what_is_longer_after_the_session_was_lost_is_stale),
 	    cmocka_unit_test(of_no_size_it_is_known_by_its_bytes),
