@@ -9,6 +9,18 @@
 
 static const char *const members[] = {KEY ".d/deflated", KEY ".d/in/stored"};
 
+static void up(struct mount *t, struct zip *z)
+{
+	mount_up(t, "", 16 * MIB);
+	put_archive(KEY, z);
+}
+
+static void down(struct mount *t, struct zip *z)
+{
+	mount_down(t);
+	zip_free(z);
+}
+
 static uint64_t unverified(struct mount *t)
 {
 	return scout_counted(&t->models->verifiers.unverified);
@@ -82,14 +94,12 @@ static void damaged_in_s3(void **state)
 	struct zip z;
 
 	(void)state;
-	mount_up(&t, "", 16 * MIB);
-	put_archive(KEY, &z);
+	up(&t, &z);
 	z.file.p[in_stored(&z)] ^= 1;
 	for (int i = 0; i < 3; i++)
 		expect_all(&t, members[1], true, -EIO);
 	expect_all(&t, members[0], true, 0);
-	mount_down(&t);
-	zip_free(&z);
+	down(&t, &z);
 }
 
 static void proven_ones_keep_their_pages(void **state)
@@ -98,8 +108,7 @@ static void proven_ones_keep_their_pages(void **state)
 	struct zip z;
 
 	(void)state;
-	mount_up(&t, "", 16 * MIB);
-	put_archive(KEY, &z);
+	up(&t, &z);
 	for (size_t i = 0; i < 2; i++) {
 		struct asked *f, *second;
 
@@ -110,8 +119,7 @@ static void proven_ones_keep_their_pages(void **state)
 		close_file(&t, f);
 		close_file(&t, second);
 	}
-	mount_down(&t);
-	zip_free(&z);
+	down(&t, &z);
 }
 
 /* What one reads, and what another does while the first one has it open, is all of it. */
@@ -121,8 +129,7 @@ static void tail_and_rest(void **state)
 	struct zip z;
 
 	(void)state;
-	mount_up(&t, "", 16 * MIB);
-	put_archive(KEY, &z);
+	up(&t, &z);
 	z.file.p[in_stored(&z)] ^= 1;
 	for (int i = 0; i < 2; i++) {
 		struct asked *first = open_member(&t, members[1], true), *second;
@@ -135,8 +142,7 @@ static void tail_and_rest(void **state)
 		close_file(&t, first);
 		close_file(&t, second);
 	}
-	mount_down(&t);
-	zip_free(&z);
+	down(&t, &z);
 }
 
 /* Of what was read of it by somebody who has closed it, the kernel keeps nothing. */
@@ -146,8 +152,7 @@ static void a_part_alone_is_forgotten(void **state)
 	struct zip z;
 
 	(void)state;
-	mount_up(&t, "", 16 * MIB);
-	put_archive(KEY, &z);
+	up(&t, &z);
 	for (size_t i = 0; i < 2; i++) {
 		for (int k = 0; k < 2; k++) {
 			struct asked *f = open_member(&t, members[i], true);
@@ -159,8 +164,7 @@ static void a_part_alone_is_forgotten(void **state)
 		expect_all(&t, members[i], true, 0);
 		expect_all(&t, members[i], false, 0);
 	}
-	mount_down(&t);
-	zip_free(&z);
+	down(&t, &z);
 }
 
 /* More pieces than are remembered: it is counted, and read as it is. */
@@ -171,8 +175,7 @@ static void too_many_pieces(void **state)
 	struct zip z;
 
 	(void)state;
-	mount_up(&t, "", 16 * MIB);
-	put_archive(KEY, &z);
+	up(&t, &z);
 	f = open_member(&t, members[1], true);
 	for (uint64_t i = 0; i < 4096; i++)
 		expect(answered(ask_read(&t, f, 2 * i, 1)), 0);
@@ -184,8 +187,7 @@ static void too_many_pieces(void **state)
 	assert_int_equal(unverified(&t), 1);
 	expect_all(&t, members[1], true, 0);
 	expect_all(&t, members[1], false, 0);
-	mount_down(&t);
-	zip_free(&z);
+	down(&t, &z);
 }
 
 /* A byte of the data comes wrong once. Who has it open has to open it anew, and gets it right then. */
@@ -197,8 +199,7 @@ static void damaged_on_the_way(void **state)
 		struct mount t;
 		struct zip z;
 
-		mount_up(&t, "", 16 * MIB);
-		put_archive(KEY, &z);
+		up(&t, &z);
 		fake.wrong_at = i == 0 ? MIB : in_stored(&z);
 		f = open_member(&t, members[i], true);
 		assert_int_equal(read_range(&t, f, 0, TEXT_BYTES, 0), -EIO);
@@ -209,8 +210,7 @@ static void damaged_on_the_way(void **state)
 		assert_int_equal(read_range(&t, f, 0, TEXT_BYTES, 0), -EIO);
 		close_file(&t, f);
 		expect_all(&t, members[i], false, 0);
-		mount_down(&t);
-		zip_free(&z);
+		down(&t, &z);
 	}
 }
 
@@ -236,8 +236,7 @@ static void a_directory_damaged_on_the_way(void **state)
 		struct zip z;
 		size_t at;
 
-		mount_up(&t, "", 16 * MIB);
-		put_archive(KEY, &z);
+		up(&t, &z);
 		if (i == 0)
 			at = find(&z, "PK\1\2", 4, 1); /* no directory */
 		else if (i == 1)
@@ -251,8 +250,7 @@ static void a_directory_damaged_on_the_way(void **state)
 		asked_free(d);
 		for (size_t k = 0; k < 2; k++)
 			expect_all(&t, members[k], true, 0);
-		mount_down(&t);
-		zip_free(&z);
+		down(&t, &z);
 	}
 }
 
@@ -264,8 +262,7 @@ static void a_crc_damaged_on_the_way(void **state)
 	struct zip z;
 
 	(void)state;
-	mount_up(&t, "", 16 * MIB);
-	put_archive(KEY, &z);
+	up(&t, &z);
 	d = answered_wrong_once(ask_opendir(&t, KEY ".d"), find(&z, "PK\1\2", 4, 2) + 16);
 	assert_int_equal(d->err, 0);
 	t.backend.ops->releasedir(t.backend.self, d->handle);
@@ -273,8 +270,7 @@ static void a_crc_damaged_on_the_way(void **state)
 	expect_all(&t, members[1], true, -EIO);
 	expect_all(&t, members[1], true, 0);
 	expect_all(&t, members[0], true, 0);
-	mount_down(&t);
-	zip_free(&z);
+	down(&t, &z);
 }
 
 /* It is fetched twice and then remembered. */
@@ -284,16 +280,14 @@ static void a_directory_damaged_in_s3(void **state)
 	struct zip z;
 
 	(void)state;
-	mount_up(&t, "", 16 * MIB);
-	put_archive(KEY, &z);
+	up(&t, &z);
 	z.file.p[find(&z, "PK\1\2", 4, 1)] ^= 1;
 	expect(answered(ask_opendir(&t, KEY ".d")), -EIO);
 	assert_int_equal(fake.gets, 2);
 	expect(answered(ask_opendir(&t, KEY ".d")), -EIO);
 	expect(answered(ask_open(&t, members[0])), -EIO);
 	assert_int_equal(fake.gets, 2);
-	mount_down(&t);
-	zip_free(&z);
+	down(&t, &z);
 }
 
 #define READERS 12
@@ -338,8 +332,7 @@ static void many_readers_of_damaged_ones(void **state)
 	struct zip z;
 
 	(void)state;
-	mount_up(&t, "", 16 * MIB);
-	put_archive(KEY, &z);
+	up(&t, &z);
 	z.file.p[MIB] ^= 1;
 	z.file.p[in_stored(&z)] ^= 1;
 	fake_start_engine();
@@ -352,8 +345,7 @@ static void many_readers_of_damaged_ones(void **state)
 		pthread_join(readers[i].thread, NULL);
 		assert_int_equal(readers[i].right, 0);
 	}
-	mount_down(&t);
-	zip_free(&z);
+	down(&t, &z);
 }
 
 int main(void)
