@@ -21,6 +21,8 @@ def test_basic_tests_without_rights(folder):
     # the checkout may lie where others cannot go
     bare = os.path.join(folder, "bare")
     shutil.copytree(HERE, os.path.join(bare, "tests", "integration"))
+    shutil.copytree(os.path.join(TOP, "bench"), os.path.join(bare, "bench"),  # whose modules its tests import
+                    ignore=shutil.ignore_patterns("results", "__pycache__"))
     for name in ("lsan.supp", "tsan.supp"):
         if os.path.exists(os.path.join(TOP, "tests", name)):
             shutil.copy(os.path.join(TOP, "tests", name), os.path.join(bare, "tests"))
