@@ -85,7 +85,9 @@ void scout_object_unref(struct scout_models *m, struct scout_object *o);
 /* S3 has another version, or none: reads of this one fail from now on, the next open asks S3. True:
  * that is news. */
 bool scout_object_change(struct scout_models *m, struct scout_object *o);
-/* Who opens it from now on has everything fetched anew. */
+/* Names its version: one is of contents, which other keys may have too. */
+uint64_t scout_object_id(const struct scout_object *o);
+/* Its bytes are wrong: who opens it from now on has everything fetched anew, past the disk cache. No lock held. */
 void scout_object_forget(struct scout_models *m, struct scout_object *o);
 
 /* block.c: o->lock is held for _locked */

@@ -10,9 +10,11 @@
 #include <string.h>
 
 #include "models/block.h"
+#include "models/cache.h"
 #include "models/read.h"
 #include "models/versions.h"
 #include "scoutfs/clock.h"
+#include "scoutfs/hash.h"
 
 /* Where S3's answers begin so late, each connection is slow. */
 #define FAR_NS (5 * SCOUT_NS_PER_MS)
@@ -196,8 +198,14 @@ void scout_object_unref(struct scout_models *m, struct scout_object *o)
 		object_free(o);
 }
 
+uint64_t scout_object_id(const struct scout_object *o)
+{
+	return scout_hash(o->version, o->key, strlen(o->key));
+}
+
 void scout_object_forget(struct scout_models *m, struct scout_object *o)
 {
+	scout_cache_forget(m, o); /* before anybody opens it anew */
 	scout_lock(&m->objects_lock);
 	unlist_locked(m, o);
 	scout_unlock(&m->objects_lock);

@@ -38,7 +38,6 @@
 #include "models/block.h"
 #include "models/read.h"
 #include "scoutfs/clock.h"
-#include "scoutfs/hash.h"
 #include "scoutfs/log.h"
 
 /* Of the memory for blocks, what may be held. */
@@ -233,12 +232,6 @@ int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, ui
 
 /* ---- versions that came with wrong bytes, or right ones ---- */
 
-/* A version is one of contents, which other keys may have too. */
-static uint64_t id_of(const struct scout_object *o)
-{
-	return scout_hash(o->version, o->key, strlen(o->key));
-}
-
 static void distrust(struct scout_verifiers *vs, uint64_t id)
 {
 	scout_lock(&vs->lock);
@@ -246,7 +239,7 @@ static void distrust(struct scout_verifiers *vs, uint64_t id)
 		vs->distrusted[vs->ndistrusted] = id;
 	if (vs->ndistrusted <= SCOUT_DISTRUSTED_MAX)
 		vs->ndistrusted++;
-	vs->proven[id % SCOUT_PROVEN_MAX] = 0;
+	scout_proven_remove(&vs->proven, id);
 	scout_unlock(&vs->lock);
 }
 
@@ -262,7 +255,7 @@ static void trust(struct scout_verifiers *vs, uint64_t id)
 		}
 		vs->ndistrusted = kept;
 	}
-	vs->proven[id % SCOUT_PROVEN_MAX] = id;
+	scout_proven_add(&vs->proven, id);
 	scout_unlock(&vs->lock);
 }
 
@@ -322,7 +315,7 @@ bool scout_verify_opened(struct scout_models *m, struct scout_object *o)
 {
 	struct scout_verifiers *vs = &m->verifiers;
 	struct scout_object *oldest = NULL;
-	uint64_t id = id_of(o);
+	uint64_t id = scout_object_id(o);
 	bool undecided, drop;
 
 	scout_lock(&o->lock);
@@ -331,7 +324,7 @@ bool scout_verify_opened(struct scout_models *m, struct scout_object *o)
 	drop = undecided && !o->verify.shown;
 	scout_unlock(&o->lock);
 	scout_lock(&vs->lock);
-	drop = distrusts_locked(vs, id) || (drop && vs->proven[id % SCOUT_PROVEN_MAX] != id);
+	drop = distrusts_locked(vs, id) || (drop && !scout_proven_has(&vs->proven, id));
 	if (undecided)
 		oldest = keep_locked(vs, o);
 	scout_unlock(&vs->lock);
@@ -351,11 +344,10 @@ static void decide(struct scout_models *m, struct scout_object *o, bool right)
 	scout_count(right ? &vs->verified : &vs->mismatches, 1);
 	keep_no_more(m, o);
 	if (right) {
-		trust(vs, id_of(o));
+		trust(vs, scout_object_id(o));
 		return;
 	}
-	distrust(vs, id_of(o));
-	scout_cache_forget(m, o); /* before anybody opens it anew */
+	distrust(vs, scout_object_id(o));
 	scout_object_forget(m, o);
 	scout_error("models: '%s': its bytes do not match its checksum, %s",
 		    scout_format_name(name, sizeof(name), o->key),

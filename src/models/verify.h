@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "models/proven.h"
 #include "scoutfs/lock.h"
 #include "scoutfs/metrics.h"
 #include "scoutfs/s3.h"
@@ -44,7 +45,6 @@ TAILQ_HEAD(scout_verify_queue, scout_object);
 #define SCOUT_VERIFIERS_MAX 4
 #define SCOUT_DISTRUSTED_MAX 64
 #define SCOUT_UNDECIDED_MAX 1024
-#define SCOUT_PROVEN_MAX 65536
 
 /* Of the mount. */
 struct scout_verifiers {
@@ -59,9 +59,8 @@ struct scout_verifiers {
 	size_t nkept; /* under lock */
 	/* under lock: versions that came with wrong bytes last, of which the kernel may have pages */
 	uint64_t distrusted[SCOUT_DISTRUSTED_MAX];
-	size_t ndistrusted; /* beyond the array: every version */
-	/* under lock: versions that were right, by their last bits */
-	uint64_t proven[SCOUT_PROVEN_MAX];
+	size_t ndistrusted;         /* beyond the array: every version */
+	struct scout_proven proven; /* under lock: versions that were right */
 	pthread_t threads[SCOUT_VERIFIERS_MAX];
 	unsigned nthreads; /* the owner's */
 	size_t held_max;   /* immutable: blocks */

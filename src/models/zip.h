@@ -3,11 +3,11 @@
 #define MODELS_ZIP_H
 
 #include "models/models.h"
+#include "models/proven.h"
 #include "models/question.h"
 #include "models/read.h"
 #include "models/zip_inflate.h"
 #include "models/zip_names.h"
-#include "models/zip_proven.h"
 #include "models/zip_work.h"
 
 struct scout_zip;
@@ -29,7 +29,7 @@ struct scout_zips {
 	atomic_size_t names_bytes;    /* of all archives' names */
 	atomic_uint streams;          /* open for inflating */
 	struct scout_zip_pool points; /* to go on inflating from */
-	struct scout_zip_proven proven; /* under lock */
+	struct scout_proven proven;   /* under lock */
 };
 
 /* The directory of one version of an archive. */

@@ -128,12 +128,6 @@ void scout_zip_archives_destroy(struct scout_models *m)
 	free_all(m, &gone);
 }
 
-static void forget_bytes(struct scout_models *m, struct scout_object *o)
-{
-	scout_cache_forget(m, o); /* before anybody opens it anew */
-	scout_object_forget(m, o);
-}
-
 /* Takes zip out of the table, to be freed without the lock unless somebody has it. */
 static void drop_locked(struct scout_zips *z, struct scout_zip *zip, struct scout_zip_list *gone)
 {
@@ -151,7 +145,7 @@ void scout_zip_forget(struct scout_models *m, struct scout_object *o)
 	struct scout_zips *z = m->zips;
 	struct scout_zip *zip;
 
-	forget_bytes(m, o);
+	scout_object_forget(m, o);
 	scout_lock(&z->lock);
 	HASH_FIND_STR(z->archives, path, zip);
 	if (zip && zip->version == o->version)
@@ -351,7 +345,7 @@ static void begin_anew(struct load *l)
 	scout_zip_names_destroy(&l->zip->names);
 	atomic_fetch_sub(&l->m->zips->names_bytes, l->counted);
 	l->counted = 0;
-	forget_bytes(l->m, l->file->object);
+	scout_object_forget(l->m, l->file->object);
 	scout_models_file_close(l->m, l->file);
 	l->file = NULL;
 	begin(l);

@@ -46,11 +46,8 @@ void scout_member_unref(struct scout_member *b)
 /* Names the member of that version. */
 static uint64_t id_of(const struct scout_member *b)
 {
-	const struct scout_object *o = b->file->object;
-	uint64_t id = scout_hash(SCOUT_HASH_START, o->key, strlen(o->key));
-
-	id = scout_hash(id, &o->version, sizeof(o->version));
-	return scout_hash(id, &b->entry.header, sizeof(b->entry.header));
+	return scout_hash(scout_object_id(b->file->object), &b->entry.header,
+			  sizeof(b->entry.header));
 }
 
 static struct scout_member *member_new(struct scout_models *m, const char *archive,
@@ -93,7 +90,7 @@ static struct scout_member *add(struct scout_zips *z, struct scout_member *made,
 	} else {
 		HASH_ADD(hh, z->members, key, sizeof(made->key), made);
 		b = made->hh.tbl ? made : NULL;
-		*unproven = !scout_zip_proven_has(&z->proven, made->id);
+		*unproven = !scout_proven_has(&z->proven, made->id);
 	}
 	scout_unlock(&z->lock);
 	if (b != made)
@@ -178,7 +175,7 @@ int scout_member_broken(struct scout_member *b, const char *words)
 	if (!news)
 		return -EIO;
 	scout_lock(&b->m->zips->lock);
-	scout_zip_proven_remove(&b->m->zips->proven, b->id);
+	scout_proven_remove(&b->m->zips->proven, b->id);
 	scout_unlock(&b->m->zips->lock);
 	scout_zip_forget(b->m, b->file->object);
 	scout_warn("models: '%s': member '%s' is damaged: %s",
@@ -236,7 +233,7 @@ static void prove(struct scout_member *b)
 	struct scout_zips *z = b->m->zips;
 
 	scout_lock(&z->lock);
-	scout_zip_proven_add(&z->proven, b->id);
+	scout_proven_add(&z->proven, b->id);
 	scout_unlock(&z->lock);
 }
 

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "models/proven.h"
 #include "models/zip_format.h"
 #include "models/zip_inflate.h"
-#include "models/zip_proven.h"
 #include "models/zip_sum.h"
 
 static struct scout_zip_names names;
@@ -519,27 +519,27 @@ static void sums_that_cannot_be(void **state)
 /* Those that were not asked for longest go. */
 static void proven_ones(void **state)
 {
-	struct scout_zip_proven *p = calloc(1, sizeof(*p));
-	const uint64_t step = SCOUT_ZIP_PROVEN_SETS, ways = SCOUT_ZIP_PROVEN_WAYS;
+	struct scout_proven *p = calloc(1, sizeof(*p));
+	const uint64_t step = SCOUT_PROVEN_SETS, ways = SCOUT_PROVEN_WAYS;
 
 	(void)state;
-	assert_false(scout_zip_proven_has(p, 0));
-	assert_false(scout_zip_proven_has(p, 5));
+	assert_false(scout_proven_has(p, 0));
+	assert_false(scout_proven_has(p, 5));
 	for (uint64_t i = 0; i < ways; i++)
-		scout_zip_proven_add(p, 5 + i * step);
-	scout_zip_proven_add(p, 5 + step);
-	assert_true(scout_zip_proven_has(p, 5));
-	scout_zip_proven_add(p, 5 + ways * step);
-	assert_true(scout_zip_proven_has(p, 5));
-	assert_true(scout_zip_proven_has(p, 5 + step));
-	assert_false(scout_zip_proven_has(p, 5 + 2 * step));
+		scout_proven_add(p, 5 + i * step);
+	scout_proven_add(p, 5 + step);
+	assert_true(scout_proven_has(p, 5));
+	scout_proven_add(p, 5 + ways * step);
+	assert_true(scout_proven_has(p, 5));
+	assert_true(scout_proven_has(p, 5 + step));
+	assert_false(scout_proven_has(p, 5 + 2 * step));
 	for (uint64_t i = 3; i <= ways; i++)
-		assert_true(scout_zip_proven_has(p, 5 + i * step));
-	scout_zip_proven_remove(p, 5 + 2 * step); /* is not there */
-	scout_zip_proven_remove(p, 5 + step);
-	assert_false(scout_zip_proven_has(p, 5 + step));
-	scout_zip_proven_add(p, 5 + 2 * step); /* in its place */
-	assert_true(scout_zip_proven_has(p, 5));
+		assert_true(scout_proven_has(p, 5 + i * step));
+	scout_proven_remove(p, 5 + 2 * step); /* is not there */
+	scout_proven_remove(p, 5 + step);
+	assert_false(scout_proven_has(p, 5 + step));
+	scout_proven_add(p, 5 + 2 * step); /* in its place */
+	assert_true(scout_proven_has(p, 5));
 	free(p);
 }
 

@@ -1,15 +1,15 @@
-/* Members proven right: a table of 8 places for each of so many remainders of an id. An archive may have
+/* What was proven right: a table of 8 places for each of so many remainders of an id. An archive may have
  * members by the hundred thousand, and each open asks for one. Pure; the caller locks. */
-#include "models/zip_proven.h"
+#include "models/proven.h"
 
 #include <stddef.h>
 #include <string.h>
 
-#define LAST ((size_t)SCOUT_ZIP_PROVEN_WAYS - 1)
+#define LAST ((size_t)SCOUT_PROVEN_WAYS - 1)
 
-static uint64_t *set_of(struct scout_zip_proven *p, uint64_t id)
+static uint64_t *set_of(struct scout_proven *p, uint64_t id)
 {
-	return p->ids[id % SCOUT_ZIP_PROVEN_SETS];
+	return p->ids[id % SCOUT_PROVEN_SETS];
 }
 
 /* Its place, or the last one. */
@@ -22,7 +22,7 @@ static size_t find(const uint64_t *set, uint64_t id)
 	return at;
 }
 
-void scout_zip_proven_add(struct scout_zip_proven *p, uint64_t id)
+void scout_proven_add(struct scout_proven *p, uint64_t id)
 {
 	uint64_t *set = set_of(p, id);
 
@@ -30,17 +30,17 @@ void scout_zip_proven_add(struct scout_zip_proven *p, uint64_t id)
 	set[0] = id;
 }
 
-bool scout_zip_proven_has(struct scout_zip_proven *p, uint64_t id)
+bool scout_proven_has(struct scout_proven *p, uint64_t id)
 {
 	uint64_t *set = set_of(p, id);
 	bool has = id != 0 && set[find(set, id)] == id;
 
 	if (has)
-		scout_zip_proven_add(p, id); /* the first one now */
+		scout_proven_add(p, id); /* the first one now */
 	return has;
 }
 
-void scout_zip_proven_remove(struct scout_zip_proven *p, uint64_t id)
+void scout_proven_remove(struct scout_proven *p, uint64_t id)
 {
 	uint64_t *set = set_of(p, id);
 	size_t at = find(set, id);
