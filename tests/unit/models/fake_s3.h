@@ -610,6 +610,15 @@ static inline bool fake_answer_one(void)
 	return call != NULL;
 }
 
+/* Those that a test answers by itself. */
+static inline void fake_answer_all_by(void (*answer)(struct scout_s3_call *))
+{
+	struct scout_s3_call *call;
+
+	while ((call = fake_take(false)))
+		answer(call);
+}
+
 static inline void fake_answer_all(void)
 {
 	while (fake_answer_one())

@@ -74,10 +74,7 @@ static void answer(struct scout_s3_call *call)
 
 static void answer_all(void)
 {
-	struct scout_s3_call *call;
-
-	while ((call = fake_take(false)))
-		answer(call);
+	fake_answer_all_by(answer);
 }
 
 static void pass(uint64_t seconds)
@@ -86,8 +83,11 @@ static void pass(uint64_t seconds)
 	answer_all();
 }
 
-static void up(struct mount *t)
+/* One upload is there, begun so long ago. */
+static void up(struct mount *t, time_t age_s)
 {
+	memset(&reg, 0, sizeof(reg));
+	reg.uploads[0] = (struct upload){.key = "a/model.zip", .begun = wall_s() - age_s};
 	mount_publishes = 5 * MIB;
 	mount_up(t, "", 64 * MIB);
 	mount_publishes = 0;
@@ -110,9 +110,7 @@ static void they_are_aborted_though_nobody_publishes(void **state)
 	struct mount t;
 
 	(void)state;
-	memset(&reg, 0, sizeof(reg));
-	reg.uploads[0] = (struct upload){.key = "a/model.zip", .begun = wall_s() - 60};
-	up(&t);
+	up(&t, 60);
 	answer_all();
 	assert_int_equal(reg.looks, 1);
 	for (unsigned hour = 1; hour < 24; hour++) {
@@ -133,10 +131,8 @@ static void after_a_failure_it_looks_again_soon(void **state)
 	struct mount t;
 
 	(void)state;
-	memset(&reg, 0, sizeof(reg));
-	reg.uploads[0] = (struct upload){.key = "a/model.zip", .begun = wall_s() - 60};
+	up(&t, 60);
 	reg.err = -EIO; /* 503 */
-	up(&t);
 	answer_all();
 	assert_int_equal(reg.looks, 1);
 	pass(30);
@@ -158,9 +154,7 @@ static void what_was_found_is_shown_until_more_is_known(void **state)
 	struct mount t;
 
 	(void)state;
-	memset(&reg, 0, sizeof(reg));
-	reg.uploads[0] = (struct upload){.key = "a/model.zip", .begun = wall_s() - 60};
-	up(&t);
+	up(&t, 60);
 	answer_all();
 	assert_true(status_says(&t, "unended    a/model.zip"));
 
@@ -194,10 +188,8 @@ static void one_that_cannot_be_aborted_is_shown(void **state)
 	struct mount t;
 
 	(void)state;
-	memset(&reg, 0, sizeof(reg));
-	reg.uploads[0] = (struct upload){.key = "a/model.zip", .begun = wall_s() - DAY_S};
+	up(&t, DAY_S);
 	reg.abort_err = -EACCES;
-	up(&t);
 	answer_all();
 	assert_int_equal(reg.aborts, 1);
 	assert_true(status_says(&t, "unended    a/model.zip, begun "));

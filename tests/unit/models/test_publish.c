@@ -132,10 +132,7 @@ static void answer(struct scout_s3_call *call)
 
 static void answer_all(void)
 {
-	struct scout_s3_call *call;
-
-	while ((call = fake_take(false)))
-		answer(call);
+	fake_answer_all_by(answer);
 }
 
 /* So many calls wait, all of op. */
