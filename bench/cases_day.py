@@ -15,10 +15,9 @@ import contestants
 import works
 from cases_many import with_hole
 from procs import run, wait_for
-from suite import Case, at, connect
+from suite import SMALL, Case, at, connect
 
 MIB = 1 << 20
-SMALL = 4096  # bytes of a small file
 
 
 def cases(b):

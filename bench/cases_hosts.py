@@ -2,10 +2,9 @@
 
 import contestants
 import works
-from suite import Case, at
+from suite import SMALL, Case, at
 
 MIB = 1 << 20
-SMALL = 4096  # bytes of a small file
 
 
 def cases(b):

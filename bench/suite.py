@@ -23,6 +23,8 @@ processes, whatever it measures.
 
 import os
 
+SMALL = 4096  # bytes of a small file of a host
+
 
 def at(rtt):
     """How a case's name ends."""
