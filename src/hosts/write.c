@@ -150,8 +150,6 @@ static void grow_locked(struct scout_file *f, uint64_t end, size_t size)
 	f->wrote = true;
 	n->bytes += size;
 	if (f->appends) {
-		/* Where the server puts it is the server's to say. */
-		atomic_fetch_add(&n->cut, 1);
 		n->size_max += size;
 		return;
 	}
@@ -564,6 +562,8 @@ static void ended_locked(struct scout_turn *t)
 	uint64_t end;
 
 	n->bytes -= p->length;
+	if (f->appends)
+		atomic_fetch_add(&n->cut, 1); /* where the server put it is the server's to say */
 	if (p->path)
 		f->narrowing = false;
 	if (t->err) {

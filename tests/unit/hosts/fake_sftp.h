@@ -22,7 +22,11 @@ static inline struct scout_sftp_call *fake_next_locked(struct scout_sftp *s)
 		TAILQ_FOREACH (c, &s->queue, link)
 			if (c->op == SCOUT_SFTP_FSTAT)
 				return c;
-	return TAILQ_FIRST(&s->queue);
+	TAILQ_FOREACH (c, &s->queue, link)
+		if (c->op != SCOUT_SFTP_WRITE || !fake.writes_max ||
+		    fake.count[SCOUT_SFTP_WRITE] < fake.writes_max)
+			return c;
+	return NULL;
 }
 
 static inline void *fake_session(void *arg)

@@ -56,7 +56,8 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool hold_connects, hold_answers, stopped_answering_reads;
-	unsigned hold_from; /* of all connects, those behind so many are held, 0: none */
+	unsigned hold_from;  /* of all connects, those behind so many are held, 0: none */
+	unsigned writes_max; /* so many WRITEs are answered, the next ones are overtaken, 0: none */
 	int connect_err;
 	int start_err; /* of sessions that cannot even be started */
 	uint32_t read_bytes;
@@ -93,7 +94,7 @@ static inline void fake_reset(void)
 	fake.hold_connects = fake.hold_answers = fake.fstat_first = fake.sends_at_once = false;
 	fake.write_err = 0;
 	fake.connect_err = fake.start_err = 0;
-	fake.hold_from = 0;
+	fake.hold_from = fake.writes_max = 0;
 	fake.read_bytes = 261120;
 	fake.server = (struct scout_sftp_server){
 	    .write_bytes = 261120,

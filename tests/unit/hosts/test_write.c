@@ -100,7 +100,7 @@ static void handles_on_two_sessions_keep_their_order(void **state)
 	assert_int_equal(ask_wait(&other), 0);
 	for (unsigned i = 0; i < 80; i++)
 		assert_int_equal(ask_wait(&many[i]), -ENOENT);
-	sessions = fake.ups;
+	FAKE_LOCKED(sessions = fake.ups);
 	assert_int_equal(sessions, 2);
 	for (unsigned k = 0; k < 40; k++)
 		assert_int_equal(write_at(k % 2 ? &other : &file, 0, 2000, k), 0);
@@ -251,6 +251,28 @@ static void appends_go_to_the_end(void **state)
 	assert_int_equal(ask_wait(&a), 0);
 	assert_int_equal(a.size, 1600);
 	assert_int_equal(a.data[1500], fake_byte(1000, 0));
+	tear_down();
+}
+
+/* The look of who reads behind the first append does not show the second, which was taken before it. */
+static void a_look_between_two_appends(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/f", 1000, 100, 4);
+	rig_start(MEMORY);
+	assert_int_equal(open_as(&file, "h0/f", O_WRONLY | O_APPEND), 0);
+	assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
+	FAKE_LOCKED(fake.hold_answers = true);
+	write_start(&many[0], &file, 1000, 100, 4);
+	ask_read(&many[1], &other, 0, 4096);
+	write_start(&many[2], &file, 1100, 100, 4);
+	FAKE_LOCKED(fake.writes_max = 1, fake.hold_answers = false);
+	assert_int_equal(ask_wait(&many[1]), 0);
+	assert_int_equal(many[1].size, 1100);
+	FAKE_LOCKED(fake.writes_max = 0);
+	assert_int_equal(flush_of(&file), 0);
+	read_back(&other, 1100, 100, 4);
 	tear_down();
 }
 
@@ -544,6 +566,7 @@ int main(void)
 	    cmocka_unit_test(errors_are_told_once),
 	    cmocka_unit_test(a_full_disk_is_told_as_such),
 	    cmocka_unit_test(appends_go_to_the_end),
+	    cmocka_unit_test(a_look_between_two_appends),
 	    cmocka_unit_test(who_appends_reads_to_the_end),
 	    cmocka_unit_test(who_opens_it_anew_reads_what_another_left),
 	    cmocka_unit_test(what_another_makes_of_it_behind_us_is_stale),
