@@ -90,6 +90,8 @@ static bool lost_locked(struct scout_turn *t, bool left)
 	left &= fsetstat_of(t)->last && t->calls[1].call.sent_ns;
 	if (!left && t->attempts < SCOUT_RPC_ATTEMPTS)
 		return true;
+	if (left)
+		scout_node_doubt(t->file->node);
 	t->err = -EIO;
 	return false;
 }

@@ -12,6 +12,9 @@
 #include "hosts/file.h"
 #include "hosts/turn.h"
 
+/* So long the server may take to do what it had received when the session was lost. */
+#define DOUBT_NS (10 * SCOUT_NS_PER_S)
+
 static struct scout_node *node_new(struct scout_host *host, const char *path)
 {
 	struct scout_node *n = calloc(1, sizeof *n);
@@ -176,6 +179,11 @@ struct scout_view scout_node_view(struct scout_node *n)
 	view.quiet = !atomic_load(&n->unanswered) && !atomic_load(&n->outside) &&
 		     scout_now_ns() >= atomic_load(&n->doubt_ns);
 	return view;
+}
+
+void scout_node_doubt(struct scout_node *n)
+{
+	atomic_store(&n->doubt_ns, scout_now_ns() + DOUBT_NS);
 }
 
 void scout_node_cut_locked(struct scout_node *n)

@@ -53,6 +53,9 @@ int scout_node_begin(struct scout_host *host, const char *path, struct scout_out
  * in one round trip; both NULL: it failed, maybe in part. */
 void scout_node_end(struct scout_outside *o, const char *path,
 		    const struct scout_sftp_attrs *before, const struct scout_sftp_attrs *after);
+/* A change of ours, of any kind, was lost with its session and may arrive yet: for a while no change of the file
+ * counts as another's. */
+void scout_node_doubt(struct scout_node *n);
 /* After the server did it: path has no name any more, or is another file's. */
 void scout_node_unlinked(struct scout_host *host, const char *path);
 /* After the server did it: of a file, or of a directory and everything below it. What was at newpath

@@ -119,9 +119,13 @@ static void end(struct scout_change *c, bool done)
 
 	if (c->links_unsupported)
 		before = &c->seen;
-	if (c->outside.node)
-		scout_node_end(&c->outside, c->place.remote, done ? before : NULL,
-			       done ? &c->calls[c->ncalls - 1].call.attrs : NULL);
+	if (!c->outside.node)
+		return;
+	for (unsigned i = 0; i < c->ncalls; i++)
+		if (c->calls[i].unknown)
+			scout_node_doubt(c->outside.node);
+	scout_node_end(&c->outside, c->place.remote, done ? before : NULL,
+		       done ? &c->calls[c->ncalls - 1].call.attrs : NULL);
 }
 
 /* Once more without lsetstat@, what is not done yet, unless it is a link: true. */

@@ -38,7 +38,7 @@ struct scout_node {
 	atomic_uint outside;    /* changes otherwise: by path, and cuts by opening */
 	atomic_bool gone;       /* its path is another file's, or nobody's */
 
-	/* Until then a write whose session was lost may still arrive: 0, or when that was and more. */
+	/* Until then a change whose session was lost may still arrive: 0, or when that was and more. */
 	_Atomic uint64_t doubt_ns;
 
 	struct scout_mutex lock;

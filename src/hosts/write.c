@@ -16,8 +16,6 @@
 #include "hosts/turn.h"
 #include "scoutfs/log.h"
 
-/* So long the server may take to do what it had received when the session was lost. */
-#define DOUBT_NS (10 * SCOUT_NS_PER_S)
 #define PIECES 2 /* that one write needs at most: a piece is more than half a buffer */
 
 /* Bytes of one handle in one buffer: as many WRITEs as that takes. */
@@ -515,7 +513,7 @@ static bool lost_locked(struct scout_turn *t, bool left)
 
 	f->losing |= left;
 	if (left)
-		atomic_store(&n->doubt_ns, scout_now_ns() + DOUBT_NS);
+		scout_node_doubt(n);
 	if (!f->losing && t->attempts < SCOUT_RPC_ATTEMPTS)
 		return true;
 	t->err = -EIO;

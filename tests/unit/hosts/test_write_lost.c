@@ -10,6 +10,12 @@ static void kill_at_write(struct scout_sftp *s, struct scout_sftp_call *call)
 		s->kill = -ECONNRESET;
 }
 
+static void kill_at_setstat(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	if (call->op == SCOUT_SFTP_SETSTAT || call->op == SCOUT_SFTP_FSETSTAT)
+		s->kill = -ECONNRESET;
+}
+
 static void a_write_that_may_have_left_is_lost(void **state)
 {
 	(void)state;
@@ -44,6 +50,32 @@ static void a_lost_write_may_come_late(void **state)
 	FAKE_LOCKED(fake_find_locked("/f")->mtime++);
 	read_back(&other, MIB, 4096, 1);
 	tear_down();
+}
+
+static void a_lost_change_may_come_late(void **state)
+{
+	const struct scout_setattr change = {.set = SCOUT_SET_SIZE, .size = MIB};
+
+	(void)state;
+	for (unsigned by_handle = 0; by_handle < 2; by_handle++) {
+		rig_config(1);
+		fake_add_locked("/f", 2 * MIB, 100, 1);
+		rig_start(MEMORY);
+		assert_int_equal(open_as(&file, "h0/f", O_RDWR), 0);
+		assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
+		read_back(&other, 0, 4096, 1);
+		FAKE_LOCKED(fake.sends_at_once = true, fake.before = kill_at_setstat);
+		ask_start(&a, ASK_CHANGED);
+		rig.backend.ops->setattr(rig.backend.self, "h0/f", by_handle ? file.handle : NULL,
+					 &change, &a.req);
+		assert_int_equal(ask_wait(&a), -EIO);
+		FAKE_LOCKED(fake.before = NULL);
+		read_back(&other, 256 * KIB, 4096, 1);
+		FAKE_LOCKED(fake_find_locked("/f")->size = MIB, fake_find_locked("/f")->mtime++);
+		other.attr.version++; /* the kernel has seen it */
+		read_back(&other, 768 * KIB, 4096, 1);
+		tear_down();
+	}
 }
 
 static void a_write_that_never_left_is_sent_again(void **state)
@@ -374,6 +406,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_write_that_may_have_left_is_lost),
 	    cmocka_unit_test(a_lost_write_may_come_late),
+	    cmocka_unit_test(a_lost_change_may_come_late),
 	    cmocka_unit_test(a_write_that_never_left_is_sent_again),
 	    cmocka_unit_test(what_was_not_synced_may_be_lost),
 	    cmocka_unit_test(another_file_is_not_written_into),
