@@ -1,7 +1,10 @@
-"""Results as Markdown: a line for each contestant of each case, those that we lose among them."""
+"""Results as Markdown: a line for each case, and one for each contestant of each; those that we lose among them."""
 
 HEAD = ("| work | on | median (least to most) | to scoutfs | wanted | MB/s | CPU | MiB | servers' CPU |\n"
         "|---|---|---|---|---|---|---|---|---|")
+
+
+SHORT_HEAD = "| work | scoutfs | the others, to scoutfs: medians (least to most) |\n|---|---|---|"
 
 
 def number(value):
@@ -43,6 +46,21 @@ def row(case, who, result, first):
     return "| " + " | ".join(words) + " |"
 
 
+def short_row(case):
+    """The others' times are in those of scoutfs."""
+    ours, *others = case["results"].items()
+    median = ours[1].get("median")
+
+    def spread(result, unit=1.0):
+        least, most = result["least"] / unit, result["most"] / unit
+        return f" ({number(least)} to {number(most)})" if len(result["values"]) > 1 else ""
+
+    told = [f"{who} " + (f"{number(result['median'] / median)}{spread(result, median)}"
+                         if median and "median" in result else "failed") for who, result in others]
+    own = f"{number(median)} {case['unit']}{spread(ours[1])}" if median else "failed"
+    return f"| {case['name']} | {own} | {'; '.join(told)} |"
+
+
 def rows(case):
     return [row(case, who, result, i == 0) for i, (who, result) in enumerate(case["results"].items())]
 
@@ -52,5 +70,6 @@ def markdown(run):
              "CPU and memory (the most that was resident) of the contestant's own processes, and the CPU of sshd, "
              "the gateway and the link with distance, each in the JSON.", ""]
     if run["cases"]:
+        lines += [SHORT_HEAD, *map(short_row, run["cases"]), ""]
         lines += [HEAD, *(line for case in run["cases"] for line in rows(case))]
     return "\n".join(lines) + "\n"

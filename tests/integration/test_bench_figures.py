@@ -21,6 +21,7 @@ import contestants  # noqa: E402
 import measure  # noqa: E402
 import plots  # noqa: E402
 import run  # noqa: E402
+import table  # noqa: E402
 import works  # noqa: E402
 from suite import Case  # noqa: E402
 
@@ -67,6 +68,17 @@ def test_words_are_said_once_if_all_rounds_agree():
     told = iter(["yes", "no", "yes", "yes"])
     assert rounds(lambda: {"verified": next(told)}, 2)["more"] == {"verified": "no/yes"}
     assert rounds(lambda: {"verified": next(told)}, 2)["more"] == {"verified": "yes"}
+
+
+def test_a_case_is_told_in_one_line():
+    told = iter([2, 10, 4, 8, 3, 9])
+    case = Case("pool: it", {"scoutfs": Nobody, "sshfs": Nobody}, lambda _: {"value": next(told)}, before=None, unit="ms")
+    found = measure.summary(case, measure.measure(bench(), case, 3))
+    assert table.short_row(found) == "| pool: it | 3.00 ms (2.00 to 4.00) | sshfs 3.00 (2.67 to 3.33) |"
+    found["results"]["sshfs"] = {"failed": "OSError: late"}
+    assert table.short_row(found).endswith("| sshfs failed |")
+    found["results"]["scoutfs"] = {"failed": "OSError: late"}
+    assert table.short_row(found) == "| pool: it | failed | sshfs failed |"
 
 
 @pytest.mark.parametrize("error", [subprocess.TimeoutExpired("rsync", 60), ValueError("no number"),
