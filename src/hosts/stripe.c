@@ -21,6 +21,7 @@
 #define PACE_MS 20 /* between two looks for a session */
 /* Where an answer takes less, one session's window holds more than any core has ready meanwhile. */
 #define NEXT_DOOR_NS (2 * SCOUT_NS_PER_MS)
+#define NS_PER_BYTE 8 /* at a gigabit a second */
 /* Where an answer takes longer, the link is what is slow, and not the session. */
 #define SLOW_NS SCOUT_NS_PER_S
 
@@ -98,12 +99,27 @@ unsigned scout_stripes_most(uint64_t round_trip_ns, unsigned cores)
 	return sessions ? sessions - 1 : 0;
 }
 
+/* All of them hold what a link of a gigabit does. An sshd that gets more than it can pass on copies it to and fro,
+ * OpenSSH's the more the fuller its window is: that costs more time than half a window saves. */
+size_t scout_stripe_share(uint64_t round_trip_ns)
+{
+	uint64_t share = round_trip_ns / NS_PER_BYTE / (SCOUT_STRIPES + 1);
+
+	if (share < SCOUT_STRIPE_LEAST)
+		return SCOUT_STRIPE_LEAST;
+	return share < SCOUT_STRIPE_MOST ? (size_t)share : SCOUT_STRIPE_MOST;
+}
+
 /* How many stripes f may have, and how many of them may be on their way to it. */
 static unsigned most(const struct scout_file *f, unsigned *candidates)
 {
 	unsigned sessions = f->host->config->max_sessions_per_host;
 	uint64_t round_trip_ns = atomic_load(&f->host->round_trip_ns);
 	unsigned stripes = scout_stripes_most(round_trip_ns, f->host->all->cores);
+	uint64_t earned = f->stripes.written / SCOUT_STRIPE_STEP;
+
+	if (stripes > earned)
+		stripes = (unsigned)earned;
 
 	*candidates = round_trip_ns >= SCOUT_FAR_NS ? SCOUT_STRIPES : 1;
 	return stripes < sessions ? stripes : sessions - 1;
@@ -112,7 +128,7 @@ static unsigned most(const struct scout_file *f, unsigned *candidates)
 /* By how long the last answer took, of which each session's turn makes up its part. */
 static bool is_slow_locked(const struct scout_file *f)
 {
-	uint64_t turns = f->node->bytes / ((f->stripes.count + 1) * SCOUT_STRIPE_BYTES);
+	uint64_t turns = f->node->bytes / ((f->stripes.count + 1) * SCOUT_STRIPE_MOST);
 
 	return f->node->took_ns > SLOW_NS * (turns ? turns : 1);
 }
@@ -143,7 +159,7 @@ struct scout_handle *scout_stripe_pick_locked(const struct scout_turn *t, struct
 		if ((!only || h->session == only) && (!best || h->writing < best->writing))
 			best = h;
 	}
-	if (!best || best->writing < SCOUT_STRIPE_BYTES)
+	if (!best || best->writing < scout_stripe_share(atomic_load(&f->host->round_trip_ns)))
 		return best;
 	*widen = grown_locked(f) || may_begin_locked(f);
 	/* with one handle alone, as much as the server takes: it may be one with a large window */

@@ -10,9 +10,12 @@
 /* Of one file, beside its own handle, at a far host and at others. */
 #define SCOUT_STRIPES 7
 #define SCOUT_STRIPES_NEAR 3
-/* So much under way on each keeps a session busy (OpenSSH's takes 2 MiB at a time), and little more, so
- * that what others ask on it does not wait for long. */
-#define SCOUT_STRIPE_BYTES ((size_t)3 << 20)
+/* Of each so much is under way at least, and at most: the most keeps any session busy (OpenSSH's takes 2 MiB at a
+ * time), and little more, so that what others ask on it does not wait for long. */
+#define SCOUT_STRIPE_LEAST ((size_t)1 << 20)
+#define SCOUT_STRIPE_MOST ((size_t)3 << 20)
+/* For each so much of the file was written before: a connect costs a server and a distant writer what these bytes do. */
+#define SCOUT_STRIPE_STEP ((uint64_t)16 << 20)
 
 struct scout_candidate;
 struct scout_file;
@@ -24,6 +27,7 @@ struct scout_turn;
 struct scout_stripes {
 	struct scout_handle *handles[SCOUT_STRIPES];
 	unsigned count;
+	uint64_t written;                                  /* that the server has answered */
 	struct scout_candidate *candidates[SCOUT_STRIPES]; /* may become the next ones */
 	unsigned ncandidates;
 	unsigned failures; /* of candidates: after a few there is no other */
@@ -33,6 +37,8 @@ struct scout_stripes {
 
 /* How many a file may have at a host whose answers take so long, of a machine of so many cores. */
 unsigned scout_stripes_most(uint64_t round_trip_ns, unsigned cores);
+/* How much is to be under way on each. */
+size_t scout_stripe_share(uint64_t round_trip_ns);
 /* The handle for t, a write that may go only on a session (NULL: on any): own, which is its file's, or a
  * stripe, whichever has least under way. NULL: t has to wait for an answer. *widen: one stripe more
  * would help; ask for it by scout_stripe_widen. Under node->lock. */

@@ -571,6 +571,7 @@ static void ended_locked(struct scout_turn *t)
 		return;
 	}
 	f->unsynced = true;
+	f->stripes.written += p->length;
 	adapt_locked(f, p);
 	if (f->appends) {
 		n->size_min += p->length;

@@ -6,8 +6,10 @@
 #include "hosts/node.h"
 #include "write_rig.h"
 
-#define START (8 * MIB)        /* written and answered before: then much may be under way */
+#define START \
+	(16 * MIB) /* written and answered before: there may be a stripe, and much under way */
 #define FULL (20 * PIECE)      /* on its way on the first session: more than keeps it busy */
+#define SHARE 5                /* pieces that make up what is under way on a session */
 #define AFTER (START + FULL)   /* what spread() goes on with */
 #define SPREAD (AFTER + PIECE) /* what it comes to, and one write more that it may need */
 
@@ -68,13 +70,15 @@ static bool both_up(void)
 	return up;
 }
 
-/* Neither has time to pass before the file looks for a session again, nor was any answer slow. */
+/* Neither has time to pass before the file looks for a session again, nor was any answer slow; and it is one of
+ * which enough was written. */
 static void hurry(void)
 {
 	struct scout_file *f = file.handle;
 
 	scout_lock(&f->node->lock);
 	f->stripes.next_ns = f->node->took_ns = 0;
+	f->stripes.written = SCOUT_STRIPES * SCOUT_STRIPE_STEP;
 	scout_unlock(&f->node->lock);
 }
 
@@ -152,7 +156,7 @@ static void a_file_goes_over_two_sessions(void **state)
 	spread();
 	for (size_t at = SPREAD + PIECE; at < size; at += PIECE)
 		assert_int_equal(write_at(&file, at, PIECE, 1), 0);
-	FAKE_WAIT(waiting_locked(1, SCOUT_SFTP_WRITE) == 10);
+	FAKE_WAIT(waiting_locked(1, SCOUT_SFTP_WRITE) == SHARE);
 	allow(0, UINT_MAX);
 	allow(1, UINT_MAX);
 	assert_int_equal(fsync_of(&file), 0);
@@ -409,6 +413,49 @@ static void a_near_file_has_one_session_asked_for(void **state)
 	tear_down();
 }
 
+/* Puts [from, to) under way, and lets it be answered when so many sessions in all were asked for. */
+static void ask_for(size_t from, size_t to, unsigned sessions)
+{
+	FAKE_LOCKED(fake.hold_answers = true);
+	for (size_t at = from; at < to; at += 128 * KIB)
+		assert_int_equal(write_at(&file, at, 128 * KIB, 1), 0);
+	FAKE_WAIT(fake.starts >= sessions);
+	FAKE_LOCKED(fake.hold_answers = false);
+	assert_int_equal(flush_of(&file), 0);
+	assert_int_equal(fake.starts, sessions);
+}
+
+/* A connect is paid for by what was written before. */
+static void a_file_earns_its_sessions(void **state)
+{
+	const size_t part = 4 * MIB, step = SCOUT_STRIPE_STEP;
+
+	(void)state;
+	rig_config(1);
+	rig.config.max_sessions = rig.hosts[0].max_sessions_per_host = 8;
+	rig.hosts[0].request_timeout_ns = 1000 * SCOUT_NS_PER_S;
+	rig_start((size_t)256 << 20);
+	FAKE_LOCKED(fake.far_ns = 20 * SCOUT_NS_PER_MS);
+	assert_int_equal(open_as(&file, "h0/f", O_RDWR | O_CREAT), 0);
+	for (size_t at = 0; at < MIB * 4; at += 128 * KIB)
+		assert_int_equal(write_at(&file, at, 128 * KIB, 1), 0);
+	assert_int_equal(flush_of(&file), 0);
+	FAKE_LOCKED(fake.hold_connects = true);
+	for (size_t at = part; at < 2 * step + 2 * part; at += part)
+		ask_for(at, at + part, 1 + (unsigned)(at / step));
+	FAKE_LOCKED(fake.hold_connects = false);
+	tear_down();
+}
+
+static void shares_are_of_a_gigabit(void **state)
+{
+	(void)state;
+	assert_int_equal(scout_stripe_share(0), MIB);
+	assert_int_equal(scout_stripe_share(50 * SCOUT_NS_PER_MS), MIB);
+	assert_int_equal(scout_stripe_share(128 * SCOUT_NS_PER_MS), 2000000);
+	assert_int_equal(scout_stripe_share(UINT64_MAX), 3 * MIB);
+}
+
 static void next_door_cores_limit_the_sessions(void **state)
 {
 	(void)state;
@@ -514,6 +561,8 @@ int main(void)
 	    cmocka_unit_test(a_session_is_given_to_another_host),
 	    cmocka_unit_test(a_far_file_has_its_sessions_asked_for_at_once),
 	    cmocka_unit_test(a_near_file_has_one_session_asked_for),
+	    cmocka_unit_test(a_file_earns_its_sessions),
+	    cmocka_unit_test(shares_are_of_a_gigabit),
 	    cmocka_unit_test(next_door_cores_limit_the_sessions),
 	    cmocka_unit_test(a_far_file_goes_over_all_sessions),
 	};
