@@ -139,6 +139,8 @@ static bool more(struct scout_turn *t)
 
 static bool lost_locked(struct scout_turn *t, bool left)
 {
+	if (left)
+		scout_node_doubt(t->file->node);
 	t->err = left ? -EIO : -EOPNOTSUPP;
 	return false;
 }

@@ -347,6 +347,35 @@ static void a_lost_session_is_an_error(void **state)
 	close_both();
 }
 
+static void read_target(struct ask *reader)
+{
+	ask_read(&a, reader, 0, 10);
+	assert_int_equal(ask_wait(&a), 0);
+	assert_int_equal(a.size, 10);
+}
+
+/* The server goes on with it when a reader of the destination has long looked again. */
+static void a_lost_copy_may_come_late(void **state)
+{
+	struct ask reader = {0};
+
+	(void)state;
+	open_both();
+	open_file(&reader, "h0/g", O_RDONLY);
+	assert_int_equal(ask_wait(&reader), 0);
+	read_target(&reader);
+	FAKE_LOCKED(fake.before = die_at_copy);
+	copy(0, 0, 10);
+	assert_int_equal(ask_wait(&a), -EIO);
+	FAKE_LOCKED(fake.before = NULL);
+	read_target(&reader);
+	FAKE_LOCKED(fake_find_locked("/g")->mtime++);
+	reader.attr.version++; /* the kernel has seen it */
+	read_target(&reader);
+	file_release(&reader);
+	close_both();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -360,6 +389,7 @@ int main(void)
 	    cmocka_unit_test(what_was_written_is_copied),
 	    cmocka_unit_test(what_is_left_to_the_kernel),
 	    cmocka_unit_test(a_lost_session_is_an_error),
+	    cmocka_unit_test(a_lost_copy_may_come_late),
 	};
 
 	return cmocka_run_group_tests_name("hosts/copy", tests, NULL, NULL);
