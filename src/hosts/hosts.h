@@ -66,6 +66,7 @@ struct scout_rpc {
 	bool once;    /* set by the caller: not to be sent again once it may have arrived */
 	bool bound;   /* to its session, by a handle */
 	bool waited;  /* in the queue, at least once */
+	bool stray;   /* was lost after it was sent, this time or before: it may be done yet */
 	bool unknown; /* once, and lost after it was sent: -EIO, and nobody knows if it was done */
 	/* under host->lock while any is on its way */
 	struct scout_rpc *first;

@@ -217,6 +217,22 @@ static void opening_failed(struct opening *o, int err)
 		opening_narrowed(&o->narrow, err);
 }
 
+/* The OPEN that cuts is over, with err, and then it may be cut all the same; one that was lost may come later. */
+static void cut_over(struct opening *o, int err)
+{
+	struct scout_node *n = o->file->node;
+
+	scout_lock(&n->lock);
+	if (o->open.stray) {
+		scout_node_doubt(n);
+		o->view.quiet = false;
+	}
+	if (err)
+		scout_node_cut_locked(n);
+	atomic_fetch_sub(&n->outside, 1);
+	scout_unlock(&n->lock);
+}
+
 static void opening_done(struct opening *o)
 {
 	struct scout_file *f = o->file;
@@ -225,7 +241,7 @@ static void opening_done(struct opening *o)
 	int err = opening_result(o, &res.open.attr);
 
 	if (o->flags & O_TRUNC)
-		atomic_fetch_sub(&f->node->outside, 1);
+		cut_over(o, err);
 	if (o->flags & O_CREAT)
 		scout_root_named(host, o->path);
 	if (err == -ENOENT)
@@ -356,7 +372,8 @@ void scout_file_open(struct scout_host *host, const char *path, int flags, mode_
 	}
 	if (flags & O_CREAT && flags & O_EXCL) {
 		o->open.call.flags |= SCOUT_SFTP_FLAG_EXCL;
-		/* The others do no harm when they are done twice: nothing was written in between. */
+		/* The others are done twice, if need be: nothing was written in between. But a cut that
+		 * was lost may, as all that is, come when something has been. */
 		o->open.once = true;
 	}
 	o->look.call.op = SCOUT_SFTP_LSTAT;

@@ -118,7 +118,7 @@ static void reset(struct scout_rpc *first)
 {
 	first->pending = 0;
 	for (struct scout_rpc *rpc = first; rpc; rpc = rpc->then) {
-		rpc->settled = rpc->unknown = false;
+		rpc->settled = rpc->stray = rpc->unknown = false;
 		rpc->session = NULL;
 		rpc->host = first->host;
 		rpc->err = 0;
@@ -284,8 +284,11 @@ static void all_answered(struct scout_rpc *first)
 	int err;
 
 	for (struct scout_rpc *rpc = first; rpc; rpc = rpc->then) {
+		bool left = !rpc->settled && rpc->call.sent_ns;
+
 		lost |= !rpc->settled;
-		rpc->unknown = !rpc->settled && rpc->once && rpc->call.sent_ns;
+		rpc->stray |= left;
+		rpc->unknown = left && rpc->once;
 		unknown |= rpc->unknown;
 	}
 	if (!lost || first->bound) {

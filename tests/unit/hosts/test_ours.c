@@ -243,12 +243,41 @@ static void looks_while_we_change_it(void **state)
 	}
 }
 
+static void refuse_first_look(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	(void)s;
+	fake.refuse = call->op == SCOUT_SFTP_LSTAT && fake.count[SCOUT_SFTP_LSTAT] == 1;
+}
+
+/* The OPEN cuts the file, and the look behind it fails: who looked right before it looks again. */
+static void looks_while_an_opening_fails(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/f", MIB, 100, SEED);
+	rig_start(MEMORY);
+	assert_int_equal(open_as(&file, "h0/f", O_RDONLY), 0);
+	assert_int_equal(read_next(0, false), 0);
+	FAKE_LOCKED(fake.hold_answers = true, fake.fstat_first = true,
+		    fake.count[SCOUT_SFTP_LSTAT] = 0, fake.before = refuse_first_look);
+	ask_start(&other, ASK_OPEN);
+	rig.backend.ops->open(rig.backend.self, "h0/f", O_WRONLY | O_TRUNC, &other.req);
+	file.attr.version++;
+	ask_read(&a, &file, 3 * STEP_BYTES, 4096);
+	FAKE_LOCKED(fake.hold_answers = false);
+	assert_int_equal(ask_wait(&other), -EIO);
+	assert_int_equal(ask_wait(&a), 0);
+	assert_int_equal(a.size, 0);
+	tear_down();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(who_is_told_of_nothing),
 	    cmocka_unit_test(who_is_told_of_another_version),
 	    cmocka_unit_test(looks_while_we_change_it),
+	    cmocka_unit_test(looks_while_an_opening_fails),
 	};
 
 	return cmocka_run_group_tests_name("hosts/ours", tests, NULL, NULL);

@@ -78,6 +78,45 @@ static void a_lost_change_may_come_late(void **state)
 	}
 }
 
+static void kill_at_first_cut(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	if (call->op != SCOUT_SFTP_OPEN || !(call->flags & SCOUT_SFTP_FLAG_TRUNC))
+		return;
+	s->kill = -ECONNRESET;
+	fake.before = NULL;
+}
+
+static void look_and_read(void)
+{
+	other.attr.version++; /* the kernel has seen it */
+	ask_read(&a, &other, 0, 4096);
+	assert_int_equal(ask_wait(&a), 0);
+	assert_int_equal(a.size, 0);
+}
+
+/* The OPEN was sent again and did it, and then the lost one does: soon, or when nobody doubts any more. */
+static void a_lost_cut_may_come_late(void **state)
+{
+	(void)state;
+	for (unsigned later = 0; later < 2; later++) {
+		rig_config(1);
+		fake_add_locked("/f", 2 * MIB, 100, 1);
+		rig_start(MEMORY);
+		assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
+		read_back(&other, 0, 4096, 1);
+		FAKE_LOCKED(fake.sends_at_once = true, fake.before = kill_at_first_cut);
+		assert_int_equal(open_as(&file, "h0/f", O_WRONLY | O_TRUNC), 0);
+		assert_int_equal(fake.starts, 2);
+		if (later)
+			atomic_store(&((struct scout_file *)file.handle)->node->doubt_ns, 0);
+		else
+			look_and_read();
+		FAKE_LOCKED(fake_find_locked("/f")->mtime++);
+		look_and_read();
+		tear_down();
+	}
+}
+
 static void a_write_that_never_left_is_sent_again(void **state)
 {
 	(void)state;
@@ -407,6 +446,7 @@ int main(void)
 	    cmocka_unit_test(a_write_that_may_have_left_is_lost),
 	    cmocka_unit_test(a_lost_write_may_come_late),
 	    cmocka_unit_test(a_lost_change_may_come_late),
+	    cmocka_unit_test(a_lost_cut_may_come_late),
 	    cmocka_unit_test(a_write_that_never_left_is_sent_again),
 	    cmocka_unit_test(what_was_not_synced_may_be_lost),
 	    cmocka_unit_test(another_file_is_not_written_into),
