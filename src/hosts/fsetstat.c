@@ -61,9 +61,8 @@ static void changed(struct scout_rpc *rpc, int err)
 {
 	struct scout_turn *t = SCOUT_CONTAINER(rpc, struct scout_turn, calls[1]);
 
-	if (err == -ECONNRESET)
-		scout_file_lost(t->file, t->handle);
-	t->err = err == -ECONNRESET ? -EIO : err;
+	if (err != -ECONNRESET) /* else lost_locked says */
+		t->err = err;
 	scout_turn_answered(t);
 }
 
@@ -79,7 +78,6 @@ static bool more(struct scout_turn *t)
 	add_changes(y);
 	if (t->err)
 		return false;
-	t->calls[0].then = NULL;
 	t->calls[1].done = changed;
 	scout_rpc_send_on(t->handle->session, &t->calls[1]);
 	return true;

@@ -222,23 +222,34 @@ static void back(struct scout_turn *t, bool lost, bool left)
 	scout_file_unref(f);
 }
 
+/* Whether a call of t lost its session. left: set if some call may have reached the server. */
+static bool is_lost(const struct scout_turn *t, bool *left)
+{
+	bool lost = false;
+
+	*left = false;
+	for (const struct scout_rpc *rpc = t->calls; rpc; rpc = rpc->then) {
+		lost |= rpc->err == -ECONNRESET;
+		*left |= rpc->call.sent_ns != 0;
+	}
+	return lost;
+}
+
 void scout_turn_answered(struct scout_turn *t)
 {
-	back(t, false, false);
+	bool left, lost = is_lost(t, &left);
+
+	back(t, lost, left);
 }
 
 static void answered(struct scout_rpc *first, int err)
 {
 	struct scout_turn *t = SCOUT_CONTAINER(first, struct scout_turn, calls);
-	bool lost = false, left = false;
+	bool left;
 
 	(void)err; /* each call's own tells more */
-	for (const struct scout_rpc *rpc = first; rpc; rpc = rpc->then) {
-		lost |= rpc->err == -ECONNRESET;
-		left |= rpc->call.sent_ns != 0;
-	}
-	if (lost || !t->ops->more || !t->ops->more(t))
-		back(t, lost, left);
+	if (is_lost(t, &left) || !t->ops->more || !t->ops->more(t))
+		scout_turn_answered(t);
 }
 
 static void send_turn(struct scout_node *n, struct scout_turn *t, struct scout_handle *handle)

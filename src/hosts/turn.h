@@ -131,7 +131,7 @@ void scout_node_pin(struct scout_file *f);
 void scout_turn_add_locked(struct scout_file *f, struct scout_turn *t);
 /* Sends what may go out. No lock held; the caller holds n or one of its files. */
 void scout_node_run(struct scout_node *n);
-/* After more(): t's calls are over, none of them by a lost session. No lock held. */
+/* After more(): t's calls are over, by an answer or with their session. No lock held. */
 void scout_turn_answered(struct scout_turn *t);
 /* f cannot be opened anew: its turns end with err. No lock held. */
 void scout_turn_fail_all(struct scout_file *f, int err);

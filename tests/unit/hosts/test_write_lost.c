@@ -78,6 +78,58 @@ static void a_lost_change_may_come_late(void **state)
 	}
 }
 
+static void set_mtime(void)
+{
+	const struct scout_setattr change = {.set = SCOUT_SET_MTIME, .mtime = {.tv_sec = 200}};
+
+	ask_start(&a, ASK_CHANGED);
+	rig.backend.ops->setattr(rig.backend.self, NULL, file.handle, &change, &a.req);
+}
+
+/* One time, or one id, which goes out when a look has told the other. */
+static void half_a_change_may_come_late(void **state)
+{
+	(void)state;
+	rig_config(1);
+	fake_add_locked("/f", 2 * MIB, 100, 1);
+	rig_start(MEMORY);
+	assert_int_equal(open_as(&file, "h0/f", O_RDWR), 0);
+	assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
+	read_back(&other, 0, 4096, 1);
+	FAKE_LOCKED(fake.before = kill_at_setstat);
+	set_mtime();
+	assert_int_equal(ask_wait(&a), -EIO);
+	FAKE_LOCKED(fake.before = NULL);
+	read_back(&other, 256 * KIB, 4096, 1);
+	FAKE_LOCKED(fake_find_locked("/f")->mtime++);
+	other.attr.version++; /* the kernel has seen it */
+	read_back(&other, 768 * KIB, 4096, 1);
+	tear_down();
+}
+
+static void hold_behind_fstat(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	(void)s;
+	if (call->op == SCOUT_SFTP_FSTAT)
+		fake.hold_answers = true; /* but for this one's */
+}
+
+static void half_a_change_that_never_left_is_sent_again(void **state)
+{
+	(void)state;
+	set_up(MEMORY);
+	assert_int_equal(open_as(&file, "h0/f", O_CREAT | O_RDWR), 0);
+	FAKE_LOCKED(fake.before = hold_behind_fstat);
+	set_mtime();
+	FAKE_WAIT(fake.sessions[0]->in_flight == 2); /* the change, and the look behind it */
+	FAKE_LOCKED(fake.before = NULL, fake.sessions[0]->kill = -ECONNRESET,
+		    fake.hold_answers = false);
+	assert_int_equal(ask_wait(&a), 0);
+	assert_int_equal(fake.count[SCOUT_SFTP_FSETSTAT], 1);
+	FAKE_LOCKED(assert_int_equal(fake_find_locked("/f")->mtime, 200));
+	tear_down();
+}
+
 static void kill_at_first_cut(struct scout_sftp *s, struct scout_sftp_call *call)
 {
 	if (call->op != SCOUT_SFTP_OPEN || !(call->flags & SCOUT_SFTP_FLAG_TRUNC))
@@ -446,6 +498,8 @@ int main(void)
 	    cmocka_unit_test(a_write_that_may_have_left_is_lost),
 	    cmocka_unit_test(a_lost_write_may_come_late),
 	    cmocka_unit_test(a_lost_change_may_come_late),
+	    cmocka_unit_test(half_a_change_may_come_late),
+	    cmocka_unit_test(half_a_change_that_never_left_is_sent_again),
 	    cmocka_unit_test(a_lost_cut_may_come_late),
 	    cmocka_unit_test(a_write_that_never_left_is_sent_again),
 	    cmocka_unit_test(what_was_not_synced_may_be_lost),
