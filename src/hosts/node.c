@@ -108,18 +108,26 @@ char *scout_node_path(struct scout_node *n)
 
 bool scout_node_wait(struct scout_node *n, struct scout_settle *w)
 {
+	const struct scout_turn *t;
 	bool settled;
 
 	scout_lock(&n->lock);
 	settled = !atomic_load(&n->unanswered);
-	if (!settled) {
-		n->tail = NULL; /* nothing more is gathered into it */
-		w->seq = n->seq;
-		TAILQ_INSERT_TAIL(&n->settling, w, link);
-	}
-	scout_unlock(&n->lock);
 	if (!settled)
-		scout_node_run(n);
+		n->tail = NULL; /* nothing more is gathered into it */
+	w->seq = n->seq;
+	scout_unlock(&n->lock);
+	if (settled)
+		return true;
+	/* Before w waits: from then on it may be over, and what holds n with it. */
+	scout_node_run(n);
+	scout_lock(&n->lock);
+	t = TAILQ_FIRST(&n->turns);
+	settled = !t || t->seq > w->seq;
+	/* maybe behind one that came since, and waits for more */
+	if (!settled)
+		TAILQ_INSERT_TAIL(&n->settling, w, link);
+	scout_unlock(&n->lock);
 	return settled;
 }
 
