@@ -427,6 +427,7 @@ void scout_batch_send(struct scout_batch *b)
 	parked = !dead && !f->handle;
 	if (parked) {
 		TAILQ_INSERT_TAIL(&f->lost, b, link);
+		f->refs++; /* b's goes with whoever takes b */
 	} else if (!dead) {
 		b->handle = scout_handle_ref(f->handle);
 		prove = prepare_locked(b);
@@ -434,12 +435,14 @@ void scout_batch_send(struct scout_batch *b)
 	scout_unlock(&f->lock);
 
 	scout_handle_unref(old);
-	if (dead)
+	if (dead) {
 		batch_finish(b);
-	else if (parked)
+	} else if (parked) {
 		scout_file_reopen(f);
-	else
+		scout_file_unref(f);
+	} else {
 		send_calls(b, prove);
+	}
 }
 
 void scout_batch_take_lost_locked(struct scout_file *f, struct scout_batches *ret)
