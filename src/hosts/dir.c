@@ -349,7 +349,9 @@ static struct listing *take_answer_locked(struct listing *l, const struct call *
 	} else if (err == -ECONNRESET) {
 		if (!l->delivered && d->restarts++ < RESTARTS_MAX)
 			fresh = replace_locked(l);
-		if (!fresh)
+		if (fresh)
+			fresh->asked = l->asked;
+		else
 			l->err = -EIO;
 	} else if (err) {
 		l->err = l->ended && c->number > l->last ? 0 : err;

@@ -154,6 +154,29 @@ static void a_lost_listing_starts_over(void **state)
 	tear_down();
 }
 
+static void hold_behind_opendir(struct scout_sftp *s, struct scout_sftp_call *call)
+{
+	(void)s;
+	if (call->op == SCOUT_SFTP_OPENDIR)
+		fake.hold_answers = true; /* but for this one's */
+}
+
+/* Its reader is further on than it is listed ahead: it goes as far as he does. */
+static void a_lost_listing_knows_how_far_its_reader_is(void **state)
+{
+	(void)state;
+	set_up(20000);
+	FAKE_LOCKED(fake.before = hold_behind_opendir);
+	assert_int_equal(open_dir("h0/d"), 0);
+	ask_start(&a, ASK_DIR);
+	rig.backend.ops->readdir(rig.backend.self, dir.handle, 12000, &a.req);
+	FAKE_LOCKED(fake.before = NULL, fake.sessions[0]->kill = -ECONNRESET,
+		    fake.hold_answers = false);
+	assert_int_equal(ask_wait(&a), 0);
+	assert_string_equal(a.first, "12001");
+	tear_down();
+}
+
 static void a_listing_lost_when_half_read_fails(void **state)
 {
 	(void)state;
@@ -219,6 +242,7 @@ int main(void)
 	    cmocka_unit_test(a_renamed_directory_is_listed_where_it_is),
 	    cmocka_unit_test(errors_are_narrowed),
 	    cmocka_unit_test(a_lost_listing_starts_over),
+	    cmocka_unit_test(a_lost_listing_knows_how_far_its_reader_is),
 	    cmocka_unit_test(a_listing_lost_when_half_read_fails),
 	    cmocka_unit_test(the_reader_is_not_outrun_for_ever),
 	    cmocka_unit_test(a_released_listing_is_let_go),
