@@ -393,20 +393,33 @@ static void pin_all(struct scout_node *n)
 	}
 }
 
+/* What had path, with a reference, or NULL: for unlinked(), when host->lock is given back. */
+static struct scout_node *unlink_locked(struct scout_host *host, const char *path)
+{
+	struct scout_node *n = find_locked(host, path);
+
+	if (n) {
+		n->refs++;
+		lose_name_locked(n);
+	}
+	return n;
+}
+
+static void unlinked(struct scout_node *n)
+{
+	if (n)
+		pin_all(n);
+	scout_node_put(n);
+}
+
 void scout_node_unlinked(struct scout_host *host, const char *path)
 {
 	struct scout_node *n;
 
 	scout_lock(&host->lock);
-	n = find_locked(host, path);
-	if (n) {
-		n->refs++;
-		lose_name_locked(n);
-	}
+	n = unlink_locked(host, path);
 	scout_unlock(&host->lock);
-	if (n)
-		pin_all(n);
-	scout_node_put(n);
+	unlinked(n);
 }
 
 /* n goes from path, or from below it, to newpath; without memory for that, its name is lost. */
@@ -434,12 +447,12 @@ static void move_locked(struct scout_node *n, size_t path_len, const char *newpa
 void scout_node_renamed(struct scout_host *host, const char *path, const char *newpath)
 {
 	size_t len = strlen(path);
-	struct scout_node *n, *next, *moved = NULL;
+	struct scout_node *n, *next, *replaced, *moved = NULL;
 
 	if (!strcmp(path, newpath))
 		return;
-	scout_node_unlinked(host, newpath);
 	scout_lock(&host->lock);
+	replaced = unlink_locked(host, newpath);
 	HASH_ITER (hh, host->nodes, n, next) {
 		if (strncmp(n->path, path, len) || (n->path[len] && n->path[len] != '/'))
 			continue;
@@ -452,4 +465,5 @@ void scout_node_renamed(struct scout_host *host, const char *path, const char *n
 		move_locked(moved, len, newpath);
 	}
 	scout_unlock(&host->lock);
+	unlinked(replaced);
 }
