@@ -51,10 +51,10 @@ def reading_far(b):
 
 
 def writing(b):
-    for rtt, mib in ((0, 64), (50, 16)) if b.quick else ((0, 1024), (50, 1024)):
+    for rtt, mib in ((0, 64), (50, 16)) if b.quick else ((0, 1024), (50, 1024), (50, 64)):
         yield Case(f"host: write {mib} MiB, fsync{at(rtt)}",
                    contestants.hosts(b, rtt, tuned=not rtt), works.write(mib), moved=mib * MIB,
-                   prepare=lambda: b.sshd, target={"sshfs": 10} if rtt else {})
+                   prepare=lambda: b.sshd, target={"sshfs": 10} if rtt and mib == 1024 else {})
 
 
 LSTAT = """
