@@ -158,7 +158,7 @@ bench:
 # Of the cases that have ONLY in their names. KIND=cpu, machine, memory or heap: bench/profile.sh.
 .PHONY: profile
 profile:
-	@sh tests/deps.sh linux-perf valgrind
+	@sh tests/deps.sh linux-perf valgrind fio
 	@$(submake) all bench-programs
 	@QUICK='$(QUICK)' bench/profile.sh $(or $(KIND),cpu) '$(ONLY)' '$(BUILD)'
 

@@ -283,7 +283,7 @@ def operations(b):
                 over = found[kind]["median"] / 1e6 - network
                 return told(found[kind], "ms", **{"network's own ms": round(network, 3), "over it ms": round(over, 3)})
 
-            who = contestants.hosts(b, rtt, with_rclone=False)
+            who = contestants.hosts(b, rtt, with_rclone=not b.quick)
             who = {name: (opener, lambda c, work=work: work(c, of_a_mount)) for name, opener in who.items()}
             who["pool alone"] = (alone(b), lambda c, work=work, rtt=rtt: work(c, lambda _: (ini(b, rtt=rtt),)))
             yield Case(f"pool: {kind} of one file after the other{at(rtt)}" if kind != "ls" else
@@ -334,7 +334,7 @@ def load(b):
             found, figures = measured(b, c, "load", *FILE, "-R", rate, "-s", seconds, *where(c))
             return told(found[f"{rate}/s"], "ms", "p95", **{"answered/s": round(figures[f"answered of {rate}/s"])})
 
-        who = contestants.hosts(b, with_rclone=False)
+        who = contestants.hosts(b, with_rclone=not b.quick)
         who = {name: (opener, lambda c, work=work: work(c, of_a_mount)) for name, opener in who.items()}
         who["pool alone"] = (alone(b), lambda c, work=work: work(c, lambda _: (ini(b),)))
         yield Case(f"pool: p95 at {rate:,} stats a second", who, None, prepare=lambda: prepare(b), unit="ms")

@@ -100,7 +100,7 @@ class Scoutfs(Mounted):
 
     def metric(self, name):
         with open(os.path.join(self.point, ".scoutfs", "metrics"), encoding="utf-8") as f:
-            return next(float(line.split()[1]) for line in f if line.startswith(name + " "))
+            return next((float(line.split()[1]) for line in f if line.startswith(name + " ")), 0.0)
 
 
 class Many(Daemons):

@@ -44,7 +44,8 @@ def version(program):
         words = [program, "-V"] if program == "ssh" else [program, "--version"]
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20,
                               check=False)
-        return (done.stdout or done.stderr).splitlines()[0]
+        lines = (done.stdout or done.stderr).splitlines()
+        return next((line for line in lines if line.lower().startswith(program)), lines[0])  # of sshfs, fusermount3's is first
     except (OSError, IndexError):
         return None
 
@@ -67,20 +68,26 @@ def wanted(b, args):
 
 
 def failures(cases):
-    """Names of those in which scoutfs failed, also where it is there to compare with ("scoutfs, alone")."""
-    return [case["name"] for case in cases
-            if any(program(who) == "scoutfs" and "failed" in result for who, result in case["results"].items())]
+    """(who, name of the case) of all that failed."""
+    return [(who, case["name"]) for case in cases for who, result in case["results"].items() if "failed" in result]
+
+
+def save_json(run, out):
+    """So that what was measured is kept, however it ends."""
+    os.makedirs(out, exist_ok=True)
+    path = os.path.join(out, run["date"] + ".json")
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(run, f, indent=1)
+    return path
 
 
 def save(run, out):
     """Writes it down; the word of the files' names is the run's date."""
-    os.makedirs(out, exist_ok=True)
     base = os.path.join(out, run["date"])
-    with open(base + ".json", "w", encoding="utf-8") as f:
-        json.dump(run, f, indent=1)
+    path = save_json(run, out)
     with open(base + ".md", "w", encoding="utf-8") as f:
         f.write(markdown(run))
-    paths = [base + ".json", base + ".md", *draw(run["cases"], base)]
+    paths = [path, base + ".md", *draw(run["cases"], base)]
     print("\nwritten:", *(os.path.relpath(path) for path in paths))
 
 
@@ -110,7 +117,8 @@ def main():
     if missing:
         print("not installed, and left out:", *missing)
     run = {"date": datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S"), "cpus": os.cpu_count(),
-           "kernel": platform.release(), "versions": versions, "quick": args.quick,
+           "kernel": platform.release(), "quick": args.quick,
+           "versions": {**versions, "fio": version("fio"), "scoutfs": version(args.binary)},
            "rounds": args.rounds or (1 if args.quick else 5), "cases": []}
     b = Servers(args.binary, args.quick)
     b.installed = {name: bool(told) for name, told in versions.items()}
@@ -120,6 +128,7 @@ def main():
             run["cases"].append(summary(case, measure(b, case, run["rounds"])))
             run["cases"][-1]["took_s"] = round(time.monotonic() - start, 1)
             print(*rows(run["cases"][-1]), sep="\n", flush=True)
+            save_json(run, args.out)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         run["interrupted"] = True
@@ -132,10 +141,11 @@ def main():
         print(f"no case: {args.only!r} is in none of their names, or came to an end too early")
     failed = failures(run["cases"])
     if failed:
-        print("scoutfs failed:", *failed, sep="\n  ")
+        print("failed:", *(f"{who}: {name}" for who, name in failed), sep="\n  ")
     if "interrupted" in run:
         return 130
-    return 1 if failed or not run["cases"] else 0
+    # also where it is there to compare with ("scoutfs, alone")
+    return 1 if not run["cases"] or any(program(who) == "scoutfs" for who, _ in failed) else 0
 
 
 if __name__ == "__main__":

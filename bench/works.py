@@ -8,7 +8,6 @@ import time
 
 from contestants import LIMIT
 
-MIB = 1 << 20
 strays = []  # killed, but held by a file system until that ends
 
 
@@ -86,17 +85,6 @@ def by_processes(count, script):
             strays.extend(children)
         return {"value": seconds, "seconds": seconds}
     return work
-
-
-def read_whole(path, expected=None):
-    """Reads a file in this process, past Python's buffers. Returns its size."""
-    total = 0
-    with open(path, "rb", buffering=0) as f:
-        while block := f.read(MIB):
-            total += len(block)
-    if expected is not None and total != expected:
-        raise RuntimeError(f"{path}: {total} bytes, not {expected}")
-    return total
 
 
 READ_EACH = """

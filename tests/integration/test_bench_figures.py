@@ -103,7 +103,7 @@ def test_scoutfs_alone_counts_as_scoutfs():
     failed = {"failed": "OSError"}
     cases = [{"name": "a", "results": {"scoutfs": {}, "sshfs, alone": failed}},
              {"name": "b", "results": {"scoutfs": {}, "scoutfs, alone": failed}}]
-    assert run.failures(cases) == ["b"]
+    assert run.failures(cases) == [("sshfs, alone", "a"), ("scoutfs, alone", "b")]
     assert [run.program(who) for who in ("sshfs, alone", "curl, 3 MiB", "rclone full")] == ["sshfs", "curl", "rclone"]
 
 
