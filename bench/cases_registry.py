@@ -138,7 +138,8 @@ class Registry:
             raise RuntimeError(f"{figures['bytes']} bytes came, not {count} of {SIZE}")
         more = {} if count == 1 else {f"{name} s": round(figures[f"{name}_s"], 3)
                                       for name in ("mean", "median", "p99", "min", "max")}
-        return {"value": figures["elapsed_s"], "seconds": figures["elapsed_s"], **more, "success": f"{figures['success_percent']:.0f} %",
+        return {"value": figures["elapsed_s"], "seconds": figures["elapsed_s"], **more,
+                "success": f"{figures['success_percent']:.0f} %",
                 "samples": [1000 * s for client in figures["per_client"] for s in client["seconds"]]}
 
 
