@@ -55,6 +55,11 @@ static void fail_by_locked(struct scout_upload *u, const struct scout_s3_call *c
 				 *call->reason ? call->reason : strerror(-err));
 }
 
+static bool must_be_new(const struct scout_upload *u)
+{
+	return !u->replaces && !u->pub->m->config->overwrite;
+}
+
 /* ---- CREATE ---- */
 
 static bool take_id(struct scout_s3_call *call, const void *bytes, size_t len)
@@ -173,6 +178,8 @@ static void looked(struct scout_s3_call *call, int err)
 	scout_lock(&u->lock);
 	if (!err && (u->marked || is_ours(u, call->etag)))
 		u->stored = true;
+	else if (!err && must_be_new(u))
+		scout_upload_fail_locked(u, -EEXIST, "there is an object of that name by now");
 	else
 		scout_upload_fail_locked(u, u->doubt == -ENOENT ? -EIO : u->doubt,
 					 "its last request was not answered");
@@ -200,11 +207,6 @@ static void head_locked(struct scout_upload *u, void (*done)(struct scout_s3_cal
 }
 
 /* ---- PUT, COMPLETE ---- */
-
-static bool must_be_new(const struct scout_upload *u)
-{
-	return !u->replaces && !u->pub->m->config->overwrite;
-}
 
 /* Whether S3 is to decide that nobody else was first. */
 static bool has_condition(const struct scout_upload *u)

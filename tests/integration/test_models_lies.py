@@ -203,6 +203,48 @@ def test_a_body_that_did_not_come_whole_is_sent_again(s3, publish, data, matches
     assert s3.objects == {"a/x": data}
 
 
+# a conditional write while another is under way
+
+
+CONFLICT = 409, "ConditionalRequestConflict"
+
+
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_a_conflict_that_passes(s3, publish, data, code):
+    s3.lie = once(is_store, lambda request: request.refuse(409, code))
+    assert publish(data) == "ok"
+    assert s3.objects == {"a/x": data} and s3.uploads == {}
+    assert len([r for r in s3.requests if is_store(r)]) == 2
+
+
+@pytest.mark.parametrize("data, answers", [
+    (SMALL, [CONFLICT, CONFLICT]), (LARGE, [CONFLICT, CONFLICT]),
+    (LARGE, [CONFLICT, (404, "NoSuchUpload")])], ids=["small", "large", "no-upload"])
+def test_a_conflict_that_another_has_won(s3, publish, data, answers):
+    """After a conflict a server may know nothing of the upload any more."""
+    left = list(answers)
+
+    def lie(request):
+        if not is_store(request):
+            return False
+        s3.objects["a/x"] = b"theirs"
+        request.refuse(*left.pop(0))
+        return True
+
+    s3.lie = lie
+    assert publish(data, max_attempts=2) == "EEXIST"
+    assert left == [] and s3.objects == {"a/x": b"theirs"} and s3.uploads == {}
+    assert "there is an object of that name by now (EEXIST)" in publish.mount.log()
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_a_conflict_that_nobody_has_won(s3, publish, data):
+    s3.lie = lambda request: is_store(request) and (request.refuse(*CONFLICT) or True)
+    assert publish(data, max_attempts=2) == "EIO"
+    assert s3.objects == {} and s3.uploads == {}
+
+
 def refuse_conditions(request):
     refuses = is_store(request) and "If-None-Match" in request.headers
     if refuses:

@@ -219,6 +219,62 @@ static void another_s_object_that_is_seen(void **state)
 	mount_down(&t);
 }
 
+/* The last request failed so that its object may be there, and one is, which is not this one. */
+static void in_doubt_another_s_object_is_there(void **state)
+{
+	static const int errs[] = {-EIO, -ENOENT, -ETIMEDOUT, -EEXIST};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(errs) / sizeof(errs[0]); i++) {
+		bool large = i % 2;
+		struct asked *closed;
+		struct mount t;
+		struct writer w;
+
+		up(&t, 128 * MIB);
+		w = begin(&t);
+		write_bytes(&w, large ? PART + 1 : 10);
+		closed = ask_flush(&w);
+		while (TAILQ_FIRST(&fake.queue)->op != (large ? SCOUT_S3_COMPLETE : SCOUT_S3_PUT))
+			answer(fake_take(false));
+		fake_put(KEY, 33);
+		TAILQ_FIRST(&fake.queue)->in_doubt = true;
+		reg.put_err = reg.complete_err = errs[i / 2];
+		answer_all();
+		expect(closed, -EEXIST);
+		end(&w);
+		assert_int_equal(reg.aborts, large);
+		assert_int_equal(fake_find(KEY)->bytes, 33);
+		expect_no_memory(&t);
+		mount_down(&t);
+	}
+}
+
+/* There is none, or it is the one to be replaced: the error is that of the request. */
+static void in_doubt_no_other_object_is_there(void **state)
+{
+	struct mount t;
+	struct writer w;
+
+	(void)state;
+	up(&t, 64 * MIB);
+	reg.put_err = -EIO;
+	w = begin(&t);
+	write_bytes(&w, 10);
+	finish(&w, -EIO);
+	t.config.models.overwrite = true;
+	fake_put(KEY, 33);
+	atomic_fetch_add(&fake_now, SCOUT_NS_PER_S); /* it is asked anew */
+	w = (struct writer){.t = &t, .file = ask(OPEN)};
+	t.backend.ops->open(t.backend.self, KEY, O_WRONLY | O_TRUNC, &w.file->req);
+	answer_all();
+	assert_int_equal(w.file->err, 0);
+	write_bytes(&w, 10);
+	finish(&w, -EIO);
+	assert_int_equal(fake_find(KEY)->bytes, 33);
+	mount_down(&t);
+}
+
 static void the_last_of_two_descriptors_publishes(void **state)
 {
 	char path[] = "/tmp/scoutfs-test-XXXXXX";
@@ -435,6 +491,8 @@ int main(void)
 	    cmocka_unit_test(a_failed_close_waits_for_the_abort),
 	    cmocka_unit_test(another_s_object_stays),
 	    cmocka_unit_test(another_s_object_that_is_seen),
+	    cmocka_unit_test(in_doubt_another_s_object_is_there),
+	    cmocka_unit_test(in_doubt_no_other_object_is_there),
 	    cmocka_unit_test(the_last_of_two_descriptors_publishes),
 	    cmocka_unit_test(a_name_has_one_writer),
 	    cmocka_unit_test(what_is_there_is_seen_until_it_is_replaced),
