@@ -65,6 +65,8 @@ const char *scout_key_reason(enum scout_key_kind kind)
 		return "a slash at the end, yet not empty";
 	case SCOUT_KEY_ALSO_FOLDER:
 		return "also a folder";
+	case SCOUT_KEY_SLASH_IN_ID:
+		return "a version's id with a slash";
 	default:
 		return "";
 	}

@@ -20,6 +20,7 @@ enum scout_key_kind {
 	SCOUT_KEY_LONG_PATH,
 	SCOUT_KEY_SLASH_WITH_BYTES, /* "a/" that is not empty */
 	SCOUT_KEY_ALSO_FOLDER,      /* told by the tree, which sees both */
+	SCOUT_KEY_SLASH_IN_ID,      /* of a version; told by its listing */
 	SCOUT_KEY_KINDS
 };
 #define SCOUT_KEY_LEFT_OUT SCOUT_KEY_EMPTY_NAME

@@ -69,9 +69,14 @@ static bool add_version(void *arg, const struct scout_s3_object *o)
 	if (o->is_prefix || o->latest || o->deleted || o->key_len == skip)
 		return true;
 	if (o->key_len < skip || memcmp(o->key, l->prefix, skip) != 0 ||
-	    strchr(o->version_id, '/') || memchr(o->key + skip, '/', o->key_len - skip)) {
+	    memchr(o->key + skip, '/', o->key_len - skip)) {
 		l->err = -EIO;
 		return false;
+	}
+	if (strchr(o->version_id, '/')) { /* it would be a folder's name and another's */
+		l->tree->keys++;
+		l->tree->left_out[SCOUT_KEY_SLASH_IN_ID]++;
+		return true;
 	}
 	scout_text_append(&path, o->key + skip, o->key_len - skip);
 	scout_text_printf(&path, "/%s", o->version_id);

@@ -75,7 +75,7 @@ int scout_tree_add(struct scout_tree *t, const char *path, size_t len, uint64_t 
 	enum scout_key_kind kind = scout_key_judge(path, len, bytes);
 	struct scout_tree_entry *e;
 
-	if (t->keys == t->max_keys)
+	if (t->keys >= t->max_keys)
 		return -E2BIG;
 	t->keys++;
 	if (kind >= SCOUT_KEY_LEFT_OUT)

@@ -1,6 +1,7 @@
 /* Older versions: their paths, what is listed of them, what it costs. */
 #include "mount.h"
 
+#include "models/catalogue.h"
 #include "models/versions.h"
 
 static const struct fake_version kept[] = {
@@ -101,11 +102,44 @@ static void listed_and_read(void **state)
 	mount_down(&t);
 }
 
+static void listed(struct scout_lister *l, int err, struct scout_tree *tree)
+{
+	(void)l;
+	assert_int_equal(err, 0);
+	assert_int_equal(tree->keys, 3);
+	assert_int_equal(tree->left_out[SCOUT_KEY_SLASH_IN_ID], 1);
+	assert_int_equal(tree->left_out[SCOUT_KEY_DOTS], 1);
+	scout_tree_unref(tree);
+}
+
+/* An id is the server's: one that no file can have as its name hides none of the others. */
+static void ids_that_are_no_names(void **state)
+{
+	static const struct fake_version odd[] = {
+	    {"reg/a/v1/model.zip", "new", 9, 0, true, false},
+	    {"reg/a/v1/model.zip", "2024/11", 8, 2, false, false},
+	    {"reg/a/v1/model.zip", "..", 7, 3, false, false},
+	    {"reg/a/v1/model.zip", "old", 6, 1, false, false},
+	    {.key = NULL},
+	};
+	struct scout_lister lister = {.listed = listed};
+	struct mount t;
+
+	(void)state;
+	up(&t);
+	fake.versions = odd;
+	expect_names(&t, "a/v1/.versions", "model.zip");
+	expect_names(&t, "a/v1/.versions/model.zip", "old");
+	scout_catalogue_list(t.models, "a/v1/.versions", &lister);
+	mount_down(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(paths),
 	    cmocka_unit_test(listed_and_read),
+	    cmocka_unit_test(ids_that_are_no_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
