@@ -31,12 +31,22 @@ int load_source_init(const char *target)
 	return is_url(target) && curl_global_init(CURL_GLOBAL_ALL) ? -ENOMEM : 0;
 }
 
+/* Of the answer that came last; 0: none came. */
+static long http_status(struct load_source *s)
+{
+	long status = 0;
+
+	(void)curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status); /* or it stays 0 */
+	return status;
+}
+
 static size_t take(char *bytes, size_t size, size_t n, void *arg)
 {
 	struct load_source *s = arg;
 
 	(void)bytes; /* whoever loads a server looks at none of them */
-	atomic_fetch_add(s->bytes, size * n);
+	if (http_status(s) == 200)
+		atomic_fetch_add(s->bytes, size * n);
 	return size * n;
 }
 
@@ -84,7 +94,6 @@ static bool open_s3(struct load_source *s)
 	s->easy = curl_easy_init();
 	return s->easy && !curl_easy_setopt(s->easy, CURLOPT_URL, s->target) &&
 	       !curl_easy_setopt(s->easy, CURLOPT_NOSIGNAL, 1L) &&
-	       !curl_easy_setopt(s->easy, CURLOPT_FAILONERROR, 1L) &&
 	       !curl_easy_setopt(s->easy, CURLOPT_PATH_AS_IS, 1L) &&
 	       !curl_easy_setopt(s->easy, CURLOPT_BUFFERSIZE, 512L * 1024) &&
 	       !curl_easy_setopt(s->easy, CURLOPT_CONNECTTIMEOUT, 30L) &&
@@ -132,9 +141,12 @@ static int get(struct load_source *s, char *error, size_t len)
 	(void)curl_easy_setopt(s->easy, CURLOPT_ERRORBUFFER, detail);
 	code = curl_easy_perform(s->easy);
 	(void)curl_easy_setopt(s->easy, CURLOPT_ERRORBUFFER, NULL);
-	if (code == CURLE_OK)
+	if (code == CURLE_OK && http_status(s) == 200)
 		return 0;
-	snprintf(error, len, "%s", detail[0] ? detail : curl_easy_strerror(code));
+	if (code == CURLE_OK) /* a redirect, too, brings no object */
+		snprintf(error, len, "HTTP status %ld", http_status(s));
+	else
+		snprintf(error, len, "%s", detail[0] ? detail : curl_easy_strerror(code));
 	return -1;
 }
 

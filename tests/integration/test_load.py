@@ -11,6 +11,7 @@ import sys
 
 from mount import BINARY, SAN, TOP, clean_env, command
 from procs import run, wait_for
+from proxy import Answer
 from tools import content, error, read, write
 
 LOAD = os.path.join(os.path.dirname(BINARY), "scoutfs-load")
@@ -78,6 +79,10 @@ def test_through_a_mount_and_straight(rgw, bucket, mount, http_proxy, folder):
     printed, figures = load(folder, "-c", "2", url, status=1)  # nobody signs
     assert (figures["downloads"], figures["failed"], figures["success_percent"]) == (0, 2, 0)
     assert "403" in figures["per_client"][0]["error"] and "error: " in printed
+    s3.fault = lambda request: Answer(status=301, code="PermanentRedirect")
+    _, figures = load(folder, "-c", "2", url, env=keys, status=1)
+    assert (figures["downloads"], figures["failed"], figures["bytes"]) == (0, 2, 0)
+    assert [client["error"] for client in figures["per_client"]] == ["HTTP status 301"] * 2
 
 
 def test_for_a_while(folder):
