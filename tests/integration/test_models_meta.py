@@ -282,10 +282,13 @@ def test_object_versions(rgw, bucket, mount, http_proxy):
     def put(key, body):
         return client.put_object(Bucket=bucket, Key=key, Body=body)["VersionId"]
     old = [put("a/v1/model.zip", content(300_000, n)) for n in range(3)]
+    client.delete_object(Bucket=bucket, Key="a/v1/model.zip")  # which leaves a marker below newest
     newest = put("a/v1/model.zip", b"newest")
     put("a/v1/README.md", b"only one")
     gone = put("a/v1/gone", b"was here")
-    client.delete_object(Bucket=bucket, Key="a/v1/gone")
+    put("a/v2/gone", b"alone")
+    for key in ("a/v1/gone", "a/v2/gone"):
+        client.delete_object(Bucket=bucket, Key=key)
     s3 = http_proxy(rgw.port)
     m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, versions="yes"))
     subprocess.run(["find", m.model(), "-ls"], check=True, stdout=subprocess.DEVNULL)
@@ -307,6 +310,7 @@ def test_object_versions(rgw, bucket, mount, http_proxy):
     assert error(os.stat, f"{versions}/model.zip/nonesuch") == "ENOENT"
     assert error(os.listdir, f"{versions}/README.md") == "ENOENT"
     assert os.listdir(m.model(".versions")) == []
+    assert error(os.stat, m.model("a", "v2", ".versions")) == "ENOENT", "all in v2 is deleted"
     assert {r.query.partition("versionId=")[2] for r in s3.gets("model.zip")} == \
         {*old, newest, ""}
 

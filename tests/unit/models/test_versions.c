@@ -6,6 +6,7 @@
 
 static const struct fake_version kept[] = {
     {"reg/a/v1/model.zip", "new", 9, 0, true, false},
+    {"reg/a/v1/model.zip", "mark", 0, 0, false, true},
     {"reg/a/v1/model.zip", "old2", 500000, 2, false, false},
     {"reg/a/v1/model.zip", "old1", 400000, 1, false, false},
     {"reg/a/v1/gone", "mark", 0, 0, true, true},
