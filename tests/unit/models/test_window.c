@@ -250,6 +250,35 @@ static void a_seek_closes_the_window(void **state)
 	mount_down(&t);
 }
 
+/* Of an object of up to 64 MiB the rest comes even so, once. */
+static void a_seek_in_a_small_object(void **state)
+{
+	static const uint64_t sizes[] = {64 * MIB, 64 * MIB + 1};
+	struct mount t;
+	char key[32];
+
+	(void)state;
+	mount_up(&t, "", 256 * MIB);
+	for (size_t i = 0; i < 2; i++) {
+		struct asked *f, *a;
+
+		snprintf(key, sizeof(key), "m%zu", i);
+		fake_put(key, sizes[i]);
+		f = must_open(&t, key);
+		fake.bytes = 0;
+		read_along(&t, f, key, 0, 3 * MIB);
+		a = ask_read(&t, f, 60 * MIB, 4096);
+		fake_answer_all();
+		expect_bytes(a, key, 0, 60 * MIB, 4096);
+		if (i == 0)
+			assert_int_equal(fake.bytes, sizes[i]);
+		else
+			assert_in_range(fake.bytes, 3 * MIB, 32 * MIB);
+		close_file(&t, f);
+	}
+	mount_down(&t);
+}
+
 /* The first reader dies in mid-fetch; who comes next has what is on its way. */
 static void fetches_outlive_their_reader(void **state)
 {
@@ -378,6 +407,7 @@ int main(void)
 	    cmocka_unit_test(swapped_at_the_start),
 	    cmocka_unit_test(a_header_is_no_start),
 	    cmocka_unit_test(a_seek_closes_the_window),
+	    cmocka_unit_test(a_seek_in_a_small_object),
 	    cmocka_unit_test(fetches_outlive_their_reader),
 	    cmocka_unit_test(objects_have_equal_parts),
 	    cmocka_unit_test(short_reads_pass_long_ones),
