@@ -186,9 +186,10 @@ static void shared_by_two(void **state)
 	mount_down(&b);
 }
 
-/* ---- many readers, two mounts, one engine ---- */
+/* ---- many readers, three mounts, one engine ---- */
 
-#define READERS 8
+#define MOUNTS 3
+#define READERS 9
 #define KEYS 6
 
 struct reader {
@@ -221,23 +222,23 @@ static void *read_some(void *arg)
 	return NULL;
 }
 
-/* Two mounts write, read and make room in one folder that is too small for what they read. */
-static void two_with_little_room(void **state)
+/* Three mounts write, read and make room in one folder that is too small for what they read. */
+static void three_with_little_room(void **state)
 {
 	struct reader readers[READERS];
 	struct scout_cache_usage usage;
-	struct mount t[2];
+	struct mount t[MOUNTS];
 	int dir;
 
 	(void)state;
 	mount_cache_size = 12 * MIB;
-	mount_up(&t[0], "", 16 * MIB); /* four blocks may wait to be written */
-	mount_up(&t[1], "", 64 * MIB);
+	for (unsigned i = 0; i < MOUNTS; i++) /* of the first, four blocks may wait to be written */
+		mount_up(&t[i], "", i ? 64 * MIB : 16 * MIB);
 	for (char key[] = "key-0"; key[4] < '0' + KEYS; key[4]++)
 		fake_put(key, BYTES);
 	fake_start_engine();
 	for (unsigned i = 0; i < READERS; i++) {
-		readers[i] = (struct reader){.t = &t[i % 2], .seed = i};
+		readers[i] = (struct reader){.t = &t[i % MOUNTS], .seed = i};
 		assert_int_equal(pthread_create(&readers[i].thread, NULL, read_some, &readers[i]),
 				 0);
 	}
@@ -245,14 +246,55 @@ static void two_with_little_room(void **state)
 		pthread_join(readers[i].thread, NULL);
 		assert_true(readers[i].right);
 	}
-	mount_stop(&t[0]);
-	mount_stop(&t[1]);
+	for (unsigned i = 0; i < MOUNTS; i++)
+		mount_stop(&t[i]);
 	dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(scout_cache_measure(dir, &usage), 0);
 	close(dir);
 	assert_in_range(usage.bytes, 1, mount_cache_size);
-	mount_down(&t[0]);
-	mount_down(&t[1]);
+	for (unsigned i = 0; i < MOUNTS; i++)
+		mount_down(&t[i]);
+}
+
+/* Each counts what the others wrote before it is too much, though all of them count at the same time. */
+static void three_within_the_size(void **state)
+{
+	struct scout_cache_usage usage;
+	struct asked *f[MOUNTS];
+	struct mount t[MOUNTS];
+	char key[] = "key-0";
+	int dir;
+
+	(void)state;
+	mount_cache_size = 62 * MIB;
+	for (unsigned i = 0; i < MOUNTS; i++) {
+		mount_up(&t[i], "", MEMORY);
+		key[4] = (char)('0' + i);
+		fake_put(key, 60 * MIB);
+		f[i] = open_key(&t[i], key);
+	}
+	dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (uint64_t n = 0; n < 120; n++) {
+		for (unsigned i = 0; i < MOUNTS; i++) {
+			uint64_t at = 2 * n * SCOUT_BUF_BYTES;
+
+			key[4] = (char)('0' + i);
+			read_range(&t[i], f[i], key, 0, at + 9, at + 10);
+			WAIT(written(&t[i]) == n + 1);
+			assert_int_equal(scout_cache_measure(dir, &usage), 0);
+			assert_in_range(usage.bytes, 1, mount_cache_size);
+		}
+	}
+	assert_true(scout_counted(&cache_of(&t[0])->evictions) > 0);
+	close(dir);
+	for (unsigned i = 0; i < MOUNTS; i++)
+		close_file(&t[i], f[i]);
+	for (unsigned i = 0; i < MOUNTS; i++)
+		quiet(&t[i]);
+	for (unsigned i = 0; i < MOUNTS; i++)
+		mount_stop(&t[i]);
+	for (unsigned i = 0; i < MOUNTS; i++)
+		mount_down(&t[i]);
 }
 
 static void set_used(const char *path, time_t when)
@@ -331,7 +373,8 @@ int main(void)
 	    TEST(a_torn_file),
 	    TEST(an_overwritten_object),
 	    TEST(shared_by_two),
-	    TEST(two_with_little_room),
+	    TEST(three_with_little_room),
+	    TEST(three_within_the_size),
 	    TEST(least_recently_used_go),
 	    TEST(told),
 	};
