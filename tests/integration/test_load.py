@@ -4,6 +4,7 @@ registry for it."""
 import json
 import math
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -129,6 +130,7 @@ def test_started_by_the_mount(rgw, bucket, mount, http_proxy, folder):
     text = wait_for(lambda: ended(path, 1), 30, "run 1")
     assert text.startswith("run 1: model=a/b version=main clients=5 duration=0: done")
     assert f"downloads=5 failed=0 success=100.00% bytes={5 * SIZE}" in text
+    assert re.search(r"^  mean=[\d.]+s median=[\d.]+s p99=[\d.]+s min=[\d.]+s max=[\d.]+s$", text, re.M)
     assert s3.body_bytes("model.zip") == SIZE
     order(path, "model=a/b version=missing clients=2")
     text = wait_for(lambda: ended(path, 2), 30, "run 2")
@@ -138,6 +140,19 @@ def test_started_by_the_mount(rgw, bucket, mount, http_proxy, folder):
     assert error(order, path, "model=a/b version=main") == "EBUSY"
     wait_for(lambda: "progress elapsed=" in read(path).decode(), 30, "progress")
     m.unmount(signal.SIGTERM)  # which ends the readers, and leaves no process
+
+
+def test_the_last_runs_are_shown(rgw, bucket, mount):
+    """16 of them: with the 17th, the first is gone."""
+    rgw.put(bucket, "a/main/model.zip", content(1000))
+    m = mount("[hosts]\nssh_config =\n", rgw.ini(bucket, workload="yes"))
+    path = m.path(".scoutfs", "workload")
+    for number in range(1, 18):
+        order(path, f"model=a version=main clients={number}")
+        text = wait_for(lambda: ended(path, number), 30, f"run {number}")
+        assert f"run {number}: model=a version=main clients={number} duration=0: done" in text
+        shown = [int(n) for n in re.findall(r"^run (\d+):", text, re.M)]
+        assert shown == list(range(max(1, number - 15), number + 1))
 
 
 def test_no_workload_unless_asked_for(rgw, bucket, mount):
