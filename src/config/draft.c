@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "config/idmap.h"
@@ -169,6 +170,30 @@ static void check_cache_dir(struct scout_draft *d)
 			      fd == -ENOENT ? "it cannot be made: " : "", reason);
 }
 
+/* What the ini leaves open, as AWS's own tools are told it. */
+static void endpoint_of_environment(struct scout_draft *d)
+{
+	const struct scout_key *key = scout_key_find(SCOUT_SECTION_MODELS, "endpoint");
+	const char *ignore = getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+	const char *name = "AWS_ENDPOINT_URL_S3", *url = getenv(name);
+	struct scout_text why = {0};
+	int err;
+
+	if (!d->config->models.bucket || d->key_lines[key - scout_keys] ||
+	    (ignore && strcasecmp(ignore, "true") == 0))
+		return;
+	if (!url || !*url)
+		url = getenv(name = "AWS_ENDPOINT_URL");
+	if (!url || !*url)
+		return;
+	err = scout_key_set(key, d->config, url, &why);
+	if (err == -ENOMEM || why.failed)
+		d->err = -ENOMEM;
+	else if (err)
+		scout_problem(&d->problems, SCOUT_LINE_NONE, "%s: %s", name, why.str);
+	scout_text_free(&why);
+}
+
 static void default_endpoint(struct scout_draft *d)
 {
 	struct scout_models_config *m = &d->config->models;
@@ -208,6 +233,7 @@ void scout_draft_check(struct scout_draft *d)
 		if (h->key_lines[ssh_config])
 			check_ssh_config(d, &h->host.ssh_config, h->key_lines[ssh_config]);
 	}
+	endpoint_of_environment(d);
 	default_endpoint(d);
 	if (!d->mounted)
 		check_cache_dir(d);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "s3/snapshot.h"
@@ -42,6 +43,15 @@ static const char *get(const char *name)
 	return value && *value ? value : NULL;
 }
 
+/* Whether names[i] says where to ask, and such are to be ignored. */
+static bool is_ignored(int i)
+{
+	const char *ignore = get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+
+	return (i == SCOUT_AWS_ENDPOINT_URL || i == SCOUT_AWS_ENDPOINT_URL_STS) && ignore &&
+	       strcasecmp(ignore, "true") == 0;
+}
+
 /* The file that variable names, else ~/.aws/<name>. */
 static char *aws_file(const char *variable, const char *name)
 {
@@ -66,7 +76,7 @@ int scout_aws_env_read(struct scout_aws_env *ret)
 	bool ok = true;
 
 	for (int i = 0; i < SCOUT_AWS_VARIABLES; i++) {
-		const char *value = get(names[i]);
+		const char *value = is_ignored(i) ? NULL : get(names[i]);
 
 		env.value[i] = value ? strdup(value) : NULL;
 		ok = ok && (!value || env.value[i]);

@@ -28,7 +28,7 @@ enum scout_aws_variable {
 };
 
 struct scout_aws_env {
-	char *value[SCOUT_AWS_VARIABLES]; /* NULL: not set, or empty */
+	char *value[SCOUT_AWS_VARIABLES]; /* NULL: not set, empty or to be ignored */
 	char *credentials_path;           /* AWS_SHARED_CREDENTIALS_FILE, ~/.aws/credentials */
 	char *config_path;                /* AWS_CONFIG_FILE, ~/.aws/config */
 };

@@ -132,6 +132,15 @@ def test_a_role_of_a_profile(rgw, aws, s3, ini, mount):
     shows_no_secret(m, aws, rgw.secret_key, "between us")
 
 
+def test_an_endpoint_of_the_environment(rgw, bucket, s3, mount):
+    """The CLI's variable brings the requests there, where the ini names no endpoint."""
+    said = rgw.ini(bucket, s3.port)
+    unsaid = re.sub("^endpoint = .*\n", "", said, flags=re.M)
+    assert unsaid != said
+    works(mount(NO_HOSTS + unsaid, env={"AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3.port}"}))
+    assert s3.gets("model.zip")
+
+
 def test_a_role_that_is_refused(rgw, aws, ini, mount):
     aws.users[rgw.access_key] = "another secret"
     m = mount(ini + "profile = ml\n", env={"AWS_ENDPOINT_URL": aws.url}, run=False)

@@ -20,9 +20,14 @@
 
 static char home[64];
 
+static const char *const aws_endpoints[] = {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL",
+					    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"};
+
 static inline int make_home(void **state)
 {
 	(void)state;
+	for (size_t i = 0; i < sizeof(aws_endpoints) / sizeof(*aws_endpoints); i++)
+		(void)unsetenv(aws_endpoints[i]); /* the names are good */
 	snprintf(home, sizeof(home), "/tmp/scoutfs-config.XXXXXX");
 	if (!mkdtemp(home) || setenv("HOME", home, 1) || unsetenv("XDG_CONFIG_HOME"))
 		return -1;

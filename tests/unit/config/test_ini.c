@@ -355,6 +355,42 @@ static void models_places(void **state)
 		"@:4: anonymous and requester_pays in [models]: one of them\n");
 }
 
+/* The endpoint of a config with this line in [models], where the environment says these: NULL nothing. */
+static void endpoint_is(const char *line, const char *s3, const char *all, const char *ignore,
+			const char *wanted)
+{
+	const char *const values[] = {s3, all, ignore};
+	struct scout_config *c;
+	char text[100];
+
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(setenv(aws_endpoints[i], values[i] ? values[i] : "", 1), 0);
+	snprintf(text, sizeof(text), "[models]\nbucket = abc\n%s\n", line);
+	c = good(text);
+	assert_string_equal(c->models.endpoint, wanted);
+	assert_true(c->models.path_style == !strstr(wanted, ".amazonaws.com"));
+	scout_config_free(c);
+}
+
+static void endpoints_of_the_environment(void **state)
+{
+	static const char awss[] = "https://s3.us-east-1.amazonaws.com";
+
+	(void)state;
+	endpoint_is("", "http://s3:9000/", "http://all", NULL, "http://s3:9000");
+	endpoint_is("", NULL, "http://all", NULL, "http://all");
+	endpoint_is("", NULL, "http://all", "no", "http://all");
+	endpoint_is("", "http://s3", "http://all", "True", awss);
+	endpoint_is("endpoint = http://own", "http://s3", "http://all", NULL, "http://own");
+	endpoint_is("endpoint =", "http://s3", "http://all", NULL, awss);
+	endpoint_is("endpoint = http://own", "s3.lan", NULL, NULL, "http://own");
+	assert_int_equal(setenv("AWS_ENDPOINT_URL_S3", "s3.lan", 1), 0);
+	refused("[models]\nbucket = abc\n",
+		"@: AWS_ENDPOINT_URL_S3: bad value 's3.lan' for endpoint: want "
+		"http[s]://host[:port]\n");
+	scout_config_free(good("[hosts]\n"));
+}
+
 static void models_keys(void **state)
 {
 	struct scout_config *c =
@@ -600,6 +636,7 @@ int main(void)
 	    TEST(errors_are_bounded),
 	    TEST(models_need_a_bucket_and_whole_credentials),
 	    TEST(models_places),
+	    TEST(endpoints_of_the_environment),
 	    TEST(models_keys),
 	    TEST(a_secret_that_others_can_read),
 	    TEST(options_win),

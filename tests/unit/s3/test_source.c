@@ -376,6 +376,23 @@ static void regions(void **state)
 	assert_int_equal(scout_s3_source_region(&config, &asking, &found_region), -EINVAL);
 }
 
+static void endpoints_may_be_ignored(void **state)
+{
+	static const char *const said[] = {"", "false", "True"};
+	struct scout_aws_env read;
+
+	(void)state;
+	setenv("AWS_ENDPOINT_URL", "http://all", 1);
+	setenv("AWS_ENDPOINT_URL_STS", "http://sts", 1);
+	for (size_t i = 0; i < 3; i++) {
+		setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", said[i], 1);
+		assert_int_equal(scout_aws_env_read(&read), 0);
+		assert_true(!read.value[SCOUT_AWS_ENDPOINT_URL] == (i == 2));
+		assert_true(!read.value[SCOUT_AWS_ENDPOINT_URL_STS] == (i == 2));
+		scout_aws_env_free(&read);
+	}
+}
+
 static void keys_that_would_break_a_header_are_refused(void **state)
 {
 	(void)state;
@@ -401,6 +418,7 @@ int main(void)
 	    cmocka_unit_test_setup(login_is_before_a_process_and_the_config_files_keys, clean),
 	    cmocka_unit_test_setup(a_source_profile_with_keys, clean),
 	    cmocka_unit_test_setup(regions, clean),
+	    cmocka_unit_test_setup(endpoints_may_be_ignored, clean),
 	    cmocka_unit_test_setup(keys_that_would_break_a_header_are_refused, clean),
 	};
 
