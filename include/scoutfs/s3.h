@@ -231,6 +231,10 @@ struct scout_s3_checksum {
 	enum scout_s3_checksum_kind kind;
 	uint8_t bytes[32]; /* as many as the kind has */
 };
+/* The weak comparison (RFC 9110 section 8.8.3.2): a gateway that compresses tells a strong one of HEAD and a weak one of
+ * GET. */
+bool scout_s3_etag_same(const char *a, const char *b);
+
 /* Gathered from the headers of an answer to HEAD, zeroed at first. */
 struct scout_s3_sums {
 	struct scout_s3_checksum best;

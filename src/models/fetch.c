@@ -91,7 +91,7 @@ static int check(const struct scout_fetch *f, size_t len)
 {
 	const struct scout_object *o = f->object;
 
-	if (f->call.etag[0] && o->etag[0] && strcmp(f->call.etag, o->etag) != 0)
+	if (f->call.etag[0] && o->etag[0] && !scout_s3_etag_same(f->call.etag, o->etag))
 		return -ESTALE;
 	if (f->call.object_bytes != o->cut.bytes)
 		return -ESTALE;

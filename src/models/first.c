@@ -239,7 +239,7 @@ static bool fits_locked(const struct scout_first *first, struct scout_object *o)
 	if (call->length != length_of(first, o->cut.bytes))
 		return false;
 	if (call->object_bytes > 0 &&
-	    (call->object_bytes != o->cut.bytes || strcmp(call->etag, o->etag) != 0))
+	    (call->object_bytes != o->cut.bytes || !scout_s3_etag_same(call->etag, o->etag)))
 		return false;
 	return scout_fetch_missing_locked(o, 0, first->nbufs) == first->nbufs;
 }

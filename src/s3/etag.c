@@ -14,6 +14,16 @@ bool scout_s3_etag_is_weak(const char *etag)
 	return strncmp(etag, "W/", 2) == 0;
 }
 
+static const char *opaque_tag(const char *etag)
+{
+	return scout_s3_etag_is_weak(etag) ? etag + 2 : etag;
+}
+
+bool scout_s3_etag_same(const char *a, const char *b)
+{
+	return strcmp(opaque_tag(a), opaque_tag(b)) == 0;
+}
+
 bool scout_s3_etag_copy(char dst[SCOUT_ETAG_MAX], const char *etag, size_t len)
 {
 	size_t weak = 0;

@@ -135,11 +135,6 @@ void scout_s3_judge_status(const struct scout_s3_response *r, struct scout_s3_ve
 		scout_s3_verdict_set(v, err, retry, "%s", reason);
 }
 
-static const char *opaque_tag(const char *etag)
-{
-	return scout_s3_etag_is_weak(etag) ? etag + 2 : etag;
-}
-
 void scout_s3_judge_get(const struct scout_s3_call *call, uint64_t got, const char *pinned,
 			const struct scout_s3_response *r, struct scout_s3_verdict *v)
 {
@@ -165,7 +160,7 @@ void scout_s3_judge_get(const struct scout_s3_call *call, uint64_t got, const ch
 								   : "a right Content-Range");
 		return;
 	}
-	if (pinned && strcmp(opaque_tag(pinned), opaque_tag(r->etag)) != 0)
+	if (pinned && !scout_s3_etag_same(pinned, r->etag))
 		scout_s3_verdict_set(v, -ESTALE, false, "the object changed: %s is now %s", pinned,
 				     *r->etag ? r->etag : "without ETag");
 	else if (got > 0 && total != call->object_bytes)

@@ -104,6 +104,7 @@ struct scout_s3 {
 	uint64_t cut_after;
 	int fail_body;
 	bool ignore_if_match;
+	bool weak_gets;    /* the ETags of GETs are weak */
 	const char *etag;  /* of every object; NULL: its own */
 	uint64_t wrong_at; /* the byte before this offset comes wrong; 0: none */
 	bool repeat_token;
@@ -535,6 +536,10 @@ static inline int fake_headers(struct scout_s3_call *call)
 	if (call->op == SCOUT_S3_GET && call->if_match && !fake.ignore_if_match &&
 	    strcmp(call->if_match, call->etag) != 0)
 		return -ESTALE;
+	if (call->op == SCOUT_S3_GET && fake.weak_gets) {
+		memmove(call->etag + 2, call->etag, sizeof(call->etag) - 2);
+		memcpy(call->etag, "W/", 2);
+	}
 	return 0;
 }
 

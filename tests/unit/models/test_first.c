@@ -273,6 +273,21 @@ static void without_etags(void **state)
 	rig_down(&r);
 }
 
+/* Of a gateway that compresses what it sends: they are of the version all the same. */
+static void weak_etags(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_up(&r, 2 * MIB);
+	fake.weak_gets = true;
+	rig_open(&r);
+	fake_answer(r.get, 100000);
+	fake_answer(r.head, 1);
+	expect_start(&r, 0, 2 * MIB, 1 + 4);
+	rig_down(&r);
+}
+
 /* Listed, then overwritten. */
 static void another_version(void **state)
 {
@@ -496,6 +511,7 @@ int main(void)
 	    cmocka_unit_test(nothing_is_pushed_out),
 	    cmocka_unit_test(not_at_the_cost_of_readers),
 	    cmocka_unit_test(without_etags),
+	    cmocka_unit_test(weak_etags),
 	    cmocka_unit_test(another_version),
 	    cmocka_unit_test(two_versions),
 	    cmocka_unit_test(thrown_away),
