@@ -166,13 +166,18 @@ static inline struct asked *ask(int op)
 	return a;
 }
 
-static inline void up(struct mount *t, size_t memory)
+static inline void up_with(struct mount *t, size_t part_size, size_t memory)
 {
 	memset(&reg, 0, sizeof(reg));
-	mount_publishes = PART;
+	mount_publishes = part_size;
 	mount_up(t, "", memory);
 	mount_publishes = 0;
 	answer_all();
+}
+
+static inline void up(struct mount *t, size_t memory)
+{
+	up_with(t, PART, memory);
 }
 
 static inline struct writer begin(struct mount *t)
