@@ -82,11 +82,38 @@ static void all_of_them(void **state)
 	mount_down(&t);
 }
 
+/* S3 takes no smaller ones, but for the last. */
+static void five_mib_at_least(void **state)
+{
+	struct mount t;
+	struct writer w;
+
+	(void)state;
+	up_with(&t, MIB, 128 * MIB);
+	w = begin(&t);
+	write_bytes(&w, PART);
+	finish(&w, 0);
+	assert_int_equal(reg.puts, 1);
+	assert_int_equal(reg.creates + reg.parts, 0);
+	expect_size(&t, 0, PART);
+	mount_down(&t);
+
+	up_with(&t, MIB, 128 * MIB);
+	w = begin(&t);
+	write_bytes(&w, PART + 1);
+	finish(&w, 0);
+	assert_int_equal(reg.puts, 0);
+	assert_int_equal(reg.parts, 2);
+	expect_size(&t, 0, PART + 1);
+	mount_down(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(they_double),
 	    cmocka_unit_test(all_of_them),
+	    cmocka_unit_test(five_mib_at_least),
 	};
 
 	return cmocka_run_group_tests_name("models/parts", tests, NULL, NULL);
