@@ -1,7 +1,12 @@
 /* Publishing over a registry in memory: what is sent, in which order, and what comes of each answer. */
 #include "writer.h"
 
+#include <limits.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+
+#define NOBODY 65534
 
 static void a_small_one_is_one_put(void **state)
 {
@@ -303,6 +308,58 @@ static void the_last_of_two_descriptors_publishes(void **state)
 	mount_down(&t);
 }
 
+/* A close by task ends with EIO, and nothing is published. */
+static void expect_not_seen(pid_t task, uid_t euid)
+{
+	uid_t own = geteuid();
+	struct asked *closed;
+	struct mount t;
+	struct writer w;
+
+	up(&t, 64 * MIB);
+	w = begin(&t);
+	write_bytes(&w, 10);
+	closed = ask(-1);
+	closed->req.task = task;
+	closed->req.user = own;
+	assert_int_equal(seteuid(euid), 0);
+	t.backend.ops->flush(t.backend.self, w.file->handle, &closed->req);
+	assert_int_equal(seteuid(own), 0);
+	answer_all();
+	expect(closed, -EIO);
+	end(&w);
+	assert_int_equal(reg.puts, 0);
+	expect_size(&t, -ENOENT, 0);
+	expect_no_memory(&t);
+	mount_down(&t);
+}
+
+/* Of another container, or of a kernel that does not tell: it may have been killed. */
+static void whose_process_cannot_be_seen(void **state)
+{
+	(void)state;
+	expect_not_seen(0, geteuid());
+	expect_not_seen(INT_MAX, geteuid()); /* above all that the kernel gives out */
+}
+
+/* How another user's process ended is not shown to a daemon that is not root. */
+static void whose_end_is_not_shown(void **state)
+{
+	siginfo_t info;
+	pid_t child;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	child = fork();
+	if (child == 0)
+		_exit(0);
+	assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+	assert_int_equal(scout_caller_fate(child, 0), SCOUT_FATE_ENDED);
+	expect_not_seen(child, NOBODY);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
 static void a_name_has_one_writer(void **state)
 {
 	struct mount t;
@@ -494,6 +551,8 @@ int main(void)
 	    cmocka_unit_test(in_doubt_another_s_object_is_there),
 	    cmocka_unit_test(in_doubt_no_other_object_is_there),
 	    cmocka_unit_test(the_last_of_two_descriptors_publishes),
+	    cmocka_unit_test(whose_process_cannot_be_seen),
+	    cmocka_unit_test(whose_end_is_not_shown),
 	    cmocka_unit_test(a_name_has_one_writer),
 	    cmocka_unit_test(what_is_there_is_seen_until_it_is_replaced),
 	    cmocka_unit_test(memory_is_bounded),
