@@ -184,6 +184,8 @@ struct scout_view scout_node_view(struct scout_node *n)
 {
 	struct scout_view view = {.cut = atomic_load(&n->cut), .epoch = atomic_load(&n->epoch)};
 
+	/* the look may overtake the WRITE, and what it shows is then the end of before */
+	view.cut -= atomic_load(&n->appending) > 0;
 	view.quiet = !atomic_load(&n->unanswered) && !atomic_load(&n->outside) &&
 		     scout_now_ns() >= atomic_load(&n->doubt_ns);
 	return view;

@@ -93,7 +93,7 @@ static int take_error_locked(struct scout_file *f, struct scout_req *req)
 
 static void prepare_look(struct scout_turn *t)
 {
-	sync_of(t)->view = scout_node_view(t->file->node);
+	sync_of(t)->view.cut = atomic_load(&t->file->node->cut); /* behind all that was taken */
 	(void)scout_turn_call(t, 0, SCOUT_SFTP_FSTAT);
 }
 
@@ -160,7 +160,7 @@ void scout_file_flush(struct scout_file *f, struct scout_req *req)
 
 static void prepare_fsync(struct scout_turn *t)
 {
-	sync_of(t)->view = scout_node_view(t->file->node);
+	sync_of(t)->view.cut = atomic_load(&t->file->node->cut); /* behind all that was taken */
 	(void)scout_turn_call(t, 0, SCOUT_SFTP_FSYNC);
 	(void)scout_turn_call(t, 1, SCOUT_SFTP_FSTAT);
 }

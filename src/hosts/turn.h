@@ -34,9 +34,10 @@ struct scout_node {
 	_Atomic uint64_t
 	    epoch;            /* of our changes: each counts when it was taken and when it ended */
 	_Atomic uint64_t cut; /* of those after which only the server can tell the size */
-	atomic_uint unanswered; /* writes and changes in turns */
-	atomic_uint outside;    /* changes otherwise: by path, and cuts by opening */
-	atomic_bool gone;       /* its path is another file's, or nobody's */
+	atomic_size_t appending; /* bytes to be appended, in writes */
+	atomic_uint unanswered;  /* writes and changes in turns */
+	atomic_uint outside;     /* changes otherwise: by path, and cuts by opening */
+	atomic_bool gone;        /* its path is another file's, or nobody's */
 
 	/* Until then a change whose session was lost may still arrive: 0, or when that was and more. */
 	_Atomic uint64_t doubt_ns;

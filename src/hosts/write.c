@@ -148,6 +148,9 @@ static void grow_locked(struct scout_file *f, uint64_t end, size_t size)
 	f->wrote = true;
 	n->bytes += size;
 	if (f->appends) {
+		/* Where the server puts it is the server's to say. In this order: scout_node_view. */
+		atomic_fetch_add(&n->appending, size);
+		atomic_fetch_add(&n->cut, 1);
 		n->size_max += size;
 		return;
 	}
@@ -561,7 +564,7 @@ static void ended_locked(struct scout_turn *t)
 
 	n->bytes -= p->length;
 	if (f->appends)
-		atomic_fetch_add(&n->cut, 1); /* where the server put it is the server's to say */
+		atomic_fetch_sub(&n->appending, p->length);
 	if (p->path)
 		f->narrowing = false;
 	if (t->err) {
