@@ -222,33 +222,37 @@ static void back(struct scout_turn *t, bool lost, bool left)
 	scout_file_unref(f);
 }
 
-/* Whether a call of t lost its session. left: set if some call may have reached the server. */
-static bool is_lost(const struct scout_turn *t, bool *left)
+/* Whether a call of t lost its session. */
+static bool is_lost(const struct scout_turn *t)
 {
 	bool lost = false;
 
-	*left = false;
-	for (const struct scout_rpc *rpc = t->calls; rpc; rpc = rpc->then) {
+	for (const struct scout_rpc *rpc = t->calls; rpc; rpc = rpc->then)
 		lost |= rpc->err == -ECONNRESET;
-		*left |= rpc->call.sent_ns != 0;
-	}
 	return lost;
+}
+
+/* Whether a call of t may have reached the server. */
+static bool has_left(const struct scout_turn *t)
+{
+	bool left = false;
+
+	for (const struct scout_rpc *rpc = t->calls; rpc; rpc = rpc->then)
+		left |= rpc->call.sent_ns != 0;
+	return left;
 }
 
 void scout_turn_answered(struct scout_turn *t)
 {
-	bool left, lost = is_lost(t, &left);
-
-	back(t, lost, left);
+	back(t, is_lost(t), has_left(t));
 }
 
 static void answered(struct scout_rpc *first, int err)
 {
 	struct scout_turn *t = SCOUT_CONTAINER(first, struct scout_turn, calls);
-	bool left;
 
 	(void)err; /* each call's own tells more */
-	if (is_lost(t, &left) || !t->ops->more || !t->ops->more(t))
+	if (is_lost(t) || !t->ops->more || !t->ops->more(t))
 		scout_turn_answered(t);
 }
 
