@@ -74,9 +74,8 @@ static bool add_version(void *arg, const struct scout_s3_object *o)
 		return false;
 	}
 	if (strchr(o->version_id, '/')) { /* it would be a folder's name and another's */
-		l->tree->keys++;
-		l->tree->left_out[SCOUT_KEY_SLASH_IN_ID]++;
-		return true;
+		l->err = scout_tree_leave_out(l->tree, SCOUT_KEY_SLASH_IN_ID);
+		return l->err == 0;
 	}
 	scout_text_append(&path, o->key + skip, o->key_len - skip);
 	scout_text_printf(&path, "/%s", o->version_id);

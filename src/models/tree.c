@@ -69,19 +69,32 @@ static int reserve(void *array, size_t used, size_t count, size_t *cap, size_t s
 	return 0;
 }
 
+static int count(struct scout_tree *t)
+{
+	if (t->keys == t->max_keys)
+		return -E2BIG;
+	t->keys++;
+	return 0;
+}
+
+int scout_tree_leave_out(struct scout_tree *t, enum scout_key_kind kind)
+{
+	int err = count(t);
+
+	if (!err)
+		t->left_out[kind]++;
+	return err;
+}
+
 int scout_tree_add(struct scout_tree *t, const char *path, size_t len, uint64_t bytes,
 		   int64_t modified, uint64_t version)
 {
 	enum scout_key_kind kind = scout_key_judge(path, len, bytes);
 	struct scout_tree_entry *e;
+	int err = kind >= SCOUT_KEY_LEFT_OUT ? scout_tree_leave_out(t, kind) : count(t);
 
-	if (t->keys >= t->max_keys)
-		return -E2BIG;
-	t->keys++;
-	if (kind >= SCOUT_KEY_LEFT_OUT)
-		t->left_out[kind]++;
-	if (kind != SCOUT_KEY_FILE && kind != SCOUT_KEY_DIR)
-		return 0;
+	if (err || (kind != SCOUT_KEY_FILE && kind != SCOUT_KEY_DIR))
+		return err;
 	if (kind == SCOUT_KEY_DIR)
 		len--;
 	if (reserve(&t->arena, t->arena_len, len + 1, &t->arena_cap, 1) < 0 ||

@@ -47,6 +47,8 @@ struct scout_tree *scout_tree_new(size_t max_keys);
 /* path is behind the prefix. Returns 0, -ENOMEM, or -E2BIG beyond max_keys. */
 int scout_tree_add(struct scout_tree *t, const char *path, size_t len, uint64_t bytes,
 		   int64_t modified, uint64_t version);
+/* Counts one that no path can name. Returns as scout_tree_add. */
+int scout_tree_leave_out(struct scout_tree *t, enum scout_key_kind kind);
 /* Afterwards t is immutable. Returns 0, -ENOMEM, or -E2BIG (far more directories than keys). */
 int scout_tree_build(struct scout_tree *t);
 
