@@ -120,6 +120,9 @@ int scout_config_load(const char *path, const char *const *overrides, size_t nov
 int scout_config_reload(const char *path, const char *const *overrides, size_t noverrides,
 			FILE *errors, struct scout_config **ret);
 void scout_config_free(struct scout_config *c);
+/* Whether AWS's variables that say where to ask are to be ignored (AWS_IGNORE_CONFIGURED_ENDPOINT_URLS). At the start:
+ * getenv(3) is no matter for threads. */
+bool scout_config_ignores_aws_endpoints(void);
 
 /* The effective config as an ini (secrets as "****") and a comment line for each host: what --check
  * prints. */

@@ -170,17 +170,23 @@ static void check_cache_dir(struct scout_draft *d)
 			      fd == -ENOENT ? "it cannot be made: " : "", reason);
 }
 
+bool scout_config_ignores_aws_endpoints(void)
+{
+	const char *ignore = getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+
+	return ignore && strcasecmp(ignore, "true") == 0;
+}
+
 /* What the ini leaves open, as AWS's own tools are told it. */
 static void endpoint_of_environment(struct scout_draft *d)
 {
 	const struct scout_key *key = scout_key_find(SCOUT_SECTION_MODELS, "endpoint");
-	const char *ignore = getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
 	const char *name = "AWS_ENDPOINT_URL_S3", *url = getenv(name);
 	struct scout_text why = {0};
 	int err;
 
 	if (!d->config->models.bucket || d->key_lines[key - scout_keys] ||
-	    (ignore && strcasecmp(ignore, "true") == 0))
+	    scout_config_ignores_aws_endpoints())
 		return;
 	if (!url || !*url)
 		url = getenv(name = "AWS_ENDPOINT_URL");

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "s3/snapshot.h"
+#include "scoutfs/config.h"
 
 static const char *const names[SCOUT_AWS_VARIABLES] = {
     [SCOUT_AWS_ACCESS_KEY_ID] = "AWS_ACCESS_KEY_ID",
@@ -46,10 +46,8 @@ static const char *get(const char *name)
 /* Whether names[i] says where to ask, and such are to be ignored. */
 static bool is_ignored(int i)
 {
-	const char *ignore = get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
-
-	return (i == SCOUT_AWS_ENDPOINT_URL || i == SCOUT_AWS_ENDPOINT_URL_STS) && ignore &&
-	       strcasecmp(ignore, "true") == 0;
+	return (i == SCOUT_AWS_ENDPOINT_URL || i == SCOUT_AWS_ENDPOINT_URL_STS) &&
+	       scout_config_ignores_aws_endpoints();
 }
 
 /* The file that variable names, else ~/.aws/<name>. */
