@@ -133,9 +133,7 @@ static void reads_see_what_was_written(void **state)
 static void read_ahead_is_dropped_by_a_write(void **state)
 {
 	(void)state;
-	rig_config(1);
-	fake_add_locked("/f", 8 * MIB, 100, 1);
-	rig_start(MEMORY);
+	set_up_file(8 * MIB, 1);
 	assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
 	assert_int_equal(open_as(&file, "h0/f", O_WRONLY), 0);
 	read_back(&other, 0, 256 * KIB, 1);
@@ -239,9 +237,7 @@ static void a_full_disk_is_told_as_such(void **state)
 static void appends_go_to_the_end(void **state)
 {
 	(void)state;
-	rig_config(1);
-	fake_add_locked("/f", 1000, 100, 4);
-	rig_start(MEMORY);
+	set_up_file(1000, 4);
 	assert_int_equal(open_as(&file, "h0/f", O_WRONLY | O_APPEND), 0);
 	assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
 	FAKE_LOCKED(fake_append_locked("/f", 500, 100, 4)); /* by another host */
@@ -258,9 +254,7 @@ static void appends_go_to_the_end(void **state)
 static void a_look_between_two_appends(void **state)
 {
 	(void)state;
-	rig_config(1);
-	fake_add_locked("/f", 1000, 100, 4);
-	rig_start(MEMORY);
+	set_up_file(1000, 4);
 	assert_int_equal(open_as(&file, "h0/f", O_WRONLY | O_APPEND), 0);
 	assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
 	FAKE_LOCKED(fake.hold_answers = true);

@@ -37,9 +37,7 @@ static void a_write_that_may_have_left_is_lost(void **state)
 static void a_lost_write_may_come_late(void **state)
 {
 	(void)state;
-	rig_config(1);
-	fake_add_locked("/f", 2 * MIB, 100, 1);
-	rig_start(MEMORY);
+	set_up_file(2 * MIB, 1);
 	assert_int_equal(open_as(&file, "h0/f", O_RDWR), 0);
 	FAKE_LOCKED(fake.sends_at_once = true, fake.before = kill_at_write);
 	assert_int_equal(write_at(&file, 0, 100, 1), 0);
@@ -58,9 +56,7 @@ static void a_lost_change_may_come_late(void **state)
 
 	(void)state;
 	for (unsigned by_handle = 0; by_handle < 2; by_handle++) {
-		rig_config(1);
-		fake_add_locked("/f", 2 * MIB, 100, 1);
-		rig_start(MEMORY);
+		set_up_file(2 * MIB, 1);
 		assert_int_equal(open_as(&file, "h0/f", O_RDWR), 0);
 		assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
 		read_back(&other, 0, 4096, 1);
@@ -90,9 +86,7 @@ static void set_mtime(void)
 static void half_a_change_may_come_late(void **state)
 {
 	(void)state;
-	rig_config(1);
-	fake_add_locked("/f", 2 * MIB, 100, 1);
-	rig_start(MEMORY);
+	set_up_file(2 * MIB, 1);
 	assert_int_equal(open_as(&file, "h0/f", O_RDWR), 0);
 	assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
 	read_back(&other, 0, 4096, 1);
@@ -151,9 +145,7 @@ static void a_lost_cut_may_come_late(void **state)
 {
 	(void)state;
 	for (unsigned later = 0; later < 2; later++) {
-		rig_config(1);
-		fake_add_locked("/f", 2 * MIB, 100, 1);
-		rig_start(MEMORY);
+		set_up_file(2 * MIB, 1);
 		assert_int_equal(open_as(&other, "h0/f", O_RDONLY), 0);
 		read_back(&other, 0, 4096, 1);
 		FAKE_LOCKED(fake.sends_at_once = true, fake.before = kill_at_first_cut);

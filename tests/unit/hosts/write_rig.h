@@ -20,6 +20,14 @@ static inline void set_up(size_t memory)
 	rig_start(memory);
 }
 
+/* "/f" is there already. */
+static inline void set_up_file(size_t size, unsigned seed)
+{
+	rig_config(1);
+	fake_add_locked("/f", size, 100, seed);
+	rig_start(MEMORY);
+}
+
 static inline void tear_down(void)
 {
 	if (file.handle)
