@@ -201,7 +201,7 @@ def one_reader(registry):
             who["curl, 3 MiB"] = contestants.with_one_curl(b, key, size, 3 * MIB, CONNECTIONS, *link)
         yield Case(named(f"1 reader of {mib} MiB{', put in one piece' if whole else ''}", link), who, works.read(key),
                    prepare=lambda whole=whole: (registry.fill(), registry.put(mib, whole)), before=connect,
-                   moved=size, target={"curl": 0.8, "curl, 3 MiB": 0.8} if link else {"curl": 0.85, "curl, 3 MiB": 0.85},
+                   moved=size, target=dict.fromkeys(("curl", "curl, 3 MiB"), 0.8 if link else 0.85),
                    note="its ETag is its MD5" if whole else
                    f"curl: {CONNECTIONS} ranges at once, of 1/{CONNECTIONS} or 3 MiB")
 

@@ -45,7 +45,8 @@ def version(program):
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20,
                               check=False)
         lines = (done.stdout or done.stderr).splitlines()
-        return next((line for line in lines if line.lower().startswith(program)), lines[0])  # of sshfs, fusermount3's is first
+        # sshfs tells that of fusermount3 first
+        return next((line for line in lines if line.lower().startswith(program)), lines[0])
     except (OSError, IndexError):
         return None
 

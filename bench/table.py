@@ -2,8 +2,6 @@
 
 HEAD = ("| work | on | median (least to most) | to scoutfs | wanted | MB/s | CPU | MiB | servers' CPU |\n"
         "|---|---|---|---|---|---|---|---|---|")
-
-
 SHORT_HEAD = "| work | scoutfs | the others, to scoutfs: medians (least to most) |\n|---|---|---|"
 
 
