@@ -18,6 +18,13 @@
 
 TAILQ_HEAD(transfer_list, scout_s3_transfer);
 
+/* GETs' bodies, all together. */
+struct scout_s3_bodies {
+	unsigned n;
+	uint64_t bytes;
+	uint64_t ns; /* from when each was asked for */
+};
+
 struct scout_s3 {
 	struct scout_s3_context context;
 	pthread_t thread;
@@ -53,8 +60,9 @@ struct scout_s3 {
 	uint64_t next_check_ns;      /* no running attempt can be out of time or hang before this */
 	uint64_t next_turn_ns;       /* a call waits for this (queue.h) */
 	uint64_t compared_ns;        /* when their rates were */
-	uint64_t compared_awake_ns;
-	uint64_t swept_ns; /* when the connections made ahead were */
+	uint64_t compared_awake_ns, compared_alive_ns; /* likewise, on the clocks of the pulse */
+	struct scout_s3_bodies ended, ended_before;    /* since then, and in the period before */
+	uint64_t swept_ns;                             /* when the connections made ahead were */
 };
 
 /* All on the engine's thread, no lock held; they call back. */
@@ -78,8 +86,12 @@ uint64_t scout_s3_hedge_due_ns(const struct scout_s3 *s3, const struct scout_s3_
 			       uint64_t now_ns);
 /* A twin of t that has not begun; NULL: no memory, or as many as there may be. */
 struct scout_s3_transfer *scout_s3_hedge_new(struct scout_s3 *s3, struct scout_s3_transfer *t);
-/* Compares the rates of what runs and marks what is slow, once a second. */
-void scout_s3_hedge_compare(struct scout_s3 *s3, uint64_t now_ns);
+/* t, which was not dropped, has ended: whoever runs is compared with it if it brought all that it asked for. */
+void scout_s3_hedge_note_end(struct scout_s3 *s3, const struct scout_s3_transfer *t,
+			     uint64_t now_ns);
+/* Compares the rates of what runs with what ended of late and marks what is slow, once a second. Whether
+ * it did. */
+bool scout_s3_hedge_compare(struct scout_s3 *s3, uint64_t now_ns);
 
 /* The last anybody here sees of a call that never began (any thread). */
 void scout_s3_complete_early(struct scout_s3 *s3, struct scout_s3_call *call, int err);

@@ -23,6 +23,8 @@
 #define COMPARE_NS SCOUT_NS_PER_S
 #define SLOW_FACTOR 8
 #define SIBLINGS_MIN 4
+/* A body that is smaller may come in one burst, which says nothing of what its connection carries. */
+#define BODY_MIN_BYTES ((uint64_t)256 << 10)
 
 static bool may_hedge(const struct scout_s3 *s3, const struct scout_s3_transfer *t)
 {
@@ -111,30 +113,63 @@ static bool is_comparable(const struct scout_s3 *s3, const struct scout_s3_trans
 	       t->begun_ns <= s3->compared_ns;
 }
 
-void scout_s3_hedge_compare(struct scout_s3 *s3, uint64_t now_ns)
+void scout_s3_hedge_note_end(struct scout_s3 *s3, const struct scout_s3_transfer *t,
+			     uint64_t now_ns)
 {
-	uint64_t sum = 0, mean;
-	unsigned n = 0;
-	struct scout_s3_transfer *t;
+	struct scout_s3_bodies *b = &s3->ended;
 
-	/* while we are not there nobody is slow */
-	if (s3->context.pulse.awake_ns - s3->compared_awake_ns < COMPARE_NS)
+	if (t->call->op != SCOUT_S3_GET || t->moved < BODY_MIN_BYTES ||
+	    (t->got < t->upto && t->got < t->call->length))
 		return;
+	b->n++;
+	b->bytes += t->moved;
+	b->ns += now_ns - t->begun_ns;
+}
+
+/* What each body would have brought in the period at the mean rate of all; 0: they are too few. What ended in
+ * the period before counts still: the first one that a body runs through begins after it, and its siblings may
+ * be gone by then. */
+static uint64_t usual_bytes(const struct scout_s3 *s3, uint64_t period_ns)
+{
+	const struct scout_s3_bodies *a = &s3->ended, *b = &s3->ended_before;
+	struct scout_s3_bodies all = {a->n + b->n, a->bytes + b->bytes, a->ns + b->ns};
+	const struct scout_s3_transfer *t;
+
 	TAILQ_FOREACH (t, &s3->running, link) {
 		if (is_comparable(s3, t)) {
-			sum += t->moved - t->counted;
-			n++;
+			all.n++;
+			all.bytes += t->moved - t->counted;
+			all.ns += period_ns;
 		}
 	}
-	mean = n > 0 ? sum / n : 0;
+	if (all.n <= SIBLINGS_MIN || all.ns < SCOUT_NS_PER_MS)
+		return 0;
+	return all.bytes / (all.ns / SCOUT_NS_PER_MS) * (period_ns / SCOUT_NS_PER_MS);
+}
+
+bool scout_s3_hedge_compare(struct scout_s3 *s3, uint64_t now_ns)
+{
+	const struct scout_s3_pulse *p = &s3->context.pulse;
+	uint64_t period_ns = p->awake_ns - s3->compared_awake_ns, usual;
+	uint64_t alive_ns = scout_s3_pulse_alive_ns(p) - s3->compared_alive_ns;
+	struct scout_s3_transfer *t;
+
+	/* while we are not there nobody is slow, nor while the endpoint is not */
+	if (period_ns < COMPARE_NS)
+		return false;
+	usual = alive_ns >= period_ns / 2 ? usual_bytes(s3, period_ns) : 0;
 	TAILQ_FOREACH (t, &s3->running, link) {
 		uint64_t moved = t->moved - t->counted;
 
 		/* it would take more than two of these periods for its rest */
-		t->slow = n > SIBLINGS_MIN && is_comparable(s3, t) && moved < mean / SLOW_FACTOR &&
+		t->slow = is_comparable(s3, t) && moved < usual / SLOW_FACTOR &&
 			  t->call->length - t->got > 2 * moved;
 		t->counted = t->moved;
 	}
+	s3->ended_before = s3->ended;
+	s3->ended = (struct scout_s3_bodies){0};
 	s3->compared_ns = now_ns;
-	s3->compared_awake_ns = s3->context.pulse.awake_ns;
+	s3->compared_awake_ns += period_ns;
+	s3->compared_alive_ns += alive_ns;
+	return true;
 }

@@ -426,6 +426,7 @@ static void conclude(struct scout_s3 *s3, struct scout_s3_transfer *t, CURLcode 
 		scout_s3_yield_answer(&s3->yield, t->first_ns);
 	if (t->use == SCOUT_S3_BULK)
 		measure(s3, t, bulk);
+	scout_s3_hedge_note_end(s3, t, scout_now_ns());
 	if (scout_s3_transfer_is_slice(t)) {
 		go_on_later(s3, t);
 		return;
@@ -570,10 +571,9 @@ void scout_s3_expire(struct scout_s3 *s3)
 	uint64_t now_ns = scout_now_ns(), due_ns;
 	struct scout_s3_transfer *t, *next;
 
-	if (now_ns < s3->next_check_ns)
+	if (!scout_s3_hedge_compare(s3, now_ns) && now_ns < s3->next_check_ns)
 		return;
 	s3->next_check_ns = UINT64_MAX;
-	scout_s3_hedge_compare(s3, now_ns);
 	for (t = TAILQ_FIRST(&s3->running); t; t = next) {
 		next = TAILQ_NEXT(t, link);
 		if (t->dropped)

@@ -172,6 +172,21 @@ def test_a_get_that_is_far_slower_than_its_siblings_is_hedged(rgw, bucket, mount
     assert m.metric("scoutfs_s3_retries_total") == 0
 
 
+def test_a_get_that_is_far_slower_than_those_that_ended_is_hedged(rgw, bucket, mount, http_proxy):
+    """Also when it is left alone with its reader: its siblings took a moment."""
+    data = content(30 * MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    slow = Once(lambda r: is_bulk(r) and start(r) > 0, bytes_per_s=20_000)
+    s3 = http_proxy(rgw.port, slow)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, part_size="2M"))
+    got, seconds = timed(read, m.model("a", "v1", "model.zip"))
+    assert sha256(got) == sha256(data)
+    assert seconds < size(slow.request) / 20_000 / 3
+    assert m.metric("scoutfs_s3_hedges_won_total") >= 1
+    assert slow.request.body_bytes < size(slow.request) / 3, "the slow one was given up"
+    assert m.metric("scoutfs_s3_retries_total") == 0
+
+
 def test_a_body_that_trickles_ends(rgw, bucket, mount, http_proxy):
     """A byte now and then keeps no request alive for longer than silence would."""
     data = content(MIB)

@@ -1,5 +1,6 @@
 /* What is asked for once more: a request that hangs by itself; where all are silent, one and no more;
- * and nobody's for the time in which we were not there. */
+ * one that is far slower than others, those that have ended among them; and nobody's for the time in
+ * which we were not there. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include "scoutfs/config.h"
 
 #define MS SCOUT_NS_PER_MS
+#define MIB (1024u * 1024)
 #define COUNT 6
 
 struct rig {
@@ -81,6 +83,47 @@ static void hedge(struct rig *rig, size_t i, struct scout_s3_transfer **twin)
 	*twin = scout_s3_hedge_new(&rig->s3, &rig->t[i]);
 	assert_non_null(*twin);
 	rig->s3.context.pulse.probing = true; /* it went out */
+}
+
+/* The first n have a body of which much is to come. */
+static void run_bodies(struct rig *rig, size_t n)
+{
+	rig->call.length = 1 << 30;
+	TAILQ_INIT(&rig->s3.running);
+	for (size_t i = 0; i < n; i++) {
+		rig->t[i].has_body = true;
+		TAILQ_INSERT_TAIL(&rig->s3.running, &rig->t[i], link);
+	}
+}
+
+/* One does, alone, and a period begins. */
+static void start_one(struct rig *rig)
+{
+	start(rig);
+	run_bodies(rig, 1);
+	turns(rig, 1000, 1);
+	assert_true(scout_s3_hedge_compare(&rig->s3, rig->now_ns));
+	assert_false(rig->t[0].slow);
+}
+
+/* A period goes by in which so much comes of that one. */
+static void second(struct rig *rig, uint64_t bytes)
+{
+	uint64_t before = rig->t[0].moved;
+
+	turns(rig, 1000, 1);
+	rig->t[0].moved = before + bytes;
+	assert_true(scout_s3_hedge_compare(&rig->s3, rig->now_ns));
+}
+
+/* So many bodies end that came within took_ms. */
+static void end_bodies(struct rig *rig, unsigned n, uint64_t bytes, unsigned took_ms)
+{
+	struct scout_s3_call call = {.op = SCOUT_S3_GET, .length = bytes};
+	struct scout_s3_transfer t = {.call = &call, .got = bytes, .upto = bytes, .moved = bytes};
+
+	for (t.begun_ns = rig->now_ns - took_ms * MS; n > 0; n--)
+		scout_s3_hedge_note_end(&rig->s3, &t, rig->now_ns);
 }
 
 static void what_is_silent_among_others_hangs(void **state)
@@ -192,26 +235,141 @@ static void nor_slow(void **state)
 
 	(void)state;
 	start(&rig);
-	for (size_t i = 0; i < COUNT; i++) {
-		rig.call.length = 1 << 30;
-		rig.t[i].has_body = true;
-	}
-	TAILQ_INIT(&rig.s3.running);
-	for (size_t i = 0; i < COUNT; i++)
-		TAILQ_INSERT_TAIL(&rig.s3.running, &rig.t[i], link);
-	turns(&rig, 1000, 0);
-	scout_s3_hedge_compare(&rig.s3, rig.now_ns);
+	run_bodies(&rig, COUNT);
+	turns(&rig, 1000, 1);
+	assert_true(scout_s3_hedge_compare(&rig.s3, rig.now_ns));
 	rig.now_ns += 60 * SCOUT_NS_PER_S;
 	scout_s3_pulse_turn(&rig.s3.context.pulse, rig.now_ns);
 	/* all but one are heard first */
 	for (size_t i = 1; i < COUNT; i++)
-		rig.t[i].moved += 1 << 20;
-	scout_s3_hedge_compare(&rig.s3, rig.now_ns);
+		rig.t[i].moved += MIB;
+	assert_false(scout_s3_hedge_compare(&rig.s3, rig.now_ns));
 	assert_false(rig.t[0].slow);
-	turns(&rig, 1000, 0);
-	scout_s3_hedge_compare(&rig.s3, rig.now_ns);
+	turns(&rig, 1000, 1);
+	assert_true(scout_s3_hedge_compare(&rig.s3, rig.now_ns));
 	assert_true(rig.t[0].slow);
-	assert_int_equal(due(&rig), COUNT); /* it, and one of those that are silent */
+	assert_int_equal(due(&rig), COUNT); /* it, and those that are silent while it is heard */
+}
+
+static void siblings_that_ended_are_some(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_one(&rig);
+	end_bodies(&rig, 4, 3 * MIB / 2, 50);
+	second(&rig, 20000);
+	assert_true(rig.t[0].slow && is_due(&rig, 0));
+}
+
+static void four_are_few(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_one(&rig);
+	end_bodies(&rig, 3, 3 * MIB / 2, 50);
+	second(&rig, 20000);
+	assert_false(rig.t[0].slow || is_due(&rig, 0));
+}
+
+static void small_ones_are_none(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_one(&rig);
+	end_bodies(&rig, 50, MIB / 5, 5);
+	second(&rig, 20000);
+	assert_false(rig.t[0].slow);
+}
+
+static void nor_are_those_that_were_cut(void **state)
+{
+	struct scout_s3_call call = {.op = SCOUT_S3_GET, .length = 4 * MIB};
+	struct scout_s3_transfer cut = {.call = &call, .got = MIB, .upto = 2 * MIB, .moved = MIB};
+	struct rig rig;
+
+	(void)state;
+	start_one(&rig);
+	cut.begun_ns = rig.now_ns - 50 * MS;
+	for (int i = 0; i < 10; i++)
+		scout_s3_hedge_note_end(&rig.s3, &cut, rig.now_ns);
+	second(&rig, 20000);
+	assert_false(rig.t[0].slow);
+	/* what asked for no more than this is one: a slice */
+	cut.upto = cut.got;
+	for (int i = 0; i < 10; i++)
+		scout_s3_hedge_note_end(&rig.s3, &cut, rig.now_ns);
+	second(&rig, 20000);
+	assert_true(rig.t[0].slow);
+}
+
+static void where_all_are_slow_nobody_is(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_one(&rig);
+	end_bodies(&rig, 10, MIB, 50000);
+	second(&rig, 20000);
+	assert_false(rig.t[0].slow);
+}
+
+static void who_is_slow_is_so_by_far(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_one(&rig);
+	end_bodies(&rig, 10, MIB, 7500);
+	second(&rig, 20000);
+	assert_false(rig.t[0].slow);
+	start_one(&rig);
+	end_bodies(&rig, 10, MIB, 5500);
+	second(&rig, 20000);
+	assert_true(rig.t[0].slow);
+	/* and has the rest no sooner than whoever is asked for it */
+	start_one(&rig);
+	end_bodies(&rig, 10, MIB, 50);
+	rig.call.length = 30000;
+	second(&rig, 20000);
+	assert_false(rig.t[0].slow);
+}
+
+/* Of all that were asked for with it, while it cannot be judged yet. */
+static void siblings_that_ended_are_some_for_one_period_more(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_one(&rig);
+	rig.t[0].begun_ns = rig.now_ns + MS;
+	end_bodies(&rig, 15, 3 * MIB / 2, 50);
+	second(&rig, 20000);
+	assert_false(rig.t[0].slow);
+	second(&rig, 20000);
+	assert_true(rig.t[0].slow);
+	second(&rig, 20000);
+	assert_false(rig.t[0].slow);
+}
+
+/* Else all that run would be asked for once more, next to those that ended before it fell silent. */
+static void beside_an_endpoint_that_is_silent_nobody_is_slow(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	start_one(&rig);
+	end_bodies(&rig, 15, 3 * MIB / 2, 50);
+	turns(&rig, 50, 1);
+	turns(&rig, 950, 0);
+	assert_true(scout_s3_hedge_compare(&rig.s3, rig.now_ns));
+	assert_false(rig.t[0].slow);
+	turns(&rig, 900, 0);
+	turns(&rig, 100, 1);
+	assert_true(scout_s3_hedge_compare(&rig.s3, rig.now_ns));
+	assert_false(rig.t[0].slow);
 }
 
 static void an_endpoint_that_never_answered_is_down(void **state)
@@ -264,6 +422,14 @@ int main(void)
 	    cmocka_unit_test(one_that_fell_silent_a_little_earlier_does_not_hang_alone),
 	    cmocka_unit_test(while_we_are_not_there_nobody_is_silent),
 	    cmocka_unit_test(nor_slow),
+	    cmocka_unit_test(siblings_that_ended_are_some),
+	    cmocka_unit_test(four_are_few),
+	    cmocka_unit_test(small_ones_are_none),
+	    cmocka_unit_test(nor_are_those_that_were_cut),
+	    cmocka_unit_test(where_all_are_slow_nobody_is),
+	    cmocka_unit_test(who_is_slow_is_so_by_far),
+	    cmocka_unit_test(siblings_that_ended_are_some_for_one_period_more),
+	    cmocka_unit_test(beside_an_endpoint_that_is_silent_nobody_is_slow),
 	    cmocka_unit_test(an_endpoint_that_never_answered_is_down),
 	    cmocka_unit_test(a_guess_hangs_from_when_it_is_pinned),
 	};
