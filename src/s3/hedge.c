@@ -1,8 +1,9 @@
 /* When a request hangs, and its twin: a second request for the rest of it. A connection through a
  * middlebox that has forgotten it, or a server's one slow disk, is seen long before `timeout`.
  *
- * Only reads are hedged, once a call, while it has an attempt left, and only so many at once. A GET is
- * hedged when it is pinned to an ETag: nobody else can tell that both bring the same bytes.
+ * Only reads are hedged, once a call (and again when its failures count anew), while it has an attempt
+ * left, and only so many at once. A GET is hedged when it is pinned to an ETag: nobody else can tell that
+ * both bring the same bytes.
  *
  * Where others are heard of, what is silent hangs by itself. Where nobody is, that may be the endpoint,
  * which gets one hedge to answer, and no other before it is heard of. */
@@ -92,7 +93,7 @@ struct scout_s3_transfer *scout_s3_hedge_new(struct scout_s3 *s3, struct scout_s
 	twin->call = t->call;
 	twin->number = t->number;
 	twin->use = SCOUT_S3_HEDGE;
-	twin->got = t->got;
+	twin->got = twin->anew_at = t->anew_at = t->got;
 	twin->attempts = t->attempts;
 	twin->failures = t->failures;
 	twin->skew_tried = t->skew_tried;

@@ -321,7 +321,7 @@ int scout_s3_transfer_begin(struct scout_s3_transfer *t, CURL *easy, uint64_t mo
 	t->curl_error[0] = '\0';
 	if (!t->twin && t->got < t->handed_over)
 		t->got = t->handed_over;
-	t->got_before = t->got;
+	t->anew_at = t->got;
 	t->upto = t->call->length;
 	if (scout_s3_transfer_pinned(t) && t->upto - t->got > most_bytes)
 		t->upto = t->got + most_bytes;

@@ -19,8 +19,6 @@
 #define MAX_SLEEP_NS SCOUT_NS_PER_S
 #define HEDGE_AGAIN_NS SCOUT_S3_TURN_NS /* when there was no room for one */
 #define LOOKS 8                         /* in a timeout */
-/* An attempt that moved a body on by this much starts the count of failures anew. */
-#define PROGRESS_BYTES ((uint64_t)1 << 20)
 
 /* A name that is not there is an answer, and who gives up knows it. */
 static bool is_failure(const struct scout_s3_call *call, const struct scout_s3_verdict *v)
@@ -345,8 +343,6 @@ static void fail(struct scout_s3 *s3, struct scout_s3_transfer *t, struct scout_
 			pause_until(s3, t, 0);
 		return;
 	}
-	if (t->got - t->got_before >= PROGRESS_BYTES)
-		t->failures = 0;
 	t->failures++;
 	/* an answer that makes no sense is one of two, too; any other is the truth */
 	if (t->twin && (v->retry || v->err == -EIO))
@@ -360,10 +356,12 @@ static void go_on_later(struct scout_s3 *s3, struct scout_s3_transfer *t)
 {
 	t->failures = 0;
 	t->attempts--;
-	if (t->twin)
+	if (t->twin) {
 		succeed(t);
-	else
-		pause_until(s3, t, 0);
+		return;
+	}
+	t->hedged = false;
+	pause_until(s3, t, 0);
 }
 
 /* An attempt of bulk has ended, one of so many. */

@@ -14,6 +14,8 @@
 #define MAX_WHOLE_BYTES ((size_t)16 << 20)
 #define MIN_BYTES_PER_S 2048
 #define RECOVERED_BYTES ((uint64_t)256 << 10)
+/* An attempt that moved a body on by this much starts the count of failures anew. */
+#define PROGRESS_BYTES ((uint64_t)1 << 20)
 
 static bool is_success(const struct scout_s3_response *r)
 {
@@ -180,6 +182,13 @@ static void race(struct scout_s3_transfer *t)
 	}
 }
 
+static void progress(struct scout_s3_transfer *t)
+{
+	t->anew_at = t->got;
+	t->failures = 0;
+	t->hedged = false;
+}
+
 const char *scout_s3_transfer_pinned(const struct scout_s3_transfer *t)
 {
 	bool begun = scout_s3_transfer_handed_over(t) > 0;
@@ -237,6 +246,8 @@ static bool take_body(struct scout_s3_transfer *t, const char *bytes, size_t len
 	t->got += wanted;
 	if (t->twin)
 		race(t);
+	if (!t->twin && t->got - t->anew_at >= PROGRESS_BYTES)
+		progress(t);
 	return t->got < t->call->length || wanted == len;
 }
 

@@ -48,7 +48,7 @@ struct scout_s3_transfer {
 	uint64_t number;   /* of the call: its twin's, too */
 	uint64_t got;      /* GET: bytes received and not too early, over all attempts */
 	unsigned attempts; /* begun */
-	unsigned failures; /* in a row */
+	unsigned failures; /* in a row; GET: since it moved on by a MiB */
 	bool skew_tried, move_tried, renewal_tried;
 	bool aloud;         /* HEAD: asked as a GET, whose refusal has a body that says why */
 	bool aloud_granted; /* HEAD: that GET was not refused */
@@ -59,10 +59,10 @@ struct scout_s3_transfer {
 	/* A call that hangs has two transfers, until one of them has the answer's next bytes first: the
 	 * other is dropped then. Both receive a GET's bytes, and hand over those that the other has not. */
 	struct scout_s3_transfer *twin; /* or NULL */
-	bool hedged;                    /* its call has had its second one */
-	bool dropped;                   /* lost: to be taken off the wire; call may be gone */
-	bool slow;                      /* its siblings are far faster */
-	uint64_t handed_over;           /* GET: by a twin that is no more */
+	bool hedged;          /* its call has had its second one; GET: since it moved on by a MiB */
+	bool dropped;         /* lost: to be taken off the wire; call may be gone */
+	bool slow;            /* its siblings are far faster */
+	uint64_t handed_over; /* GET: by a twin that is no more */
 
 	/* this attempt */
 	CURL *easy;                                /* NULL between attempts */
@@ -74,10 +74,10 @@ struct scout_s3_transfer {
 	bool refused;                    /* the caller's data() wants no more */
 	bool too_long;                   /* more headers, listing or error than we take */
 	unsigned times;                  /* it was sent */
-	uint64_t got_before;             /* got when it began */
-	uint64_t upto; /* GET: it asks for what lies before this; the call's length, or less */
-	uint64_t sent; /* of the body */
-	bool has_body; /* some of the answer's came */
+	uint64_t anew_at; /* got when it began or was hedged, or when failures last counted anew */
+	uint64_t upto;    /* GET: it asks for what lies before this; the call's length, or less */
+	uint64_t sent;    /* of the body */
+	bool has_body;    /* some of the answer's came */
 	uint64_t begun_ns;
 	uint64_t first_ns; /* from when it was connected until the answer began; 0: not yet */
 	uint64_t heard_ns; /* when the last byte came, or went; begun_ns: none yet */

@@ -291,7 +291,7 @@ class Request:
 class HttpProxy(Proxy):
     """Understands the requests: counts them by key and range, and answers some in its own way.
 
-    A hedge (a second request of a call that still waits for its first) is no one's fault on a machine
+    A hedge (another request of a call that still waits for its last) is no one's fault on a machine
     that stands still for a second: it is in hedges, not in requests.
 
     fault(request) is asked for each, on the proxy's thread, and returns an Answer or None. rtt,
@@ -363,7 +363,8 @@ class HttpProxy(Proxy):
         return total
 
     def _note(self, request):
-        running = [r for r in self.requests if r.call == request.call and not r.ended]
+        running = any(r.call == request.call and not r.ended
+                      for r in (*self.requests, *self.hedges))
         (self.hedges if request.call and running else self.requests).append(request)
 
     async def _exchange(self, client, server):

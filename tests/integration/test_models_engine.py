@@ -85,6 +85,20 @@ def last(request):
 HANGS = {"in mid-body": {"hold_after": 300_000}, "before a byte": {"stall": True}}
 
 
+class Nth:
+    """A fault for the first attempts of the first call that matches, one after the other."""
+
+    def __init__(self, matches, *answers):
+        self.matches, self.answers, self.requests = matches, list(answers), []
+
+    def __call__(self, request):
+        first = self.requests[0] if self.requests else None
+        if not (request.call == first.call if first else self.matches(request)) or not self.answers:
+            return None
+        self.requests.append(request)
+        return self.answers.pop(0)
+
+
 @pytest.mark.parametrize("how", HANGS)
 def test_a_get_that_hangs_is_hedged(rgw, bucket, mount, http_proxy, how):
     """Its rest comes by a second request, long before `timeout`, and nothing comes twice."""
@@ -105,6 +119,23 @@ def test_a_get_that_hangs_is_hedged(rgw, bucket, mount, http_proxy, how):
     assert f"{m.metric('scoutfs_s3_hedges_total'):.0f} hedges (" in m.status()
     assert m.metric("scoutfs_s3_hedges_won_total") >= 1
     wait_for(lambda: m.metric("scoutfs_s3_active") == 0, 5, "the end of the first request")
+
+
+def test_a_get_that_hangs_again_is_hedged_again(rgw, bucket, mount, http_proxy):
+    """Its twin may hang, too, when it has brought a MiB."""
+    data = content(40 * MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    hung = Nth(lambda r: is_bulk(r) and size(r) == 3 * MIB,
+               Answer(hold_after=300_000), Answer(hold_after=2 * MIB))
+    s3 = http_proxy(rgw.port, hung)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, read_window="32M", timeout="40s"))
+    got, seconds = timed(read, m.model("a", "v1", "model.zip"))
+    assert sha256(got) == sha256(data) and seconds < 30
+    assert m.metric("scoutfs_s3_retries_total") == 0 and m.metric("scoutfs_s3_hedges_won_total") >= 2
+    one, two = hung.requests
+    assert start(two) == start(one) + one.body_bytes
+    assert start(two) + two.body_bytes in [start(r) for r in s3.hedges if r.call == one.call]
+    assert s3.body_bytes() == len(data)
 
 
 def test_a_get_hangs_beside_its_question(rgw, bucket, mount, http_proxy):

@@ -372,6 +372,81 @@ static void beside_an_endpoint_that_is_silent_nobody_is_slow(void **state)
 	assert_false(rig.t[0].slow);
 }
 
+static bool take(struct scout_s3_call *call, const void *bytes, size_t len)
+{
+	(void)call, (void)bytes, (void)len;
+	return true;
+}
+
+static void start_taking(struct rig *rig)
+{
+	start(rig);
+	rig->call.length = 100 * MIB;
+	rig->call.data = take;
+	strcpy(rig->call.etag, rig->call.if_match);
+}
+
+/* Some of a body that is what was asked for. */
+static void bring(struct scout_s3_transfer *t, uint64_t len)
+{
+	static char bytes[1024];
+
+	t->judged = true;
+	for (; len > 0; len -= sizeof(bytes))
+		assert_int_equal(scout_s3_on_body(bytes, 1, sizeof(bytes), t), sizeof(bytes));
+}
+
+/* Whether t, beside others that are heard, is asked for once more. */
+static bool hangs(struct rig *rig, const struct scout_s3_transfer *t)
+{
+	turns(rig, 1000, 1);
+	return scout_s3_hedge_due_ns(&rig->s3, t, rig->now_ns) <= rig->now_ns;
+}
+
+static void one_that_moved_on_since_hangs_anew(void **state)
+{
+	struct scout_s3_transfer *hung, *twin;
+	struct rig rig;
+
+	(void)state;
+	start_taking(&rig);
+	hung = &rig.t[1];
+	bring(hung, 5 * MIB);
+	hung->failures = 1;
+	assert_true(hangs(&rig, hung));
+	hedge(&rig, 1, &twin);
+	hear(twin);
+	assert_false(hangs(&rig, hung) || hangs(&rig, twin));
+	bring(twin, MIB / 2);
+	assert_true(hung->dropped && !twin->twin);
+	assert_false(hangs(&rig, twin));
+	assert_int_equal(twin->failures, 1);
+	bring(twin, MIB / 2);
+	assert_int_equal(twin->failures, 0);
+	assert_true(hangs(&rig, twin));
+	free(twin);
+}
+
+/* One that hung, and goes on before its twin does, does so no earlier. */
+static void so_does_one_that_recovered(void **state)
+{
+	struct scout_s3_transfer *hung, *twin;
+	struct rig rig;
+
+	(void)state;
+	start_taking(&rig);
+	hung = &rig.t[1];
+	bring(hung, MIB - 1024);
+	assert_true(hangs(&rig, hung));
+	hedge(&rig, 1, &twin);
+	bring(hung, MIB / 2);
+	assert_true(twin->dropped && !hung->twin);
+	assert_false(hangs(&rig, hung));
+	bring(hung, MIB / 2);
+	assert_true(hangs(&rig, hung));
+	free(twin);
+}
+
 static void an_endpoint_that_never_answered_is_down(void **state)
 {
 	struct rig rig;
@@ -430,6 +505,8 @@ int main(void)
 	    cmocka_unit_test(who_is_slow_is_so_by_far),
 	    cmocka_unit_test(siblings_that_ended_are_some_for_one_period_more),
 	    cmocka_unit_test(beside_an_endpoint_that_is_silent_nobody_is_slow),
+	    cmocka_unit_test(one_that_moved_on_since_hangs_anew),
+	    cmocka_unit_test(so_does_one_that_recovered),
 	    cmocka_unit_test(an_endpoint_that_never_answered_is_down),
 	    cmocka_unit_test(a_guess_hangs_from_when_it_is_pinned),
 	};
