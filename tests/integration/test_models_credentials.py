@@ -60,6 +60,11 @@ def credentials_line(m):
     return re.search(r"^  credentials  (.*)$", m.status(), re.M)[1]
 
 
+def renewed_in(m):
+    """How long after each time that keys came the next ones were to be asked for."""
+    return re.findall("to be renewed in (.*)", m.log())
+
+
 def shows_no_secret(m, aws, *more):
     with open(f"/proc/{m.process.pid}/cmdline", encoding="utf-8") as f:
         told = f.read() + m.log() + m.status() + read(m.path(".scoutfs", "metrics")).decode()
@@ -84,6 +89,7 @@ def test_an_instance_s_role_is_renewed_while_it_is_read(rgw, bucket, aws, s3, in
     assert set(aws.asked) == {"token", "role", "instance"}
     assert m.metric("scoutfs_s3_credentials_renewed_total") >= 2
     assert m.metric("scoutfs_s3_credentials_expire_seconds") <= 4
+    assert set(renewed_in(m)) <= {"1 s", "2 s"}, "with half of their life left"
     shows_no_secret(m, aws)
 
 
@@ -129,6 +135,8 @@ def test_a_role_of_a_profile(rgw, aws, s3, ini, mount):
                     credentials_line(m))
     assert aws.asked == ["AssumeRole"]
     assert signers(s3) == aws.issued
+    left, = renewed_in(m)
+    assert re.fullmatch(r"44m \d+s|45m 0s", left), "a quarter of an hour before they expire"
     shows_no_secret(m, aws, rgw.secret_key, "between us")
 
 
