@@ -15,6 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 ROLE_ARN = "arn:aws:iam::123456789012:role/reader"
+MIDDLE_ARN = "arn:aws:iam::123456789012:role/middle"
 ROLES = "/latest/meta-data/iam/security-credentials/"
 CONTAINER = "/v2/credentials/0f1e2d3c"
 
@@ -57,6 +58,7 @@ class Aws:
         self.silent = False  # no question is answered at all
         self.asked = []  # "token", "role", "instance", "container", "AssumeRole"…
         self.issued = []  # the access key ids handed out
+        self.forms = []  # what STS was asked and granted, with its "signer" (or None) and "region"
         self.secrets = []  # all else
         self._released = threading.Event()
         self._server = None
@@ -92,8 +94,12 @@ class Aws:
         self._server.server_close()
 
     @property
+    def port(self):
+        return self._server.server_port
+
+    @property
     def url(self):
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
 
     def answer(self, method, path, headers, body):
         if self.silent:
@@ -157,11 +163,11 @@ class Aws:
     def _sts(self, path, headers, body):
         form = {name: values[0] for name, values in
                 parse_qs(body.decode(), strict_parsing=True).items()}
-        action = form.get("Action")
-        if form.get("Version") != "2011-06-15" or form.get("RoleArn") != ROLE_ARN:
+        action, signer, region = form.get("Action"), None, None
+        if form.get("Version") != "2011-06-15" or form.get("RoleArn") not in (ROLE_ARN, MIDDLE_ARN):
             raise Refused(400, "ValidationError", "version or role")
         if action == "AssumeRole":
-            self._verify(path, headers, body)
+            signer, region = self._verify(path, headers, body)
             if form.get("ExternalId") != self.external_id:
                 raise Refused(403, "AccessDenied", "not authorized to perform: sts:AssumeRole")
         elif action == "AssumeRoleWithWebIdentity":
@@ -169,15 +175,18 @@ class Aws:
                 raise Refused(400, "InvalidIdentityToken", "No OpenIDConnect provider found")
         else:
             raise Refused(400, "InvalidAction", str(action))
+        self.forms.append({**form, "signer": signer, "region": region})
         key = {name: escape(value) for name, value in self._issue(action).items()}
         return STS.format(action=action, session=escape(form["RoleSessionName"]), **key)
 
     def _verify(self, path, headers, body):
-        """The signature as botocore would have made it."""
+        """The signature as botocore would have made it, and the token of who has one; whose it is, and the
+        region it is for."""
         words = dict(word.strip().split("=", 1) for word in
                      headers.get("Authorization", "x ").split(" ", 1)[1].split(",") if "=" in word)
         access_key, _, region, service, _ = (words.get("Credential", "") + "////").split("/")[:5]
-        if access_key not in self.users or service != "sts":
+        token = next((key["SessionToken"] for key in self.keys if key["AccessKeyId"] == access_key), None)
+        if access_key not in self.users or service != "sts" or headers.get("X-Amz-Security-Token") != token:
             raise Refused(403, "InvalidClientTokenId", "The security token is invalid.")
         request = AWSRequest("POST", f"http://{headers['Host']}{path}", data=body)
         for name in words["SignedHeaders"].split(";"):
@@ -185,6 +194,8 @@ class Aws:
         request.context["timestamp"] = headers["X-Amz-Date"]
         signer = SigV4Auth(Credentials(access_key, self.users[access_key]), service, region)
         text = signer.string_to_sign(request, signer.canonical_request(request))
-        if not {"host", "x-amz-date"} <= set(words["SignedHeaders"].split(";")) or \
+        needed = {"host", "x-amz-date"} | ({"x-amz-security-token"} if token else set())
+        if not needed <= set(words["SignedHeaders"].split(";")) or \
                 signer.signature(text, request) != words["Signature"]:
             raise Refused(403, "SignatureDoesNotMatch", "The signature does not match.")
+        return access_key, region

@@ -1,5 +1,6 @@
 """Where S3 credentials come from, and that they are renewed under a mount at work."""
 
+import json
 import os
 import re
 import signal
@@ -7,13 +8,14 @@ import subprocess
 
 import pytest
 
-from aws import CONTAINER, ROLE_ARN, Aws
+from aws import CONTAINER, MIDDLE_ARN, ROLE_ARN, Aws
 from mount import SLOWER, command
 from procs import free_port, wait_for
 from proxy import Answer
 from tools import error, read, timed, together, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
+SECRETS = ("AccessKeyId", "SecretAccessKey", "SessionToken")
 
 
 @pytest.fixture
@@ -134,10 +136,50 @@ def test_a_role_of_a_profile(rgw, aws, s3, ini, mount):
     assert re.match(re.escape(f"profile ml (assumed role {ROLE_ARN}), expire in ") + r"(59m \d+s|1h 0m)$",
                     credentials_line(m))
     assert aws.asked == ["AssumeRole"]
+    assert (aws.forms[0]["RoleSessionName"], aws.forms[0]["DurationSeconds"]) == ("a@b", "3600")
     assert signers(s3) == aws.issued
     left, = renewed_in(m)
     assert re.fullmatch(r"44m \d+s|45m 0s", left), "a quarter of an hour before they expire"
     shows_no_secret(m, aws, rgw.secret_key, "between us")
+
+
+@pytest.mark.parametrize("config, asked", [
+    ("credential_source = Environment\n", []),
+    ("credential_source = EcsContainer\n", ["container"]),
+    ("credential_source = Ec2InstanceMetadata\n", ["token", "role", "instance"]),
+    ("source_profile = middle\n[profile middle]\ncredential_process = cat {keys}\n", []),
+    ("source_profile = middle\n[profile middle]\n{middle}source_profile = base\n", ["AssumeRole"]),
+    ("source_profile = middle\n[profile middle]\n{middle}web_identity_token_file = {token}\n",
+     ["AssumeRoleWithWebIdentity"]),
+], ids=["environment", "container", "instance", "process", "role", "web identity"])
+def test_a_role_is_asked_for_with_keys_from_anywhere(rgw, aws, s3, ini, mount, folder, config, asked):
+    """They sign for it, and their token goes along; S3 sees the role's alone."""
+    base = aws.keys[0] if asked else aws.keys[2]  # the first that are handed out, or that are there
+    aws.users = {key["AccessKeyId"]: key["SecretAccessKey"] for key in aws.keys}
+    aws.users[rgw.access_key] = rgw.secret_key
+    aws.web_token = "eyJ.x+y/z.=="
+    words = {"middle": f"role_arn = {MIDDLE_ARN}\n",
+             "token": write(os.path.join(folder, "token"), aws.web_token.encode()),
+             "keys": write(os.path.join(folder, "keys"), json.dumps(
+                 {"Version": 1, **{name: base[name] for name in SECRETS}}).encode())}
+    m = mount(ini + "profile = ml\n", run=False, env={
+        "AWS_ENDPOINT_URL_STS": aws.url, "AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER,
+        "AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.url,
+        "AWS_ACCESS_KEY_ID": base["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": base["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": base["SessionToken"]})
+    profile(m, "credentials", f"[base]\naws_access_key_id = {rgw.access_key}\n"
+            f"aws_secret_access_key = {rgw.secret_key}\n")
+    profile(m, "config", f"[profile ml]\nrole_arn = {ROLE_ARN}\n" + config.format(**words))
+    m.start()
+    works(m)
+    assert aws.asked == [*asked, "AssumeRole"]
+    *before, last = [(form["Action"], form["signer"], form["RoleArn"]) for form in aws.forms]
+    assert last == ("AssumeRole", base["AccessKeyId"], ROLE_ARN)
+    assert before in ([], [("AssumeRole", rgw.access_key, MIDDLE_ARN)],
+                      [("AssumeRoleWithWebIdentity", None, MIDDLE_ARN)])
+    assert signers(s3) == aws.issued[-1:] != [base["AccessKeyId"]]
+    assert credentials_line(m).startswith(f"profile ml (assumed role {ROLE_ARN}), expire in ")
+    shows_no_secret(m, aws, rgw.secret_key, aws.web_token, base["SecretAccessKey"], base["SessionToken"])
 
 
 def test_an_endpoint_of_the_environment(rgw, bucket, s3, mount):
@@ -172,6 +214,22 @@ def test_a_web_identity(aws, s3, ini, mount, folder):
     assert credentials_line(m).startswith(
         f"environment (web identity, assumed role {ROLE_ARN}), expire in ")
     assert aws.asked == ["AssumeRoleWithWebIdentity"]
+    shows_no_secret(m, aws, aws.web_token)
+
+
+def test_a_web_identity_of_a_profile(aws, s3, ini, mount, folder):
+    aws.web_token = "eyJ.x+y/z.=="
+    path = write(os.path.join(folder, "token"), aws.web_token.encode())
+    m = mount(ini + "profile = ml\n", env={"AWS_ENDPOINT_URL_STS": aws.url}, run=False)
+    profile(m, "config", f"[profile ml]\nrole_arn = {ROLE_ARN}\nweb_identity_token_file = {path}\n"
+            "role_session_name = pod-2\nduration_seconds = 900\n")
+    m.start()
+    works(m)
+    assert credentials_line(m).startswith(
+        f"profile ml (web identity, assumed role {ROLE_ARN}), expire in ")
+    assert aws.asked == ["AssumeRoleWithWebIdentity"]
+    assert (aws.forms[0]["RoleSessionName"], aws.forms[0]["DurationSeconds"]) == ("pod-2", "900")
+    assert signers(s3) == aws.issued
     shows_no_secret(m, aws, aws.web_token)
 
 
