@@ -12,6 +12,7 @@ from aws import CONTAINER, MIDDLE_ARN, ROLE_ARN, Aws
 from mount import SLOWER, command
 from procs import free_port, wait_for
 from proxy import Answer
+from tls import TlsProxy, Tunnel
 from tools import error, read, timed, together, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
@@ -180,6 +181,36 @@ def test_a_role_is_asked_for_with_keys_from_anywhere(rgw, aws, s3, ini, mount, f
     assert signers(s3) == aws.issued[-1:] != [base["AccessKeyId"]]
     assert credentials_line(m).startswith(f"profile ml (assumed role {ROLE_ARN}), expire in ")
     shows_no_secret(m, aws, rgw.secret_key, aws.web_token, base["SecretAccessKey"], base["SessionToken"])
+
+
+@pytest.mark.parametrize("settings, host, region", [
+    ("", "sts.us-east-1.amazonaws.com", "us-east-1"),
+    ("region = eu-west-1\n", "sts.eu-west-1.amazonaws.com", "eu-west-1"),
+    ("region = cn-north-1\n", "sts.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+    ("region = eu-west-1\nsts_regional_endpoints = legacy\n", "sts.amazonaws.com", "us-east-1"),
+    ("region = eu-south-1\nsts_regional_endpoints = legacy\n", "sts.eu-south-1.amazonaws.com",
+     "eu-south-1"),
+], ids=["default", "region", "china", "legacy", "legacy, but newer"])
+def test_aws_s_own_sts(rgw, aws, s3, ini, mount, folder, settings, host, region):
+    """Through the proxy that the environment names, so that no question leaves this machine; TLS is for that
+    host, and the signature for its region."""
+    front = TlsProxy(folder, aws.port, host).start()
+    tunnel = Tunnel(front.port).start()
+    try:
+        aws.users[rgw.access_key] = rgw.secret_key
+        m = mount(ini + "profile = ml\n", run=False, env={
+            "https_proxy": f"http://127.0.0.1:{tunnel.port}", "AWS_CA_BUNDLE": front.ca})
+        profile(m, "credentials", f"[ml]\naws_access_key_id = {rgw.access_key}\n"
+                f"aws_secret_access_key = {rgw.secret_key}\n")
+        profile(m, "config", f"[profile ml]\nrole_arn = {ROLE_ARN}\nsource_profile = ml\n{settings}")
+        m.start()
+        works(m)
+        assert set(tunnel.asked) == {f"CONNECT {host}:443 HTTP/1.1"}
+        assert [form["region"] for form in aws.forms] == [region]
+        assert signers(s3) == aws.issued
+    finally:
+        tunnel.stop()
+        front.stop()
 
 
 def test_an_endpoint_of_the_environment(rgw, bucket, s3, mount):

@@ -1,4 +1,5 @@
-"""TLS before a plain server on loopback, with a certificate of our own authority."""
+"""TLS before a plain server on loopback, with a certificate of our own authority, and a way there for who asks
+for another host."""
 
 import os
 import select
@@ -7,11 +8,13 @@ import ssl
 import threading
 
 from procs import run, tool
+from proxy import BLOCK, Proxy
 
 
 class TlsProxy:
-    def __init__(self, folder, target_port):
+    def __init__(self, folder, target_port, name="localhost"):
         self.target_port = target_port
+        self.name = name
         self.ca = os.path.join(folder, "ca.pem")
         self._make_certificates(folder)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -23,7 +26,7 @@ class TlsProxy:
             run(tool("openssl"), *args, cwd=folder)
 
         with open(os.path.join(folder, "san"), "w", encoding="utf-8") as f:
-            f.write("subjectAltName = DNS:localhost, IP:127.0.0.1\n")
+            f.write(f"subjectAltName = DNS:{self.name}, IP:127.0.0.1\n")
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                 "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=scoutfs test CA")
         openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
@@ -64,3 +67,22 @@ class TlsProxy:
                         (server if source is client else client).sendall(data)
         except OSError:  # also what ssl raises
             peer.close()
+
+
+class Tunnel(Proxy):
+    """A forward proxy for https, which leads to target_port wherever it is asked to lead."""
+
+    def __init__(self, target_port):
+        super().__init__(target_port)
+        self.asked = []  # the first lines of the requests
+
+    async def _exchange(self, client, server):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            more = await self._loop.sock_recv(client, BLOCK)
+            if not more:
+                return
+            head += more
+        self.asked.append(head.partition(b"\r\n")[0].decode())
+        await self._loop.sock_sendall(client, b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await super()._exchange(client, server)
