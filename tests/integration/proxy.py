@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 BLOCK = 256 * 1024
 IN_FLIGHT = 64 << 20  # bytes that one direction of a slow link may hold
@@ -273,6 +274,7 @@ class Request:
         self.query = self.target.partition("?")[2]
         self.range = self.headers.get("range")
         self.call = self.headers.get("amz-sdk-invocation-id")  # all its attempts have the same
+        self.at = time.monotonic()  # when it was here
         self.status = None
         self.body_bytes = 0  # of the answer, passed on
         self.sent_bytes = 0  # of its own body

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import mmap
 import os
 import re
@@ -206,20 +207,47 @@ def test_connection_cut_in_mid_body(rgw, bucket, model, mount, http_proxy, reset
     assert s3.body_bytes("model.zip") <= len(model) + 2 * 300_000
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_overload_is_retried(rgw, bucket, model, mount, http_proxy, status):
+def pauses(s3, status):
+    """Between the attempts of a call, after one that was answered so: seconds, and how many such there were."""
+    found = []
+    for call in {r.call for r in s3.requests if r.status == status}:
+        attempts = [r for r in s3.requests if r.call == call]
+        refused = [pair for pair in itertools.pairwise(attempts) if pair[0].status == status]
+        found += [(after.at - before.at, n) for n, (before, after) in enumerate(refused, 1)]
+    return found
+
+
+@pytest.mark.parametrize("status, base", [(429, 0.5), (500, 0.1), (502, 0.1), (503, 0.5), (504, 0.1)])
+def test_overload_is_retried(rgw, bucket, model, mount, http_proxy, status, base):
+    """After a pause, of which chance takes a quarter at most."""
     busy = First(2, status=status)
     s3 = http_proxy(rgw.port, fault=busy)
     m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
     assert sha256(read(m.model("a", "v1", "model.zip"))) == sha256(model)
     assert busy.done == 2
+    seen = pauses(s3, status)
+    if m.metric("scoutfs_s3_hedges_total") == 0:  # which wait for no pause
+        assert seen and all(seconds >= 0.75 * base * 2**(n - 1) for seconds, n in seen), seen
+
+
+def test_who_was_refused_together_comes_back_at_different_times(rgw, bucket, mount, http_proxy):
+    s3 = http_proxy(rgw.port, fault=lambda r: Answer(status=503) if "nothing" in r.target and
+                    r.headers["amz-sdk-request"].startswith("attempt=1;") else None)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    jobs = [lambda n=n: error(os.stat, m.model(f"nothing-{n}")) for n in range(10)]
+    assert together(jobs) == ["ENOENT"] * 10
+    pause_ms = [int(ms) for ms in re.findall(r"attempt 1: .*503.*; again in (\d+) ms", m.log())]
+    assert len(set(pause_ms)) > 1 and all(375 <= ms <= 500 for ms in pause_ms), pause_ms
 
 
 def test_listing_is_retried(rgw, bucket, model, mount, http_proxy):
+    """The second time after a pause twice as long."""
     s3 = http_proxy(rgw.port, fault=First(2, lambda r: "list-type" in r.query, status=503))
     m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
     assert os.listdir(m.model()) == ["a"]
     assert len(s3.lists()) == 3
+    (first, _), (second, _) = pauses(s3, 503)
+    assert m.metric("scoutfs_s3_hedges_total") or (first >= 0.375 and second >= 0.75), (first, second)
 
 
 def test_attempts_end(rgw, bucket, model, mount, http_proxy):
