@@ -76,8 +76,9 @@ def test_sizes(rgw, bucket, mount, http_proxy, local):
     assert "published    5 objects" in m.status()
 
 
-def test_20_files_at_once(rgw, bucket, mount, local):
-    m = mount(NO_HOSTS, ini(rgw, bucket, max_connections=10), settings="memory = 64M")
+def test_20_files_at_once(rgw, bucket, mount, http_proxy, local):
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, ini(rgw, bucket, s3.port, max_connections=10), settings="memory = 64M")
     os.makedirs(m.model("a", "v1"))
     sizes = [n * 700_000 for n in range(20)]
     sources = [local(size) for size in sizes]
@@ -86,6 +87,7 @@ def test_20_files_at_once(rgw, bucket, mount, local):
     for n, size in enumerate(sizes):
         assert sha256(body(rgw, bucket, f"a/v1/{n}.zip")) == sha256(content(size))
     assert uploads(rgw, bucket) == []
+    assert 1 < s3.most <= 10
 
 
 @pytest.mark.seconds(120)
