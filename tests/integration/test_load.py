@@ -1,6 +1,7 @@
 """The registry's own tooling: the load generator, through a mount and straight at S3, and what fills a
 registry for it."""
 
+import io
 import json
 import math
 import os
@@ -9,11 +10,17 @@ import signal
 import statistics
 import subprocess
 import sys
+import types
+import zipfile
 
 from mount import BINARY, SAN, TOP, clean_env, command
 from procs import run, wait_for
 from proxy import Answer
 from tools import content, error, read, write
+
+sys.path.append(os.path.join(TOP, "bench"))
+
+import fill_registry  # noqa: E402
 
 LOAD = os.path.join(os.path.dirname(BINARY), "scoutfs-load")
 SIZE = 300_000
@@ -176,3 +183,23 @@ def test_a_registry_filled(rgw, folder):
     assert set(listed) == {f"p/{name}/main/{file}" for name in names
                            for file in ("README.md", "config.json", "model.zip")}
     assert listed["p/arnir0_Tiny-LLM/main/model.zip"] == 50000
+
+
+def test_the_registry_of_the_load(monkeypatch):
+    """What is put where nothing is said: 500 models, one of real size, 499 with a config and a README."""
+    put = {}
+    bucket = types.SimpleNamespace(head_bucket=lambda Bucket: None,
+                                   put_object=lambda Bucket, Key, Body: put.update({Key: Body}))
+    monkeypatch.setattr(fill_registry, "boto3", types.SimpleNamespace(client=lambda *a, **more: bucket))
+    monkeypatch.setattr(sys, "argv", ["fill_registry.py", "--bucket", "b"])
+    assert fill_registry.main() == 0
+    names = {key.partition("/")[0] for key in put}
+    texts = ["README.md", "config.json"]
+    assert len(names) == 500 and sorted(put) == sorted(
+        f"{name}/main/{file}" for name in names for file in (*texts, "model.zip"))
+    sizes = {name: len(put[f"{name}/main/model.zip"]) for name in names}
+    assert sizes.pop("arnir0_Tiny-LLM") == 24_834_009
+    for name, size in sizes.items():
+        assert size < 1000 and all(put[f"{name}/main/{file}"] for file in texts)
+        with zipfile.ZipFile(io.BytesIO(put[f"{name}/main/model.zip"])) as z:
+            assert sorted(z.namelist()) == texts and z.testzip() is None
