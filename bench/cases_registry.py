@@ -4,7 +4,6 @@ It is one of 500 models (fill_registry.py), of which 100 have the real one's siz
 objects. Far is 20 ms of round trip and 60 MB/s a connection, as S3 is for many.
 """
 
-import concurrent.futures
 import json
 import os
 import select
@@ -84,21 +83,11 @@ class Registry:
         key = f"{REAL}/{mib}m{'-whole' if whole else ''}"
         if key in self.made:
             return key
-        s3, part = self.b.rgw.client(), 64 * MIB
-        block = os.urandom(part)
+        blocks = [os.urandom(64 * MIB)] * (mib // 64)
         if whole:
-            s3.put_object(Bucket=BUCKET, Key=key, Body=block * (mib * MIB // part))
-            self.made.add(key)
-            return key
-        upload = s3.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
-
-        def put_part(number):
-            done = s3.upload_part(Bucket=BUCKET, Key=key, UploadId=upload, PartNumber=number, Body=block)
-            return {"PartNumber": number, "ETag": done["ETag"]}
-
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            parts = list(pool.map(put_part, range(1, mib * MIB // part + 1)))
-        s3.complete_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+            self.b.rgw.put(BUCKET, key, b"".join(blocks))
+        else:
+            self.b.rgw.put_parts(BUCKET, key, blocks)
         self.made.add(key)
         return key
 

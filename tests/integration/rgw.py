@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from procs import answers, end, free_port, run, tool, wait_for
 
@@ -169,6 +170,23 @@ class Rgw:
 
     def put(self, bucket, key, body):
         return self.client().put_object(Bucket=bucket, Key=key, Body=body)["ETag"]
+
+    def put_parts(self, bucket, key, bodies):
+        """By a multipart upload."""
+        client, upload = self.client(), {"Bucket": bucket, "Key": key}
+        upload["UploadId"] = client.create_multipart_upload(**upload)["UploadId"]
+
+        def put_part(number, body):
+            return {"PartNumber": number,
+                    "ETag": client.upload_part(PartNumber=number, Body=body, **upload)["ETag"]}
+
+        with ThreadPoolExecutor(2) as pool:
+            parts = list(pool.map(put_part, range(1, len(bodies) + 1), bodies))
+        client.complete_multipart_upload(MultipartUpload={"Parts": parts}, **upload)
+
+    def copy(self, bucket, key, to):
+        """Which takes no more room."""
+        self.client().copy_object(Bucket=bucket, Key=to, CopySource={"Bucket": bucket, "Key": key})
 
     def ini(self, bucket, port=None, secret=True, **more):
         """The [models] section; port when a proxy stands before it."""

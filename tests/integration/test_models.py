@@ -3,13 +3,14 @@
 import os
 import re
 import subprocess
+import time
 
 import pytest
 
 from mount import BINARY, SAN, SLOWER, clean_env
 from procs import wait_for
 from rgw import Rgw
-from tools import MIB, content, error, read, sha256, together, write
+from tools import MIB, Background, content, error, read, sha256, together, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 MODEL = "performance/arnir0_Tiny-LLM/main/model.zip"
@@ -71,6 +72,33 @@ def test_100_readers_of_100_objects_in_little_memory(rgw, bucket, mount, http_pr
     assert m.metric("scoutfs_buffer_bytes") <= 16 * MIB
     if not SAN:  # which needs memory of its own
         assert m.peak_memory() < 16 * MIB + 40 * MIB
+
+
+@pytest.mark.seconds(240)
+def test_100_readers_of_100_models_of_a_gigabyte(rgw, bucket, mount):
+    """Within 64M, only slower: what they read is right wherever they stand, and nobody is left waiting."""
+    base = content(16 * MIB)
+    parts = [base[k * 4099:] + base[:k * 4099] for k in range(64)]
+    rgw.put_parts(bucket, "m/0/model.zip", parts)
+    together([lambda k=k: [rgw.copy(bucket, "m/0/model.zip", f"m/{n}/model.zip") for n in range(k, 100, 8)]
+              for k in range(1, 9)])
+    m = mount(NO_HOSTS, rgw.ini(bucket), settings="memory = 64M")
+
+    def is_right(n):
+        """16 MiB somewhere in it."""
+        first = n % 60 * 16 + n % 16
+        with open(m.model("m", str(n), "model.zip"), "rb", buffering=0) as f:
+            f.seek(first * MIB)
+            return all(f.read(MIB) == parts[k // 16][k % 16 * MIB:(k % 16 + 1) * MIB]
+                       for k in range(first, first + 16))
+
+    readers = Background(lambda n=n: is_right(n) for n in range(100))
+    while readers.running():
+        assert m.metric("scoutfs_buffer_bytes") <= 64 * MIB
+        time.sleep(0.05)
+    assert readers.results() == [True] * 100
+    if not SAN:  # which needs memory of its own
+        assert m.peak_memory() < 64 * MIB + 40 * MIB
 
 
 def test_the_end_of_a_zip_costs_little(rgw, bucket, mount, http_proxy):

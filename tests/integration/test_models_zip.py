@@ -14,12 +14,14 @@ import pytest
 
 from procs import wait_for
 from proxy import Answer
+from s3_server import S3, Vast
 from test_models_meta import flipped
 from tools import MIB, content, error, read, sha256, together
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 KIB = 1024
+L32 = 0xffffffff  # it does not fit here
 SIZE = 3 * MIB  # of members that are damaged
 
 
@@ -60,6 +62,14 @@ def tree(top):
 @pytest.fixture
 def s3(rgw, http_proxy):
     return http_proxy(rgw.port)
+
+
+@pytest.fixture
+def vast():
+    """Of what no server here has room for."""
+    server = S3().start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -197,22 +207,25 @@ def test_ctrl_c(up, s3):
     assert [one.wait(10) for one in waiting] == [-signal.SIGINT] * 2
 
 
-def central(name, packed, size, at, method=0, flags=0, crc=0):
+def central(name, packed, size, at, method=0, flags=0, crc=0, extra=b""):
     return struct.pack("<4sHHHHHHLLLHHHHHLL", b"PK\1\2", 45, 45, flags, method, 0, 0x5861, crc,
-                       packed, size, len(name), 0, 0, 0, 0, 0, at) + name
+                       packed, size, len(name), len(extra), 0, 0, 0, 0, at) + name + extra
 
 
-def local(data):
+def local(data, name=b"a"):
     return struct.pack("<4sHHHHHLLLHH", b"PK\3\4", 45, 0, 0, 0, 0, zlib.crc32(data), len(data),
-                       len(data), 1, 0) + b"a" + data
+                       len(data), len(name), 0) + name + data
 
 
 def ended(body, directory, count):
     """body and directory as an archive, with the records of zip64."""
-    end = len(body) + len(directory)
-    return body + directory + \
+    return body + directory_at(len(body), directory, count)
+
+
+def directory_at(start, directory, count):
+    return directory + \
         struct.pack("<4sQHHLLQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, len(directory),
-                    len(body)) + struct.pack("<4sLQL", b"PK\6\7", 0, end, 1) + \
+                    start) + struct.pack("<4sLQL", b"PK\6\7", 0, start + len(directory), 1) + \
         struct.pack("<4sHHHHLLH", b"PK\5\6", 0, 0, 0xffff, 0xffff, 0xffffffff, 0xffffffff, 0)
 
 
@@ -407,6 +420,33 @@ def test_zip64_and_what_stands_in_front(up):
     for version in ("v1", "v2"):
         assert tree(m.model("a", version, "model.zip.d"))[0] == \
             {"one": words(200_000), "two": words(200_000)}
+
+
+def test_an_archive_of_100_gb(vast, mount, http_proxy):
+    """Members and their ends lie beyond what 32 bits say; of it all only kilobytes are moved."""
+    config, marker, middle, weights = b'{"layers": 12}', b"in the middle", 70 * 10**9, 10**11
+    header = local(b"", b"weights.bin")
+    second = len(header) + weights
+    body = local(config, b"config.json")
+    directory = central(b"weights.bin", L32, L32, 0, extra=struct.pack("<HHQQ", 1, 16, weights, weights))
+    directory += central(b"config.json", len(config), len(config), L32, crc=zlib.crc32(config),
+                         extra=struct.pack("<HHQ", 1, 8, second))
+    tail = body + directory_at(second + len(body), directory, 2)
+    vast.objects["a/v1/model.zip"] = Vast(second + len(tail),
+                                          {0: header, len(header) + middle: marker, second: tail})
+    s3 = http_proxy(vast.port)
+    m = mount(NO_HOSTS, vast.ini(s3.port))
+    top = m.model("a", "v1", "model.zip.d")
+    assert read(os.path.join(top, "config.json")) == config
+    assert s3.body_bytes("model.zip") <= 768 * KIB, s3.gets()
+    assert os.stat(os.path.join(top, "weights.bin")).st_size == weights
+    assert os.stat(m.model("a", "v1", "model.zip")).st_size == second + len(tail)
+    for name, at in (("model.zip.d/weights.bin", middle), ("model.zip", len(header) + middle)):
+        with open(m.model("a", "v1", name), "rb", buffering=0) as f:
+            assert os.pread(f.fileno(), len(marker), at) == marker
+    with open(os.path.join(top, "weights.bin"), "rb", buffering=0) as f:
+        assert os.pread(f.fileno(), 10, weights - 4) == bytes(4)
+    assert s3.body_bytes("model.zip") <= 4 * MIB, s3.gets()
 
 
 def test_70000_members(up, s3):
