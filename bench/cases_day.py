@@ -182,7 +182,8 @@ def unpacking(b, rtt):
 def copy_beside_itself(b):
     mib = 128 if b.quick else 1024
     return Case(f"day: cp of {mib} MiB beside itself", contestants.hosts(b, tuned=True),
-                works.program("cp", f"ROOT/{mib}m", "ROOT/new/copy"), prepare=lambda: b.make_file(f"{mib}m", mib))
+                works.program("cp", f"ROOT/{mib}m", "ROOT/new/copy"), moved=mib << 20,
+                prepare=lambda: b.make_file(f"{mib}m", mib))
 
 
 # for sh -e, which does not look at what is before an &&

@@ -1,6 +1,5 @@
 """Many hosts: the first touch of all of them, what their sessions hold of memory, and a black hole among them."""
 
-import concurrent.futures
 import functools
 import os
 import subprocess
@@ -21,19 +20,6 @@ def cases(b):
     yield beside_a_black_hole(b)
 
 
-def touch(roots):
-    """Looks into all of them at once."""
-    with concurrent.futures.ThreadPoolExecutor(len(roots)) as pool:
-        list(pool.map(lambda root: os.stat(f"{root}/new"), roots))
-
-
-def roots(c, count):
-    """Of scoutfs, opened at /hosts, or of as many mounts."""
-    if isinstance(c, contestants.Many):
-        return [mount.root for mount in c.mounts]
-    return [f"{c.root}/web{i}" for i in range(1, count + 1)]
-
-
 def first_touch(b, count, rtt):
     """A peer connects when it mounts: so its mounting is in its time, all at once."""
     def port():
@@ -42,7 +28,7 @@ def first_touch(b, count, rtt):
     def touch_all(c):
         if isinstance(c, contestants.Many):
             c.start()
-        touch(roots(c, count))
+        contestants.touch(contestants.roots(c, count))
 
     def ours(hosts):
         return lambda: contestants.scoutfs(b, port(), hosts=hosts, root=("hosts",))
@@ -55,7 +41,7 @@ def first_touch(b, count, rtt):
         if name != "rclone" or count < 100:  # 100 of it take more memory than there may be
             who[name] = theirs(opener)
     if count > 1:
-        who["scoutfs, 1 host"] = ours(1), lambda c: touch(roots(c, 1))
+        who["scoutfs, 1 host"] = ours(1), lambda c: contestants.touch(contestants.roots(c, 1))
     hosts = f"{count} hosts" if count > 1 else "1 host"
     return Case(f"host: first touch of {hosts}{at(rtt)}", who, touch_all, before=None,
                 prepare=lambda: b.sshd, plot=("hosts", count, f"rtt {rtt}"),
@@ -76,7 +62,7 @@ def memory(b, count):
         if name != "rclone" or count < 100:
             who[name] = theirs(opener)
     return Case(f"host: memory of {count} session{'s' if count > 1 else ''} to as many hosts", who, held,
-                before=lambda c: touch(roots(c, count)), prepare=lambda: b.sshd, unit="MiB",
+                before=lambda c: contestants.touch(contestants.roots(c, count)), prepare=lambda: b.sshd, unit="MiB",
                 target={"sshfs": 10} if count == 100 else {}, plot=("memory", count))
 
 

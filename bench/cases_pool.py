@@ -193,7 +193,7 @@ def sessions(b):
     hosts = 20 if b.quick else 100
     yield Case("pool: a stat whose session was cut", {"scoutfs": alone(b)}, lambda c: stale(b, c), before=None,
                prepare=lambda: prepare(b), unit="ms")
-    yield Case(f"pool: p95 of a host while {hosts - 1} sessions fall idle", {"scoutfs": alone(b)},
+    yield Case(f"pool: the slowest stat of a host while {hosts - 1} sessions fall idle", {"scoutfs": alone(b)},
                lambda c: swept(b, c, hosts), before=None, prepare=lambda: prepare(b), unit="ms")
     yield Case("pool: p95 of a host beside a black hole", {"scoutfs": alone(b)}, lambda c: beside(b, c), before=None,
                prepare=lambda: prepare(b), unit="ms")
@@ -241,7 +241,7 @@ def swept(b, c, hosts):
     kept, figures_kept = measured(b, c, "sweep", *FILE, "-s", 4, ini(b, hosts, more="idle_timeout = 1h"))
     demand(figures_kept, {CLOSED: 0})
     one, other = found["stat of the host in use"], kept["stat of the host in use"]
-    return told(one, "ms", "p95", **{"without ms": round(other["p95"] / 1e6, 3), CLOSED: figures[CLOSED]})
+    return told(one, "ms", "max", **{"without ms": round(other["max"] / 1e6, 3), CLOSED: figures[CLOSED]})
 
 
 def beside(b, c):
@@ -292,15 +292,42 @@ def operations(b):
                        plot=("latency", None, f"{kind}{at(rtt)}") if kind == "stat" else None)
     for name, mib in (("1 MiB", 1), ("256 MiB" if b.quick else "1 GiB", 256 if b.quick else 1024)):
         yield from transfers(b, name, mib)
-    yield case(b, "four operations at once", lambda: ("four", *FILE, "-n", 50 if b.quick else 200, ini(b)),
-               lambda s, _: told(s["at once"], "ms", **{"in turn ms": round(s["in turn"]["median"] / 1e6, 3)}), "ms")
+    yield four_at_once(b)
+    yield mixed(b)
 
-    def mixed(series, figures):
+
+def four_at_once(b):
+    def four(c, where):
+        found, _ = measured(b, c, "four", *FILE, "-n", 50 if b.quick else 200, *where)
+        return told(found["at once"], "ms", **{"in turn ms": round(found["in turn"]["median"] / 1e6, 3)})
+
+    who = contestants.hosts(b, with_rclone=not b.quick)
+    who["pool alone"] = (alone(b), lambda c: four(c, (ini(b),)))
+    return Case("pool: four operations at once", who, lambda c: four(c, of_a_mount(c)), prepare=lambda: prepare(b),
+                unit="ms")
+
+
+def mixed(b):
+    """A peer mounts each of the two hosts."""
+    def mix(c, where):
+        series, figures = measured(b, c, "mixed", *FILE, "-b", "1m", "-n", 30 if b.quick else 200, *where)
         p95 = {f"p95 {name} ms": round(one["p95"] / 1e6, 2) for name, one in series.items() if "host 1" in name}
         return {"value": 1000 / figures["operations a second"], "operations/s": round(
             figures["operations a second"]), **p95}
-    yield case(b, "an operation of five mixed on two hosts",
-               lambda: ("mixed", *FILE, "-b", "1m", "-n", 30 if b.quick else 200, ini(b, 2)), mixed, "ms")
+
+    def connect_both(c):
+        if not isinstance(c, Program):
+            contestants.touch(contestants.roots(c, 2))
+
+    def theirs(opener):
+        return lambda: contestants.Many([lambda: opener(b, b.sshd.port, wait=False)] * 2).start()
+
+    who = {"scoutfs": lambda: contestants.scoutfs(b, b.sshd.port, hosts=2, root=("hosts",))}
+    who.update({name: theirs(opener) for name, opener in contestants.mounts_of_hosts(b).items()})
+    who["pool alone"] = (alone(b), lambda c: mix(c, (ini(b, 2),)))
+    return Case("pool: an operation of five mixed on two hosts", who,
+                lambda c: mix(c, ("/", *(root.lstrip("/") for root in contestants.roots(c, 2)))),
+                prepare=lambda: prepare(b), before=connect_both, unit="ms")
 
 
 def transfers(b, name, mib):
@@ -309,7 +336,7 @@ def transfers(b, name, mib):
 
     def transfer(c, kind):
         found, _ = measured(b, c, "transfer", "-k", kind, "-l", "few", "-b", f"{mib}m", "-r", rounds, ini(b))
-        return {"value": found["seconds"]["median"], "MB/s": round(found["throughput"]["median"])}
+        return contestants.per_round(found["seconds"]["median"], rounds)
 
     def reads(program):
         return contestants.in_connected_ssh(b, program, rounds, f"cat {b.sshd.files}/{mib}m")
@@ -322,7 +349,8 @@ def transfers(b, name, mib):
         if kind == "read" or not b.quick:
             yield Case(f"pool: {kind} {name} without a mount", {
                 "scoutfs": (alone(b), lambda c, kind=kind: transfer(c, kind)), "ssh cat": (alone(b), ssh)},
-                None, before=None, prepare=lambda: (prepare(b), b.make_file(f"{mib}m", mib)))
+                None, before=None, moved=rounds * mib * MIB,
+                prepare=lambda: (prepare(b), b.make_file(f"{mib}m", mib)))
 
 
 def load(b):

@@ -5,6 +5,7 @@ peak() in MiB, and close(), after which fault says what was wrong with its end, 
 below return what opens one: {name: open} for a Case.
 """
 
+import concurrent.futures
 import os
 import resource
 import select
@@ -296,6 +297,19 @@ def mounts_of_hosts(b):
     return {"sshfs": sshfs} if b.quick else {"sshfs": sshfs, "sshfs tuned": sshfs_tuned, "rclone": rclone_sftp}
 
 
+def touch(folders):
+    """Looks into all of them at once."""
+    with concurrent.futures.ThreadPoolExecutor(len(folders)) as pool:
+        list(pool.map(lambda folder: os.stat(f"{folder}/new"), folders))
+
+
+def roots(c, count):
+    """Of scoutfs, opened at /hosts, or of as many mounts."""
+    if isinstance(c, Many):
+        return [mount.root for mount in c.mounts]
+    return [f"{c.root}/web{i}" for i in range(1, count + 1)]
+
+
 def models(b, rtt=0, bytes_per_s=0):
     """Who mounts the registry, over such a link. Each root holds the bucket's keys as paths."""
     def port():
@@ -339,7 +353,12 @@ def in_connected_ssh(b, program, rounds, command, source=os.devnull):
                 program.join(but=1)
                 seconds.append(time.monotonic() - start)
     program.join()
-    return {"value": statistics.median(seconds)}
+    return per_round(statistics.median(seconds), rounds)
+
+
+def per_round(seconds, rounds):
+    """What a work returns that took so long for each of what it did; connecting is not in it."""
+    return {"value": seconds, "seconds": seconds * rounds}
 
 
 def with_sftp(b, name, rtt=0):

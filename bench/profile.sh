@@ -66,7 +66,13 @@ done
 SAMPLE
 
 status=0
-"$python" "$here/run.py" --rounds 1 ${QUICK:+--quick} --only "$word" --on scoutfs --out "$work/bench" "$work/scoutfs" || status=$?
+"$python" "$here/run.py" --rounds 1 ${QUICK:+--quick} --only "$word" --on scoutfs --out "$work/bench" "$work/scoutfs" &
+bench=$!
+# the terminal tells the bench of INT, too
+trap 'wait "$bench" || :; exit 130' INT
+trap 'kill -TERM "$bench" 2>/dev/null || :; wait "$bench" || :; exit 130' TERM HUP
+wait "$bench" || status=$?
+trap 'exit 130' INT TERM HUP
 if [ "$kind" = machine ]; then
 	{ kill -INT "$recorder" && wait "$recorder"; } 2>/dev/null || true
 	# of each case, by when its clock ran
