@@ -138,7 +138,7 @@ static struct scout_config *read_again(struct program *p)
 
 	if (errors) {
 		(void)scout_config_reload(p->config_path, (const char *const *)o->overrides,
-					  o->noverrides, errors, &config);
+					  o->noverrides, p->config, errors, &config);
 		fclose(errors);
 	}
 	if (problems)

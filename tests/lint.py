@@ -18,11 +18,12 @@ LONGEST = 700
 # What each folder of src/ may include of include/scoutfs/, beside its own headers. The order of
 # the program: base < config < the engines < the backends; fs and control see no engine.
 BASE = {"budget", "child", "clock", "file", "hash", "lock", "log", "metrics", "text", "version"}
+AWS = {"arn", "aws_env", "aws_profile", "aws_said"}  # what its own tools read, and write
 LAYERS = {
     "base": BASE,
-    "config": BASE | {"arn", "config"},
+    "config": BASE | AWS | {"config"},
     "sftp": BASE | {"config", "sftp"},
-    "s3": BASE | {"arn", "config", "s3"},
+    "s3": BASE | AWS | {"config", "s3"},
     "hosts": BASE | {"config", "sftp", "backend"},
     "models": BASE | {"config", "s3", "backend"},
     "control": BASE | {"config", "backend"},

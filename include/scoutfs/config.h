@@ -61,9 +61,9 @@ struct scout_host_config {
 };
 
 struct scout_models_config {
-	char *endpoint; /* "http[s]://host[:port]" without a path, never NULL */
-	char *region;
-	bool own_region; /* it was said, and is not the default */
+	char *endpoint;                /* "http[s]://host[:port]" without a path, never NULL */
+	char *region;                  /* never NULL */
+	bool aws_endpoint, aws_region; /* the ini does not say it: AWS's variables or profile do */
 	char *bucket;    /* or an access point's ARN (scoutfs/arn.h); NULL: no /models */
 	char *prefix;    /* "" or with a slash at the end */
 	bool path_style; /* of a bucket; an access point has none */
@@ -115,14 +115,12 @@ struct scout_config {
  * when there was any, -ENOMEM, or -errno of opening path (told too). */
 int scout_config_load(const char *path, const char *const *overrides, size_t noverrides,
 		      FILE *errors, struct scout_config **ret);
-/* As scout_config_load, for who is mounted: does not look at cache_dir, which only a mount takes over and whose
- * disk may hang. */
+/* As scout_config_load, for who is mounted with running: does not look at cache_dir, which only a mount takes over and
+ * whose disk may hang; nor at AWS's variables and profile, which still say what they said. */
 int scout_config_reload(const char *path, const char *const *overrides, size_t noverrides,
-			FILE *errors, struct scout_config **ret);
+			const struct scout_config *running, FILE *errors,
+			struct scout_config **ret);
 void scout_config_free(struct scout_config *c);
-/* Whether AWS's variables that say where to ask are to be ignored (AWS_IGNORE_CONFIGURED_ENDPOINT_URLS). At the start:
- * getenv(3) is no matter for threads. */
-bool scout_config_ignores_aws_endpoints(void);
 
 /* The effective config as an ini (secrets as "****") and a comment line for each host: what --check
  * prints. */

@@ -21,6 +21,9 @@ void scout_text_printf(struct scout_text *t, const char *fmt, ...)
 char *scout_text_take(struct scout_text *t);
 void scout_text_free(struct scout_text *t);
 
+/* Frees a string that was secret; NULL is fine. */
+void scout_wipe(char *secret);
+
 /* bytes as a person reads them ("24.8 MB"), duration ("3m 20s"); buf of at least 32 bytes. */
 const char *scout_format_bytes(char buf[32], uint64_t bytes);
 const char *scout_format_duration(char buf[32], uint64_t ns);

@@ -74,6 +74,13 @@ void scout_text_free(struct scout_text *t)
 	memset(t, 0, sizeof(*t));
 }
 
+void scout_wipe(char *secret)
+{
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+}
+
 const char *scout_format_bytes(char buf[32], uint64_t bytes)
 {
 	static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};

@@ -7,10 +7,12 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "config/idmap.h"
+#include "scoutfs/aws_env.h"
+#include "scoutfs/aws_profile.h"
+#include "scoutfs/aws_said.h"
 #include "scoutfs/file.h"
 #include "scoutfs/text.h"
 
@@ -170,34 +172,57 @@ static void check_cache_dir(struct scout_draft *d)
 			      fd == -ENOENT ? "it cannot be made: " : "", reason);
 }
 
-bool scout_config_ignores_aws_endpoints(void)
-{
-	const char *ignore = getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
-
-	return ignore && strcasecmp(ignore, "true") == 0;
-}
-
 /* What the ini leaves open, as AWS's own tools are told it. */
-static void endpoint_of_environment(struct scout_draft *d)
+static void take_said(struct scout_draft *d, const char *name, struct scout_aws_said said,
+		      bool *taken)
 {
-	const struct scout_key *key = scout_key_find(SCOUT_SECTION_MODELS, "endpoint");
-	const char *name = "AWS_ENDPOINT_URL_S3", *url = getenv(name);
+	const struct scout_key *key = scout_key_find(SCOUT_SECTION_MODELS, name);
 	struct scout_text why = {0};
 	int err;
 
-	if (!d->config->models.bucket || d->key_lines[key - scout_keys] ||
-	    scout_config_ignores_aws_endpoints())
+	if (!said.value || d->key_lines[key - scout_keys])
 		return;
-	if (!url || !*url)
-		url = getenv(name = "AWS_ENDPOINT_URL");
-	if (!url || !*url)
-		return;
-	err = scout_key_set(key, d->config, url, &why);
+	err = scout_key_set(key, d->config, said.value, &why);
 	if (err == -ENOMEM || why.failed)
 		d->err = -ENOMEM;
 	else if (err)
-		scout_problem(&d->problems, SCOUT_LINE_NONE, "%s: %s", name, why.str);
+		scout_problem(&d->problems, SCOUT_LINE_NONE, "%s: %s", said.by, why.str);
+	*taken = err == 0;
 	scout_text_free(&why);
+}
+
+/* What was said at the start. */
+static void take_again(struct scout_draft *d)
+{
+	const struct scout_models_config *m = &d->running->models;
+	struct scout_aws_said region = {m->aws_region ? m->region : NULL, "AWS's region"};
+	struct scout_aws_said endpoint = {m->aws_endpoint ? m->endpoint : NULL, "AWS's endpoint"};
+
+	take_said(d, "region", region, &d->config->models.aws_region);
+	take_said(d, "endpoint", endpoint, &d->config->models.aws_endpoint);
+}
+
+static void take_from_aws(struct scout_draft *d)
+{
+	struct scout_models_config *m = &d->config->models;
+	const char *name, *path;
+	struct scout_aws_env env;
+	struct scout_profile p;
+
+	if (!m->bucket)
+		return;
+	if (scout_aws_env_read(&env)) {
+		d->err = -ENOMEM;
+		return;
+	}
+	/* whoever needs the files for keys will tell what is wrong with them */
+	name = scout_aws_profile_name(&env, m->profile);
+	if (scout_profile_read(env.credentials_path, env.config_path, name, &p, &path) == -ENOMEM)
+		d->err = -ENOMEM;
+	take_said(d, "region", scout_aws_region(&env, &p), &m->aws_region);
+	take_said(d, "endpoint", scout_aws_endpoint(&env, &p, SCOUT_AWS_S3), &m->aws_endpoint);
+	scout_profile_free(&p);
+	scout_aws_env_free(&env);
 }
 
 static void default_endpoint(struct scout_draft *d)
@@ -229,7 +254,6 @@ void scout_draft_check(struct scout_draft *d)
 
 	check_bucket(d);
 	check_signing(d);
-	d->config->models.own_region = scout_draft_line(d, SCOUT_SECTION_MODELS, "region") != 0;
 	need(d, "access_key_id", "secret_access_key");
 	need(d, "secret_access_key", "access_key_id");
 	need(d, "session_token", "access_key_id");
@@ -239,9 +263,12 @@ void scout_draft_check(struct scout_draft *d)
 		if (h->key_lines[ssh_config])
 			check_ssh_config(d, &h->host.ssh_config, h->key_lines[ssh_config]);
 	}
-	endpoint_of_environment(d);
+	if (d->running)
+		take_again(d);
+	else
+		take_from_aws(d);
 	default_endpoint(d);
-	if (!d->mounted)
+	if (!d->running)
 		check_cache_dir(d);
 	scout_draft_idmap(d);
 }

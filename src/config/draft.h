@@ -26,8 +26,9 @@ struct scout_draft_host {
 
 struct scout_draft {
 	struct scout_problems problems;
-	int err;      /* -ENOMEM, once */
-	bool mounted; /* it is read again */
+	int err; /* -ENOMEM, once */
+	const struct scout_config
+	    *running; /* it is read again, by who is mounted with this; or NULL */
 
 	struct scout_config *config;
 	int key_lines[SCOUT_KEYS_MAX]; /* of the other three sections */

@@ -245,7 +245,7 @@ static void load_into(struct scout_draft *d, const char *path, bool groups,
 
 	if (!path)
 		return;
-	if (load(path, groups, d->mounted, &problems, ret))
+	if (load(path, groups, d->running != NULL, &problems, ret))
 		d->err = -ENOMEM;
 	scout_problems_end(&problems);
 	d->problems.count += problems.count;

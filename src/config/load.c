@@ -152,12 +152,12 @@ static int load(struct scout_draft *d, FILE *in, const char *const *overrides, s
 }
 
 static int read_config(const char *path, const char *const *overrides, size_t noverrides,
-		       FILE *errors, bool mounted, struct scout_config **ret)
+		       const struct scout_config *running, FILE *errors, struct scout_config **ret)
 {
 	struct scout_draft draft;
 	char *name = NULL;
 	FILE *in = NULL;
-	int err = find_ini(path, mounted, &in, &name);
+	int err = find_ini(path, running != NULL, &in, &name);
 
 	if (err) {
 		fprintf(errors, "scoutfs: %s: %s\n", name ? name : "config",
@@ -169,7 +169,7 @@ static int read_config(const char *path, const char *const *overrides, size_t no
 		fprintf(errors, "scoutfs: the defaults: %s (is $HOME a path?)\n", strerror(-err));
 		goto out;
 	}
-	draft.mounted = mounted;
+	draft.running = running;
 	err = load(&draft, in, overrides, noverrides);
 	scout_problems_end(&draft.problems);
 	if (!err) {
@@ -187,13 +187,13 @@ out:
 int scout_config_load(const char *path, const char *const *overrides, size_t noverrides,
 		      FILE *errors, struct scout_config **ret)
 {
-	return read_config(path, overrides, noverrides, errors, false, ret);
+	return read_config(path, overrides, noverrides, NULL, errors, ret);
 }
 
 int scout_config_reload(const char *path, const char *const *overrides, size_t noverrides,
-			FILE *errors, struct scout_config **ret)
+			const struct scout_config *running, FILE *errors, struct scout_config **ret)
 {
-	return read_config(path, overrides, noverrides, errors, true, ret);
+	return read_config(path, overrides, noverrides, running, errors, ret);
 }
 
 void scout_config_differences(const struct scout_config *a, const struct scout_config *b,

@@ -84,7 +84,7 @@ static void on_end(void *arg, const XML_Char *name)
 		return; /* expat may still call this once after a stop */
 	if (p->field != FIELDS) {
 		p->text[p->len] = '\0';
-		scout_s3_wipe(p->value[p->field]);
+		scout_wipe(p->value[p->field]);
 		p->value[p->field] = strdup(p->text);
 		if (!p->value[p->field])
 			stop(p, -ENOMEM);
@@ -172,7 +172,7 @@ int scout_s3_parse_sts(const char *xml, size_t len, struct scout_s3_answer *ret,
 		err = take(p, ret, reason);
 	if (p) {
 		for (int i = 0; i < FIELDS; i++)
-			scout_s3_wipe(p->value[i]);
+			scout_wipe(p->value[i]);
 		explicit_bzero(p->text, sizeof(p->text));
 	}
 	free(p);

@@ -46,7 +46,6 @@ struct scout_s3_chain {
 	int refused_fd; /* another: readable when refused may be set */
 	bool renews;    /* there is a thread */
 	pthread_t thread;
-	char *region;                     /* that the environment or the profile says, or NULL */
 	char source[SCOUT_S3_REASON_MAX]; /* where they were found to come from at the start */
 
 	bool running; /* the owner's thread only */
@@ -233,10 +232,8 @@ static void *run(void *arg)
 static int begin(struct scout_s3_chain *chain)
 {
 	struct scout_s3_source *source;
-	int err = scout_s3_source_region(chain->config, &chain->asking, &chain->region);
+	int err = scout_s3_source_find(chain->config, &chain->asking, &source);
 
-	if (!err)
-		err = scout_s3_source_find(chain->config, &chain->asking, &source);
 	if (err)
 		return err;
 	snprintf(chain->source, sizeof(chain->source), "%s", source->label);
@@ -300,7 +297,6 @@ void scout_s3_chain_free(struct scout_s3_chain *chain)
 	assert(!chain->running);
 	scout_s3_credentials_put(chain->current);
 	scout_aws_env_free(&chain->env);
-	free(chain->region);
 	if (chain->stop_fd >= 0)
 		close(chain->stop_fd);
 	if (chain->refused_fd >= 0)
@@ -310,11 +306,6 @@ void scout_s3_chain_free(struct scout_s3_chain *chain)
 }
 
 /* ---- any thread ---- */
-
-const char *scout_s3_chain_region(const struct scout_s3_chain *chain)
-{
-	return chain->region;
-}
 
 bool scout_s3_chain_is_pending(struct scout_s3_chain *chain)
 {

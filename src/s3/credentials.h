@@ -27,8 +27,6 @@ int scout_s3_chain_new(const struct scout_models_config *config, void (*changed)
 void scout_s3_chain_stop(struct scout_s3_chain *chain);
 void scout_s3_chain_free(struct scout_s3_chain *chain); /* stopped; NULL is fine */
 
-/* The region that the environment or the profile says, or NULL. The config's own goes before it. */
-const char *scout_s3_chain_region(const struct scout_s3_chain *chain);
 /* Whether the first answer is still awaited. Any thread. */
 bool scout_s3_chain_is_pending(struct scout_s3_chain *chain);
 /* What to sign with now, to be put back; NULL: nothing (any more), and reason says why. Never waits. Any

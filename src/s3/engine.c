@@ -8,7 +8,6 @@
 #include <sys/random.h>
 
 #include "s3/engine.h"
-#include "scoutfs/arn.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/config.h"
 #include "scoutfs/log.h"
@@ -100,17 +99,6 @@ static void wake(void *arg)
 	(void)curl_multi_wakeup(s3->multi); /* else it wakes by itself within a second */
 }
 
-/* The config's region is the default where it says none; an access point brings its own. */
-static int find_place(struct scout_s3 *s3)
-{
-	const struct scout_models_config *config = s3->context.config;
-	const char *region = scout_s3_chain_region(s3->context.chain);
-
-	if (config->own_region || scout_is_arn(config->bucket))
-		region = NULL;
-	return scout_s3_place_new(config, region, &s3->context.place);
-}
-
 int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret)
 {
 	struct scout_s3 *s3 = calloc(1, sizeof(*s3));
@@ -146,7 +134,7 @@ int scout_s3_new(const struct scout_models_config *config, struct scout_s3 **ret
 	if (!err)
 		err = scout_s3_chain_new(config, wake, s3, &s3->context.chain);
 	if (!err)
-		err = find_place(s3);
+		err = scout_s3_place_new(config, NULL, &s3->context.place);
 	if (!err)
 		err = scout_thread_start(&s3->thread, "s3", run, s3);
 	if (err) {

@@ -147,7 +147,7 @@ static int authorization(struct scout_s3_asking *asking, char **ret)
 		*ret = NULL;
 		err = fail(asking, "container endpoint", "no memory", -ENOMEM);
 	}
-	scout_s3_wipe(read);
+	scout_wipe(read);
 	return err;
 }
 
@@ -185,7 +185,7 @@ int scout_s3_ask_container(struct scout_s3_asking *asking, struct scout_s3_answe
 	}
 	if (!err)
 		err = take_json(&answer, where, asking, ret);
-	scout_s3_wipe(token);
+	scout_wipe(token);
 	free(url);
 	return err;
 }
@@ -287,7 +287,7 @@ int scout_s3_ask_instance(struct scout_s3_asking *asking, struct scout_s3_answer
 		err = ask_instance(asking, "GET", path, header, &a);
 	if (!err)
 		err = take_json(&a, "instance metadata", asking, ret);
-	scout_s3_wipe(header);
+	scout_wipe(header);
 	free(path);
 	return err;
 }

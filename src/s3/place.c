@@ -20,15 +20,31 @@ static const char *domain(const char *region)
 	return strncmp(region, "cn-", 3) == 0 ? "amazonaws.com.cn" : "amazonaws.com";
 }
 
-/* AWS's own host for the config's region, or for all of them: it may be another one for another region. */
-static bool is_awss(const struct scout_models_config *c, const char *authority)
+static bool skip(const char **text, const char *prefix)
 {
-	char plain[160], dual[160];
+	bool begins = strncasecmp(*text, prefix, strlen(prefix)) == 0;
 
-	snprintf(plain, sizeof(plain), "s3.%s.%s", c->region, domain(c->region));
-	snprintf(dual, sizeof(dual), "s3.dualstack.%s.%s", c->region, domain(c->region));
-	return strcasecmp(authority, plain) == 0 || strcasecmp(authority, dual) == 0 ||
-	       strcasecmp(authority, "s3.amazonaws.com") == 0;
+	if (begins)
+		*text += strlen(prefix);
+	return begins;
+}
+
+/* AWS's own host for the region (NULL: any), or for all of them. */
+static bool is_awss(const char *authority, const char *region)
+{
+	size_t len;
+
+	if (!skip(&authority, "s3."))
+		return false;
+	if (strcasecmp(authority, "amazonaws.com") == 0)
+		return true;
+	(void)skip(&authority, "dualstack.");
+	len = strcspn(authority, ".");
+	if (region && (len != strlen(region) || strncasecmp(authority, region, len) != 0))
+		return false;
+	authority += len;
+	return strcasecmp(authority, ".amazonaws.com") == 0 ||
+	       strcasecmp(authority, ".amazonaws.com.cn") == 0;
 }
 
 /* A certificate for *.host holds for one label, so a bucket with dots is asked for in path style
@@ -39,12 +55,12 @@ static bool in_path(const struct scout_models_config *c)
 	       (strncasecmp(c->endpoint, "https:", 6) == 0 && strchr(c->bucket, '.') != NULL);
 }
 
-/* The host that stands for the bucket, without it: "s3" or "s3-accesspoint" of a region, or what the
- * config says. */
+/* The host that stands for the bucket, without it: "s3" or "s3-accesspoint" of a region; or what the
+ * config says, where that is not AWS's, or nobody said that the bucket is in another region than it. */
 static void add_host(struct scout_text *host, const struct scout_models_config *c,
-		     const char *authority, const char *service, const char *region)
+		     const char *authority, const char *service, const char *region, bool moved)
 {
-	if (is_awss(c, authority))
+	if (is_awss(authority, moved ? NULL : c->region))
 		scout_text_printf(host, "%s.%s%s.%s", service, c->dual_stack ? "dualstack." : "",
 				  region, domain(region));
 	else
@@ -58,6 +74,7 @@ int scout_s3_place_new(const struct scout_models_config *config, const char *reg
 	const char *authority = strstr(config->endpoint, "://"), *why;
 	struct scout_s3_place p = {.region = ""};
 	struct scout_access_point point;
+	bool moved;
 
 	assert(authority);
 	authority += strlen("://");
@@ -69,16 +86,17 @@ int scout_s3_place_new(const struct scout_models_config *config, const char *reg
 		(void)err;
 		region = region ? region : point.region;
 		scout_text_printf(&host, "%s-%s.", point.name, point.account);
-		add_host(&host, config, authority, "s3-accesspoint", region);
+		add_host(&host, config, authority, "s3-accesspoint", region, true);
 	} else {
-		region = region ? region : config->region;
+		moved = region != NULL;
+		region = moved ? region : config->region;
 		if (in_path(config)) {
 			scout_text_printf(&base, "/");
 			scout_s3_encode(&base, config->bucket, false);
 		} else {
 			scout_text_printf(&host, "%s.", config->bucket);
 		}
-		add_host(&host, config, authority, "s3", region);
+		add_host(&host, config, authority, "s3", region, moved);
 	}
 	snprintf(p.region, sizeof(p.region), "%s", region);
 	p.scheme = scout_text_take(&scheme);

@@ -15,7 +15,7 @@ struct scout_s3_place {
 };
 
 /* region NULL: the config's, or the access point's. Another one, as an endpoint says, also moves the
- * host if that is AWS's for the config's region. Returns 0 or -ENOMEM. */
+ * host if that is AWS's. Returns 0 or -ENOMEM. */
 int scout_s3_place_new(const struct scout_models_config *config, const char *region,
 		       struct scout_s3_place *ret);
 void scout_s3_place_free(struct scout_s3_place *place);

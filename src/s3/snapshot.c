@@ -8,21 +8,15 @@
 #include <string.h>
 
 #include "scoutfs/clock.h"
+#include "scoutfs/text.h"
 
 static _Atomic uint64_t last_id;
 
-void scout_s3_wipe(char *secret)
-{
-	if (secret)
-		explicit_bzero(secret, strlen(secret));
-	free(secret);
-}
-
 void scout_s3_answer_free(struct scout_s3_answer *a)
 {
-	scout_s3_wipe(a->access_key_id);
-	scout_s3_wipe(a->secret_access_key);
-	scout_s3_wipe(a->session_token);
+	scout_wipe(a->access_key_id);
+	scout_wipe(a->secret_access_key);
+	scout_wipe(a->session_token);
 	memset(a, 0, sizeof(*a));
 }
 
@@ -111,9 +105,9 @@ void scout_s3_credentials_put(struct scout_s3_credentials *c)
 {
 	if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
 		return;
-	scout_s3_wipe(c->access_key_id);
-	scout_s3_wipe(c->secret_access_key);
-	scout_s3_wipe(c->session_token);
+	scout_wipe(c->access_key_id);
+	scout_wipe(c->secret_access_key);
+	scout_wipe(c->session_token);
 	free(c->source);
 	free(c);
 }

@@ -37,7 +37,4 @@ struct scout_s3_credentials *scout_s3_credentials_ref(struct scout_s3_credential
 /* The last one wipes the secrets; NULL is fine. Any thread. */
 void scout_s3_credentials_put(struct scout_s3_credentials *c);
 
-/* Frees a string that was secret; NULL is fine. */
-void scout_s3_wipe(char *secret);
-
 #endif

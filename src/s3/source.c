@@ -11,8 +11,10 @@
 #include <string.h>
 #include <strings.h>
 
-#include "s3/profile.h"
+#include "scoutfs/aws_profile.h"
+#include "scoutfs/aws_said.h"
 #include "scoutfs/config.h"
+#include "scoutfs/text.h"
 
 #define MAX_CHAIN 8
 #define SESSION_NAME "scoutfs"
@@ -24,6 +26,7 @@ struct finder {
 	struct scout_s3_asking *asking;
 	const char *visited[MAX_CHAIN]; /* profiles that led here, borrowed */
 	unsigned nvisited;
+	const struct scout_profile *session; /* the first of them, which also says where STS is */
 };
 
 static int from_profile(struct finder *f, const char *name, const struct scout_profile *p,
@@ -153,22 +156,28 @@ static int read_duration(struct finder *f, const char *name, const char *text, u
 	return 0;
 }
 
+static bool is_region(const char *text)
+{
+	size_t len = strlen(text);
+
+	return len < 64 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
 /* What both questions to STS need; p may be NULL: all of it is in the environment. */
 static int set_sts(struct finder *f, const struct scout_profile *p, struct scout_s3_source *s)
 {
 	const char *mode = env(f, SCOUT_AWS_STS_REGIONAL_ENDPOINTS);
-	const char *region = env(f, SCOUT_AWS_REGION);
+	const char *region = scout_aws_region(f->asking->env, p).value;
+	const char *url = scout_aws_endpoint(f->asking->env, f->session, SCOUT_AWS_STS).value;
 
 	if (!mode && p)
 		mode = p->value[SCOUT_PROFILE_STS_REGIONAL_ENDPOINTS];
 	if (!region)
-		region = env(f, SCOUT_AWS_DEFAULT_REGION);
-	if (!region && p)
-		region = p->value[SCOUT_PROFILE_REGION];
-	if (!region)
 		region = f->config->region;
+	if (!is_region(region)) /* it becomes part of a host's name */
+		return refuse(f, "the region '%.60s', for STS, is none", region);
 	s->sts_global = mode && strcasecmp(mode, "legacy") == 0;
-	return set(&s->sts_region, region ? region : "us-east-1") ? 0 : no_memory(f);
+	return set(&s->sts_region, region) && set(&s->sts_url, url) ? 0 : no_memory(f);
 }
 
 /* ---- a role, asked for with the keys of something else ---- */
@@ -377,8 +386,10 @@ static int from_rest(struct finder *f, const char *name, bool named, struct scou
 
 	if (!err && named && !p.found)
 		err = refuse(f, "no profile %s in AWS's credentials and config files", name);
+	f->session = &p;
 	if (!err)
 		err = from_profile(f, name, &p, s);
+	f->session = NULL;
 	scout_profile_free(&p);
 	if (err || s->kind != SCOUT_SOURCE_NONE)
 		return err;
@@ -393,19 +404,13 @@ static int from_rest(struct finder *f, const char *name, bool named, struct scou
 	return set_label(s, "anonymous") ? 0 : no_memory(f);
 }
 
-static const char *profile_name(const struct finder *f)
-{
-	const char *name = f->config->profile;
-
-	return name ? name : env(f, SCOUT_AWS_PROFILE);
-}
-
 int scout_s3_source_find(const struct scout_models_config *config, struct scout_s3_asking *asking,
 			 struct scout_s3_source **ret)
 {
 	struct finder f = {.config = config, .asking = asking};
 	struct scout_s3_source *s = calloc(1, sizeof(*s));
-	const char *profile = profile_name(&f);
+	const char *profile = scout_aws_profile_name(asking->env, config->profile);
+	bool named = config->profile || env(&f, SCOUT_AWS_PROFILE);
 	int err;
 
 	asking->reason[0] = '\0';
@@ -420,44 +425,11 @@ int scout_s3_source_find(const struct scout_models_config *config, struct scout_
 		 (env(&f, SCOUT_AWS_ACCESS_KEY_ID) || env(&f, SCOUT_AWS_SECRET_ACCESS_KEY)))
 		err = take_environment(&f, s);
 	else
-		err = from_rest(&f, profile ? profile : "default", profile != NULL, s);
+		err = from_rest(&f, profile, named, s);
 	if (err)
 		scout_s3_source_free(s);
 	else
 		*ret = s;
-	return err;
-}
-
-static bool is_region(const char *text)
-{
-	size_t len = strlen(text);
-
-	return len < 64 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
-}
-
-int scout_s3_source_region(const struct scout_models_config *config, struct scout_s3_asking *asking,
-			   char **ret)
-{
-	struct finder f = {.config = config, .asking = asking};
-	const char *region = env(&f, SCOUT_AWS_REGION), *profile = profile_name(&f);
-	struct scout_profile p = {0};
-	int err = 0;
-
-	*ret = NULL;
-	asking->reason[0] = '\0';
-	if (!region)
-		region = env(&f, SCOUT_AWS_DEFAULT_REGION);
-	if (!region) {
-		/* whoever needs the files will tell what is wrong with them */
-		if (read_profile(&f, profile ? profile : "default", &p) == 0)
-			region = p.value[SCOUT_PROFILE_REGION];
-	}
-	/* it becomes part of a host's name */
-	if (region && !is_region(region))
-		err = refuse(&f, "AWS_REGION, AWS_DEFAULT_REGION or the profile's region is none");
-	if (!err && !set(ret, region))
-		err = no_memory(&f);
-	scout_profile_free(&p);
 	return err;
 }
 
@@ -468,12 +440,13 @@ void scout_s3_source_free(struct scout_s3_source *s)
 
 		scout_s3_credentials_put(s->keys);
 		free(s->label);
-		scout_s3_wipe(s->command); /* whose arguments are nobody else's business */
+		scout_wipe(s->command); /* whose arguments are nobody else's business */
 		free(s->role_arn);
 		free(s->session_name);
-		scout_s3_wipe(s->external_id);
+		scout_wipe(s->external_id);
 		free(s->token_file);
 		free(s->sts_region);
+		free(s->sts_url);
 		free(s);
 		s = base;
 	}

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "s3/aws_env.h"
 #include "s3/snapshot.h"
+#include "scoutfs/aws_env.h"
 
 struct scout_models_config;
 
@@ -34,6 +34,7 @@ struct scout_s3_source {
 	char *token_file;                  /* WEB_IDENTITY */
 	unsigned duration_s;               /* ROLE, WEB_IDENTITY; 0: STS's default */
 	char *sts_region;                  /* ROLE, WEB_IDENTITY */
+	char *sts_url;                     /* ROLE, WEB_IDENTITY; NULL: AWS's own of the region */
 	bool sts_global;                   /* ROLE, WEB_IDENTITY: the endpoint without a region */
 	/* INSTANCE: nothing names it, so if there is none, requests are anonymous. */
 	bool optional;
@@ -52,10 +53,6 @@ struct scout_s3_asking {
  * says why. */
 int scout_s3_source_find(const struct scout_models_config *config, struct scout_s3_asking *asking,
 			 struct scout_s3_source **ret);
-/* The region that AWS_REGION, AWS_DEFAULT_REGION or the profile says: *ret is the caller's, NULL for none.
- * Returns 0, -EINVAL (it is no region's name) or -ENOMEM; asking->reason says why. */
-int scout_s3_source_region(const struct scout_models_config *config, struct scout_s3_asking *asking,
-			   char **ret);
 /* NULL is fine. */
 void scout_s3_source_free(struct scout_s3_source *s);
 

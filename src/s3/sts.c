@@ -48,15 +48,12 @@ static bool is_global(const struct scout_s3_source *s)
 	return false;
 }
 
-static int find_endpoint(const struct scout_s3_source *s, const struct scout_aws_env *env,
-			 struct endpoint *ret)
+static int find_endpoint(const struct scout_s3_source *s, struct endpoint *ret)
 {
-	const char *given = env->value[SCOUT_AWS_ENDPOINT_URL_STS], *authority;
+	const char *given = s->sts_url, *authority;
 	size_t len;
 	int n;
 
-	if (!given)
-		given = env->value[SCOUT_AWS_ENDPOINT_URL];
 	ret->region = s->sts_region;
 	len = given ? strlen(given) : 0;
 	while (len > 0 && given[len - 1] == '/')
@@ -136,7 +133,7 @@ static void add_header(struct headers *h, const char *name, const char *value)
 static void free_headers(struct headers *h)
 {
 	for (size_t i = 0; i < h->n; i++)
-		scout_s3_wipe(h->line[i]);
+		scout_wipe(h->line[i]);
 	memset(h, 0, sizeof(*h));
 }
 
@@ -249,7 +246,7 @@ int scout_s3_ask_sts(const struct scout_s3_source *s, const struct scout_s3_cred
 {
 	char *token = NULL, *body = NULL, why[SCOUT_S3_REASON_MAX];
 	struct endpoint to = {0};
-	int err = find_endpoint(s, asking->env, &to);
+	int err = find_endpoint(s, &to);
 
 	if (err) {
 		snprintf(asking->reason, sizeof(asking->reason), "STS: the endpoint is no URL");
@@ -271,8 +268,8 @@ int scout_s3_ask_sts(const struct scout_s3_source *s, const struct scout_s3_cred
 		snprintf(asking->reason, sizeof(asking->reason), "STS at %.60s: %.180s", to.host,
 			 why);
 	}
-	scout_s3_wipe(body);
-	scout_s3_wipe(token);
+	scout_wipe(body);
+	scout_wipe(token);
 	free(to.url);
 	free(to.host);
 	return err && err != -ECANCELED && err != -ENOMEM ? -EACCES : err;

@@ -76,7 +76,7 @@ def shows_no_secret(m, aws, *more):
 
 
 def profile(m, name, text):
-    """Writes ~/.aws/<name> of a mount that is not started yet."""
+    """Writes ~/.aws/<name> of a mount, which best is not started yet."""
     write(os.path.join(m.home, ".aws", name), text.encode())
 
 
@@ -220,6 +220,23 @@ def test_an_endpoint_of_the_environment(rgw, bucket, s3, mount):
     assert unsaid != said
     works(mount(NO_HOSTS + unsaid, env={"AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3.port}"}))
     assert s3.gets("model.zip")
+
+
+def test_an_endpoint_of_the_profile(rgw, bucket, s3, mount):
+    """As its services say it; after SIGHUP it is what it was."""
+    ini = NO_HOSTS + f"[models]\nbucket = {bucket}\nprofile = lab\n"
+    m = mount(ini, run=False)
+    profile(m, "config", f"[profile lab]\nservices = lab\naws_access_key_id = {rgw.access_key}\n"
+            f"aws_secret_access_key = {rgw.secret_key}\n"
+            f"[services lab]\ns3 =\n  endpoint_url = http://127.0.0.1:{s3.port}\n")
+    m.start()
+    works(m)
+    assert s3.gets("model.zip")
+    profile(m, "config", "[profile lab]\nregion = no.region\n")
+    m.write_ini(ini + "max_connections = 7\n")
+    m.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload: [models] max_connections: a change" in m.log(), 10 * SLOWER, "the reload")
+    works(m)
 
 
 def test_a_role_that_is_refused(rgw, aws, ini, mount):

@@ -20,14 +20,17 @@
 
 static char home[64];
 
-static const char *const aws_endpoints[] = {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL",
-					    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"};
+/* What AWS's tools are told by. */
+static const char *const aws_variables[] = {
+    "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL",           "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_REGION",          "AWS_DEFAULT_REGION",         "AWS_PROFILE",
+    "AWS_CONFIG_FILE",     "AWS_SHARED_CREDENTIALS_FILE"};
 
 static inline int make_home(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof(aws_endpoints) / sizeof(*aws_endpoints); i++)
-		(void)unsetenv(aws_endpoints[i]); /* the names are good */
+	for (size_t i = 0; i < sizeof(aws_variables) / sizeof(*aws_variables); i++)
+		(void)unsetenv(aws_variables[i]); /* the names are good */
 	snprintf(home, sizeof(home), "/tmp/scoutfs-config.XXXXXX");
 	if (!mkdtemp(home) || setenv("HOME", home, 1) || unsetenv("XDG_CONFIG_HOME"))
 		return -1;

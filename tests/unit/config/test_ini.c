@@ -32,7 +32,6 @@ static void defaults(void **state)
 	assert_string_equal(c->defaults.root, "/");
 	assert_null(c->models.bucket);
 	assert_string_equal(c->models.region, "us-east-1");
-	assert_false(c->models.own_region);
 	assert_string_equal(c->models.endpoint, "https://s3.us-east-1.amazonaws.com");
 	assert_string_equal(c->models.prefix, "");
 	assert_false(c->models.path_style);
@@ -364,7 +363,7 @@ static void endpoint_is(const char *line, const char *s3, const char *all, const
 	char text[100];
 
 	for (size_t i = 0; i < 3; i++)
-		assert_int_equal(setenv(aws_endpoints[i], values[i] ? values[i] : "", 1), 0);
+		assert_int_equal(setenv(aws_variables[i], values[i] ? values[i] : "", 1), 0);
 	snprintf(text, sizeof(text), "[models]\nbucket = abc\n%s\n", line);
 	c = good(text);
 	assert_string_equal(c->models.endpoint, wanted);
@@ -391,6 +390,50 @@ static void endpoints_of_the_environment(void **state)
 	scout_config_free(good("[hosts]\n"));
 }
 
+/* As ~/.aws/config says it, where neither the ini nor the environment does. */
+static void what_the_profile_says(void **state)
+{
+	static const char text[] = "[default]\nregion = eu-west-1\nendpoint_url = http://default\n"
+				   "[profile lab]\nservices = lab\n"
+				   "[services lab]\ns3 =\n  endpoint_url = https://s3.lan\n"
+				   "[profile bad]\nregion = evil.example/\nendpoint_url = s3.lan\n";
+	struct scout_config *c, *again;
+
+	(void)state;
+	write_file(".aws/config", text, strlen(text));
+	c = good("[models]\nbucket = abc\n");
+	assert_string_equal(c->models.region, "eu-west-1");
+	assert_string_equal(c->models.endpoint, "http://default");
+	assert_true(c->models.path_style);
+	scout_config_free(c);
+	c = good("[models]\nbucket = abc\nprofile = lab\n");
+	assert_string_equal(c->models.region, "us-east-1");
+	assert_string_equal(c->models.endpoint, "https://s3.lan");
+	assert_int_equal(scout_config_reload(write_text("scoutfs.ini", "[models]\nbucket = abc\n"),
+					     NULL, 0, c, stderr, &again),
+			 0); /* with what was said at the start, whatever the profile is now */
+	assert_string_equal(again->models.region, "us-east-1");
+	assert_string_equal(again->models.endpoint, "https://s3.lan");
+	assert_false(again->models.aws_region);
+	scout_config_free(again);
+	scout_config_free(c);
+	c = good("[models]\nbucket = abc\nregion = eu-west-2\nendpoint = http://own\n");
+	assert_string_equal(c->models.region, "eu-west-2");
+	assert_string_equal(c->models.endpoint, "http://own");
+	scout_config_free(c);
+	assert_int_equal(setenv("AWS_PROFILE", "bad", 1), 0);
+	refused(
+	    "[models]\nbucket = abc\n",
+	    "@: the profile's region: bad value 'evil.example/' for region: want a region such as "
+	    "us-east-1\n"
+	    "@: the profile's endpoint_url: bad value 's3.lan' for endpoint: want "
+	    "http[s]://host[:port]\n");
+	assert_int_equal(setenv("AWS_REGION", "eu-west-3", 1), 0);
+	c = good("[models]\nbucket = abc\nendpoint =\n");
+	assert_string_equal(c->models.endpoint, "https://s3.eu-west-3.amazonaws.com");
+	scout_config_free(c);
+}
+
 static void models_keys(void **state)
 {
 	struct scout_config *c =
@@ -414,7 +457,6 @@ static void models_keys(void **state)
 	scout_config_free(c);
 
 	c = good("[models]\nbucket = abc\nregion = eu-central-1\npath_style = yes\n");
-	assert_true(c->models.own_region);
 	assert_string_equal(c->models.endpoint, "https://s3.eu-central-1.amazonaws.com");
 	assert_true(c->models.path_style);
 	scout_config_free(c);
@@ -583,7 +625,7 @@ static void refused_in_home(const char *name, const char *reason)
 /* A cache_dir that cannot be used is told before anything is mounted; looking makes nothing. */
 static void a_folder_for_the_cache(void **state)
 {
-	struct scout_config *c = NULL;
+	struct scout_config *running, *c = NULL;
 	char path[128], text[256];
 	struct stat st;
 
@@ -597,8 +639,10 @@ static void a_folder_for_the_cache(void **state)
 	refused_in_home("cache", "others may write into it, or we may not");
 	/* who is mounted does not look */
 	snprintf(text, sizeof(text), "[models]\nbucket = abc\ncache_dir = %s\n", path);
-	assert_int_equal(scout_config_reload(write_text("scoutfs.ini", text), NULL, 0, stderr, &c),
-			 0);
+	running = good("");
+	assert_int_equal(
+	    scout_config_reload(write_text("scoutfs.ini", text), NULL, 0, running, stderr, &c), 0);
+	scout_config_free(running);
 	scout_config_free(c);
 	assert_int_equal(rmdir(path), 0);
 	(void)write_text("cache", "a file");
@@ -637,6 +681,7 @@ int main(void)
 	    TEST(models_need_a_bucket_and_whole_credentials),
 	    TEST(models_places),
 	    TEST(endpoints_of_the_environment),
+	    TEST(what_the_profile_says),
 	    TEST(models_keys),
 	    TEST(a_secret_that_others_can_read),
 	    TEST(options_win),

@@ -241,6 +241,9 @@ static void web_identity_of_a_profile(void **state)
 	scout_s3_source_free(s);
 	write_file(config_path, "[profile ml]\nweb_identity_token_file = /t\n");
 	refused("and no role");
+	write_file(config_path,
+		   "[profile ml]\n" ROLE "web_identity_token_file = /t\nregion = evil.example/\n");
+	refused("the region 'evil.example/', for STS, is none");
 }
 
 static void what_is_not_supported_is_said(void **state)
@@ -345,52 +348,31 @@ static void a_source_profile_with_keys(void **state)
 	scout_s3_source_free(s);
 }
 
-static void region_is(const char *expected)
+/* Of the session's profile, whichever signs, and behind the environment. */
+static void where_sts_is(void **state)
 {
-	char *found_region;
-
-	assert_int_equal(scout_s3_source_region(&config, &asking, &found_region), 0);
-	if (expected)
-		assert_string_equal(found_region, expected);
-	else
-		assert_null(found_region);
-	free(found_region);
-}
-
-static void regions(void **state)
-{
-	char *found_region;
+	struct scout_s3_source *s;
 
 	(void)state;
-	region_is(NULL);
-	write_file(config_path,
-		   "[default]\nregion = eu-west-1\n[profile ml]\nregion = eu-west-2\n");
-	region_is("eu-west-1");
-	env.value[SCOUT_AWS_PROFILE] = (char[]){"ml"};
-	region_is("eu-west-2");
-	env.value[SCOUT_AWS_DEFAULT_REGION] = (char[]){"eu-west-3"};
-	region_is("eu-west-3");
-	env.value[SCOUT_AWS_REGION] = (char[]){"eu-south-1"};
-	region_is("eu-south-1");
-	env.value[SCOUT_AWS_REGION] = (char[]){"evil.example/"};
-	assert_int_equal(scout_s3_source_region(&config, &asking, &found_region), -EINVAL);
-}
-
-static void endpoints_may_be_ignored(void **state)
-{
-	static const char *const said[] = {"", "false", "True"};
-	struct scout_aws_env read;
-
-	(void)state;
-	setenv("AWS_ENDPOINT_URL", "http://all", 1);
-	setenv("AWS_ENDPOINT_URL_STS", "http://sts", 1);
-	for (size_t i = 0; i < 3; i++) {
-		setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", said[i], 1);
-		assert_int_equal(scout_aws_env_read(&read), 0);
-		assert_true(!read.value[SCOUT_AWS_ENDPOINT_URL] == (i == 2));
-		assert_true(!read.value[SCOUT_AWS_ENDPOINT_URL_STS] == (i == 2));
-		scout_aws_env_free(&read);
-	}
+	config.profile = (char[]){"ml"};
+	write_file(credentials_path, "[base]\n" KEYS);
+	write_file(config_path, "[profile ml]\n" ROLE "source_profile = middle\nservices = lab\n"
+				"[profile middle]\n" ROLE "source_profile = base\n"
+				"endpoint_url = http://middle\n"
+				"[services lab]\ns3 =\n  endpoint_url = http://s3\n"
+				"sts =\n  endpoint_url = http://sts\n");
+	s = find(SCOUT_SOURCE_ROLE, "profile ml (assumed role arn:aws:iam::1:role/reader)");
+	assert_string_equal(s->sts_url, "http://sts");
+	assert_string_equal(s->base->sts_url, "http://sts");
+	scout_s3_source_free(s);
+	env.value[SCOUT_AWS_ENDPOINT_URL] = (char[]){"http://all"};
+	s = find(SCOUT_SOURCE_ROLE, "profile ml (assumed role arn:aws:iam::1:role/reader)");
+	assert_string_equal(s->sts_url, "http://all");
+	scout_s3_source_free(s);
+	env.value[SCOUT_AWS_IGNORE_ENDPOINT_URLS] = (char[]){"true"};
+	s = find(SCOUT_SOURCE_ROLE, "profile ml (assumed role arn:aws:iam::1:role/reader)");
+	assert_null(s->sts_url);
+	scout_s3_source_free(s);
 }
 
 static void keys_that_would_break_a_header_are_refused(void **state)
@@ -417,8 +399,7 @@ int main(void)
 	    cmocka_unit_test_setup(sso_is_before_keys_and_a_process, clean),
 	    cmocka_unit_test_setup(login_is_before_a_process_and_the_config_files_keys, clean),
 	    cmocka_unit_test_setup(a_source_profile_with_keys, clean),
-	    cmocka_unit_test_setup(regions, clean),
-	    cmocka_unit_test_setup(endpoints_may_be_ignored, clean),
+	    cmocka_unit_test_setup(where_sts_is, clean),
 	    cmocka_unit_test_setup(keys_that_would_break_a_header_are_refused, clean),
 	};
 

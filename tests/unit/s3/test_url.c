@@ -144,6 +144,9 @@ static void access_points(void **state)
 		    "cn-north-1");
 	check_place("http://s3.test:1", "us-east-1", POINT, false, NULL,
 		    "http://models-123456789012.s3.test:1/k", "eu-west-1");
+	check_place("https://s3.eu-north-1.amazonaws.com", "us-east-1", POINT, false, NULL,
+		    "https://models-123456789012.s3-accesspoint.eu-west-1.amazonaws.com/k",
+		    "eu-west-1");
 	/* an alias is a bucket's name like any other */
 	check_place(AWS, "us-east-1", "models-abc-s3alias", false, NULL,
 		    "https://models-abc-s3alias.s3.us-east-1.amazonaws.com/k", "us-east-1");
@@ -169,6 +172,13 @@ static void another_region_moves_awss_host_and_no_other(void **state)
 		    "https://reg.s3.dualstack.eu-west-1.amazonaws.com/k", "eu-west-1");
 	check_place("https://s3.amazonaws.com", "us-east-1", "reg", false, "eu-west-1",
 		    "https://reg.s3.eu-west-1.amazonaws.com/k", "eu-west-1");
+	check_place("https://s3.eu-north-1.amazonaws.com", "us-east-1", "reg", false, "eu-west-1",
+		    "https://reg.s3.eu-west-1.amazonaws.com/k", "eu-west-1");
+	check_place("https://S3.dualstack.cn-north-1.amazonaws.com.cn", "us-east-1", "reg", false,
+		    "cn-northwest-1", "https://reg.s3.cn-northwest-1.amazonaws.com.cn/k",
+		    "cn-northwest-1");
+	check_place("https://s3.amazonaws.com.lan", "us-east-1", "reg", false, "eu-west-1",
+		    "https://reg.s3.amazonaws.com.lan/k", "eu-west-1");
 	check_place("http://s3.test:1", "us-east-1", "reg", false, "eu-west-1",
 		    "http://reg.s3.test:1/k", "eu-west-1");
 }

@@ -1,7 +1,7 @@
 /* One profile of AWS's credentials and config files ("Configuration and credential file settings" of
  * the AWS SDKs and Tools Reference Guide). */
-#ifndef SCOUTFS_S3_PROFILE_H
-#define SCOUTFS_S3_PROFILE_H
+#ifndef SCOUTFS_AWS_PROFILE_H
+#define SCOUTFS_AWS_PROFILE_H
 
 #include <stdbool.h>
 
@@ -20,6 +20,11 @@ enum scout_profile_setting {
 	SCOUT_PROFILE_CREDENTIAL_PROCESS,
 	SCOUT_PROFILE_REGION,
 	SCOUT_PROFILE_STS_REGIONAL_ENDPOINTS,
+	SCOUT_PROFILE_IGNORE_ENDPOINT_URLS,
+	SCOUT_PROFILE_ENDPOINT_URL,
+	SCOUT_PROFILE_SERVICES,
+	SCOUT_PROFILE_ENDPOINT_URL_S3, /* of its services, as the next */
+	SCOUT_PROFILE_ENDPOINT_URL_STS,
 	SCOUT_PROFILE_SSO_ACCOUNT_ID,
 	SCOUT_PROFILE_SSO_ROLE_NAME,
 	SCOUT_PROFILE_SSO, /* any sso_ setting, these included */
@@ -35,7 +40,8 @@ struct scout_profile {
 };
 
 /* Reads the section called name of the credentials file, and "profile name" (or "default") of the config
- * file, over which the first wins; a pair of keys is never made of both. A file that is not there is
+ * file, over which the first wins; a pair of keys is never made of both. Then the config file's section
+ * "services x" that the profile names. A file that is not there is
  * empty. Returns 0, or -errno and which file it was in *path. *ret must be freed in any case. */
 int scout_profile_read(const char *credentials_path, const char *config_path, const char *name,
 		       struct scout_profile *ret, const char **path);

@@ -1,7 +1,7 @@
 /* AWS's variables as they were when we started: other threads renew credentials later, and getenv(3) is
  * for a program's only thread. */
-#ifndef SCOUTFS_S3_AWS_ENV_H
-#define SCOUTFS_S3_AWS_ENV_H
+#ifndef SCOUTFS_AWS_ENV_H
+#define SCOUTFS_AWS_ENV_H
 
 enum scout_aws_variable {
 	SCOUT_AWS_ACCESS_KEY_ID,
@@ -20,7 +20,9 @@ enum scout_aws_variable {
 	SCOUT_AWS_METADATA_ENDPOINT,
 	SCOUT_AWS_METADATA_ENDPOINT_MODE,
 	SCOUT_AWS_METADATA_DISABLED,
+	SCOUT_AWS_IGNORE_ENDPOINT_URLS,
 	SCOUT_AWS_ENDPOINT_URL,
+	SCOUT_AWS_ENDPOINT_URL_S3,
 	SCOUT_AWS_ENDPOINT_URL_STS,
 	SCOUT_AWS_STS_REGIONAL_ENDPOINTS,
 	SCOUT_AWS_CA_BUNDLE,
@@ -28,7 +30,7 @@ enum scout_aws_variable {
 };
 
 struct scout_aws_env {
-	char *value[SCOUT_AWS_VARIABLES]; /* NULL: not set, empty or to be ignored */
+	char *value[SCOUT_AWS_VARIABLES]; /* NULL: not set, or empty */
 	char *credentials_path;           /* AWS_SHARED_CREDENTIALS_FILE, ~/.aws/credentials */
 	char *config_path;                /* AWS_CONFIG_FILE, ~/.aws/config */
 };

@@ -1,5 +1,5 @@
-/* AWS's variables; see aws_env.h. Some hold secrets, so all are wiped. No lock: read once. */
-#include "s3/aws_env.h"
+/* AWS's variables; see scoutfs/aws_env.h. Some hold secrets, so all are wiped. No lock: read once. */
+#include "scoutfs/aws_env.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -9,8 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "s3/snapshot.h"
-#include "scoutfs/config.h"
+#include "scoutfs/text.h"
 
 static const char *const names[SCOUT_AWS_VARIABLES] = {
     [SCOUT_AWS_ACCESS_KEY_ID] = "AWS_ACCESS_KEY_ID",
@@ -29,7 +28,9 @@ static const char *const names[SCOUT_AWS_VARIABLES] = {
     [SCOUT_AWS_METADATA_ENDPOINT] = "AWS_EC2_METADATA_SERVICE_ENDPOINT",
     [SCOUT_AWS_METADATA_ENDPOINT_MODE] = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
     [SCOUT_AWS_METADATA_DISABLED] = "AWS_EC2_METADATA_DISABLED",
+    [SCOUT_AWS_IGNORE_ENDPOINT_URLS] = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     [SCOUT_AWS_ENDPOINT_URL] = "AWS_ENDPOINT_URL",
+    [SCOUT_AWS_ENDPOINT_URL_S3] = "AWS_ENDPOINT_URL_S3",
     [SCOUT_AWS_ENDPOINT_URL_STS] = "AWS_ENDPOINT_URL_STS",
     [SCOUT_AWS_STS_REGIONAL_ENDPOINTS] = "AWS_STS_REGIONAL_ENDPOINTS",
     [SCOUT_AWS_CA_BUNDLE] = "AWS_CA_BUNDLE",
@@ -43,11 +44,15 @@ static const char *get(const char *name)
 	return value && *value ? value : NULL;
 }
 
-/* Whether names[i] says where to ask, and such are to be ignored. */
-static bool is_ignored(int i)
+/* In the folder we are in now: a daemon leaves it. */
+static char *absolute(const char *path)
 {
-	return (i == SCOUT_AWS_ENDPOINT_URL || i == SCOUT_AWS_ENDPOINT_URL_STS) &&
-	       scout_config_ignores_aws_endpoints();
+	char *here = getcwd(NULL, 0), *full;
+
+	if (!here || asprintf(&full, "%s/%s", here, path) < 0)
+		full = NULL;
+	free(here);
+	return full;
 }
 
 /* The file that variable names, else ~/.aws/<name>. */
@@ -57,7 +62,7 @@ static char *aws_file(const char *variable, const char *name)
 	char *full = NULL;
 
 	if (path && strncmp(path, "~/", 2) != 0)
-		return strdup(path);
+		return *path == '/' ? strdup(path) : absolute(path);
 	if (!home) {
 		const struct passwd *pw = getpwuid(getuid());
 
@@ -74,7 +79,7 @@ int scout_aws_env_read(struct scout_aws_env *ret)
 	bool ok = true;
 
 	for (int i = 0; i < SCOUT_AWS_VARIABLES; i++) {
-		const char *value = is_ignored(i) ? NULL : get(names[i]);
+		const char *value = get(names[i]);
 
 		env.value[i] = value ? strdup(value) : NULL;
 		ok = ok && (!value || env.value[i]);
@@ -92,7 +97,7 @@ int scout_aws_env_read(struct scout_aws_env *ret)
 void scout_aws_env_free(struct scout_aws_env *env)
 {
 	for (int i = 0; i < SCOUT_AWS_VARIABLES; i++)
-		scout_s3_wipe(env->value[i]);
+		scout_wipe(env->value[i]);
 	free(env->credentials_path);
 	free(env->config_path);
 	memset(env, 0, sizeof(*env));
