@@ -142,8 +142,11 @@ void scout_xattrs_complete(struct scout_xattrs *x, const char *key, const char *
 			   const struct scout_s3_checksum *checksum)
 {
 	char text[SCOUT_ETAG_MAX];
-	size_t len = strlen(etag);
+	size_t len;
 
+	if (strncmp(etag, "W/", 2) == 0)
+		etag += 2;
+	len = strlen(etag);
 	if (len > 2) {
 		memcpy(text, etag + 1, len - 2); /* without its quotes */
 		text[len - 2] = '\0';

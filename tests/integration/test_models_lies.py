@@ -339,6 +339,8 @@ def test_weak_etags(s3, mount):
     m = mount(NO_HOSTS, s3.ini())
     os.listdir(m.model("a"))
     assert read(m.model("a", "x")) == s3.objects["a/x"]
+    assert os.getxattr(m.model("a", "x"), "user.scoutfs.etag").decode() == \
+        hashlib.md5(s3.objects["a/x"]).hexdigest()
     s3.objects["a/y"] = content(9 * MIB + 3, 1)
     with open(m.model("a", "y"), "rb", buffering=0) as f:
         assert f.read(10) == s3.objects["a/y"][:10]

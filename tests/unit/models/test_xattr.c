@@ -112,6 +112,30 @@ static void what_costs_nothing(void **state)
 	mount_down(&t);
 }
 
+/* Without what is around it, the mark of a weak one too. */
+static void the_tag_alone(void **state)
+{
+	static const char *const etags[] = {"\"abc\"", "W/\"abc\""};
+	struct mount t;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct asked *a;
+
+		mount_up(&t, "", 16 * MIB);
+		fake_put("a/v1/model.zip", 7);
+		fake.etag = etags[i];
+		fake.headers = told;
+		expect_names(&t, "a", "v1");
+		a = ask_xattr(&t, "a/v1/model.zip", "user.scoutfs.etag");
+		fake_answer_all();
+		assert_int_equal(a->err, 0);
+		assert_string_equal((char *)a->bytes, "abc");
+		asked_free(a);
+		mount_down(&t);
+	}
+}
+
 /* A directory that no listing tells is not taken for missing. */
 static void unknown_directory(void **state)
 {
@@ -174,9 +198,8 @@ static void bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(one_head_for_all),
-	    cmocka_unit_test(what_costs_nothing),
-	    cmocka_unit_test(unknown_directory),
+	    cmocka_unit_test(one_head_for_all), cmocka_unit_test(what_costs_nothing),
+	    cmocka_unit_test(the_tag_alone),    cmocka_unit_test(unknown_directory),
 	    cmocka_unit_test(bounded),
 	};
 
