@@ -406,7 +406,7 @@ static void read_keys(struct scout_models *m, struct folder *f, uint64_t index,
 	size_t count = 0;
 
 	for (uint64_t i = index; i < f->node->count && count < DIRENTS; i++) {
-		const struct scout_node *n = &f->tree->nodes[f->node->first + i];
+		const struct scout_node *n = &f->node->children[i];
 
 		entries[count].name = n->name;
 		if (answers)

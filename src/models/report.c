@@ -7,10 +7,10 @@
 #include "models/publish.h"
 #include "scoutfs/clock.h"
 
-static bool has_file(const struct scout_tree *t, const struct scout_node *dir)
+static bool has_file(const struct scout_node *dir)
 {
 	for (uint32_t i = 0; i < dir->count; i++) {
-		if (!t->nodes[dir->first + i].dir)
+		if (!dir->children[i].dir)
 			return true;
 	}
 	return false;
@@ -18,17 +18,17 @@ static bool has_file(const struct scout_tree *t, const struct scout_node *dir)
 
 /* Directories with a version in them, which is a directory with a file in it: <id>/<version>/<file>,
  * where the id may have several parts. What is below a model is its own and no model. */
-static size_t count_models(const struct scout_tree *t, const struct scout_node *dir)
+static size_t count_models(const struct scout_node *dir)
 {
 	size_t models = 0;
 
 	for (uint32_t i = 0; i < dir->count; i++) {
-		const struct scout_node *n = &t->nodes[dir->first + i];
+		const struct scout_node *n = &dir->children[i];
 		bool versions = false;
 
 		for (uint32_t k = 0; k < n->count && !versions; k++)
-			versions = has_file(t, &t->nodes[n->first + k]);
-		models += versions ? 1 : count_models(t, n);
+			versions = has_file(&n->children[k]);
+		models += versions ? 1 : count_models(n);
 	}
 	return models;
 }
@@ -56,7 +56,7 @@ static void report_catalogue(struct scout_models *m, struct scout_text *out)
 		scout_text_printf(out, "  listing      none yet\n");
 	else
 		scout_text_printf(out, "  listing      %zu models, %zu objects, %s old\n",
-				  count_models(t, &t->nodes[0]), t->files,
+				  count_models(&t->root), t->files,
 				  scout_format_duration(age, scout_now_ns() - t->listed_ns));
 	if (t)
 		report_left_out(t, out);

@@ -9,18 +9,27 @@
 
 #include "models/keys.h"
 
-/* One name. Children of a directory lie side by side, sorted by strcmp. */
+/* One name. A directory's children lie side by side, sorted by strcmp. */
 struct scout_node {
 	const char *name;
 	uint64_t bytes;
 	int64_t modified;
 	uint64_t version;
-	uint32_t first, count; /* a directory's children */
+	struct scout_node *children; /* a directory's */
+	uint32_t count;
 	bool dir;
 	bool both; /* dir: there is an object of that name, too */
 };
 
-struct scout_tree_entry;
+struct scout_tree_piece;
+struct scout_tree_level;
+
+struct scout_tree_store {
+	struct scout_tree_piece *pieces;
+	size_t bytes; /* used */
+	char *at;     /* room for more */
+	size_t left;
+};
 
 struct scout_tree {
 	atomic_uint refs;
@@ -28,28 +37,32 @@ struct scout_tree {
 	uint64_t listed_ns; /* when it was complete */
 
 	/* immutable after build */
-	struct scout_node *nodes; /* nodes[0] is the root */
+	struct scout_node root;
 	uint32_t nnodes;
 	size_t keys; /* seen, those left out included */
 	size_t files;
 	size_t left_out[SCOUT_KEY_KINDS];
 
+	struct scout_tree_store names, runs;
+
 	/* while it is built */
 	size_t max_keys;
-	char *arena; /* the paths; afterwards the nodes' names */
-	size_t arena_len, arena_cap;
-	struct scout_tree_entry *entries;
-	size_t nentries, entries_cap;
+	/* the root, and what is in open folders: each of these is the last of its siblings, before its children */
+	struct scout_node *open;
+	size_t nopen, open_cap;
+	struct scout_tree_level *levels; /* one an open folder */
+	size_t nlevels, levels_cap;
+	bool torn; /* a folder came in several parts */
 };
 
 /* One reference. NULL: no memory. */
 struct scout_tree *scout_tree_new(size_t max_keys);
-/* path is behind the prefix. Returns 0, -ENOMEM, or -E2BIG beyond max_keys. */
+/* path is behind the prefix. Returns 0, -ENOMEM, or -E2BIG (beyond max_keys, or far more directories than that). */
 int scout_tree_add(struct scout_tree *t, const char *path, size_t len, uint64_t bytes,
 		   int64_t modified, uint64_t version);
-/* Counts one that no path can name. Returns as scout_tree_add. */
+/* Counts one that no path can name. Returns 0, or -E2BIG beyond max_keys. */
 int scout_tree_leave_out(struct scout_tree *t, enum scout_key_kind kind);
-/* Afterwards t is immutable. Returns 0, -ENOMEM, or -E2BIG (far more directories than keys). */
+/* Afterwards t is immutable. Returns 0 or -ENOMEM. */
 int scout_tree_build(struct scout_tree *t);
 
 /* The memory that it takes once it is built. */

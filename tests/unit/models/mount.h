@@ -14,6 +14,12 @@
 
 #define MIB ((size_t)1024 * 1024)
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true /* takes memory and time of its own */
+#else
+#define SANITIZED false
+#endif
+
 struct mount {
 	struct scout_config config;
 	struct scout_env env;
@@ -216,6 +222,21 @@ static inline struct asked *ask_read(struct mount *t, struct asked *opened, uint
 	t->backend.ops->read(t->backend.self, opened->handle, offset, size, opened->attr.version,
 			     &a->req);
 	return a;
+}
+
+/* The most memory this process ever had. */
+static inline size_t peak_bytes(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[256];
+	size_t kib = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) && sscanf(line, "VmHWM: %zu kB", &kib) != 1)
+		;
+	fclose(f);
+	assert_true(kib > 0);
+	return kib * 1024;
 }
 
 /* Opens path at once, answering what S3 is asked. */

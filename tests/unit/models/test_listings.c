@@ -6,23 +6,46 @@
 
 /* ---- how much they take ---- */
 
-static struct scout_tree *plant(size_t keys)
+/* What this thread has worked, whatever else the machine does. */
+static uint64_t worked_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * SCOUT_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+typedef void make_key(char *key, size_t i);
+
+/* *longest_ns: the longest that a page, or the end, kept the thread. */
+static struct scout_tree *plant(size_t keys, make_key *make, uint64_t *longest_ns)
 {
 	struct scout_tree *t = scout_tree_new(keys);
+	uint64_t begun_ns = worked_ns(), ns;
 	char key[100];
 
+	*longest_ns = 0;
 	for (size_t i = 0; i < keys; i++) {
-		fake_generated_key(key, i);
+		make(key, i);
 		assert_int_equal(scout_tree_add(t, key, strlen(key), 1000, 7, i), 0);
+		if (i % 1000 < 999)
+			continue;
+		ns = worked_ns();
+		*longest_ns = ns - begun_ns > *longest_ns ? ns - begun_ns : *longest_ns;
+		begun_ns = ns;
 	}
 	assert_int_equal(scout_tree_add(t, key, strlen(key), 1000, 7, 0), -E2BIG);
+	begun_ns = worked_ns();
 	assert_int_equal(scout_tree_build(t), 0);
+	ns = worked_ns() - begun_ns;
+	*longest_ns = ns > *longest_ns ? ns : *longest_ns;
 	return t;
 }
 
 static void memory_of(size_t keys, size_t most_bytes_a_key)
 {
-	struct scout_tree *t = plant(keys);
+	uint64_t longest_ns;
+	struct scout_tree *t = plant(keys, fake_generated_key, &longest_ns);
 	char last[100];
 
 	assert_int_equal(t->files, keys);
@@ -44,6 +67,34 @@ static void a_million_keys(void **state)
 {
 	(void)state;
 	memory_of(1000000, 100);
+}
+
+/* "m00000-x/…" comes before "m00000/…" in S3's order of bytes, and behind it in a folder. */
+static void key_out_of_our_order(char *key, size_t i)
+{
+	sprintf(key, "m%05zu%s/main/%c", i / 8, i / 4 % 2 ? "" : "-x", (char)('a' + i % 4));
+}
+
+static void key_in_one_folder(char *key, size_t i)
+{
+	sprintf(key, "all/m%06zu%s", i / 2, i % 2 ? "/" : "-x");
+	if (i % 2)
+		strcat(key, "model.zip");
+}
+
+/* The engine's thread has other bytes to take meanwhile, and connections to look after. */
+static void no_page_keeps_the_engine_long(void **state)
+{
+	static make_key *const keys[] = {fake_generated_key, key_out_of_our_order,
+					 key_in_one_folder};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		uint64_t longest_ns;
+
+		scout_tree_unref(plant(200000, keys[i], &longest_ns));
+		assert_true(SANITIZED || longest_ns < 50 * SCOUT_NS_PER_MS);
+	}
 }
 
 /* A million of them over list_max_keys: the flat listing is given up there, and folders are listed. */
@@ -75,6 +126,12 @@ static void a_million_keys_by_folder(void **state)
 	mount_down(&t);
 }
 
+static void close_folder(struct mount *t, struct asked *d)
+{
+	t->backend.ops->releasedir(t->backend.self, d->handle);
+	asked_free(d);
+}
+
 static uint64_t catalogue_bytes(struct mount *t)
 {
 	static const char line[] = "\nscoutfs_models_catalogue_bytes ";
@@ -104,10 +161,23 @@ static struct asked *list_model(struct mount *t, unsigned i)
 	return d;
 }
 
-static void close_folder(struct mount *t, struct asked *d)
+/* ---- touch ---- */
+
+static struct asked *touch(struct mount *t, const char *path, unsigned set)
 {
-	t->backend.ops->releasedir(t->backend.self, d->handle);
-	asked_free(d);
+	struct asked *a = asked_new(GETATTR);
+	struct scout_setattr change = {.set = set};
+
+	t->backend.ops->setattr(t->backend.self, path, NULL, &change, &a->req);
+	return a;
+}
+
+static void touched(struct mount *t)
+{
+	struct asked *a = touch(t, "", SCOUT_SET_ATIME | SCOUT_SET_MTIME);
+
+	assert_true(S_ISDIR(a->attr.mode));
+	expect(a, 0);
 }
 
 /* However many are listed, they hold no more names than one listing may, and nothing that is too old. */
@@ -150,23 +220,33 @@ static void folders_together_are_bounded(void **state)
 	mount_down(&t);
 }
 
-/* ---- touch ---- */
-
-static struct asked *touch(struct mount *t, const char *path, unsigned set)
+/* A million of them twice, the second time beside the first. The first of the tests: it asks for the most memory
+ * that this process ever had. */
+static void a_million_keys_anew(void **state)
 {
-	struct asked *a = asked_new(GETATTR);
-	struct scout_setattr change = {.set = set};
+	const size_t keys = 1000000, most = keys * 90;
+	struct mount t;
+	size_t before;
 
-	t->backend.ops->setattr(t->backend.self, path, NULL, &change, &a->req);
-	return a;
-}
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	t.config.models.list_max_keys = keys;
+	fake.generated = keys;
+	before = peak_bytes();
+	for (int i = 0; i < 2; i++) {
+		struct asked *d = ask_opendir(&t, "");
 
-static void touched(struct mount *t)
-{
-	struct asked *a = touch(t, "", SCOUT_SET_ATIME | SCOUT_SET_MTIME);
-
-	assert_true(S_ISDIR(a->attr.mode));
-	expect(a, 0);
+		fake_answer_all();
+		assert_true(d->done);
+		assert_int_equal(d->err, 0);
+		assert_int_equal(fake.lists, (i + 1) * 1000);
+		close_folder(&t, d);
+		assert_in_range(catalogue_bytes(&t), most / 2, most);
+		/* 8 MiB: a page, and what malloc has to spare */
+		assert_true(SANITIZED || peak_bytes() - before < (size_t)(i + 1) * most + 8 * MIB);
+		touched(&t);
+	}
+	mount_down(&t);
 }
 
 static void a_refresh_lists_anew(void **state)
@@ -347,8 +427,10 @@ static void nothing_else_is_set(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_million_keys_anew),
 	    cmocka_unit_test(a_hundred_thousand_keys),
 	    cmocka_unit_test(a_million_keys),
+	    cmocka_unit_test(no_page_keeps_the_engine_long),
 	    cmocka_unit_test(a_million_keys_by_folder),
 	    cmocka_unit_test(folders_together_are_bounded),
 	    cmocka_unit_test(a_refresh_lists_anew),

@@ -3,12 +3,6 @@
 
 #define READERS 100
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true /* takes memory and time of its own */
-#else
-#define SANITIZED false
-#endif
-
 struct reader {
 	struct mount *t;
 	char key[32];
@@ -117,21 +111,6 @@ static void a_hundred_objects_in_little_memory(void **state)
 	for (size_t i = 0; i < READERS; i++)
 		assert_int_equal(readers[i].err, 0);
 	mount_down(&t);
-}
-
-/* The most memory this process ever had. */
-static size_t peak_bytes(void)
-{
-	FILE *f = fopen("/proc/self/status", "r");
-	char line[256];
-	size_t kib = 0;
-
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f) && sscanf(line, "VmHWM: %zu kB", &kib) != 1)
-		;
-	fclose(f);
-	assert_true(kib > 0);
-	return kib * 1024;
 }
 
 /* How many, in how much; and how much of each is read from its start, and from a place inside it. */
