@@ -1,7 +1,8 @@
 /* The listings that all requests share. One flat view of all keys (two requests for 500 models),
  * until they prove to be over list_max_keys; from then on a view for each directory that somebody
  * lists, a bounded number of them, which hold no more names together than one may. Beyond that is what is
- * being listed, and what somebody has open.
+ * being listed, and what somebody has open. After a refresh, and once an hour, the first who lists has all keys
+ * counted beside that, which nobody waits for; if they are few enough by then, the next who lists has the flat view.
  *
  * A view has at most one listing under way, however many wait for it, and is believed for list_ttl.
  * Then a directory listing waits for a new one, so that `ls` shows what is there now, while lookups
@@ -25,6 +26,7 @@
 
 #define FOLDERS_MAX 64
 #define RETRY_NS SCOUT_NS_PER_S
+#define RECOUNT_NS (3600 * SCOUT_NS_PER_S)
 
 TAILQ_HEAD(listers, scout_lister);
 
@@ -166,6 +168,13 @@ static bool failed_just_now(const struct scout_view *v, uint64_t now)
 	return v->err < 0 && v->tried_of == v->m->refreshes && now - v->failed_ns < RETRY_NS;
 }
 
+/* Of too many keys: whether they may be fewer by now. */
+static bool recounts(const struct scout_view *flat, uint64_t now)
+{
+	return !flat->running &&
+	       (flat->tried_of != flat->m->refreshes || now - flat->failed_ns >= RECOUNT_NS);
+}
+
 static void begin_locked(struct scout_view *v)
 {
 	v->running = true;
@@ -209,40 +218,44 @@ static void view_listed(void *arg, int err, struct scout_tree *tree)
 	struct scout_tree *old = NULL;
 	struct listers listers = TAILQ_HEAD_INITIALIZER(listers);
 	struct scout_lister *l;
-	bool flat = v->flat, first_too_many = false, again;
+	bool flat = v->flat, recount, too_many, again;
 	char name[256];
 
 	scout_format_name(name, sizeof(name), v->path);
 	scout_lock(&m->catalogue_lock);
 	v->running = false;
 	v->err = err;
-	if (tree) {
+	recount = flat && m->too_many_keys;
+	if (tree && !recount) { /* else what folders' listings told may be newer */
 		old = v->tree;
 		v->tree = tree;
 		v->tree_of = v->tried_of;
 		err = found(v);
 		scout_tree_ref(tree); /* the folder may be forgotten while listers are told */
-	} else {
+	} else if (!tree) {
 		v->failed_ns = scout_now_ns();
 	}
 	if (flat && err == -E2BIG) {
-		first_too_many = !m->too_many_keys;
 		m->too_many_keys = true;
 		old = v->tree;
 		v->tree = NULL;
+	} else if (tree && recount) {
+		m->too_many_keys = false;
 	}
+	too_many = flat && m->too_many_keys;
 	again = sort_listers_locked(v, !tree, &listers);
 	trim_folders_locked(m, v);
 	scout_unlock(&m->catalogue_lock);
 
 	/* not before the listing that tells it, too, is there: see scout_catalogue_known */
-	if (tree && flat)
+	if (tree && flat && !recount)
 		scout_question_forget(m, tree->asked_ns);
 	if (again)
 		start(v);
-	if (first_too_many)
-		scout_info("models: more than %zu keys (list_max_keys): listing by directory",
-			   m->config->list_max_keys);
+	if (too_many != recount)
+		scout_info("models: %s than %zu keys (list_max_keys): listing %s",
+			   too_many ? "more" : "no more", m->config->list_max_keys,
+			   too_many ? "by directory" : "all together");
 	if (!flat && err == -E2BIG)
 		scout_warn("models: '%s' holds more than %zu names (list_max_keys)", name,
 			   m->config->list_max_keys);
@@ -273,18 +286,20 @@ void scout_catalogue_list(struct scout_models *m, const char *folder, struct sco
 
 	scout_lock(&m->catalogue_lock);
 	now = scout_now_ns(); /* here, so that no listing that is seen ended later */
-	if (!folder && m->too_many_keys)
-		err = -E2BIG;
-	else
-		v = folder ? get_folder_locked(m, folder) : get_flat_locked(m);
-	if (err == 0 && !v)
+	v = folder ? get_folder_locked(m, folder) : get_flat_locked(m);
+	if (!v) {
 		err = -ENOMEM;
-	if (v && fresh(v, now)) {
+	} else if (v->flat && m->too_many_keys) {
+		err = -E2BIG;
+		begin = recounts(v, now);
+		if (begin)
+			begin_locked(v);
+	} else if (fresh(v, now)) {
 		err = found(v);
 		tree = err == 0 ? scout_tree_ref(v->tree) : NULL;
-	} else if (v && !v->running && failed_just_now(v, now)) {
+	} else if (!v->running && failed_just_now(v, now)) {
 		err = v->err;
-	} else if (v) {
+	} else {
 		l->since = m->refreshes;
 		TAILQ_INSERT_TAIL(&v->listers, l, link);
 		begin = !v->running;

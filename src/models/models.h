@@ -70,7 +70,7 @@ struct scout_models {
 	struct scout_view *folders;         /* under catalogue_lock: single directories, by path */
 	struct scout_view_list old_folders; /* under catalogue_lock: least recently used first */
 	unsigned nfolders;                  /* under catalogue_lock */
-	bool too_many_keys;                 /* under catalogue_lock: no flat view any more */
+	bool too_many_keys;                 /* under catalogue_lock: no flat view for now */
 	unsigned refreshes;                 /* under catalogue_lock: how often that was asked for */
 
 	/* question.c */

@@ -249,6 +249,83 @@ static void a_million_keys_anew(void **state)
 	mount_down(&t);
 }
 
+/* ---- too many keys for a while ---- */
+
+static struct asked *list_root(struct mount *t)
+{
+	struct asked *d = ask_opendir(t, "");
+
+	fake_answer_all();
+	assert_true(d->done);
+	assert_int_equal(d->err, 0);
+	return d;
+}
+
+static void hour_later(struct mount *t)
+{
+	(void)t;
+	atomic_fetch_add(&fake_now, 3600 * SCOUT_NS_PER_S);
+}
+
+static void fewer_keys_again(void **state)
+{
+	static void (*const later[])(struct mount *) = {touched, hour_later};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct scout_s3_call *count;
+		struct mount t;
+		struct asked *d;
+
+		mount_up(&t, "", 16 * MIB);
+		t.config.models.list_max_keys = 40;
+		fake.generated = 4000;
+		close_folder(&t, list_root(&t));
+		assert_int_equal(fake.lists, 2);
+		/* still too many, which one listing tells, that nobody waits for */
+		later[i](&t);
+		d = ask_opendir(&t, "");
+		count = fake_take(false);
+		assert_null(count->delimiter);
+		fake_answer_all();
+		assert_true(asked_is_done(d));
+		close_folder(&t, d);
+		close_folder(&t, list_model(&t, 0));
+		fake_answer(count, 1000);
+		close_folder(&t, list_model(&t, 1));
+		assert_int_equal(fake.lists, 6);
+		/* nor does one that fails tell that they are fewer */
+		fake.generated = 0;
+		fake_put("a/v1/model.zip", 7);
+		fake_put("b/v1/model.zip", 7);
+		later[i](&t);
+		d = ask_opendir(&t, "");
+		count = fake_take(false);
+		fake_answer_all();
+		close_folder(&t, d);
+		fake.fail[SCOUT_S3_LIST] = -EIO;
+		fake_answer(count, 1000);
+		fake.fail[SCOUT_S3_LIST] = 0;
+		expect_names(&t, "a", "v1");
+		assert_int_equal(fake.lists, 9);
+		/* all of them once more, and then no more listings */
+		later[i](&t);
+		d = ask_opendir(&t, "");
+		count = fake_take(false);
+		fake_answer_all();
+		fake_put("c/v1/model.zip", 7);
+		fake_answer(count, 1000);
+		close_folder(&t, d);
+		assert_int_equal(fake.lists, 11);
+		fake_put("d/v1/model.zip", 7);
+		expect_names(&t, "", "a b c d");
+		expect_names(&t, "a", "v1");
+		expect_names(&t, "d/v1", "model.zip");
+		assert_int_equal(fake.lists, 12);
+		mount_down(&t);
+	}
+}
+
 static void a_refresh_lists_anew(void **state)
 {
 	struct mount t;
@@ -433,6 +510,7 @@ int main(void)
 	    cmocka_unit_test(no_page_keeps_the_engine_long),
 	    cmocka_unit_test(a_million_keys_by_folder),
 	    cmocka_unit_test(folders_together_are_bounded),
+	    cmocka_unit_test(fewer_keys_again),
 	    cmocka_unit_test(a_refresh_lists_anew),
 	    cmocka_unit_test(a_refresh_while_it_is_listed),
 	    cmocka_unit_test(the_clock_is_read_under_the_lock),
