@@ -90,8 +90,11 @@ int scout_key_compare(const char *a, const char *b)
 uint64_t scout_key_version(const char *etag, uint64_t bytes, int64_t modified)
 {
 	uint64_t h = SCOUT_HASH_START;
-	size_t len = etag ? strlen(etag) : 0;
+	size_t len;
 
+	if (etag && strncmp(etag, "W/", 2) == 0)
+		etag += 2;
+	len = etag ? strlen(etag) : 0;
 	if (len >= 2 && etag[0] == '"' && etag[len - 1] == '"') {
 		etag++;
 		len -= 2;

@@ -51,6 +51,7 @@ static void versions(void **state)
 {
 	(void)state;
 	assert_int_equal(scout_key_version("\"abc\"", 1, 2), scout_key_version("abc", 3, 4));
+	assert_int_equal(scout_key_version("W/\"abc\"", 1, 2), scout_key_version("abc", 3, 4));
 	assert_int_not_equal(scout_key_version("\"abc\"", 1, 2),
 			     scout_key_version("\"abd\"", 1, 2));
 	assert_int_not_equal(scout_key_version("", 1, 2), scout_key_version("", 1, 3));
