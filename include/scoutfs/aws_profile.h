@@ -41,8 +41,8 @@ struct scout_profile {
 
 /* Reads the section called name of the credentials file, and "profile name" (or "default") of the config
  * file, over which the first wins; a pair of keys is never made of both. Then the config file's section
- * "services x" that the profile names. A file that is not there is
- * empty. Returns 0, or -errno and which file it was in *path. *ret must be freed in any case. */
+ * "services x" that the profile names. A file that is not there is empty. Returns 0, or -errno and which
+ * file it was in *path. *ret must be freed in any case. */
 int scout_profile_read(const char *credentials_path, const char *config_path, const char *name,
 		       struct scout_profile *ret, const char **path);
 /* Wipes what it held. */
