@@ -13,6 +13,7 @@
 #include "scoutfs/backend.h"
 #include "scoutfs/budget.h"
 #include "scoutfs/config.h"
+#include "scoutfs/file.h"
 #include "scoutfs/fs.h"
 #include "scoutfs/log.h"
 #include "scoutfs/metrics.h"
@@ -85,24 +86,10 @@ static void hold_standard_files(void)
 /* As it was named, also once the working directory is another; its links may lead elsewhere then. */
 static int keep_config_path(struct program *p)
 {
-	const char *path = p->options.config;
-	struct scout_text text = {0};
-	char *here = NULL;
-
-	if (!path)
+	if (!p->options.config)
 		return 0;
-	if (path[0] != '/') {
-		here = getcwd(NULL, 0);
-		if (!here)
-			return -errno;
-		scout_text_printf(&text, "%s/", here);
-		free(here);
-	}
-	scout_text_printf(&text, "%s", path);
-	if (!text.failed)
-		p->config_path = scout_text_take(&text);
-	scout_text_free(&text);
-	return p->config_path ? 0 : -ENOMEM;
+	p->config_path = scout_absolute_path(p->options.config);
+	return p->config_path ? 0 : -errno;
 }
 
 /* Has the kernel keep SIGHUP until the mount is up. */

@@ -35,6 +35,7 @@ struct scout_aws_env {
 	char *config_path;                /* AWS_CONFIG_FILE, ~/.aws/config */
 };
 
+const char *scout_aws_variable_name(enum scout_aws_variable variable);
 /* Call it while one thread runs. Returns 0 or -ENOMEM. */
 int scout_aws_env_read(struct scout_aws_env *ret);
 /* Wipes what it held; zeroed is fine. */

@@ -13,6 +13,9 @@ FILE *scout_open_file(const char *path);
  * there. */
 bool scout_is_plain_file(const char *path);
 
+/* path as it is named from the folder that we are in now; its links may lead elsewhere later. NULL with errno. */
+char *scout_absolute_path(const char *path);
+
 /* Opens a folder of ours, into which nobody else may write; where it is missing and make is set, it is
  * made, mode 0700. Returns a descriptor; -ENOENT: it is missing; -ENOTDIR; -EPERM: another's; -EACCES:
  * others may write into it; or -errno of mkdir(2) or open(2). */

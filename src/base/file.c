@@ -91,3 +91,16 @@ bool scout_is_plain_file(const char *path)
 
 	return stat(path, &st) || S_ISREG(st.st_mode);
 }
+
+char *scout_absolute_path(const char *path)
+{
+	char *here, *full;
+
+	if (*path == '/')
+		return strdup(path);
+	here = getcwd(NULL, 0);
+	if (!here || asprintf(&full, "%s/%s", here, path) < 0)
+		full = NULL;
+	free(here);
+	return full;
+}

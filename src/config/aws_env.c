@@ -2,13 +2,13 @@
 #include "scoutfs/aws_env.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "config/value.h"
+#include "scoutfs/file.h"
 #include "scoutfs/text.h"
 
 static const char *const names[SCOUT_AWS_VARIABLES] = {
@@ -44,33 +44,25 @@ static const char *get(const char *name)
 	return value && *value ? value : NULL;
 }
 
-/* In the folder we are in now: a daemon leaves it. */
-static char *absolute(const char *path)
+/* The file that variable names, wherever we are when it is read; else ~/.aws/<name>. */
+static char *aws_file(const char *variable, const char *name)
 {
-	char *here = getcwd(NULL, 0), *full;
+	const char *path = get(variable);
+	char *home, *full = NULL;
 
-	if (!here || asprintf(&full, "%s/%s", here, path) < 0)
+	if (path && strncmp(path, "~/", 2) != 0)
+		return scout_absolute_path(path);
+	if (scout_home(&home))
+		return NULL;
+	if (asprintf(&full, "%s/%s%s", home, path ? path + 2 : ".aws/", path ? "" : name) < 0)
 		full = NULL;
-	free(here);
+	free(home);
 	return full;
 }
 
-/* The file that variable names, else ~/.aws/<name>. */
-static char *aws_file(const char *variable, const char *name)
+const char *scout_aws_variable_name(enum scout_aws_variable variable)
 {
-	const char *path = get(variable), *home = get("HOME");
-	char *full = NULL;
-
-	if (path && strncmp(path, "~/", 2) != 0)
-		return *path == '/' ? strdup(path) : absolute(path);
-	if (!home) {
-		const struct passwd *pw = getpwuid(getuid());
-
-		home = pw ? pw->pw_dir : "/";
-	}
-	if (asprintf(&full, "%s/%s%s", home, path ? path + 2 : ".aws/", path ? "" : name) < 0)
-		return NULL;
-	return full;
+	return names[variable];
 }
 
 int scout_aws_env_read(struct scout_aws_env *ret)

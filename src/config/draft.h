@@ -27,8 +27,8 @@ struct scout_draft_host {
 struct scout_draft {
 	struct scout_problems problems;
 	int err; /* -ENOMEM, once */
-	const struct scout_config
-	    *running; /* it is read again, by who is mounted with this; or NULL */
+	/* it is read again, by who is mounted with this; or NULL */
+	const struct scout_config *running;
 
 	struct scout_config *config;
 	int key_lines[SCOUT_KEYS_MAX]; /* of the other three sections */

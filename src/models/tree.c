@@ -400,8 +400,8 @@ static int join(struct scout_tree *t, const struct scout_node *parts, size_t cou
 }
 
 /* Joins the parts of the folders in a run that was made here, and has these looked into in their turn. */
-static int join_in(struct scout_tree *t, struct scout_node *folder, struct scout_node ***todo,
-		   size_t *ntodo, size_t *cap)
+static int join_in(struct scout_tree *t, struct scout_node *folder, struct scout_node ***pending,
+		   size_t *npending, size_t *cap)
 {
 	struct scout_node *nodes = folder->children;
 	size_t kept = 0, same;
@@ -418,9 +418,9 @@ static int join_in(struct scout_tree *t, struct scout_node *folder, struct scout
 			continue;
 		err = join(t, &nodes[i], same, n);
 		if (!err)
-			err = reserve(todo, *ntodo, 1, cap, sizeof(**todo));
+			err = reserve(pending, *npending, 1, cap, sizeof(**pending));
 		if (!err)
-			(*todo)[(*ntodo)++] = n;
+			(*pending)[(*npending)++] = n;
 	}
 	folder->count = (uint32_t)kept;
 	return err;
@@ -430,17 +430,17 @@ static int join_in(struct scout_tree *t, struct scout_node *folder, struct scout
 static int mend(struct scout_tree *t)
 {
 	struct scout_tree_store old = t->runs;
-	struct scout_node **todo = NULL;
-	size_t ntodo = 0, cap = 0;
+	struct scout_node **pending = NULL;
+	size_t npending = 0, cap = 0;
 	int err;
 
 	t->runs = (struct scout_tree_store){0};
 	err = join(t, &t->root, 1, &t->root);
 	if (!err)
-		err = join_in(t, &t->root, &todo, &ntodo, &cap);
-	while (!err && ntodo > 0)
-		err = join_in(t, todo[--ntodo], &todo, &ntodo, &cap);
-	free(todo);
+		err = join_in(t, &t->root, &pending, &npending, &cap);
+	while (!err && npending > 0)
+		err = join_in(t, pending[--npending], &pending, &npending, &cap);
+	free(pending);
 	free_pieces(&old);
 	return err;
 }
