@@ -54,14 +54,8 @@ def memory(b, count):
         rss, pss = c.held()
         return {"value": rss, "PSS": pss}
 
-    def theirs(opener):
-        return lambda: contestants.Many([lambda: opener(b, b.sshd.port, wait=False)] * count).start()
-
-    who = {"scoutfs": lambda: contestants.scoutfs(b, b.sshd.port, hosts=count, root=("hosts",))}
-    for name, opener in contestants.mounts_of_hosts(b).items():
-        if name != "rclone" or count < 100:
-            who[name] = theirs(opener)
-    return Case(f"host: memory of {count} session{'s' if count > 1 else ''} to as many hosts", who, held,
+    return Case(f"host: memory of {count} session{'s' if count > 1 else ''} to as many hosts",
+                contestants.of_many_hosts(b, count), held,
                 before=lambda c: contestants.touch(contestants.roots(c, count)), prepare=lambda: b.sshd, unit="MiB",
                 target={"sshfs": 10} if count == 100 else {}, plot=("memory", count))
 

@@ -319,11 +319,7 @@ def mixed(b):
         if not isinstance(c, Program):
             contestants.touch(contestants.roots(c, 2))
 
-    def theirs(opener):
-        return lambda: contestants.Many([lambda: opener(b, b.sshd.port, wait=False)] * 2).start()
-
-    who = {"scoutfs": lambda: contestants.scoutfs(b, b.sshd.port, hosts=2, root=("hosts",))}
-    who.update({name: theirs(opener) for name, opener in contestants.mounts_of_hosts(b).items()})
+    who = contestants.of_many_hosts(b, 2)
     who["pool alone"] = (alone(b), lambda c: mix(c, (ini(b, 2),)))
     return Case("pool: an operation of five mixed on two hosts", who,
                 lambda c: mix(c, ("/", *(root.lstrip("/") for root in contestants.roots(c, 2)))),

@@ -297,6 +297,17 @@ def mounts_of_hosts(b):
     return {"sshfs": sshfs} if b.quick else {"sshfs": sshfs, "sshfs tuned": sshfs_tuned, "rclone": rclone_sftp}
 
 
+def of_many_hosts(b, count):
+    """Who mounts so many hosts at once, each with all its mounts up."""
+    def theirs(opener):
+        return lambda: Many([lambda: opener(b, b.sshd.port, wait=False)] * count).start()
+
+    found = {"scoutfs": lambda: scoutfs(b, b.sshd.port, hosts=count, root=("hosts",))}
+    found.update({name: theirs(opener) for name, opener in mounts_of_hosts(b).items()
+                  if name != "rclone" or count < 100})  # 100 of it take more memory than there may be
+    return found
+
+
 def touch(folders):
     """Looks into all of them at once."""
     with concurrent.futures.ThreadPoolExecutor(len(folders)) as pool:
