@@ -221,21 +221,36 @@ static int reopened_as(struct scout_file *f, const struct scout_sftp_attrs *attr
 	return err;
 }
 
-void scout_file_compare_locked(struct scout_file *f, const struct scout_attr *seen, uint64_t epoch)
+/* How what a look of view showed differs from what was told when the node had heard so much. Two looks that were under
+ * way together may be heard in the other order: then the file has grown as well if it did from this one on. */
+static enum scout_window_change change_of(uint64_t size, uint64_t mtime, uint64_t heard,
+					  const struct scout_attr *seen,
+					  const struct scout_view *view)
+{
+	uint64_t seen_mtime = (uint64_t)seen->mtime.tv_sec;
+
+	if (heard > view->heard &&
+	    scout_window_change(seen->size, seen_mtime, size, mtime) == SCOUT_CHANGE_GROWN)
+		return SCOUT_CHANGE_NONE;
+	return scout_window_change(size, mtime, seen->size, seen_mtime);
+}
+
+void scout_file_compare_locked(struct scout_file *f, const struct scout_attr *seen,
+			       const struct scout_view *view)
 {
 	const struct scout_node *n = f->node;
-	uint64_t size = f->size, mtime = f->mtime;
+	uint64_t size = f->size, mtime = f->mtime, heard = f->heard;
 
 	if (f->writes || f->direct || is_unchanged_locked(f, seen))
 		return;
-	if (f->epoch != epoch) {
-		if (n->left_epoch != epoch)
+	if (f->epoch != view->epoch) {
+		if (n->left_epoch != view->epoch)
 			return;
 		size = n->left_size;
 		mtime = n->left_mtime;
+		heard = n->left_heard;
 	}
-	if (scout_window_change(size, mtime, seen->size, (uint64_t)seen->mtime.tv_sec) ==
-	    SCOUT_CHANGE_OTHER)
+	if (change_of(size, mtime, heard, seen, view) == SCOUT_CHANGE_OTHER)
 		f->altered = f->doubted = true;
 }
 
@@ -251,7 +266,15 @@ static bool catch_up_locked(struct scout_file *f, const struct scout_attr *now)
 		return false;
 	f->size = n->left_size;
 	f->mtime = n->left_mtime;
+	f->heard = n->left_heard;
 	return true;
+}
+
+static void told_locked(struct scout_file *f, const struct scout_attr *now)
+{
+	f->size = now->size;
+	f->mtime = (uint64_t)now->mtime.tv_sec;
+	f->heard = atomic_fetch_add(&f->node->heard, 1) + 1;
 }
 
 int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs,
@@ -270,20 +293,18 @@ int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *
 		return f->dead = -ESTALE;
 	/* What changed since may be our own doing, or is nobody's error. */
 	if (f->writes || !calm || (f->epoch != epoch && !catch_up_locked(f, &now))) {
-		f->size = now.size;
-		f->mtime = (uint64_t)now.mtime.tv_sec;
+		told_locked(f, &now);
 		f->epoch = calm ? epoch : 0;
 		f->cut = view->cut;
 		return 0;
 	}
 	f->epoch = epoch;
 	f->cut = view->cut;
-	switch (scout_window_change(f->size, f->mtime, now.size, (uint64_t)now.mtime.tv_sec)) {
+	switch (change_of(f->size, f->mtime, f->heard, &now, view)) {
 	case SCOUT_CHANGE_NONE:
 		break;
 	case SCOUT_CHANGE_GROWN:
-		f->size = now.size;
-		f->mtime = (uint64_t)now.mtime.tv_sec;
+		told_locked(f, &now);
 		break;
 	case SCOUT_CHANGE_OTHER:
 		f->dead = -ESTALE;

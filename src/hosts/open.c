@@ -113,7 +113,7 @@ static void doubt_others_locked(const struct opening *o, const struct scout_attr
 	TAILQ_FOREACH (other, &n->files, link_node) {
 		scout_lock(&other->lock);
 		if (calm && scout_node_has_name_locked(n, o->path))
-			scout_file_compare_locked(other, attr, o->view.epoch);
+			scout_file_compare_locked(other, attr, &o->view);
 		if (!other->writes && !other->direct)
 			other->doubted |=
 			    unknown || !scout_file_is_like_locked(
@@ -142,6 +142,7 @@ static void enter_node(struct opening *o, const struct scout_attr *attr)
 	/* the look knows nothing of what we cut or appended since: the first read looks again */
 	f->cut = calm ? atomic_load(&n->cut) : o->view.cut;
 	f->direct = attr->size == 0 && !f->writes && !o->look_last && !n->writers;
+	f->heard = atomic_fetch_add(&n->heard, 1) + 1;
 	f->entered = true;
 	n->writers += f->writes;
 	TAILQ_INSERT_TAIL(&n->files, f, link_node);

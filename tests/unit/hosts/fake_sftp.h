@@ -22,10 +22,13 @@ static inline struct scout_sftp_call *fake_next_locked(struct scout_sftp *s)
 		TAILQ_FOREACH (c, &s->queue, link)
 			if (c->op == SCOUT_SFTP_FSTAT)
 				return c;
-	TAILQ_FOREACH (c, &s->queue, link)
+	TAILQ_FOREACH (c, &s->queue, link) {
+		if (c->op == SCOUT_SFTP_OPEN && fake.hold_opens)
+			continue;
 		if (c->op != SCOUT_SFTP_WRITE || !fake.writes_max ||
 		    fake.count[SCOUT_SFTP_WRITE] < fake.writes_max)
 			return c;
+	}
 	return NULL;
 }
 
@@ -343,10 +346,15 @@ static inline void ask_getattr(struct ask *a, const char *path)
 	rig.backend.ops->getattr(rig.backend.self, path, NULL, &a->req);
 }
 
-static inline int ask_open(struct ask *a, const char *path)
+static inline void ask_open_start(struct ask *a, const char *path)
 {
 	ask_start(a, ASK_OPEN);
 	rig.backend.ops->open(rig.backend.self, path, 0, &a->req);
+}
+
+static inline int ask_open(struct ask *a, const char *path)
+{
+	ask_open_start(a, path);
 	return ask_wait(a);
 }
 
