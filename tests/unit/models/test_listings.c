@@ -77,9 +77,7 @@ static void key_out_of_our_order(char *key, size_t i)
 
 static void key_in_one_folder(char *key, size_t i)
 {
-	sprintf(key, "all/m%06zu%s", i / 2, i % 2 ? "/" : "-x");
-	if (i % 2)
-		strcat(key, "model.zip");
+	sprintf(key, "all/m%06zu%s", i / 2, i % 2 ? "/model.zip" : "-x");
 }
 
 /* The engine's thread has other bytes to take meanwhile, and connections to look after. */
@@ -224,7 +222,7 @@ static void folders_together_are_bounded(void **state)
  * that this process ever had. */
 static void a_million_keys_anew(void **state)
 {
-	const size_t keys = 1000000, most = keys * 90;
+	const size_t keys = SANITIZED ? 200000 : 1000000, most = keys * 90;
 	struct mount t;
 	size_t before;
 
@@ -239,7 +237,7 @@ static void a_million_keys_anew(void **state)
 		fake_answer_all();
 		assert_true(d->done);
 		assert_int_equal(d->err, 0);
-		assert_int_equal(fake.lists, (i + 1) * 1000);
+		assert_int_equal(fake.lists, (i + 1) * (keys / 1000));
 		close_folder(&t, d);
 		assert_in_range(catalogue_bytes(&t), most / 2, most);
 		/* 8 MiB: a page, and what malloc has to spare */
