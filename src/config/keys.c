@@ -88,7 +88,7 @@ const struct scout_key scout_keys[] = {
 	{GLOBAL(M, "access_key_id", models.access_key_id), STRING(word)},
 	{GLOBAL(M, "secret_access_key", models.secret_access_key), STRING(secret)},
 	{GLOBAL(M, "session_token", models.session_token), STRING(secret)},
-	{GLOBAL(M, "profile", models.profile), STRING(word)},
+	{GLOBAL(M, "profile", models.profile), STRING(name)},
 	{GLOBAL(M, "max_connections", models.max_connections), NUMBER(count, 1, 1000), DEFAULT("150")},
 	{GLOBAL(M, "part_size", models.part_size), NUMBER(size, SCOUT_BUF_BYTES, GIB), DEFAULT("8M")},
 	{GLOBAL(M, "read_window", models.read_window), NUMBER(size, MIB, 64 * GIB), DEFAULT("256M")},

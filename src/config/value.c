@@ -390,6 +390,21 @@ static int read_word(const char *text, char **ret, const char **why)
 	return keep(text, strlen(text), ret);
 }
 
+/* Whatever others call a thing by, or none. */
+static int read_name(const char *text, char **ret, const char **why)
+{
+	(void)why;
+	if (*text == '\0') {
+		*ret = NULL;
+		return 0;
+	}
+	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+		if (*p < 0x20 || *p == 0x7f)
+			return -EINVAL;
+	}
+	return keep(text, strlen(text), ret);
+}
+
 const struct scout_value_kind scout_kind_count = {
     .wants = "a number", .number = read_count, .format = write_count};
 const struct scout_value_kind scout_kind_size = {
@@ -427,5 +442,7 @@ const struct scout_value_kind scout_kind_prefix = {.wants = "a prefix of keys su
 						   .string = read_prefix};
 const struct scout_value_kind scout_kind_word = {.wants = "one word of printable ASCII",
 						 .string = read_word};
+const struct scout_value_kind scout_kind_name = {.wants = "a name without control characters",
+						 .string = read_name};
 const struct scout_value_kind scout_kind_secret = {
     .wants = "one word of printable ASCII", .string = read_word, .secret = true};

@@ -24,7 +24,8 @@ extern const struct scout_value_kind scout_kind_count, scout_kind_size, scout_ki
     scout_kind_choice, scout_kind_bool;
 extern const struct scout_value_kind scout_kind_path, scout_kind_needed_path, scout_kind_root,
     scout_kind_list, scout_kind_hostname, scout_kind_user, scout_kind_jump, scout_kind_endpoint,
-    scout_kind_region, scout_kind_bucket, scout_kind_prefix, scout_kind_word, scout_kind_secret;
+    scout_kind_region, scout_kind_bucket, scout_kind_prefix, scout_kind_word, scout_kind_name,
+    scout_kind_secret;
 
 /* Whether an ini can hold text as a value or in a section's name: no control characters, no blank at
  * either end, and nothing that begins an inline comment. */

@@ -396,6 +396,7 @@ static void what_the_profile_says(void **state)
 	static const char text[] = "[default]\nregion = eu-west-1\nendpoint_url = http://default\n"
 				   "[profile lab]\nservices = lab\n"
 				   "[services lab]\ns3 =\n  endpoint_url = https://s3.lan\n"
+				   "[profile \"our team\"]\nregion = eu-west-4\n"
 				   "[profile bad]\nregion = evil.example/\nendpoint_url = s3.lan\n";
 	struct scout_config *c, *again;
 
@@ -416,6 +417,9 @@ static void what_the_profile_says(void **state)
 	assert_string_equal(again->models.endpoint, "https://s3.lan");
 	assert_false(again->models.aws_region);
 	scout_config_free(again);
+	scout_config_free(c);
+	c = good("[models]\nbucket = abc\nprofile = our team\n");
+	assert_string_equal(c->models.region, "eu-west-4");
 	scout_config_free(c);
 	c = good("[models]\nbucket = abc\nregion = eu-west-2\nendpoint = http://own\n");
 	assert_string_equal(c->models.region, "eu-west-2");
