@@ -54,11 +54,11 @@ def with_tree(b, rtt):
     for what, (files, folders), command in walks[:1 if rtt else 3] if b.quick else walks:
         words = [word.replace("TREE", f"ROOT/tree{files}-{folders}") for word in command]
         yield Case(f"day: {what.format(files=files, folders=folders)}{at(rtt)}", who, works.program(*words),
-                   prepare=tree(b, files, folders))
+                   prepare=tree(b, files, folders), moved=0 if command[0] == "find" else files * SMALL)
     few = 10 if b.quick else 100
     if rtt or not b.quick:
         yield Case(f"day: cat of {few} files in turn{at(rtt)}", who, works.each_read(f"turn{few}", few, SMALL),
-                   prepare=lambda: b.make_many(f"turn{few}", few, SMALL),
+                   prepare=lambda: b.make_many(f"turn{few}", few, SMALL), moved=few * SMALL,
                    plot=("latency", None, f"cat{at(rtt)}") if rtt else None)
     up = 200
 
@@ -69,7 +69,8 @@ def with_tree(b, rtt):
 
     if not (b.quick and rtt):
         yield Case(f"day: rsync -a of {up} files, up{at(rtt)}", who,
-                   works.program("rsync", "-a", f"{b.folder}/up{up}/", "ROOT/new/up"), prepare=prepare)
+                   works.program("rsync", "-a", f"{b.folder}/up{up}/", "ROOT/new/up"), prepare=prepare,
+                   moved=up * SMALL)
 
 
 def listing(b, rtt):
@@ -176,7 +177,7 @@ def unpacking(b, rtt):
         run("tar", "-C", folder, "-cf", archive, ".")
 
     return Case(f"day: tar x of {files} files{at(rtt)}", contestants.hosts(b, rtt),
-                works.program("tar", "-C", "ROOT/new", "-xf", archive), prepare=prepare)
+                works.program("tar", "-C", "ROOT/new", "-xf", archive), prepare=prepare, moved=files * SMALL)
 
 
 def copy_beside_itself(b):

@@ -40,21 +40,22 @@ def once(b, case, opener):
 
 
 def measure(b, case, rounds):
-    """{contestant: [what once() returned…] or a text that says why there is nothing}."""
+    """{contestant: ([what once() returned…], why there is no more of it, or "")}. Whoever fails takes no further part."""
     try:
         if case.prepare:
             case.prepare()
     except FAILURES as e:
-        return dict.fromkeys(case.contestants, failure(e))
-    found = {who: [] for who in case.contestants}
+        return dict.fromkeys(case.contestants, ([], failure(e)))
+    found = {who: ([], "") for who in case.contestants}
     for _ in range(rounds):
         for who, opener in case.contestants.items():
-            if isinstance(found[who], str):
+            runs, fault = found[who]
+            if fault:
                 continue
             try:
-                found[who].append(once(b, case, opener))
+                runs.append(once(b, case, opener))
             except FAILURES as e:
-                found[who] = failure(e)
+                found[who] = runs, failure(e)
     return found
 
 
@@ -77,19 +78,19 @@ def more(runs):
 def summary(case, found):
     """The case as JSON has it, and as the table and the plots read it."""
     results = {}
-    for who, runs in found.items():
-        if isinstance(runs, str):
-            results[who] = {"failed": runs}
+    for who, (runs, fault) in found.items():
+        results[who] = {"failed": fault} if fault else {}
+        if not runs:
             continue
         values = [run["value"] for run in runs]
         cpu = statistics.median(run["cpu_s"] for run in runs)
-        results[who] = {
+        results[who].update({
             "median": statistics.median(values), "least": min(values), "most": max(values), "values": values,
             "cpu_s": cpu, "peak_mib": statistics.median(run["peak_mib"] for run in runs),
             "servers_cpu_s": {name: statistics.median(run["servers_cpu_s"].get(name, 0) for run in runs)
                               for name in runs[0]["servers_cpu_s"]},
             "more": more(runs), "spans": [run["span"] for run in runs],
-            "samples": [sample for run in runs for sample in run.get("samples", ())]}
+            "samples": [sample for run in runs for sample in run.get("samples", ())]})
         if case.moved:
             seconds = statistics.median(run["seconds"] for run in runs)
             results[who].update(mb_per_s=case.moved / 1e6 / seconds, cpu_s_per_gb=cpu / (case.moved / 1e9))

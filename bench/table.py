@@ -30,12 +30,12 @@ def wanted(case, who, result):
 
 def row(case, who, result, first):
     work = case["name"] + (f" ({case['note']})" if case["note"] else "") if first else ""
-    if "failed" in result:
-        words = [work, who, result["failed"].replace("|", "/").replace("\n", " ")[:120], *[""] * 6]
-        return "| " + " | ".join(words) + " |"
+    fault = result.get("failed", "").replace("|", "/").replace("\n", " ")[:120]
+    if "median" not in result:
+        return "| " + " | ".join([work, who, fault, *[""] * 6]) + " |"
     spread = f" ({number(result['least'])} to {number(result['most'])})" if len(result["values"]) > 1 else " (once)"
     more = "".join(f", {name} {value if isinstance(value, str) else number(value)}"
-                   for name, value in result["more"].items())
+                   for name, value in result["more"].items()) + (f", then {fault}" if fault else "")
     ratio = "" if who == "scoutfs" or "ratio" not in result else number(result["ratio"])
     words = [work, who, f"{number(result['median'])} {case['unit']}{spread}{more}", ratio,
              wanted(case, who, result), number(result["mb_per_s"]) if "mb_per_s" in result else "", cpu(result),
@@ -51,7 +51,8 @@ def short_row(case):
 
     def spread(result, unit=1.0):
         least, most = result["least"] / unit, result["most"] / unit
-        return f" ({number(least)} to {number(most)})" if len(result["values"]) > 1 else ""
+        all_of = f" ({number(least)} to {number(most)})" if len(result["values"]) > 1 else ""
+        return all_of + (", then failed" if "failed" in result else "")
 
     told = [f"{who} " + (f"{number(result['median'] / median)}{spread(result, median)}"
                          if median and "median" in result else "failed") for who, result in others]

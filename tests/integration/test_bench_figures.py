@@ -77,6 +77,7 @@ def test_a_case_is_told_in_one_line():
     assert table.short_row(found) == "| pool: it | 3.00 ms (2.00 to 4.00) | sshfs 3.00 (2.67 to 3.33) |"
     found["results"]["sshfs"] = {"failed": "OSError: late"}
     assert table.short_row(found).endswith("| sshfs failed |")
+    assert "| OSError: late |" in table.rows(found)[1]
     found["results"]["scoutfs"] = {"failed": "OSError: late"}
     assert table.short_row(found) == "| pool: it | failed | sshfs failed |"
 
@@ -97,6 +98,24 @@ def test_an_end_that_is_a_fault_fails_the_round():
     nobody = Nobody("scoutfs had to be killed")
     assert rounds(dict, 3, lambda: nobody)["failed"] == "RuntimeError: scoutfs had to be killed"
     assert nobody.closed == 1
+
+
+def test_who_fails_keeps_what_was_good_and_takes_no_further_part():
+    def work(_):
+        value = next(told)
+        if not value:
+            raise OSError("late")
+        return {"value": value}
+
+    told = iter([2, 10, 4, 12, 0, 11])  # scoutfs and sshfs in turn, scoutfs's third fails
+    case = Case("pool: it", {"scoutfs": Nobody, "sshfs": Nobody}, work, before=None)
+    found = measure.summary(case, measure.measure(bench(), case, 3))
+    ours = found["results"]["scoutfs"]
+    assert ours["values"] == [2, 4] and ours["failed"] == "OSError: late"
+    assert found["results"]["sshfs"]["ratio"] == 11 / 3
+    assert run.failures([found]) == [("scoutfs", "pool: it")]
+    assert "3.00 s (2.00 to 4.00), then OSError: late |" in table.rows(found)[0]
+    assert "| 3.00 s (2.00 to 4.00), then failed |" in table.short_row(found)
 
 
 def test_scoutfs_alone_counts_as_scoutfs():
