@@ -203,7 +203,7 @@ static void a_look_from_before_it_grew_is_no_change(void **state)
 	FAKE_LOCKED(fake_resize_locked(&fake.nodes[0], 4 * MIB + 10));
 	ask_read(&a, &file, 0, MIB);
 	assert_int_equal(ask_wait(&a), 0);
-	assert_true(fake.count[SCOUT_SFTP_FSTAT] > 0);
+	FAKE_WAIT(fake.count[SCOUT_SFTP_FSTAT] > 0);
 	FAKE_LOCKED(fake.hold_opens = false);
 	assert_int_equal(ask_wait(&many[0]), 0);
 	FAKE_LOCKED(fake_resize_locked(&fake.nodes[0], 4 * MIB + 20));
