@@ -24,7 +24,7 @@ def wanted(case, who, result):
     target = case["target"].get(who)
     if target is None:
         return ""
-    kept = "ratio" in result and result["ratio"] >= target
+    kept = "failed" not in result and "ratio" in result and result["ratio"] >= target
     return f"{number(target)}, {'reached' if kept else '**not reached**'}"
 
 
@@ -51,8 +51,8 @@ def short_row(case):
 
     def spread(result, unit=1.0):
         least, most = result["least"] / unit, result["most"] / unit
-        all_of = f" ({number(least)} to {number(most)})" if len(result["values"]) > 1 else ""
-        return all_of + (", then failed" if "failed" in result else "")
+        between = f" ({number(least)} to {number(most)})" if len(result["values"]) > 1 else ""
+        return between + (", then failed" if "failed" in result else "")
 
     told = [f"{who} " + (f"{number(result['median'] / median)}{spread(result, median)}"
                          if median and "median" in result else "failed") for who, result in others]

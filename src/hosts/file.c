@@ -221,37 +221,39 @@ static int reopened_as(struct scout_file *f, const struct scout_sftp_attrs *attr
 	return err;
 }
 
-/* How what a look of view showed differs from what was told when the node had heard so much. Two looks that were under
- * way together may be heard in the other order: then the file has grown as well if it did from this one on. */
-static enum scout_window_change change_of(uint64_t size, uint64_t mtime, uint64_t heard,
-					  const struct scout_attr *seen,
-					  const struct scout_view *view)
-{
-	uint64_t seen_mtime = (uint64_t)seen->mtime.tv_sec;
-
-	if (heard > view->heard &&
-	    scout_window_change(seen->size, seen_mtime, size, mtime) == SCOUT_CHANGE_GROWN)
-		return SCOUT_CHANGE_NONE;
-	return scout_window_change(size, mtime, seen->size, seen_mtime);
-}
-
-void scout_file_compare_locked(struct scout_file *f, const struct scout_attr *seen,
-			       const struct scout_view *view)
+void scout_file_compare_locked(struct scout_file *f, const struct scout_attr *seen, uint64_t epoch)
 {
 	const struct scout_node *n = f->node;
-	uint64_t size = f->size, mtime = f->mtime, heard = f->heard;
+	uint64_t size = f->size, mtime = f->mtime;
 
 	if (f->writes || f->direct || is_unchanged_locked(f, seen))
 		return;
-	if (f->epoch != view->epoch) {
-		if (n->left_epoch != view->epoch)
+	if (f->epoch != epoch) {
+		if (n->left_epoch != epoch)
 			return;
 		size = n->left_size;
 		mtime = n->left_mtime;
-		heard = n->left_heard;
 	}
-	if (change_of(size, mtime, heard, seen, view) == SCOUT_CHANGE_OTHER)
+	if (scout_window_change(size, mtime, seen->size, (uint64_t)seen->mtime.tv_sec) ==
+	    SCOUT_CHANGE_OTHER)
 		f->altered = f->doubted = true;
+}
+
+void scout_file_told_locked(struct scout_file *f, const struct scout_attr *now)
+{
+	struct scout_told *told = &f->node->told;
+
+	f->size = told->size = now->size;
+	f->mtime = told->mtime = (uint64_t)now->mtime.tv_sec;
+	f->told = ++told->count;
+}
+
+bool scout_file_was_locked(const struct scout_file *f, const struct scout_attr *seen,
+			   const struct scout_told *then)
+{
+	const struct scout_told now = {f->size, f->mtime, f->told};
+
+	return scout_window_outdated(then, &now, seen->size, (uint64_t)seen->mtime.tv_sec);
 }
 
 /* f was last seen before our last change: what it is to be like, if that is known, as it is when it is still
@@ -266,15 +268,7 @@ static bool catch_up_locked(struct scout_file *f, const struct scout_attr *now)
 		return false;
 	f->size = n->left_size;
 	f->mtime = n->left_mtime;
-	f->heard = n->left_heard;
 	return true;
-}
-
-static void told_locked(struct scout_file *f, const struct scout_attr *now)
-{
-	f->size = now->size;
-	f->mtime = (uint64_t)now->mtime.tv_sec;
-	f->heard = atomic_fetch_add(&f->node->heard, 1) + 1;
 }
 
 int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs,
@@ -293,18 +287,18 @@ int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *
 		return f->dead = -ESTALE;
 	/* What changed since may be our own doing, or is nobody's error. */
 	if (f->writes || !calm || (f->epoch != epoch && !catch_up_locked(f, &now))) {
-		told_locked(f, &now);
+		scout_file_told_locked(f, &now);
 		f->epoch = calm ? epoch : 0;
 		f->cut = view->cut;
 		return 0;
 	}
 	f->epoch = epoch;
 	f->cut = view->cut;
-	switch (change_of(f->size, f->mtime, f->heard, &now, view)) {
+	switch (scout_window_change(f->size, f->mtime, now.size, (uint64_t)now.mtime.tv_sec)) {
 	case SCOUT_CHANGE_NONE:
 		break;
 	case SCOUT_CHANGE_GROWN:
-		told_locked(f, &now);
+		scout_file_told_locked(f, &now);
 		break;
 	case SCOUT_CHANGE_OTHER:
 		f->dead = -ESTALE;

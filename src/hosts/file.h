@@ -96,7 +96,7 @@ struct scout_file {
 	/* under lock, all of it */
 	struct scout_handle *handle; /* NULL while it has to be opened anew */
 	uint64_t size, mtime;
-	uint64_t heard;      /* the node's, with these */
+	uint64_t told;       /* the node's count, with these */
 	uint64_t epoch, cut; /* the node's, which these belong to; epoch 0: not known */
 	uint64_t version;    /* of the kernel's attributes, proved to be this file's */
 	int dead;            /* -ESTALE from when it was seen */
@@ -139,10 +139,15 @@ void scout_file_drop(struct scout_file *f);
 /* Whether now, a look of the node's epoch, may be of f, under file->lock; fits: as scout_node_fits. */
 bool scout_file_is_like_locked(const struct scout_file *f, const struct scout_attr *now, bool fits,
 			       uint64_t epoch);
-/* What f's path showed, under node->lock and file->lock, in view's epoch of the node, with nothing of ours under way:
+/* What f's path showed, under node->lock and file->lock, in an epoch of the node, with nothing of ours under way:
  * has f altered if that is not what f was, or what we had left. */
-void scout_file_compare_locked(struct scout_file *f, const struct scout_attr *seen,
-			       const struct scout_view *view);
+void scout_file_compare_locked(struct scout_file *f, const struct scout_attr *seen, uint64_t epoch);
+/* f is as now, which a look showed; under node->lock and file->lock, or before others know of f. */
+void scout_file_told_locked(struct scout_file *f, const struct scout_attr *now);
+/* Whether seen, of a look at f's path that went out when then was the node's, may be what f was meanwhile, before it
+ * grew to what it was told to be. Under node->lock and file->lock. */
+bool scout_file_was_locked(const struct scout_file *f, const struct scout_attr *seen,
+			   const struct scout_told *then);
 /* What FSTAT said, under node->lock and file->lock, asked for after view was taken: 0, having noted growth and
  * our own changes, or -ESTALE from now on. */
 int scout_file_note_locked(struct scout_file *f, const struct scout_sftp_attrs *attrs,

@@ -182,9 +182,7 @@ bool scout_node_settle(struct scout_host *host, const char *path, struct scout_s
 
 struct scout_view scout_node_view(struct scout_node *n)
 {
-	struct scout_view view = {.cut = atomic_load(&n->cut),
-				  .epoch = atomic_load(&n->epoch),
-				  .heard = atomic_load(&n->heard)};
+	struct scout_view view = {.cut = atomic_load(&n->cut), .epoch = atomic_load(&n->epoch)};
 
 	/* the look may overtake the WRITE, and what it shows is then the end of before */
 	view.cut -= atomic_load(&n->appending) > 0;
@@ -218,7 +216,6 @@ void scout_node_seen_locked(struct scout_node *n, const struct scout_attr *attr)
 	n->left_epoch = epoch;
 	n->left_size = attr->size;
 	n->left_mtime = n->mtime;
-	n->left_heard = atomic_fetch_add(&n->heard, 1) + 1;
 }
 
 void scout_node_set_locked(struct scout_node *n, const struct scout_attr *attr)
@@ -270,15 +267,14 @@ static bool alone_locked(const struct scout_outside *o, const char *path)
 	       scout_node_has_name_locked(n, path);
 }
 
-/* Nothing of ours had been under way, either, since view's epoch. */
-static void compare_locked(struct scout_node *n, const struct scout_attr *seen,
-			   const struct scout_view *view)
+/* Nothing of ours had been under way, either, since epoch. */
+static void compare_locked(struct scout_node *n, const struct scout_attr *seen, uint64_t epoch)
 {
 	struct scout_file *f;
 
 	TAILQ_FOREACH (f, &n->files, link_node) {
 		scout_lock(&f->lock);
-		scout_file_compare_locked(f, seen, view);
+		scout_file_compare_locked(f, seen, epoch);
 		scout_unlock(&f->lock);
 	}
 }
@@ -300,11 +296,8 @@ void scout_node_end(struct scout_outside *o, const char *path,
 		    const struct scout_sftp_attrs *before, const struct scout_sftp_attrs *after)
 {
 	struct scout_node *n = o->node;
-	struct scout_view before_us = o->view;
 	struct scout_attr was, is;
 	bool alone;
-
-	before_us.epoch--;
 
 	if (after) {
 		scout_attr_map(before, &was);
@@ -313,7 +306,7 @@ void scout_node_end(struct scout_outside *o, const char *path,
 	scout_lock(&n->lock);
 	alone = after && alone_locked(o, path);
 	if (alone)
-		compare_locked(n, &was, &before_us);
+		compare_locked(n, &was, o->view.epoch - 1);
 	scout_node_cut_locked(n);
 	if (alone)
 		scout_node_set_locked(n, &is);

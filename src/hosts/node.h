@@ -34,11 +34,10 @@ bool scout_node_settle(struct scout_host *host, const char *path, struct scout_s
  * nothing else. */
 bool scout_node_bears(struct scout_host *host, const char *path, const struct scout_attr *attr);
 
-/* What was known when a look at the file went out, of our own changes and of earlier looks. */
+/* What was known of our own changes when a look at the file went out. */
 struct scout_view {
 	uint64_t epoch, cut;
-	uint64_t heard; /* the node's */
-	bool quiet;     /* none was under way, nor may one be that was lost */
+	bool quiet; /* none was under way, nor may one be that was lost */
 };
 
 /* A change of what path holds otherwise than by its handles: its size or times, by path. Embedded in the

@@ -26,6 +26,7 @@ struct opening {
 	bool look_last; /* it shows what the OPEN made of the file */
 	struct scout_settle settle;
 	struct scout_view view;
+	struct scout_told told; /* the node's, then */
 	struct scout_sftp_attrs set;
 	struct scout_rpc open, look, again;
 	struct scout_narrow narrow;
@@ -99,25 +100,37 @@ static void take_over_name(struct opening *o)
 	scout_node_put(f->node);
 	f->node = n;
 	o->view = scout_node_view(n);
+	scout_lock(&n->lock);
+	o->told = n->told;
+	scout_unlock(&n->lock);
 }
 
 /* Who reads the node's other files may have another one than the look shows: he is not to go on with this one when
  * his handle is lost. What was cut, where there was nothing before, cannot be told from it. */
+static void doubt_locked(const struct opening *o, struct scout_file *other,
+			 const struct scout_attr *attr, bool fits, bool calm)
+{
+	bool unknown = o->flags & O_CREAT && o->flags & O_TRUNC;
+
+	/* a look of its own, on its way beside ours, has seen it grow since */
+	if (calm && other->epoch == o->view.epoch && scout_file_was_locked(other, attr, &o->told))
+		return;
+	if (calm && scout_node_has_name_locked(o->file->node, o->path))
+		scout_file_compare_locked(other, attr, o->view.epoch);
+	if (!other->writes && !other->direct)
+		other->doubted |=
+		    unknown || !scout_file_is_like_locked(other, attr, fits,
+							  calm ? o->view.epoch : UINT64_MAX);
+}
+
 static void doubt_others_locked(const struct opening *o, const struct scout_attr *attr, bool fits,
 				bool calm)
 {
-	bool unknown = o->flags & O_CREAT && o->flags & O_TRUNC;
-	struct scout_node *n = o->file->node;
 	struct scout_file *other;
 
-	TAILQ_FOREACH (other, &n->files, link_node) {
+	TAILQ_FOREACH (other, &o->file->node->files, link_node) {
 		scout_lock(&other->lock);
-		if (calm && scout_node_has_name_locked(n, o->path))
-			scout_file_compare_locked(other, attr, &o->view);
-		if (!other->writes && !other->direct)
-			other->doubted |=
-			    unknown || !scout_file_is_like_locked(
-					   other, attr, fits, calm ? o->view.epoch : UINT64_MAX);
+		doubt_locked(o, other, attr, fits, calm);
 		scout_unlock(&other->lock);
 	}
 }
@@ -142,12 +155,13 @@ static void enter_node(struct opening *o, const struct scout_attr *attr)
 	/* the look knows nothing of what we cut or appended since: the first read looks again */
 	f->cut = calm ? atomic_load(&n->cut) : o->view.cut;
 	f->direct = attr->size == 0 && !f->writes && !o->look_last && !n->writers;
-	f->heard = atomic_fetch_add(&n->heard, 1) + 1;
 	f->entered = true;
 	n->writers += f->writes;
-	TAILQ_INSERT_TAIL(&n->files, f, link_node);
-	if (calm)
+	if (calm &&
+	    !scout_window_outdated(&o->told, &n->told, attr->size, (uint64_t)attr->mtime.tv_sec))
 		scout_node_seen_locked(n, attr);
+	scout_file_told_locked(f, attr);
+	TAILQ_INSERT_TAIL(&n->files, f, link_node);
 	scout_unlock(&n->lock);
 }
 
@@ -253,8 +267,6 @@ static void opening_done(struct opening *o)
 	}
 	scout_ahead_saw(host, o->path, &res.open.attr);
 	f->handle = o->handle;
-	f->size = res.open.attr.size;
-	f->mtime = (uint64_t)res.open.attr.mtime.tv_sec;
 	f->version = res.open.attr.version;
 	/* one session answers in the order in which it was asked */
 	f->looked_first = !o->look_last && o->look.session == o->open.session;
@@ -312,6 +324,7 @@ static void opening_send(struct opening *o)
 
 	scout_lock(&n->lock);
 	o->view = o->flags & O_TRUNC ? scout_node_begin_locked(n) : scout_node_view(n);
+	o->told = n->told;
 	scout_unlock(&n->lock);
 	first->then = o->look_last ? &o->look : &o->open;
 	first->host = o->file->host;

@@ -12,6 +12,7 @@
 
 #include "hosts/hosts.h"
 #include "hosts/node.h"
+#include "hosts/window.h"
 
 #define SCOUT_WRITE_BEHIND_MAX \
 	((size_t)16 << 20) /* of one file, and for each stripe of a far one: */
@@ -34,7 +35,6 @@ struct scout_node {
 	_Atomic uint64_t
 	    epoch;            /* of our changes: each counts when it was taken and when it ended */
 	_Atomic uint64_t cut; /* of those after which only the server can tell the size */
-	_Atomic uint64_t heard; /* looks that told something new of its files, or of what we left */
 	atomic_size_t appending; /* bytes to be appended, in writes */
 	atomic_uint unanswered;  /* writes and changes in turns */
 	atomic_uint outside;     /* changes otherwise: by path, and cuts by opening */
@@ -60,8 +60,9 @@ struct scout_node {
 	/* What the file on the server may be, to know it again: the size lies between the two. */
 	bool known;
 	uint64_t size_min, size_max, mtime;
+	struct scout_told told; /* the last that a look said to one of files */
 	/* As we left it: what the first look behind our last change showed, which made that epoch; 0: none did. */
-	uint64_t left_epoch, left_size, left_mtime, left_heard;
+	uint64_t left_epoch, left_size, left_mtime;
 };
 
 enum scout_turn_state { SCOUT_TURN_READY, SCOUT_TURN_SENT, SCOUT_TURN_ENDED };

@@ -67,6 +67,15 @@ enum scout_window_change scout_window_change(uint64_t size, uint64_t mtime, uint
 	return SCOUT_CHANGE_OTHER;
 }
 
+bool scout_window_outdated(const struct scout_told *then, const struct scout_told *now,
+			   uint64_t size, uint64_t mtime)
+{
+	return now->count > then->count &&
+	       (!then->count ||
+		scout_window_change(then->size, then->mtime, size, mtime) != SCOUT_CHANGE_OTHER) &&
+	       scout_window_change(size, mtime, now->size, now->mtime) == SCOUT_CHANGE_GROWN;
+}
+
 uint32_t scout_window_write_bytes(uint32_t limit)
 {
 	if (limit < WRITE_MIN)

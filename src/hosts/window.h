@@ -40,4 +40,15 @@ enum scout_window_change { SCOUT_CHANGE_NONE, SCOUT_CHANGE_GROWN, SCOUT_CHANGE_O
 enum scout_window_change scout_window_change(uint64_t size, uint64_t mtime, uint64_t new_size,
 					     uint64_t new_mtime);
 
+/* What a look said of a file, and how many had said something by then; 0: none did. */
+struct scout_told {
+	uint64_t size, mtime;
+	uint64_t count;
+};
+
+/* Whether a look that shows size and mtime may be older than now, which was heard before it: it was on its way at the
+ * same time, as only then was known of its file, and the file may have grown from then to it, and from it to now. */
+bool scout_window_outdated(const struct scout_told *then, const struct scout_told *now,
+			   uint64_t size, uint64_t mtime);
+
 #endif

@@ -23,7 +23,7 @@ static inline struct scout_sftp_call *fake_next_locked(struct scout_sftp *s)
 			if (c->op == SCOUT_SFTP_FSTAT)
 				return c;
 	TAILQ_FOREACH (c, &s->queue, link) {
-		if (c->op == SCOUT_SFTP_OPEN && fake.hold_opens)
+		if (fake.overtaken & 1u << c->op)
 			continue;
 		if (c->op != SCOUT_SFTP_WRITE || !fake.writes_max ||
 		    fake.count[SCOUT_SFTP_WRITE] < fake.writes_max)

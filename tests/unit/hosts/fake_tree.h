@@ -64,7 +64,7 @@ static struct {
 	uint32_t short_reads; /* answers at most so many bytes, 0: all */
 	uint64_t far_ns;      /* so long ago was each call sent, by what it says */
 	bool fstat_first;     /* answers FSTAT before what was sent earlier */
-	bool hold_opens;      /* OPENs are overtaken by all else */
+	uint32_t overtaken;   /* by all else: 1 << each such operation */
 	bool sends_at_once;   /* what waits for an answer has left, when a session dies */
 	int write_err;        /* of WRITEs from now on; -EIO: "failure" */
 	uint32_t now;         /* the mtime of what is written */
@@ -92,8 +92,8 @@ static inline void fake_reset(void)
 	memset(fake.count, 0, sizeof fake.count);
 	memset(fake.sessions, 0, sizeof fake.sessions);
 	fake.nnodes = 0;
-	fake.hold_connects = fake.hold_answers = fake.fstat_first = fake.sends_at_once =
-	    fake.hold_opens = false;
+	fake.hold_connects = fake.hold_answers = fake.fstat_first = fake.sends_at_once = false;
+	fake.overtaken = 0;
 	fake.write_err = 0;
 	fake.connect_err = fake.start_err = 0;
 	fake.hold_from = fake.writes_max = 0;

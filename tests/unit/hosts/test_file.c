@@ -197,14 +197,14 @@ static void a_look_from_before_it_grew_is_no_change(void **state)
 	(void)state;
 	set_up(4 * MIB, MEMORY);
 	assert_int_equal(ask_open(&file, "h0/f"), 0);
-	FAKE_LOCKED(fake.hold_opens = true);
+	FAKE_LOCKED(fake.overtaken = 1u << SCOUT_SFTP_OPEN);
 	ask_open_start(&many[0], "h0/f");
 	FAKE_WAIT(fake.count[SCOUT_SFTP_LSTAT] == 2);
 	FAKE_LOCKED(fake_resize_locked(&fake.nodes[0], 4 * MIB + 10));
 	ask_read(&a, &file, 0, MIB);
 	assert_int_equal(ask_wait(&a), 0);
 	FAKE_WAIT(fake.count[SCOUT_SFTP_FSTAT] > 0);
-	FAKE_LOCKED(fake.hold_opens = false);
+	FAKE_LOCKED(fake.overtaken = 0);
 	assert_int_equal(ask_wait(&many[0]), 0);
 	FAKE_LOCKED(fake_resize_locked(&fake.nodes[0], 4 * MIB + 20));
 	ask_read(&a, &file, 4 * MIB, 4096);
@@ -219,12 +219,33 @@ static void a_look_after_it_was_cut_is_a_change(void **state)
 	(void)state;
 	set_up(4 * MIB, MEMORY);
 	assert_int_equal(ask_open(&file, "h0/f"), 0);
-	FAKE_LOCKED(fake.hold_opens = true, fake_resize_locked(&fake.nodes[0], 3 * MIB));
+	FAKE_LOCKED(fake.overtaken = 1u << SCOUT_SFTP_OPEN,
+		    fake_resize_locked(&fake.nodes[0], 3 * MIB));
 	ask_open_start(&many[0], "h0/f");
 	FAKE_WAIT(fake.count[SCOUT_SFTP_LSTAT] == 2);
-	FAKE_LOCKED(fake_resize_locked(&fake.nodes[0], 4 * MIB + 10), fake.hold_opens = false);
+	FAKE_LOCKED(fake_resize_locked(&fake.nodes[0], 4 * MIB + 10), fake.overtaken = 0);
 	assert_int_equal(ask_wait(&many[0]), 0);
 	ask_read(&a, &file, 0, MIB);
+	assert_int_equal(ask_wait(&a), -ESTALE);
+	file_release(&many[0]);
+	tear_down();
+}
+
+/* Nor may it be shorter than what was known when it went out, whatever was told meanwhile. */
+static void a_look_on_its_way_may_show_a_change(void **state)
+{
+	(void)state;
+	set_up(4 * MIB, MEMORY);
+	assert_int_equal(ask_open(&file, "h0/f"), 0);
+	FAKE_LOCKED(fake.overtaken = 1u << SCOUT_SFTP_OPEN | 1u << SCOUT_SFTP_LSTAT);
+	ask_open_start(&many[0], "h0/f");
+	FAKE_LOCKED(fake_resize_locked(&fake.nodes[0], 4 * MIB + 10));
+	ask_read(&a, &file, 0, MIB);
+	assert_int_equal(ask_wait(&a), 0);
+	FAKE_LOCKED(fake_resize_locked(&fake.nodes[0], 3 * MIB), fake.overtaken = 0);
+	assert_int_equal(ask_wait(&many[0]), 0);
+	FAKE_LOCKED(fake_resize_locked(&fake.nodes[0], 4 * MIB + 20));
+	ask_read(&a, &file, 4 * MIB, 4096);
 	assert_int_equal(ask_wait(&a), -ESTALE);
 	file_release(&many[0]);
 	tear_down();
@@ -665,6 +686,7 @@ int main(void)
 	    cmocka_unit_test(a_file_rewritten_meanwhile_is_stale),
 	    cmocka_unit_test(a_look_from_before_it_grew_is_no_change),
 	    cmocka_unit_test(a_look_after_it_was_cut_is_a_change),
+	    cmocka_unit_test(a_look_on_its_way_may_show_a_change),
 	    cmocka_unit_test(a_truncated_file_is_stale),
 	    cmocka_unit_test(a_file_may_end_before_its_size),
 	    cmocka_unit_test(an_appended_file_goes_on),

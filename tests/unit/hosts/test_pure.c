@@ -110,6 +110,23 @@ static void only_growth_is_no_change(void **state)
 	assert_int_equal(scout_window_change(5, 10, 5, 11), SCOUT_CHANGE_OTHER);
 }
 
+static void a_look_may_be_outdated(void **state)
+{
+	const struct scout_told none = {0}, then = {.size = 5, .mtime = 10, .count = 1},
+				now = {.size = 9, .mtime = 11, .count = 2};
+
+	(void)state;
+	assert_true(scout_window_outdated(&then, &now, 5, 10));
+	assert_true(scout_window_outdated(&then, &now, 7, 11));
+	assert_true(scout_window_outdated(&none, &now, 1, 1));
+	assert_false(scout_window_outdated(&then, &now, 9, 11)); /* is as it is */
+	assert_false(scout_window_outdated(&then, &now, 10, 11));
+	assert_false(scout_window_outdated(&then, &now, 4, 10)); /* has been cut */
+	assert_false(scout_window_outdated(&then, &now, 7, 9));
+	assert_false(scout_window_outdated(&then, &now, 7, 12));
+	assert_false(scout_window_outdated(&now, &now, 7, 11)); /* went out when that was known */
+}
+
 static void link_is(const char *root, const char *path, const char *target, const char *want)
 {
 	struct scout_text out = {0};
@@ -256,6 +273,7 @@ int main(void)
 	    cmocka_unit_test(a_seek_closes_the_window),
 	    cmocka_unit_test(a_read_never_needs_more_buffers_than_promised),
 	    cmocka_unit_test(only_growth_is_no_change),
+	    cmocka_unit_test(a_look_may_be_outdated),
 	    cmocka_unit_test(relative_links_stay),
 	    cmocka_unit_test(climbing_ends_at_the_host),
 	    cmocka_unit_test(absolute_links_stay_inside),
