@@ -59,6 +59,7 @@ struct scout_object {
 	struct scout_file_list files;   /* under lock: the handles */
 	bool changed;                   /* under lock: S3 has another version, or none */
 	uint64_t left_ns;               /* under lock: when a reader last closed */
+	uint64_t read_ns;               /* under lock: when one last opened it, or read */
 	unsigned fetches;               /* under lock: submitted and not done */
 	size_t ahead;                   /* under lock: how many of its blocks are */
 	struct scout_block *blocks;     /* under lock: by index */
@@ -80,6 +81,9 @@ bool scout_object_wants_locked(const struct scout_object *o, uint64_t from, uint
  * way is given up; o->lock is held. */
 void scout_object_close_window_locked(struct scout_models *m, struct scout_object *o,
 				      const struct scout_run *old);
+/* Closes the windows of readers who have read nothing for a while, if nobody has looked for them just now; before more
+ * is fetched ahead. No lock held. */
+void scout_object_look_for_stopped(struct scout_models *m);
 void scout_object_ref(struct scout_object *o);
 void scout_object_unref(struct scout_models *m, struct scout_object *o);
 /* S3 has another version, or none: reads of this one fail from now on, the next open asks S3. True:

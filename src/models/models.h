@@ -63,6 +63,7 @@ struct scout_models {
 	struct scout_models_counters counters; /* atomic */
 	atomic_uint fetches;                   /* submitted and not done */
 	atomic_uint aheads;                    /* objects with blocks ahead of their readers */
+	_Atomic uint64_t looked_ns;            /* when readers who stopped were last looked for */
 
 	/* catalogue.c */
 	struct scout_mutex catalogue_lock;  /* SCOUT_LOCK_CATALOGUE */

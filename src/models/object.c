@@ -23,6 +23,10 @@
 #define NEAR_NS (30 * SCOUT_NS_PER_MS)
 #define NEAR_PART_BYTES ((size_t)3 * 1024 * 1024)
 
+/* Who has read nothing for so long, but has the file open, has stopped; and how often such are looked for. */
+#define STOPPED_NS (5 * SCOUT_NS_PER_S)
+#define LOOK_NS SCOUT_NS_PER_S
+
 static void object_free(struct scout_object *o)
 {
 	assert(!o->blocks && TAILQ_EMPTY(&o->readers));
@@ -92,6 +96,7 @@ static void join_locked(struct scout_object *o, struct scout_models_file *file)
 {
 	file->object = o;
 	TAILQ_INSERT_TAIL(&o->files, file, link);
+	o->read_ns = scout_now_ns();
 }
 
 /* Makes file a handle of the one that is this version, or takes what stands in its way out of the
@@ -156,6 +161,34 @@ void scout_object_close_window_locked(struct scout_models *m, struct scout_objec
 {
 	if (old->ahead > old->high && !scout_object_wants_locked(o, old->high, old->ahead))
 		scout_block_unwanted_locked(m, o, old->high, old->ahead);
+}
+
+static void stop_locked(struct scout_models *m, struct scout_object *o)
+{
+	struct scout_models_file *file;
+
+	scout_run_stop(&o->run);
+	TAILQ_FOREACH (file, &o->files, link)
+		scout_run_stop(&file->run);
+	scout_block_unwanted_locked(m, o, 0, o->cut.bytes);
+}
+
+void scout_object_look_for_stopped(struct scout_models *m)
+{
+	uint64_t now_ns = scout_now_ns(), last_ns = atomic_load(&m->looked_ns);
+	struct scout_object *o, *next;
+
+	if (now_ns - last_ns < LOOK_NS ||
+	    !atomic_compare_exchange_strong(&m->looked_ns, &last_ns, now_ns))
+		return;
+	scout_lock(&m->objects_lock);
+	HASH_ITER (hh, m->objects, o, next) {
+		scout_lock(&o->lock);
+		if (o->ahead > 0 && TAILQ_EMPTY(&o->readers) && o->read_ns + STOPPED_NS <= now_ns)
+			stop_locked(m, o);
+		scout_unlock(&o->lock);
+	}
+	scout_unlock(&m->objects_lock);
 }
 
 void scout_object_close(struct scout_models *m, struct scout_models_file *file)

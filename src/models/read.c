@@ -344,6 +344,7 @@ static void ahead(struct scout_read *r)
 {
 	uint64_t from = r->offset, reached;
 
+	scout_object_look_for_stopped(r->m);
 	scout_lock(&r->object->lock);
 	if (from < r->run->ahead)
 		from = r->run->ahead;
@@ -502,6 +503,7 @@ static void begin(struct scout_read *r)
 	int now;
 
 	scout_lock(&o->lock);
+	o->read_ns = scout_now_ns();
 	o->verify.shown |= r->file->shown;
 	for (size_t i = 0; i < 2; i++) {
 		/* readers in step share the kernel's read-ahead: each sees a part of one sequence */

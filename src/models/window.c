@@ -150,6 +150,11 @@ uint64_t scout_run_note(struct scout_run *run, const struct scout_cut *cut, uint
 	return target > run->ahead ? target : 0;
 }
 
+void scout_run_stop(struct scout_run *run)
+{
+	*run = (struct scout_run){.high = run->high, .begun = run->begun};
+}
+
 bool scout_run_wants(const struct scout_run *run, uint64_t from, uint64_t end)
 {
 	return from < run->ahead && end + 2 * SCOUT_READ_MAX > run->high;

@@ -41,6 +41,9 @@ struct scout_run {
 uint64_t scout_run_note(struct scout_run *run, const struct scout_cut *cut, uint64_t offset,
 			size_t size);
 
+/* Its reader stopped: the window opens anew, should he go on. */
+void scout_run_stop(struct scout_run *run);
+
 /* Whether bytes of [from, end) were asked for on the run's behalf and are still before its reader. */
 bool scout_run_wants(const struct scout_run *run, uint64_t from, uint64_t end);
 

@@ -5,6 +5,11 @@
 #include "models/read.h"
 #include "scoutfs/clock.h"
 
+static void later(uint64_t ms)
+{
+	atomic_fetch_add(&fake_now, ms * SCOUT_NS_PER_MS);
+}
+
 static struct scout_object *object_of(struct asked *opened)
 {
 	return ((struct scout_models_file *)opened->handle)->object;
@@ -367,6 +372,46 @@ static void objects_have_equal_parts(void **state)
 	mount_down(&t);
 }
 
+/* Who stops, but stays, gives his part to those who read on; should he go on, it is as at the start. */
+static void a_reader_who_stops(void **state)
+{
+	struct mount t;
+	struct asked *stopped, *f;
+
+	(void)state;
+	mount_up(&t, "", 128 * MIB);
+	t.config.models.part_size = MIB;
+	fake_put("a", 1000 * MIB);
+	fake_put("b", 1000 * MIB);
+	stopped = must_open(&t, "a");
+	read_along(&t, stopped, "a", 0, 10 * MIB);
+	f = must_open(&t, "b");
+	read_along(&t, f, "b", 0, 10 * MIB);
+	fake_answer_all();
+	assert_int_equal(atomic_load(&t.models->aheads), 2);
+	later(4900);
+	read_along(&t, f, "b", 10 * MIB, 20 * MIB);
+	fake_answer_all();
+	assert_int_equal(atomic_load(&t.models->aheads), 2);
+	assert_true(object_of(f)->ahead * SCOUT_BUF_BYTES <= 24 * MIB);
+	later(1000);
+	read_along(&t, f, "b", 20 * MIB, 30 * MIB);
+	fake_answer_all();
+	assert_int_equal(atomic_load(&t.models->aheads), 1);
+	assert_in_range(object_of(f)->ahead * SCOUT_BUF_BYTES, 25 * MIB, 48 * MIB);
+	assert_int_equal(object_of(stopped)->run.window, 0);
+	assert_int_equal(((struct scout_models_file *)stopped->handle)->run.window, 0);
+
+	read_along(&t, stopped, "a", 10 * MIB, 11 * MIB);
+	assert_in_range(object_of(stopped)->run.window, MIB, 4 * MIB);
+	read_along(&t, stopped, "a", 11 * MIB, 60 * MIB);
+	fake_answer_all();
+	assert_int_equal(atomic_load(&t.models->aheads), 2);
+	close_file(&t, stopped);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
 static void short_reads_pass_long_ones(void **state)
 {
 	struct mount t;
@@ -410,6 +455,7 @@ int main(void)
 	    cmocka_unit_test(a_seek_in_a_small_object),
 	    cmocka_unit_test(fetches_outlive_their_reader),
 	    cmocka_unit_test(objects_have_equal_parts),
+	    cmocka_unit_test(a_reader_who_stops),
 	    cmocka_unit_test(short_reads_pass_long_ones),
 	};
 
