@@ -180,6 +180,7 @@ static void *write_run(void *arg)
 		else
 			scout_cache_write_turn(c, b);
 	}
+	scout_cache_end_writing(c);
 	end(c, &c->writing);
 	return NULL;
 }
@@ -194,6 +195,7 @@ static int cache_new(struct scout_models *m, int dir)
 		return -ENOMEM;
 	c->m = m;
 	c->dir = dir;
+	c->joined = -1;
 	atomic_store(&c->size, m->config->cache_size);
 	c->writes_max = m->memory / SCOUT_BUF_BYTES / WRITES_DIVISOR;
 	if (c->writes_max == 0)
@@ -409,7 +411,7 @@ void scout_cache_metrics(struct scout_models *m, struct scout_text *out)
 	       scout_counted(&c->written));
 	metric(out, "scoutfs_cache_waiting", "gauge", "Blocks that wait to be written.", waiting);
 	metric(out, "scoutfs_cache_skipped_total", "counter",
-	       "Blocks not written, for too many waited or another mount made room.",
+	       "Blocks not written, for too many waited, or others made room or were enough.",
 	       scout_counted(&c->skipped));
 	metric(out, "scoutfs_cache_evictions_total", "counter",
 	       "Files that made room, of up to 64 blocks each.", scout_counted(&c->evictions));

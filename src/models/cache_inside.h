@@ -37,6 +37,8 @@ struct scout_cache {
 	bool measured;
 	bool fitted;         /* the disk was full: size is less than cache_size */
 	uint64_t unmeasured; /* bytes written since */
+	int joined;          /* among those who write, by this descriptor; negative: not */
+	int others;          /* who write, too */
 
 	/* for who asks */
 	_Atomic uint64_t usage_bytes;
@@ -59,8 +61,9 @@ bool scout_cache_has_locked(const struct scout_object *o, uint64_t index); /* o-
 void scout_cache_read_turn(struct scout_cache *c, struct scout_fetch *f);
 void scout_cache_write_turn(struct scout_cache *c, struct scout_block *b);
 void scout_cache_remove(struct scout_cache *c, struct scout_object *o);
-/* How much is there; at the start of the writer. */
+/* How much is there; at the start of the writer. And that it writes no more; at its end. */
 void scout_cache_begin_writing(struct scout_cache *c);
+void scout_cache_end_writing(struct scout_cache *c);
 /* f waits for the reader; false: it does not read any more. */
 bool scout_cache_queue(struct scout_cache *c, struct scout_fetch *f, bool urgent);
 /* Whether the reader has been at one thing for so long that its disk must hang; what waits for it is appended

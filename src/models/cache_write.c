@@ -2,9 +2,12 @@
  * from there, for its bytes were wrong or for room.
  *
  * A block that waits is held, so it can be written from where it is; its hold ends whatever comes of
- * it. Room is made before it is needed. What others write is seen when we count again, which is the sooner
- * the more we write ourselves, so that three mounts together stay within the size, and each further one
- * adds a thirty-second of it at most. */
+ * it. Room is made before it is needed.
+ *
+ * What others write is seen when we count again: the sooner the more of us write, so that what all others may
+ * have written since is no more than what stays free. And before the next block when one came or went,
+ * for who went may have left as much as he might write. A block is the least that each may, so there are
+ * only so many who write; whoever comes then reads. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +15,16 @@
 
 #include "models/cache.h"
 #include "models/cache_inside.h"
+#include "models/cache_writers.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/log.h"
 #include "scoutfs/text.h"
 
-/* Parts of cache_size: what stays free, how much is made free at a time, and after how much of our own
- * writing we count again. */
+/* Parts of cache_size: what stays free, and how much is made free at a time. */
 #define FREE_DIVISOR 16
 #define MADE_DIVISOR 8
-#define COUNT_DIVISOR 32
 #define PAGE ((uint64_t)4096)
+#define WRITTEN_MAX (SCOUT_BUF_BYTES + PAGE) /* of one block */
 /* On a disk that leaves it less it is of no use. */
 #define SIZE_MIN (4 * SCOUT_BUF_BYTES)
 
@@ -137,10 +140,31 @@ static int count(struct scout_cache *c)
 	return err;
 }
 
+/* Sees who else writes, and is one of them. Returns 0; -EAGAIN: there are enough; or -errno. */
+static int join(struct scout_cache *c)
+{
+	uint64_t max = 1 + atomic_load(&c->size) / FREE_DIVISOR / WRITTEN_MAX;
+	int others = c->joined >= 0 ? scout_cache_writers_others(c->joined) : -ESTALE;
+
+	if (others == -ESTALE) {
+		scout_cache_end_writing(c);
+		c->joined = scout_cache_writers_join(c->dir, (unsigned)max);
+		c->measured = false;
+		others = c->joined >= 0 ? scout_cache_writers_others(c->joined) : c->joined;
+	}
+	if (others < 0)
+		return others;
+	if (others != c->others)
+		c->measured = false;
+	c->others = others;
+	return 0;
+}
+
 /* Returns 0; -EAGAIN: another mount is making room; or -errno. */
 static int make_room(struct scout_cache *c, uint64_t bytes)
 {
 	uint64_t size = atomic_load(&c->size);
+	uint64_t ours = size / FREE_DIVISOR / (c->others > 2 ? (unsigned)c->others : 2);
 	struct scout_cache_usage most = {
 	    .bytes = size - size / MADE_DIVISOR,
 	    .files = SCOUT_SEGMENTS_MAX - SCOUT_SEGMENTS_MAX / MADE_DIVISOR,
@@ -148,7 +172,7 @@ static int make_room(struct scout_cache *c, uint64_t bytes)
 	size_t removed;
 	int err = 0;
 
-	if (!c->measured || c->unmeasured >= size / COUNT_DIVISOR)
+	if (!c->measured || c->unmeasured + bytes > ours)
 		err = count(c);
 	if (err < 0 || (c->usage.bytes + bytes <= size - size / FREE_DIVISOR &&
 			c->usage.files < SCOUT_SEGMENTS_MAX))
@@ -172,12 +196,21 @@ void scout_cache_begin_writing(struct scout_cache *c)
 		scout_cache_off(c, err);
 }
 
+void scout_cache_end_writing(struct scout_cache *c)
+{
+	if (c->joined >= 0)
+		close(c->joined);
+	c->joined = -1;
+}
+
 static int write_block(struct scout_cache *c, const struct scout_block *b)
 {
 	uint64_t bytes = (b->bytes + PAGE - 1) / PAGE * PAGE + PAGE; /* and perhaps a head */
 	struct scout_segment s;
-	int err = make_room(c, bytes);
+	int err = join(c);
 
+	if (err == 0)
+		err = make_room(c, bytes);
 	if (err == 0)
 		err = scout_segment_open(c->dir, &b->object->cached.id,
 					 b->index / SCOUT_SEGMENT_BLOCKS, true, &s);

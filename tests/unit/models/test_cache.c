@@ -256,47 +256,6 @@ static void three_with_little_room(void **state)
 		mount_down(&t[i]);
 }
 
-/* Each counts what the others wrote before it is too much, though all of them count at the same time. */
-static void three_within_the_size(void **state)
-{
-	struct scout_cache_usage usage;
-	struct asked *f[MOUNTS];
-	struct mount t[MOUNTS];
-	char key[] = "key-0";
-	int dir;
-
-	(void)state;
-	mount_cache_size = 62 * MIB;
-	for (unsigned i = 0; i < MOUNTS; i++) {
-		mount_up(&t[i], "", MEMORY);
-		key[4] = (char)('0' + i);
-		fake_put(key, 60 * MIB);
-		f[i] = open_key(&t[i], key);
-	}
-	dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (uint64_t n = 0; n < 120; n++) {
-		for (unsigned i = 0; i < MOUNTS; i++) {
-			uint64_t at = 2 * n * SCOUT_BUF_BYTES;
-
-			key[4] = (char)('0' + i);
-			read_range(&t[i], f[i], key, 0, at + 9, at + 10);
-			WAIT(written(&t[i]) == n + 1);
-			assert_int_equal(scout_cache_measure(dir, &usage), 0);
-			assert_in_range(usage.bytes, 1, mount_cache_size);
-		}
-	}
-	assert_true(scout_counted(&cache_of(&t[0])->evictions) > 0);
-	close(dir);
-	for (unsigned i = 0; i < MOUNTS; i++)
-		close_file(&t[i], f[i]);
-	for (unsigned i = 0; i < MOUNTS; i++)
-		quiet(&t[i]);
-	for (unsigned i = 0; i < MOUNTS; i++)
-		mount_stop(&t[i]);
-	for (unsigned i = 0; i < MOUNTS; i++)
-		mount_down(&t[i]);
-}
-
 static void set_used(const char *path, time_t when)
 {
 	struct timespec times[2] = {{.tv_sec = when}, {.tv_sec = when}};
@@ -374,7 +333,6 @@ int main(void)
 	    TEST(an_overwritten_object),
 	    TEST(shared_by_two),
 	    TEST(three_with_little_room),
-	    TEST(three_within_the_size),
 	    TEST(least_recently_used_go),
 	    TEST(told),
 	};
