@@ -10,6 +10,8 @@ import html
 import re
 import threading
 import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -49,6 +51,53 @@ class Vast(Object):
             if first < last:
                 out[first - begin:last - begin] = piece[first - at:last - at]
         return bytes(out)
+
+
+class Keys(Sequence):
+    """So many, sorted, made where they are looked at: four of a model, a thousand models of an organisation."""
+
+    FILES = "README.md", "config.json", "model.zip", "tokenizer.json"
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, number):
+        if not 0 <= number < self.count:
+            raise IndexError(number)
+        return f"org-{number // 4000:04}/model-{number // 4 % 1000:03}/main/{self.FILES[number % 4]}"
+
+    def number_of(self, key):
+        """Of one that is among them, else None."""
+        parts = re.fullmatch(r"org-(\d{4})/model-(\d{3})/main/(.+)", key)
+        if not parts or parts[3] not in self.FILES:
+            return None
+        number = int(parts[1]) * 4000 + int(parts[2]) * 4 + self.FILES.index(parts[3])
+        return number if number < self.count else None
+
+
+class Models(Mapping):
+    """For S3.objects: so many of Keys, and objects that are made where they are looked at, of sizes that repeat
+    after 97. A listing's page costs no more than its own keys."""
+
+    def __init__(self, count):
+        self.in_order = Keys(count)
+
+    def __len__(self):
+        return len(self.in_order)
+
+    def __iter__(self):
+        return iter(self.in_order)
+
+    def __getitem__(self, key):
+        number = self.in_order.number_of(key)
+        if number is None:
+            raise KeyError(key)
+        made = Object(number % 97)
+        made.etag = f'"{number:032x}"'
+        return made
 
 
 class Upload:
@@ -108,8 +157,12 @@ class S3:
         """Those requests of which there is a word in the query."""
         return [r for r in self.requests if r.command == method and (word is None or word in r.query)]
 
-    def etag_of(self, key):
-        return getattr(self.objects[key], "etag", None) or self.etag(self.objects[key])
+    def in_order(self):
+        """The keys, sorted."""
+        return self.objects.in_order if isinstance(self.objects, Models) else sorted(self.objects)
+
+    def etag_of(self, data):
+        return getattr(data, "etag", None) or self.etag(data)
 
 
 class Request(BaseHTTPRequestHandler):
@@ -188,14 +241,14 @@ class Request(BaseHTTPRequestHandler):
 
     def describe(self):
         metadata = getattr(self.s3.objects[self.key], "metadata", {})
-        return {"ETag": self.s3.etag_of(self.key), **metadata}
+        return {"ETag": self.s3.etag_of(self.s3.objects[self.key]), **metadata}
 
     def serve_get(self):
         if not self.key:
             self.list_bucket()
         elif self.key not in self.s3.objects:
             self.refuse(404, "NoSuchKey")
-        elif self.headers.get("If-Match") not in (None, self.s3.etag_of(self.key)):
+        elif self.headers.get("If-Match") not in (None, self.s3.etag_of(self.s3.objects[self.key])):
             self.refuse(412, "PreconditionFailed")
         else:
             self.give_bytes(self.s3.objects[self.key])
@@ -224,31 +277,27 @@ class Request(BaseHTTPRequestHandler):
         prefix, delimiter = self.query.get("prefix", ""), self.query.get("delimiter")
         after = self.query.get("continuation-token") or self.query.get("start-after") or ""
         most = min(int(self.query.get("max-keys", 1000)), self.s3.page)
-        out, folders, last = [], set(), ""
-        for key in sorted(self.s3.objects):
-            folder = None
-            if not key.startswith(prefix) or key <= after:
-                continue
-            if delimiter and delimiter in key[len(prefix):]:
-                folder = prefix + key[len(prefix):].split(delimiter)[0] + delimiter
-            if folder in folders:
-                continue
+        keys, out, last = self.s3.in_order(), [], ""
+        at = max(bisect_left(keys, prefix), bisect_right(keys, after))
+        while at < len(keys) and keys[at].startswith(prefix):
             if len(out) == most:
                 out.append(f"<IsTruncated>true</IsTruncated><NextContinuationToken>"
                            f"{html.escape(last)}</NextContinuationToken>")
                 break
-            if folder:
-                folders.add(folder)
+            last = keys[at]
+            if delimiter and delimiter in last[len(prefix):]:
+                folder = prefix + last[len(prefix):].split(delimiter)[0] + delimiter
                 out.append(f"<CommonPrefixes><Prefix>{quote(folder)}</Prefix></CommonPrefixes>")
+                last = folder + BEHIND_ALL
             else:
-                out.append(self.entry(key))
-            last = folder + BEHIND_ALL if folder else key
+                out.append(self.entry(last, self.s3.objects[last]))
+            at = bisect_right(keys, last, at)
         self.answer_xml("ListBucketResult", "<EncodingType>url</EncodingType>" + "".join(out))
 
-    def entry(self, key):
-        return (f"<Contents><Key>{quote(key)}</Key><Size>{len(self.s3.objects[key])}</Size>"
+    def entry(self, key, data):
+        return (f"<Contents><Key>{quote(key)}</Key><Size>{len(data)}</Size>"
                 f"<LastModified>2024-01-01T00:00:00.000Z</LastModified>"
-                f"<ETag>{html.escape(self.s3.etag_of(key))}</ETag></Contents>")
+                f"<ETag>{html.escape(self.s3.etag_of(data))}</ETag></Contents>")
 
     def list_versions(self):
         start = int(self.query.get("version-id-marker", 0))
