@@ -195,12 +195,48 @@ static void bounded(void **state)
 	scout_xattrs_unref(x);
 }
 
+/* Short ones, which end by their number, long before their bytes; what is the object's own is told all the same. */
+static void sixty_four_of_metadata(void **state)
+{
+	struct scout_xattrs *x = scout_xattrs_new();
+	struct scout_s3_checksum none = {.kind = SCOUT_S3_NO_CHECKSUM};
+	struct scout_text names = {0};
+	unsigned listed = 0;
+	char name[40], value[16];
+	size_t len;
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++) {
+		sprintf(name, "x-amz-meta-%u", i);
+		sprintf(value, "v%u", i);
+		scout_xattrs_header(x, name, value);
+	}
+	scout_xattrs_header(x, "x-amz-version-id", "v.7");
+	scout_xattrs_complete(x, "key", "\"etag\"", &none);
+	scout_xattrs_list(x, &names);
+	for (size_t at = 0; at < names.len; at += strlen(names.str + at) + 1)
+		listed += strncmp(names.str + at, "user.s3.meta.", 13) == 0;
+	assert_int_equal(listed, 64);
+	for (unsigned i = 0; i < 100; i++) {
+		const char *found;
+
+		sprintf(name, "user.s3.meta.%u", i);
+		sprintf(value, "v%u", i);
+		found = scout_xattrs_get(x, name, &len);
+		assert_true(i < 64 ? found && strcmp(found, value) == 0 : !found);
+	}
+	assert_non_null(scout_xattrs_get(x, "user.scoutfs.version_id", &len));
+	assert_non_null(scout_xattrs_get(x, "user.scoutfs.etag", &len));
+	scout_text_free(&names);
+	scout_xattrs_unref(x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(one_head_for_all), cmocka_unit_test(what_costs_nothing),
 	    cmocka_unit_test(the_tag_alone),    cmocka_unit_test(unknown_directory),
-	    cmocka_unit_test(bounded),
+	    cmocka_unit_test(bounded),          cmocka_unit_test(sixty_four_of_metadata),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
