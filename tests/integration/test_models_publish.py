@@ -564,6 +564,20 @@ def test_what_is_only_shown_stays(rgw, bucket, mount):
     assert read(older) == b"older"
 
 
+@pytest.mark.parametrize("unzip, word", [("yes", "EROFS"), ("no", "ok")])
+def test_nothing_is_made_in_what_is_named_as_an_archives_folder(rgw, bucket, mount, unzip, word):
+    """Nor at that name itself; also where there is no such archive, and the bucket has the folder."""
+    rgw.put(bucket, "none.zip.d/below/there", b"there")
+    m = mount(NO_HOSTS, ini(rgw, bucket, unzip=unzip))
+    folder = m.model("none.zip.d")
+    assert os.listdir(folder) == ["below"] and read(folder + "/below/there") == b"there"
+    for path in (folder + "/new", folder + "/below/new", m.model("other.zip.d")):
+        assert error(write, path, b"new") == word
+    assert error(os.mkdir, folder + "/made") == error(os.mkdir, m.model("more.zip.d")) == word
+    made = ["none.zip.d/below/new", "none.zip.d/new", "other.zip.d"] if word == "ok" else []
+    assert keys(rgw, bucket) == sorted(made + ["none.zip.d/below/there"])
+
+
 def test_readers_of_what_is_replaced(rgw, bucket, mount):
     """Until it is closed the older object is there, whole; then it is gone for who had it open."""
     data = content(3 * MIB)
