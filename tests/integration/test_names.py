@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from procs import wait_for
 from tools import content, error, read, write
 
 ODD = ["with space", " leading", "trailing ", "it's", 'say "hi"', "line\nbreak", "tab\there", "back\\slash",
@@ -53,6 +54,11 @@ def test_odd_keys_in_the_registry(rgw, bucket, mount):
         assert read(m.model("odd", name, name)) == content(100, number)
 
 
+def left_out(m):
+    """How many keys, as the status says."""
+    return sum(map(int, re.findall(r"left out +(\d+) keys: \w", m.status())))
+
+
 def test_keys_that_cannot_be_names(rgw, bucket, mount):
     """Left out and counted; what is beside them is there. (S3 itself refuses NUL in a key.)"""
     bad = ["m//empty", "m/./dot", "m/../dotdot", "../up", "//", "m/" + "x" * 256, "m/v1/..", "./m"]
@@ -68,8 +74,33 @@ def test_keys_that_cannot_be_names(rgw, bucket, mount):
     assert os.listdir(m.model("m", "v1")) == ["model.zip"]
     assert read(m.model("m", "v1", "model.zip")) == b"good"
     assert error(os.stat, m.model("both", "and", "x")) in ("ENOENT", "ENOTDIR")
-    left_out = re.findall(r"left out +(\d+) keys: \w", m.status())
-    assert sum(map(int, left_out)) == len(bad) + 1, m.status()
+    assert left_out(m) == len(bad) + 1, m.status()
+
+
+def test_keys_that_cannot_be_names_are_counted_up_to_list_max_keys(s3, mount):
+    """They count as any other. Beyond that folders are listed one by one, and what is left out is only that."""
+    good = ["m/v1/model.zip", "m/v2/model.zip", "n/v1/model.zip"]
+    bad = [f"m//{number}" for number in range(5)] + ["n/../up", "n/v1/"]
+    s3.objects = {key: b"x" for key in good + bad}
+    m = mount("[hosts]\nssh_config =", s3.ini(list_max_keys=10, list_ttl="1h"))
+
+    def assert_shown():
+        assert os.listdir(m.model()) == ["m", "n"]
+        assert os.listdir(m.model("m")) == ["v1", "v2"] and os.listdir(m.model("n")) == ["v1"]
+        assert os.listdir(m.model("n", "v1")) == ["model.zip"]
+
+    assert_shown()
+    assert left_out(m) == 7 and len(s3.came("GET", "list-type")) == 1, m.status()
+    s3.objects["m//5"] = b"x"
+    os.utime(m.model())
+    wait_for(lambda: os.listdir(m.model()) and "more than 10 keys (list_max_keys)" in m.status(), 20,
+             "too many")
+    assert_shown()
+    assert left_out(m) == 0, m.status()
+    del s3.objects["m//5"], s3.objects["m//4"]
+    os.utime(m.model())
+    wait_for(lambda: os.listdir(m.model()) and left_out(m) == 6, 20, "all of them again")
+    assert_shown()
 
 
 @pytest.mark.seconds(120)
