@@ -380,3 +380,25 @@ def test_connections_are_made_ahead_where_that_takes_long(rgw, bucket, mount, ht
     finally:
         os.close(fd)
     assert read(m.model("a", "v1", "model.zip")) == data
+
+
+def test_no_connections_are_made_ahead_where_that_is_soon_done(rgw, bucket, mount, http_proxy):
+    """At the same open, without a round trip."""
+    data = content(24 * MIB)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_connections=12))
+    for number in range(20):  # the soonest answer counts: of one or two, any may be late
+        assert error(os.stat, m.model(f"none-{number}")) == "ENOENT"
+    assert os.stat(m.model("a", "v1", "model.zip")).st_size == len(data)
+    before = s3.total
+    fd = os.open(m.model("a", "v1", "model.zip"), os.O_RDONLY)
+    try:
+        wait_for(lambda: any(r.ended for r in s3.gets("model.zip")), 20, "the first MiB")
+        for number in range(20):  # answered behind what was to be connected then
+            assert error(os.stat, m.model(f"nor-{number}")) == "ENOENT"
+        assert {r.range for r in s3.gets("model.zip")} == {f"bytes=0-{MIB - 1}"}
+        assert s3.total <= before + 2 + len(s3.hedges), "more than the open and its first bytes need"
+    finally:
+        os.close(fd)
+    assert read(m.model("a", "v1", "model.zip")) == data
