@@ -183,6 +183,34 @@ def test_a_role_is_asked_for_with_keys_from_anywhere(rgw, aws, s3, ini, mount, f
     shows_no_secret(m, aws, rgw.secret_key, aws.web_token, base["SecretAccessKey"], base["SessionToken"])
 
 
+@pytest.mark.parametrize("config, each", [
+    ("source_profile = base\n", ["AssumeRole"]),
+    ("credential_source = EcsContainer\n", ["container", "AssumeRole"]),
+], ids=["by keys", "by a container's"])
+def test_a_role_is_renewed_while_it_is_read(rgw, aws, s3, ini, mount, config, each):
+    """And the keys that sign for it are asked for anew each time, as they may have an end, too."""
+    aws.life = 4
+    aws.users = {key["AccessKeyId"]: key["SecretAccessKey"] for key in aws.keys}
+    aws.users[rgw.access_key] = rgw.secret_key
+    m = mount(ini + "profile = ml\n", run=False, env={
+        "AWS_ENDPOINT_URL_STS": aws.url, "AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER})
+    profile(m, "credentials", f"[base]\naws_access_key_id = {rgw.access_key}\n"
+            f"aws_secret_access_key = {rgw.secret_key}\n")
+    profile(m, "config", f"[profile ml]\nrole_arn = {ROLE_ARN}\n" + config)
+    m.start()
+    comes_to_work(m)
+    wait_for(lambda: stat_of_nothing(m) == "ENOENT" and len(signers(s3)) >= 2, 30 * SLOWER, "other keys")
+    used, issued = signers(s3), list(zip(aws.asked, aws.issued))
+    roles = [key for kind, key in issued if kind == "AssumeRole"]
+    bases = [key for kind, key in issued if kind == "container"]
+    assert len(roles) >= 2 and set(used) <= set(roles)
+    assert [kind for kind, _ in issued] == (each * len(issued))[:len(issued)]
+    for form, base in zip(aws.forms, bases or [rgw.access_key] * len(roles)):
+        assert form["signer"] == base
+    assert set(renewed_in(m)) <= {"1 s", "2 s"}, "with half of their life left"
+    shows_no_secret(m, aws, rgw.secret_key)
+
+
 @pytest.mark.parametrize("settings, host, region", [
     ("", "sts.us-east-1.amazonaws.com", "us-east-1"),
     ("region = eu-west-1\n", "sts.eu-west-1.amazonaws.com", "eu-west-1"),
@@ -279,6 +307,26 @@ def test_a_web_identity_of_a_profile(aws, s3, ini, mount, folder):
     assert (aws.forms[0]["RoleSessionName"], aws.forms[0]["DurationSeconds"]) == ("pod-2", "900")
     assert signers(s3) == aws.issued
     shows_no_secret(m, aws, aws.web_token)
+
+
+def test_a_web_identity_is_renewed_with_the_token_of_the_day(aws, s3, ini, mount, folder):
+    """Who writes the file puts another in its place before the token ends, as the kubelet does."""
+    aws.life = 4
+    aws.web_token = "first.token.=="
+    path = write(os.path.join(folder, "token"), aws.web_token.encode())
+    m = mount(ini, env={"AWS_ENDPOINT_URL_STS": aws.url, "AWS_ROLE_ARN": ROLE_ARN,
+                        "AWS_WEB_IDENTITY_TOKEN_FILE": path})
+    comes_to_work(m)
+    before = len(aws.forms)
+    os.rename(write(path + ".new", b"second.token.=="), path)
+    aws.web_token = "second.token.=="
+    wait_for(lambda: aws.forms[-1]["WebIdentityToken"] == "second.token.==", 30 * SLOWER, "a renewal")
+    assert {form["WebIdentityToken"] for form in aws.forms[:before]} == {"first.token.=="}
+    s3.reset_counts()
+    wait_for(lambda: stat_of_nothing(m) == "ENOENT" and aws.issued[-1] in signers(s3), 30 * SLOWER, "its keys")
+    assert set(aws.asked) == {"AssumeRoleWithWebIdentity"}
+    assert m.metric("scoutfs_s3_credentials_renewed_total") >= 2
+    shows_no_secret(m, aws, "first.token.==", "second.token.==")
 
 
 def test_the_region_of_the_profile(rgw, s3, ini, mount):
