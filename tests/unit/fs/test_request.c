@@ -270,24 +270,29 @@ static void a_timer_does_not_end_a_call_and_ctrl_c_after_it_does(void **state)
 static void what_is_late_is_answered(void **state)
 {
 	struct table *t = *state;
-	struct fuse_req late = FUSE_REQ, in_time = FUSE_REQ, moving = FUSE_REQ;
+	struct fuse_req late = FUSE_REQ, in_time = FUSE_REQ, moving = FUSE_REQ, stalled = FUSE_REQ;
 	struct scout_request *a = request(t, &in_time, HOUR), *b = request(t, &late, 1);
-	struct scout_request *c = request(t, &moving, 1);
+	struct scout_request *c = request(t, &moving, 1), *d = request(t, &stalled, 1);
 
+	atomic_store(&d->base.alive_ns, scout_now_ns()); /* it got on, for a while */
 	atomic_store(&c->base.alive_ns, scout_now_ns() + HOUR);
 	scout_request_start(a);
 	scout_request_start(c);
+	scout_request_start(d);
 	scout_request_start(b);
 	await_reply(&late);
+	await_reply(&stalled);
 	assert_int_equal(moving.replies, 0);
 	scout_req_done(&c->base, 0, NULL);
 	assert_int_equal(late.err, ETIMEDOUT);
+	assert_int_equal(stalled.err, ETIMEDOUT);
+	scout_req_done(&d->base, 0, NULL);
 	assert_int_equal(in_time.replies, 0);
 	assert_true(scout_req_unwanted(&b->base));
 	scout_req_done(&b->base, 0, NULL);
 	scout_req_done(&a->base, 0, NULL);
-	assert_int_equal(counted(t, ETIMEDOUT), 1);
-	assert_int_equal(scout_counted(&t->metrics.timed_out), 1);
+	assert_int_equal(counted(t, ETIMEDOUT), 2);
+	assert_int_equal(scout_counted(&t->metrics.timed_out), 2);
 }
 
 static void at_the_end_all_are_answered(void **state)
