@@ -5,21 +5,6 @@
 #define DEFAULT_PART (8 * MIB) /* config/keys.c: part_size, memory */
 #define DEFAULT_MEMORY (256 * MIB)
 
-static struct scout_upload *upload_of(const struct writer *w)
-{
-	return (struct scout_upload *)((char *)w->file->handle - 1);
-}
-
-/* As if so many parts had been sent. */
-static void skip_parts(struct writer *w, unsigned parts)
-{
-	struct scout_upload *u = upload_of(w);
-
-	scout_lock(&u->lock);
-	u->nparts = parts;
-	scout_unlock(&u->lock);
-}
-
 /* The room of the part behind so many; it is given back. */
 static uint64_t room_behind(struct writer *w, unsigned parts)
 {

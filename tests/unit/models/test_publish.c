@@ -270,7 +270,7 @@ static void in_doubt_no_other_object_is_there(void **state)
 	t.config.models.overwrite = true;
 	fake_put(KEY, 33);
 	atomic_fetch_add(&fake_now, SCOUT_NS_PER_S); /* it is asked anew */
-	w = (struct writer){.t = &t, .file = ask(OPEN)};
+	w = (struct writer){.t = &t, .file = ask(OPEN), .key = KEY};
 	t.backend.ops->open(t.backend.self, KEY, O_WRONLY | O_TRUNC, &w.file->req);
 	answer_all();
 	assert_int_equal(w.file->err, 0);
@@ -381,7 +381,7 @@ static void a_name_has_one_writer(void **state)
 static void what_is_there_is_seen_until_it_is_replaced(void **state)
 {
 	struct asked *seen, *refused = ask(OPEN);
-	struct writer w = {.file = ask(OPEN)};
+	struct writer w = {.file = ask(OPEN), .key = KEY};
 	struct mount t;
 
 	(void)state;
@@ -505,7 +505,7 @@ static void what_failed_waits_for_no_look_and_no_put(void **state)
 		write_bytes(&w, 10);
 		closed = ask_flush(&w);
 		call = fake_take(false);
-		u = (struct scout_upload *)((char *)w.file->handle - 1);
+		u = upload_of(&w);
 		scout_lock(&u->lock);
 		scout_upload_fail_locked(u, -EIO, "told by the test");
 		scout_unlock(&u->lock);

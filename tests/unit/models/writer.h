@@ -23,11 +23,12 @@ int scout_s3_hash_body(struct scout_s3 *s3, struct scout_s3_call *call, char buf
 static struct {
 	int put_err, create_err, part_err, complete_err, abort_err;
 	unsigned puts, creates, parts, completes, aborts;
-	bool condition;  /* the last request that would make an object said: only a new one */
-	uint64_t stored; /* bytes */
+	bool condition;     /* the last request that would make an object said: only a new one */
+	uint64_t stored;    /* bytes */
+	uint64_t thinks_ns; /* from the end of a part, or of all of an object, to its answer */
 } reg;
 
-/* The body, read in pieces of any size, is that of KEY from at on. */
+/* The body, read in pieces of any size, is that of its key from at on. */
 static inline void look_at_body(struct scout_s3_call *call, uint64_t at, uint64_t most)
 {
 	static char bytes[100001];
@@ -37,7 +38,8 @@ static inline void look_at_body(struct scout_s3_call *call, uint64_t at, uint64_
 		size_t n = call->body(call, offset, bytes, sizeof(bytes));
 
 		assert_true(n > 0 && n <= sizeof(bytes) && n <= call->body_bytes - offset);
-		assert_int_equal(fake_right((const uint8_t *)bytes, KEY, 0, at + offset, n), n);
+		assert_int_equal(fake_right((const uint8_t *)bytes, call->key, 0, at + offset, n),
+				 n);
 		offset += n;
 	}
 }
@@ -64,6 +66,7 @@ static inline void take_part(struct scout_s3_call *call)
 	look_at_body(call, at, PART);
 	reg.stored += call->body_bytes;
 	snprintf(call->etag, sizeof(call->etag), "\"part%u\"", call->part);
+	atomic_fetch_add(&fake_now, reg.thinks_ns);
 	call->done(call, reg.part_err);
 }
 
@@ -86,7 +89,7 @@ static inline void complete(struct scout_s3_call *call)
 		assert_non_null(at);
 	}
 	if (!reg.complete_err) {
-		fake_put(KEY, reg.stored);
+		fake_put(call->key, reg.stored);
 		(void)call->data(call, "", 0);
 	}
 	call->done(call, reg.complete_err);
@@ -98,7 +101,8 @@ static inline void put(struct scout_s3_call *call)
 	reg.condition = call->if_none_match;
 	look_at_body(call, 0, UINT64_MAX);
 	if (!reg.put_err)
-		fake_put(KEY, call->body_bytes);
+		fake_put(call->key, call->body_bytes);
+	atomic_fetch_add(&fake_now, reg.thinks_ns);
 	call->done(call, reg.put_err);
 }
 
@@ -153,8 +157,14 @@ static inline void expect_queued(size_t count, enum scout_s3_op op)
 struct writer {
 	struct mount *t;
 	struct asked *file;
+	const char *key;
 	uint64_t at;
 };
+
+static inline struct scout_upload *upload_of(const struct writer *w)
+{
+	return (struct scout_upload *)((char *)w->file->handle - 1);
+}
 
 static inline struct asked *ask(int op)
 {
@@ -180,15 +190,30 @@ static inline void up(struct mount *t, size_t memory)
 	up_with(t, PART, memory);
 }
 
-static inline struct writer begin(struct mount *t)
+static inline struct writer begin_at(struct mount *t, const char *key)
 {
-	struct writer w = {.t = t, .file = ask(OPEN)};
+	struct writer w = {.t = t, .file = ask(OPEN), .key = key};
 
-	t->backend.ops->create(t->backend.self, KEY, 0644, O_WRONLY | O_CREAT, &w.file->req);
+	t->backend.ops->create(t->backend.self, key, 0644, O_WRONLY | O_CREAT, &w.file->req);
 	answer_all();
 	assert_true(asked_is_done(w.file));
 	assert_int_equal(w.file->err, 0);
 	return w;
+}
+
+static inline struct writer begin(struct mount *t)
+{
+	return begin_at(t, KEY);
+}
+
+/* As if so many parts had been sent. */
+static inline void skip_parts(struct writer *w, unsigned parts)
+{
+	struct scout_upload *u = upload_of(w);
+
+	scout_lock(&u->lock);
+	u->nparts = parts;
+	scout_unlock(&u->lock);
 }
 
 /* The next size bytes, at most SCOUT_WRITE_MAX. */
@@ -197,7 +222,7 @@ static inline struct asked *ask_write(struct writer *w, size_t size)
 	static uint8_t bytes[SCOUT_WRITE_MAX];
 	struct asked *a = ask(-1);
 
-	fake_bytes(bytes, KEY, 0, w->at, size);
+	fake_bytes(bytes, w->key, 0, w->at, size);
 	w->t->backend.ops->write(w->t->backend.self, w->file->handle, w->at, bytes, size, &a->req);
 	w->at += size;
 	return a;
