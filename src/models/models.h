@@ -40,7 +40,7 @@ TAILQ_HEAD(scout_read_list, scout_read);
 TAILQ_HEAD(scout_file_list, scout_models_file);
 
 struct scout_models_counters {
-	scout_counter bytes_served;
+	scout_counter bytes_served, bytes_inflated;
 	scout_counter block_hits, block_misses, block_evictions;
 	scout_counter list_requests, direct_questions;
 };

@@ -192,6 +192,9 @@ void scout_models_metrics(void *self, struct scout_text *out)
 	s3_metrics(m, out);
 	metric(out, "scoutfs_models_bytes_served_total", "counter", "Bytes handed to readers.",
 	       scout_counted(&c->bytes_served));
+	metric(out, "scoutfs_models_bytes_inflated_total", "counter",
+	       "Bytes of archives' members that were inflated, also on the way to those asked for.",
+	       scout_counted(&c->bytes_inflated));
 	metric(out, "scoutfs_models_block_hits_total", "counter",
 	       "Blocks that were there, or on their way, when a reader came.",
 	       scout_counted(&c->block_hits));

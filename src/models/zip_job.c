@@ -318,6 +318,7 @@ static int inflate_on(struct scout_member *b)
 		left = (size_t)(b->in_at + b->in_len - s->in);
 		err = scout_zip_stream_run(s, &b->points, b->bufs[0] + (s->in - b->in_at), left, to,
 					   len);
+		scout_count(&b->m->counters.bytes_inflated, s->out - out);
 		if (err == -EIO)
 			return scout_member_broken(b, "it does not inflate");
 		if (err == 0 && s->out > b->entry.bytes)

@@ -399,6 +399,52 @@ static void another_version(void **state)
 	zip_free(&other);
 }
 
+#define LARGE_BYTES (9 * MIB)
+#define FEW ((size_t)1000)
+/* From one place to go on from to the next: a block of deflate's goes over what is asked for. */
+#define APART (2 * MIB + 64 * 1024)
+
+/* Reads a few bytes; how many were inflated for them. */
+static uint64_t cost_of(struct mount *t, struct asked *f, const uint8_t *large, uint64_t at)
+{
+	uint64_t before = scout_counted(&t->models->counters.bytes_inflated);
+	struct asked *a = answered(ask_read(t, f, at, FEW));
+
+	assert_int_equal(a->size, FEW);
+	assert_memory_equal(a->bytes, large + at, FEW);
+	expect(a, 0);
+	return scout_counted(&t->models->counters.bytes_inflated) - before;
+}
+
+/* Once it was inflated, who jumps back in it has a few MiB of it inflated again, not all that is before. */
+static void a_jump_back_costs_little(void **state)
+{
+	static const uint64_t back[] = {6, 7, 3, 5, 0, 4};
+	uint8_t *large = text(LARGE_BYTES, 5);
+	struct zip z = {.members = 0};
+	struct asked *f;
+	struct mount t;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	add(&z, "large", 8, large, LARGE_BYTES);
+	finish(&z, false, "");
+	fake_put("a/model.zip", z.file.len);
+	fake_find("a/model.zip")->contents = z.file.p;
+	f = answered(ask_open(&t, "a/model.zip.d/large"));
+	assert_int_equal(f->err, 0);
+	assert_int_equal(cost_of(&t, f, large, 0), FEW);
+	/* one ahead costs all that nobody has read yet, and who reads on, nothing more */
+	assert_int_equal(cost_of(&t, f, large, 8 * MIB), 8 * MIB);
+	assert_int_equal(cost_of(&t, f, large, 8 * MIB + FEW), FEW);
+	for (size_t i = 0; i < sizeof(back) / sizeof(back[0]); i++)
+		assert_in_range(cost_of(&t, f, large, back[i] * MIB), FEW, APART + FEW);
+	close_file(&t, f);
+	mount_down(&t);
+	zip_free(&z);
+	free(large);
+}
+
 static void note_run(struct scout_zip_job *job)
 {
 	(void)job;
@@ -457,7 +503,7 @@ int main(void)
 	    cmocka_unit_test(one_directory_for_all),  cmocka_unit_test(failures),
 	    cmocka_unit_test(a_large_archive),        cmocka_unit_test(directories_of_nothing),
 	    cmocka_unit_test(no_memory_for_a_stream), cmocka_unit_test(another_version),
-	    cmocka_unit_test(a_folder_called_so),
+	    cmocka_unit_test(a_folder_called_so),     cmocka_unit_test(a_jump_back_costs_little),
 	};
 	int failed;
 
