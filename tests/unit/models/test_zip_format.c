@@ -354,6 +354,30 @@ static void inflating_from_anywhere(void **state)
 	free(plain);
 }
 
+/* With more blocks than there may be points: these are a sixty-fourth of it apart, or less. */
+static void points_of_a_large_one(void **state)
+{
+	struct scout_zip_points points = {.spacing = 40000};
+	size_t size = 12000000, len;
+	uint8_t *plain = text(size, 7);
+	struct zip z = {.members = 0};
+	uint64_t last = 0;
+
+	(void)state;
+	add(&z, "x", 8, plain, size);
+	len = z.file.len - 30 - 1 - 7;
+	inflate_from(&points, z.file.p + 38, len, plain, size, 0);
+	assert_true(points.spacing > 40000);
+	for (size_t i = 0; i < points.count; i++) {
+		assert_in_range(points.all[i]->out - last, 40000, size / 64);
+		last = points.all[i]->out;
+	}
+	assert_true(size - last <= size / 64);
+	scout_zip_points_destroy(&points);
+	zip_free(&z);
+	free(plain);
+}
+
 /* Two members whose points have room for those of one: who was used least recently has none. */
 static void points_of_all_are_bounded(void **state)
 {
@@ -565,6 +589,7 @@ int main(void)
 	    cmocka_unit_test(a_signed_directory),
 	    cmocka_unit_test(a_directory_too_large),
 	    cmocka_unit_test(inflating_from_anywhere),
+	    cmocka_unit_test(points_of_a_large_one),
 	    cmocka_unit_test(points_of_all_are_bounded),
 	    cmocka_unit_test(no_memory_to_go_on),
 	    cmocka_unit_test(sums_in_any_order),
