@@ -98,6 +98,7 @@ static void follow(struct scout_run *run, uint64_t offset, size_t size)
 {
 	uint64_t slack = size >= READ_BULK ? SCOUT_READ_MAX : 0;
 	uint64_t end = offset + size;
+	bool start = offset == 0 && size >= READ_BULK;
 
 	if (run->begun ? offset <= run->high + slack && end > run->high : offset == 0) {
 		run->goes_on = run->begun;
@@ -105,8 +106,8 @@ static void follow(struct scout_run *run, uint64_t offset, size_t size)
 		run->bytes += size;
 		run->high = end;
 	} else if (!run->begun || end > run->high || end + 2 * SCOUT_READ_MAX < run->high) {
-		*run = (struct scout_run){.high = end};
-	} else if (offset == 0 && size >= READ_BULK && !run->from_start) {
+		*run = (struct scout_run){.high = end, .from_start = start};
+	} else if (start && !run->from_start) {
 		/* the start, which came behind those after it */
 		run->from_start = true;
 		run->bytes += size;

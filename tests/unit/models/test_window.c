@@ -217,6 +217,27 @@ static void a_header_is_no_start(void **state)
 	assert_int_equal(run.bytes, 2 * 131072);
 }
 
+/* Who was elsewhere and reads from the start on is as one who began there. */
+static void a_seek_to_the_start(void **state)
+{
+	struct scout_run run = {0};
+	struct scout_cut cut;
+
+	(void)state;
+	scout_cut_make(&cut, 1024 * MIB, 3 * MIB, 96 * MIB, false);
+	(void)scout_run_note(&run, &cut, 500 * MIB, MIB);
+	(void)scout_run_note(&run, &cut, 0, 4096); /* a header */
+	assert_false(run.from_start);
+	(void)scout_run_note(&run, &cut, 500 * MIB, MIB);
+	(void)scout_run_note(&run, &cut, 0, MIB);
+	assert_true(run.from_start);
+	assert_int_equal(run.window, 0);
+	(void)scout_run_note(&run, &cut, MIB, MIB);
+	assert_int_equal(run.window, 32 * MIB);
+	(void)scout_run_note(&run, &cut, 500 * MIB, MIB);
+	assert_false(run.from_start);
+}
+
 static void a_seek_closes_the_window(void **state)
 {
 	struct mount t;
@@ -451,6 +472,7 @@ int main(void)
 	    cmocka_unit_test(parts_are_shorter_near_by),
 	    cmocka_unit_test(swapped_at_the_start),
 	    cmocka_unit_test(a_header_is_no_start),
+	    cmocka_unit_test(a_seek_to_the_start),
 	    cmocka_unit_test(a_seek_closes_the_window),
 	    cmocka_unit_test(a_seek_in_a_small_object),
 	    cmocka_unit_test(fetches_outlive_their_reader),
