@@ -1,102 +1,5 @@
-/* Whole reads against checksums: right, wrong, none; who waits for the verdict and who does not. */
-#include "mount.h"
-
-#define KEY "a/v1/model.zip"
-#define BYTES (5 * MIB + 77)
-
-/* The CRC32 of a key's bytes as S3 tells it. */
-static const char *crc32_of(const char *key, uint64_t len)
-{
-	static const char digits[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	static char text[9];
-	uint8_t *bytes = malloc(len);
-	uint32_t crc = UINT32_MAX;
-	uint64_t bits;
-
-	fake_bytes(bytes, key, 0, 0, len);
-	for (uint64_t i = 0; i < len; i++) {
-		crc ^= bytes[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc & 1 ? crc >> 1 ^ 0xEDB88320 : crc >> 1;
-	}
-	free(bytes);
-	bits = (uint64_t)~crc << 4 & 0xFFFFFFFFF;
-	for (int i = 0; i < 6; i++)
-		text[i] = digits[bits >> (30 - 6 * i) & 63];
-	strcpy(text + 6, "==");
-	return text;
-}
-
-/* An object with its checksum; S3 tells that of the last one. */
-static void put(const char *key, uint64_t bytes)
-{
-	static const char *headers[] = {"x-amz-checksum-crc32", NULL, NULL};
-
-	fake_put(key, bytes);
-	headers[1] = crc32_of(key, bytes);
-	fake.headers = headers;
-}
-
-static void up(struct mount *t, uint64_t bytes, bool verifies)
-{
-	mount_verifies = verifies;
-	mount_up(t, "", 16 * MIB);
-	(void)scout_log_open(SCOUT_LOG_ERROR, "/dev/null", false); /* wrong bytes are told there */
-	put(KEY, bytes);
-}
-
-static uint64_t verified(struct mount *t)
-{
-	return scout_counted(&t->models->verifiers.verified);
-}
-
-static uint64_t unverified(struct mount *t)
-{
-	return scout_counted(&t->models->verifiers.unverified);
-}
-
-static uint64_t mismatches(struct mount *t)
-{
-	return scout_counted(&t->models->verifiers.mismatches);
-}
-
-static struct asked *read_at(struct mount *t, struct asked *opened, uint64_t offset)
-{
-	struct asked *a = ask_read(t, opened, offset, MIB);
-
-	fake_answer_all();
-	asked_wait(a);
-	return a;
-}
-
-/* Reads a MiB; what it comes to if the read before came to err. */
-static int read_on(struct mount *t, struct asked *opened, uint64_t offset, int err)
-{
-	struct asked *a = read_at(t, opened, offset);
-	int now = a->err;
-
-	/* wrong bytes that came at once may be told before the end */
-	assert_true(now == 0 || now == -EIO);
-	assert_true(now == -EIO || err == 0);
-	asked_free(a);
-	return now;
-}
-
-/* Reads it in order to the end; what the last read came to. */
-static int read_from(struct mount *t, struct asked *opened, uint64_t at, uint64_t bytes)
-{
-	int err = 0;
-
-	for (; at < bytes; at += MIB)
-		err = read_on(t, opened, at, err);
-	return err;
-}
-
-static int read_whole(struct mount *t, struct asked *opened, uint64_t bytes)
-{
-	return read_from(t, opened, 0, bytes);
-}
+/* Whole reads against checksums: right, wrong; who waits for the verdict and who does not. */
+#include "verify_mount.h"
 
 static void right_bytes(void **state)
 {
@@ -154,41 +57,6 @@ static void not_asked_for(void **state)
 	fake.wrong_at = 3 * MIB;
 	assert_int_equal(read_whole(&t, f, BYTES), 0);
 	assert_int_equal(verified(&t) + unverified(&t) + mismatches(&t), 0);
-	close_file(&t, f);
-	mount_down(&t);
-}
-
-static void nothing_to_compare_with(void **state)
-{
-	struct mount t;
-	struct asked *f;
-
-	(void)state;
-	up(&t, BYTES, true);
-	fake.headers = NULL;
-	f = must_open(&t, KEY);
-	assert_int_equal(read_whole(&t, f, BYTES), 0);
-	assert_int_equal(read_whole(&t, f, BYTES), 0);
-	assert_int_equal(unverified(&t), 1);
-	close_file(&t, f);
-	mount_down(&t);
-}
-
-/* Whole is what came, in whatever order. */
-static void the_end_before_the_rest(void **state)
-{
-	struct mount t;
-	struct asked *f;
-
-	(void)state;
-	up(&t, BYTES, true);
-	fake.headers = NULL;
-	f = must_open(&t, KEY);
-	asked_free(read_at(&t, f, 5 * MIB));
-	assert_int_equal(unverified(&t), 0);
-	for (uint64_t at = 0; at < 5 * MIB; at += MIB)
-		asked_free(read_at(&t, f, at));
-	assert_int_equal(unverified(&t), 1);
 	close_file(&t, f);
 	mount_down(&t);
 }
@@ -675,8 +543,6 @@ int main(void)
 	    cmocka_unit_test(right_bytes),
 	    cmocka_unit_test(wrong_bytes),
 	    cmocka_unit_test(not_asked_for),
-	    cmocka_unit_test(nothing_to_compare_with),
-	    cmocka_unit_test(the_end_before_the_rest),
 	    cmocka_unit_test(told_in_any_order),
 	    cmocka_unit_test(told_before_the_end),
 	    cmocka_unit_test(told_to_who_goes_on),
