@@ -5,6 +5,7 @@
 #include "models/catalogue.h"
 #include "models/models.h"
 #include "models/publish.h"
+#include "models/zip.h"
 #include "scoutfs/clock.h"
 
 static bool has_file(const struct scout_node *dir)
@@ -204,6 +205,9 @@ void scout_models_metrics(void *self, struct scout_text *out)
 	       "Cached blocks that made room.", scout_counted(&c->block_evictions));
 	metric(out, "scoutfs_models_block_bytes", "gauge", "Memory of blocks.",
 	       atomic_load(&m->nblocks) * SCOUT_BUF_BYTES);
+	metric(out, "scoutfs_models_unzip_bytes", "gauge",
+	       "Memory beside the buffers, of members of archives, to go on inflating.",
+	       scout_zip_held_bytes(m));
 	metric(out, "scoutfs_models_verified_total", "counter",
 	       "Objects whose bytes, read whole, match S3's checksum.",
 	       scout_counted(&m->verifiers.verified));

@@ -27,8 +27,10 @@
 /* How long a name that is not there stays so. */
 #define MISSING_NS SCOUT_NS_PER_S
 #define DIRENTS 64
-/* Of all members that are open, 32 KiB each. */
+/* Of the budget, for the points of all open members; as much for their streams. */
+#define HELD_DIVISOR 16
 #define POINTS_MAX 1024
+#define STREAMS_MAX 256
 
 /* ---- paths ---- */
 
@@ -508,6 +510,26 @@ void scout_zip_releasedir(struct scout_models *m, void *handle)
 
 /* ---- begin and end ---- */
 
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What members hold beside the budget is a part of it. Streams that outlive no read, of which there may be one
+ * for each ticket of the share, are counted in. */
+static void set_limits(struct scout_zips *z, struct scout_budget *budget)
+{
+	struct scout_budget_stats memory;
+	size_t held, reads;
+
+	scout_budget_stats(budget, &memory);
+	held = memory.limit_bytes / HELD_DIVISOR;
+	reads = 1 + memory.tickets_limit / SHARE_DIVISOR;
+	scout_zip_pool_init(&z->points, least(held / sizeof(struct scout_zip_point), POINTS_MAX));
+	held /= SCOUT_ZIP_STREAM_BYTES;
+	z->streams_max = held > reads ? least(held - reads, STREAMS_MAX) : 1;
+}
+
 int scout_zip_start(struct scout_models *m)
 {
 	struct scout_zips *z = calloc(1, sizeof(*z));
@@ -524,7 +546,7 @@ int scout_zip_start(struct scout_models *m)
 		return err;
 	}
 	scout_mutex_init(&z->lock, SCOUT_LOCK_LRU);
-	scout_zip_pool_init(&z->points, POINTS_MAX);
+	set_limits(z, m->budget);
 	TAILQ_INIT(&z->idle);
 	m->zips = z;
 	return 0;
@@ -551,4 +573,13 @@ void scout_zip_destroy(struct scout_models *m)
 	scout_zip_pool_destroy(&z->points);
 	scout_mutex_destroy(&z->lock);
 	free(z);
+}
+
+size_t scout_zip_held_bytes(struct scout_models *m)
+{
+	struct scout_zips *z = m->zips;
+
+	return z ? scout_zip_pool_bytes(&z->points) +
+		       atomic_load(&z->streams) * SCOUT_ZIP_STREAM_BYTES
+		 : 0;
 }

@@ -28,6 +28,7 @@ struct scout_zips {
 	struct scout_member *members; /* under lock: open ones, by object and place */
 	atomic_size_t names_bytes;    /* of all archives' names */
 	atomic_uint streams;          /* open for inflating */
+	size_t streams_max;           /* immutable; beyond so many they do not outlive a read */
 	struct scout_zip_pool points; /* to go on inflating from */
 	struct scout_proven proven;   /* under lock */
 };
@@ -91,6 +92,8 @@ int scout_zip_start(struct scout_models *m);
 /* m->stopped is set, S3 and reads have ended. */
 void scout_zip_stop(struct scout_models *m);
 void scout_zip_destroy(struct scout_models *m);
+/* What open members hold beside the budget, to go on inflating. */
+size_t scout_zip_held_bytes(struct scout_models *m);
 
 /* Whether path is, or lies in, what may be an archive's folder, whatever the bucket has. */
 bool scout_zip_claims(const struct scout_models *m, const char *path);

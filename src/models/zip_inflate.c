@@ -29,6 +29,16 @@ void scout_zip_pool_destroy(struct scout_zip_pool *pool)
 	scout_mutex_destroy(&pool->lock);
 }
 
+size_t scout_zip_pool_bytes(struct scout_zip_pool *pool)
+{
+	size_t count;
+
+	scout_lock(&pool->lock);
+	count = pool->count;
+	scout_unlock(&pool->lock);
+	return count * sizeof(struct scout_zip_point);
+}
+
 static void lock(const struct scout_zip_points *p)
 {
 	if (p->pool)

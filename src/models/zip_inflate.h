@@ -11,6 +11,8 @@
 #include "scoutfs/lock.h"
 
 #define SCOUT_ZIP_WINDOW 32768
+#define SCOUT_ZIP_STREAM_BYTES \
+	((size_t)40 * 1024) /* an open stream: its window, and zlib's tables */
 
 /* A place between two blocks of a deflate stream (RFC 1951). */
 struct scout_zip_point {
@@ -32,6 +34,7 @@ struct scout_zip_pool {
 
 void scout_zip_pool_init(struct scout_zip_pool *pool, size_t max);
 void scout_zip_pool_destroy(struct scout_zip_pool *pool); /* it is empty */
+size_t scout_zip_pool_bytes(struct scout_zip_pool *pool);
 
 /* Those of one member, a bounded number as well: when they become too many every other one goes. */
 struct scout_zip_points {

@@ -19,8 +19,6 @@
 #define NEAR ((uint64_t)1024 * 1024)
 /* What is made in one turn. */
 #define SLICE ((uint64_t)2 * 1024 * 1024)
-/* Beyond so many, 40 KiB each, streams do not outlive a read. */
-#define STREAMS_MAX 256
 
 enum { OVER, WAITS };
 
@@ -418,6 +416,16 @@ static void settle(struct scout_member *b, int err)
 		scout_member_unref(b);
 }
 
+/* Beyond the limit its streams do not outlive a read, nor the ticket that it has: so there is one for each
+ * ticket beyond the limit at most. */
+static void close_streams(struct scout_member *b)
+{
+	if (atomic_load(&b->m->zips->streams) <= b->m->zips->streams_max)
+		return;
+	for (size_t i = 0; i < SCOUT_MEMBER_STREAMS; i++)
+		close_stream(b, &b->streams[i]);
+}
+
 static void step(struct scout_zip_job *job)
 {
 	struct scout_member *b = (struct scout_member *)job;
@@ -430,15 +438,12 @@ static void step(struct scout_zip_job *job)
 		err = go(b);
 	if (err == WAITS)
 		return;
+	close_streams(b);
 	if (b->read) {
 		answer(b, err);
 		err = atomic_load(&b->m->stopped) ? -ESHUTDOWN : 0;
 	}
 	give_back(b);
-	if (atomic_load(&b->m->zips->streams) > STREAMS_MAX) {
-		for (size_t i = 0; i < SCOUT_MEMBER_STREAMS; i++)
-			close_stream(b, &b->streams[i]);
-	}
 	settle(b, err);
 }
 

@@ -375,6 +375,67 @@ static void no_memory_for_a_stream(void **state)
 	zip_free(&z);
 }
 
+/* What members hold beside the budget is an eighth of it at most, with a stream for each read under way. */
+static void held_memory_follows_the_budget(void **state)
+{
+	static const struct {
+		size_t memory, points, streams;
+	} cases[] = {{16 * MIB, 31, 22}, {64 * MIB, 127, 91}, {2048 * MIB, 1024, 256}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct scout_budget_stats memory;
+		struct scout_zips *zips;
+		struct mount t;
+		size_t streams;
+
+		mount_up(&t, "", cases[i].memory);
+		zips = t.models->zips;
+		assert_int_equal(zips->points.max, cases[i].points);
+		assert_int_equal(zips->streams_max, cases[i].streams);
+		scout_budget_stats(t.budget, &memory);
+		streams = zips->streams_max + memory.tickets_limit / 4;
+		assert_true(zips->points.max * sizeof(struct scout_zip_point) +
+				streams * SCOUT_ZIP_STREAM_BYTES <=
+			    cases[i].memory / 8);
+		mount_down(&t);
+	}
+}
+
+/* Who has a stream keeps it, the others' are closed with their reads; all read on. */
+static void streams_of_all_are_bounded(void **state)
+{
+	struct asked *files[3];
+	struct mount t;
+	struct zip z[3];
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	t.models->zips->streams_max = 1;
+	assert_int_equal(scout_zip_held_bytes(t.models), 0);
+	for (size_t i = 0; i < 3; i++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "%zu/model.zip", i);
+		put_archive(key, &z[i]);
+		snprintf(key, sizeof(key), "%zu/model.zip.d/deflated", i);
+		files[i] = answered(ask_open(&t, key));
+		assert_int_equal(files[i]->err, 0);
+	}
+	for (size_t i = 0; i < 9; i++) {
+		struct asked *a = answered(ask_read(&t, files[i % 3], i / 3 * 1000, 1000));
+
+		assert_memory_equal(a->bytes, plain + i / 3 * 1000, 1000);
+		expect(a, 0);
+		assert_int_equal(scout_zip_held_bytes(t.models), SCOUT_ZIP_STREAM_BYTES);
+	}
+	for (size_t i = 0; i < 3; i++)
+		close_file(&t, files[i]);
+	mount_down(&t);
+	for (size_t i = 0; i < 3; i++)
+		zip_free(&z[i]);
+}
+
 static void another_version(void **state)
 {
 	struct asked *f, *a;
@@ -498,12 +559,20 @@ static void a_folder_called_so(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(many_readers),           cmocka_unit_test(stopped_meanwhile),
-	    cmocka_unit_test(stopped_while_granted),  cmocka_unit_test(a_job_after_the_end),
-	    cmocka_unit_test(one_directory_for_all),  cmocka_unit_test(failures),
-	    cmocka_unit_test(a_large_archive),        cmocka_unit_test(directories_of_nothing),
-	    cmocka_unit_test(no_memory_for_a_stream), cmocka_unit_test(another_version),
-	    cmocka_unit_test(a_folder_called_so),     cmocka_unit_test(a_jump_back_costs_little),
+	    cmocka_unit_test(many_readers),
+	    cmocka_unit_test(stopped_meanwhile),
+	    cmocka_unit_test(stopped_while_granted),
+	    cmocka_unit_test(a_job_after_the_end),
+	    cmocka_unit_test(one_directory_for_all),
+	    cmocka_unit_test(failures),
+	    cmocka_unit_test(a_large_archive),
+	    cmocka_unit_test(directories_of_nothing),
+	    cmocka_unit_test(no_memory_for_a_stream),
+	    cmocka_unit_test(another_version),
+	    cmocka_unit_test(a_folder_called_so),
+	    cmocka_unit_test(held_memory_follows_the_budget),
+	    cmocka_unit_test(streams_of_all_are_bounded),
+	    cmocka_unit_test(a_jump_back_costs_little),
 	};
 	int failed;
 
