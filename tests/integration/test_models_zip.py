@@ -174,6 +174,42 @@ def test_many_archives_in_little_memory(up, mount, rgw, bucket, s3):
     assert m.metric("scoutfs_buffer_bytes") <= 16 * MIB
 
 
+def marked(size):
+    """An archive of a deflated member "a": zeros, but for each 2 MiB, which begin with their offset and can be gone
+    on from."""
+    packer, packed, crc = zlib.compressobj(1, zlib.DEFLATED, -15), [], 0
+    for at in range(0, size, 2 * MIB):
+        data = struct.pack("<Q", at) + bytes(2 * MIB - 8)
+        packed.append(packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH))
+        crc = zlib.crc32(data, crc)
+    packed = b"".join([*packed, packer.flush()])
+    return ended(local(packed), central(b"a", len(packed), size, 0, method=8, crc=crc), 1)
+
+
+@pytest.mark.seconds(120)
+def test_many_large_members_in_little_memory(mount, rgw, bucket, s3):
+    """What is held to go on inflating follows from memory, too, and all of it goes with the last close."""
+    data = marked(64 * MIB)
+    for number in range(40):
+        rgw.put(bucket, f"m/{number}/model.zip", data)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_connections=10), settings="memory = 16M")
+    idle = m.peak_memory()
+    fds = [os.open(m.model("m", str(number), "model.zip.d", "a"), os.O_RDONLY) for number in range(40)]
+    try:
+        for fd in fds:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        for at in (62 * MIB, 20 * MIB):
+            some = fds if at == 62 * MIB else fds[::8]
+            assert together(lambda fd=fd, at=at: os.pread(fd, 16, at - 8) for fd in some) == \
+                [bytes(8) + struct.pack("<Q", at)] * len(some)
+            assert MIB / 2 < m.metric("scoutfs_models_unzip_bytes") <= 2 * MIB
+        m.assert_grown_within(idle, 16 * MIB, connections=10, beside=2 * MIB)
+    finally:
+        for fd in fds:
+            os.close(fd)
+    wait_for(lambda: m.metric("scoutfs_models_unzip_bytes") == 0, 15, "the members to be closed")
+
+
 def test_an_archive_that_is_overwritten(up, rgw, bucket):
     """Who has a member open gets ESTALE, who opens it then the new bytes."""
     old, new = words(4 * MIB, 1), words(4 * MIB, 2)
