@@ -210,6 +210,21 @@ def test_many_large_members_in_little_memory(mount, rgw, bucket, s3):
     wait_for(lambda: m.metric("scoutfs_models_unzip_bytes") == 0, 15, "the members to be closed")
 
 
+def test_a_member_of_a_high_ratio(mount, rgw, bucket, s3):
+    """As far as deflate can pack it is served whole, in as little memory as any other."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", DEFLATED, compresslevel=9) as z:
+        z.writestr("zeros", bytes(64 * MIB))
+    data = out.getvalue()
+    assert len(data) < 64 * MIB / 1000
+    rgw.put(bucket, "a/v1/model.zip", data)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_connections=10), settings="memory = 16M")
+    idle = m.peak_memory()
+    assert read(m.model("a", "v1", "model.zip.d", "zeros")) == bytes(64 * MIB)
+    assert m.log().count("damaged") == 0
+    m.assert_grown_within(idle, 16 * MIB, connections=10, beside=2 * MIB)
+
+
 def test_an_archive_that_is_overwritten(up, rgw, bucket):
     """Who has a member open gets ESTALE, who opens it then the new bytes."""
     old, new = words(4 * MIB, 1), words(4 * MIB, 2)
