@@ -207,7 +207,6 @@ def test_a_role_is_renewed_while_it_is_read(rgw, aws, s3, ini, mount, config, ea
     assert [kind for kind, _ in issued] == (each * len(issued))[:len(issued)]
     for form, base in zip(aws.forms, bases or [rgw.access_key] * len(roles)):
         assert form["signer"] == base
-    assert set(renewed_in(m)) <= {"1 s", "2 s"}, "with half of their life left"
     shows_no_secret(m, aws, rgw.secret_key)
 
 
