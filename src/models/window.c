@@ -153,7 +153,8 @@ uint64_t scout_run_note(struct scout_run *run, const struct scout_cut *cut, uint
 
 void scout_run_stop(struct scout_run *run)
 {
-	*run = (struct scout_run){.high = run->high, .begun = run->begun};
+	*run = (struct scout_run){
+	    .high = run->high, .begun = run->begun, .from_start = run->from_start};
 }
 
 bool scout_run_wants(const struct scout_run *run, uint64_t from, uint64_t end)

@@ -41,7 +41,7 @@ struct scout_run {
 uint64_t scout_run_note(struct scout_run *run, const struct scout_cut *cut, uint64_t offset,
 			size_t size);
 
-/* Its reader stopped: the window opens anew, should he go on. */
+/* Its reader stopped: the window opens anew, should he go on, and he is in order still. */
 void scout_run_stop(struct scout_run *run);
 
 /* Whether bytes of [from, end) were asked for on the run's behalf and are still before its reader. */
