@@ -375,34 +375,32 @@ static int read_prefix(const char *text, char **ret, const char **why)
 	return 0;
 }
 
-/* One printable word, or none. */
-static int read_word(const char *text, char **ret, const char **why)
+/* What is made of bytes from least to most, but for DEL; or none. */
+static int read_made_of(const char *text, unsigned char least, unsigned char most, char **ret)
 {
-	(void)why;
 	if (*text == '\0') {
 		*ret = NULL;
 		return 0;
 	}
 	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-		if (*p <= 0x20 || *p >= 0x7f)
+		if (*p < least || *p > most || *p == 0x7f)
 			return -EINVAL;
 	}
 	return keep(text, strlen(text), ret);
 }
 
-/* Whatever others call a thing by, or none. */
+/* One printable word. */
+static int read_word(const char *text, char **ret, const char **why)
+{
+	(void)why;
+	return read_made_of(text, 0x21, 0x7e, ret);
+}
+
+/* Whatever others call a thing by. */
 static int read_name(const char *text, char **ret, const char **why)
 {
 	(void)why;
-	if (*text == '\0') {
-		*ret = NULL;
-		return 0;
-	}
-	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-		if (*p < 0x20 || *p == 0x7f)
-			return -EINVAL;
-	}
-	return keep(text, strlen(text), ret);
+	return read_made_of(text, 0x20, 0xff, ret);
 }
 
 const struct scout_value_kind scout_kind_count = {

@@ -219,7 +219,7 @@ bool scout_chunk_reclaim(void *arg);
 /* read.c */
 /* Of so many bytes a file is small: read whole by most. */
 #define SCOUT_FILE_SMALL ((uint64_t)32 * 1024)
-/* f was just opened and is about to be read: if it is small, it is asked for now, unless many are that nobody has
+/* f was just opened and is about to be read: if it is small, it is asked for at once, unless many are that nobody has
  * read yet. No lock held. */
 void scout_file_expect(struct scout_file *f);
 /* What f has was asked for before it was opened. */

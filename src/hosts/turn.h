@@ -60,7 +60,7 @@ struct scout_node {
 	/* What the file on the server may be, to know it again: the size lies between the two. */
 	bool known;
 	uint64_t size_min, size_max, mtime;
-	struct scout_told told; /* the last that a look said to one of files */
+	struct scout_told told; /* what the last look told one of files */
 	/* As we left it: what the first look behind our last change showed, which made that epoch; 0: none did. */
 	uint64_t left_epoch, left_size, left_mtime;
 };

@@ -71,8 +71,8 @@ struct scout_models {
 	struct scout_view *folders;         /* under catalogue_lock: single directories, by path */
 	struct scout_view_list old_folders; /* under catalogue_lock: least recently used first */
 	unsigned nfolders;                  /* under catalogue_lock */
-	bool too_many_keys;                 /* under catalogue_lock: no flat view for now */
-	unsigned refreshes;                 /* under catalogue_lock: how often that was asked for */
+	bool too_many_keys; /* under catalogue_lock: no flat view until all are counted anew */
+	unsigned refreshes; /* under catalogue_lock: how often that was asked for */
 
 	/* question.c */
 	struct scout_mutex question_lock;    /* SCOUT_LOCK_CATALOGUE, never with catalogue_lock */
