@@ -204,8 +204,8 @@ static void named(struct scout_asker *a, int err, const struct scout_answer *ans
 	if (!err && scout_req_unwanted(b->req))
 		err = -EINTR;
 	if (err) {
+		scout_upload_forget(u); /* first: who is refused may try again at once */
 		scout_req_done(b->req, err, NULL);
-		scout_upload_forget(u);
 	} else {
 		res.open.replaces = answer->kind == SCOUT_FILE;
 		scout_upload_opened(u, res.open.replaces);

@@ -370,10 +370,10 @@ void scout_upload_write(struct scout_upload *u, uint64_t offset, const void *dat
 		w = NULL;
 	}
 	scout_unlock(&u->lock);
+	scout_upload_run(u);
 	if (w || err)
 		scout_req_done(req, err, err ? NULL : &res);
 	free(w);
-	scout_upload_run(u);
 	scout_upload_unref(u);
 }
 
@@ -423,11 +423,11 @@ void scout_upload_flush(struct scout_upload *u, struct scout_req *req)
 		TAILQ_INSERT_TAIL(&u->flushers, f, link);
 	}
 	scout_unlock(&u->lock);
+	scout_upload_run(u); /* first: who hears that it failed may begin another at once */
 	if (!waits) {
 		free(f);
 		scout_req_done(req, err, err ? NULL : &res);
 	}
-	scout_upload_run(u);
 	scout_upload_unref(u);
 }
 

@@ -201,7 +201,9 @@ def http_proxy():
 def bucket(rgw, request):
     """An empty bucket of the test's own."""
     digest = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]
-    return rgw.make_bucket("test-" + digest)
+    name = rgw.make_bucket("test-" + digest)
+    yield name
+    rgw.empty(name)
 
 
 @pytest.hookimpl(hookwrapper=True)

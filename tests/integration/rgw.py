@@ -78,6 +78,7 @@ class Rgw:
         self.processes = []
         self._client = None
         self._role_keys = []
+        self._deleted = 0  # bytes since the gateway's own garbage was last collected
 
     def _env(self):
         return dict(os.environ, CEPH_CONF="ceph.conf")
@@ -157,7 +158,7 @@ class Rgw:
         return boto3.client(
             service, endpoint_url=self.endpoint, region_name="us-east-1",
             aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key,
-            config=Config(proxies={}, **config))
+            config=Config(proxies={}, read_timeout=60, retries={"total_max_attempts": 2}, **config))
 
     def client(self):
         if self._client is None:
@@ -167,6 +168,22 @@ class Rgw:
     def make_bucket(self, name):
         self.client().create_bucket(Bucket=name)
         return name
+
+    def empty(self, bucket):
+        """Gives back the room that it takes in the store, which lets all wait when it is full."""
+        client = self.client()
+        for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+            client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"],
+                                          UploadId=upload["UploadId"])
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            objects = page.get("Contents", [])
+            if objects:
+                keys = [{"Key": one["Key"]} for one in objects]
+                client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            self._deleted += sum(one["Size"] for one in objects)
+        if self._deleted > 256 << 20:  # else the gateway keeps all but their heads for two hours
+            self._run("radosgw-admin", "gc", "process", "--include-all")
+            self._deleted = 0
 
     def put(self, bucket, key, body):
         return self.client().put_object(Bucket=bucket, Key=key, Body=body)["ETag"]

@@ -377,6 +377,38 @@ static void a_name_has_one_writer(void **state)
 	mount_down(&t);
 }
 
+static struct again {
+	struct mount *t;
+	struct asked *first, *second;
+} again;
+
+static void tries_again(struct scout_req *req, int err, const struct scout_result *res)
+{
+	const struct scout_backend *b = &again.t->backend;
+
+	asked_done(req, err, res);
+	b->ops->open(b->self, KEY, O_WRONLY | O_TRUNC, &again.second->req);
+}
+
+static void who_was_refused_may_try_again_at_once(void **state)
+{
+	struct mount t;
+
+	(void)state;
+	up(&t, 64 * MIB);
+	t.config.models.overwrite = true;
+	fake_put(KEY, 33);
+	again = (struct again){.t = &t, .first = ask(OPEN), .second = ask(OPEN)};
+	again.first->req.done = tries_again;
+	t.backend.ops->create(t.backend.self, KEY, 0644, O_WRONLY | O_CREAT, &again.first->req);
+	answer_all();
+	expect(again.first, -EOPNOTSUPP);
+	assert_true(asked_is_done(again.second));
+	assert_int_equal(again.second->err, 0);
+	finish(&(struct writer){.t = &t, .file = again.second, .key = KEY}, 0);
+	mount_down(&t);
+}
+
 /* While S3 is asked whether it may be written, and until that is published, the name is the older object's. */
 static void what_is_there_is_seen_until_it_is_replaced(void **state)
 {
@@ -554,6 +586,7 @@ int main(void)
 	    cmocka_unit_test(whose_process_cannot_be_seen),
 	    cmocka_unit_test(whose_end_is_not_shown),
 	    cmocka_unit_test(a_name_has_one_writer),
+	    cmocka_unit_test(who_was_refused_may_try_again_at_once),
 	    cmocka_unit_test(what_is_there_is_seen_until_it_is_replaced),
 	    cmocka_unit_test(memory_is_bounded),
 	    cmocka_unit_test(interrupted_before_the_last_request),
