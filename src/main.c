@@ -277,7 +277,7 @@ static int run(struct program *p)
 	}
 	scout_log_echo(true);
 	p->metrics = calloc(1, sizeof(*p->metrics));
-	if (!p->metrics || scout_budget_new(p->config->memory, &p->budget)) {
+	if (!p->metrics || scout_budget_new(scout_config_buffer_bytes(p->config), &p->budget)) {
 		fprintf(stderr, "scoutfs: out of memory\n");
 		return -ENOMEM;
 	}

@@ -73,6 +73,7 @@ struct scout_models_config {
 	char *session_token;
 	char *profile; /* or NULL */
 	unsigned max_connections;
+	size_t connection_bytes; /* of memory, not a key: what libcurl receives on each of them */
 	size_t part_size;
 	size_t read_window; /* of a sequential reader; memory may allow less */
 	uint64_t list_ttl_ns;
@@ -83,8 +84,9 @@ struct scout_models_config {
 	uint64_t cache_size; /* how much of them */
 	uint64_t timeout_ns;
 	unsigned max_attempts;
-	bool unzip;    /* archives are folders, too */
-	bool workload; /* .scoutfs/workload is there */
+	bool unzip;            /* archives are folders, too */
+	size_t inflated_bytes; /* of memory, not a key: what open deflated members keep */
+	bool workload;         /* .scoutfs/workload is there */
 	bool read_only;
 	bool overwrite, delete;          /* when not read_only: objects that are there */
 	uint64_t abort_uploads_after_ns; /* uploads that were never ended; 0: never */
@@ -121,6 +123,9 @@ int scout_config_reload(const char *path, const char *const *overrides, size_t n
 			const struct scout_config *running, FILE *errors,
 			struct scout_config **ret);
 void scout_config_free(struct scout_config *c);
+
+/* What of memory is left for file bytes: connections to S3 and open members of archives have theirs. */
+size_t scout_config_buffer_bytes(const struct scout_config *c);
 
 /* The effective config as an ini (secrets as "****") and a comment line for each host: what --check
  * prints. */

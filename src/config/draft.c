@@ -16,6 +16,10 @@
 #include "scoutfs/file.h"
 #include "scoutfs/text.h"
 
+/* Of each connection to S3: libcurl's 16 KiB cost CPU, more than this was no faster. */
+#define CONNECTION_MAX ((size_t)128 << 10)
+#define INFLATED_MAX ((size_t)64 << 20)
+
 static void *base_of(struct scout_config *c, const struct scout_key *key)
 {
 	return key->sections & SCOUT_SECTION_HOST ? &c->defaults : (void *)c;
@@ -329,12 +333,35 @@ static int add_name(struct scout_config *c, const char *name)
 	return inherit(host, NULL, &c->defaults);
 }
 
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static void divide_memory(struct scout_config *c)
+{
+	struct scout_models_config *m = &c->models;
+
+	m->connection_bytes = least(c->memory / 8 / m->max_connections, CONNECTION_MAX);
+	m->inflated_bytes = m->unzip ? least(c->memory / 8, INFLATED_MAX) : 0;
+}
+
+size_t scout_config_buffer_bytes(const struct scout_config *c)
+{
+	const struct scout_models_config *m = &c->models;
+
+	if (!m->bucket)
+		return c->memory;
+	return c->memory - m->max_connections * m->connection_bytes - m->inflated_bytes;
+}
+
 int scout_draft_finish(struct scout_draft *d, char *const *names, size_t nnames)
 {
 	struct scout_config *c = d->config;
 	struct scout_draft_host *h;
 	int err = 0;
 
+	divide_memory(c);
 	c->defaults.said = said(d->key_lines);
 	c->hosts = calloc(d->nhosts + nnames + 1, sizeof(*c->hosts));
 	if (!c->hosts)

@@ -27,10 +27,6 @@
 /* How long a name that is not there stays so. */
 #define MISSING_NS SCOUT_NS_PER_S
 #define DIRENTS 64
-/* Of the budget, for the points of all open members; as much for their streams. */
-#define HELD_DIVISOR 16
-#define POINTS_MAX 1024
-#define STREAMS_MAX 256
 
 /* ---- paths ---- */
 
@@ -510,24 +506,17 @@ void scout_zip_releasedir(struct scout_models *m, void *handle)
 
 /* ---- begin and end ---- */
 
-static size_t least(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
-/* What members hold beside the budget is a part of it. Streams that outlive no read, of which there may be one
- * for each ticket of the share, are counted in. */
-static void set_limits(struct scout_zips *z, struct scout_budget *budget)
+/* Half for the points of all open members, half for their streams. Those that outlive no read, of which there may
+ * be one for each ticket of the share, are counted in. */
+static void set_limits(struct scout_zips *z, const struct scout_models *m)
 {
 	struct scout_budget_stats memory;
-	size_t held, reads;
+	size_t half = m->config->inflated_bytes / 2, streams = half / SCOUT_ZIP_STREAM_BYTES, reads;
 
-	scout_budget_stats(budget, &memory);
-	held = memory.limit_bytes / HELD_DIVISOR;
+	scout_budget_stats(m->budget, &memory);
 	reads = 1 + memory.tickets_limit / SHARE_DIVISOR;
-	scout_zip_pool_init(&z->points, least(held / sizeof(struct scout_zip_point), POINTS_MAX));
-	held /= SCOUT_ZIP_STREAM_BYTES;
-	z->streams_max = held > reads ? least(held - reads, STREAMS_MAX) : 1;
+	scout_zip_pool_init(&z->points, half / sizeof(struct scout_zip_point));
+	z->streams_max = streams > reads ? streams - reads : 1;
 }
 
 int scout_zip_start(struct scout_models *m)
@@ -546,7 +535,7 @@ int scout_zip_start(struct scout_models *m)
 		return err;
 	}
 	scout_mutex_init(&z->lock, SCOUT_LOCK_LRU);
-	set_limits(z, m->budget);
+	set_limits(z, m);
 	TAILQ_INIT(&z->idle);
 	m->zips = z;
 	return 0;

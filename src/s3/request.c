@@ -15,8 +15,6 @@
 #include "scoutfs/clock.h"
 #include "scoutfs/config.h"
 
-/* Each running attempt has one: 16 KiB (the default) cost CPU, more than this was no faster. */
-#define BUFFER_BYTES (128L * 1024)
 #define MAX_SIGNED_HEADERS 8
 
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -75,7 +73,7 @@ CURL *scout_s3_easy_new(struct scout_s3_context *context)
 	     !curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
 	     !curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L) &&
 	     !curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L) &&
-	     !curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_BYTES) &&
+	     !curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)config->connection_bytes) &&
 	     !curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms) &&
 	     !curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
 	     !curl_easy_setopt(easy, CURLOPT_USERAGENT, "scoutfs") &&

@@ -11,7 +11,7 @@
 #include "scoutfs/clock.h"
 #include "scoutfs/config.h"
 
-#define MAX_WHOLE_BYTES ((size_t)16 << 20)
+#define MAX_WHOLE_BYTES ((size_t)4 << 20) /* 1,000 of the longest keys take 3.6 MiB */
 #define MIN_BYTES_PER_S 2048
 #define RECOVERED_BYTES ((uint64_t)256 << 10)
 /* An attempt that moved a body on by this much starts the count of failures anew. */

@@ -203,7 +203,7 @@ def test_many_large_members_in_little_memory(mount, rgw, bucket, s3):
             assert together(lambda fd=fd, at=at: os.pread(fd, 16, at - 8) for fd in some) == \
                 [bytes(8) + struct.pack("<Q", at)] * len(some)
             assert MIB / 2 < m.metric("scoutfs_models_unzip_bytes") <= 2 * MIB
-        m.assert_grown_within(idle, 16 * MIB, connections=10, beside=2 * MIB)
+        m.assert_grown_within(idle, 16 * MIB)
     finally:
         for fd in fds:
             os.close(fd)
@@ -222,7 +222,7 @@ def test_a_member_of_a_high_ratio(mount, rgw, bucket, s3):
     idle = m.peak_memory()
     assert read(m.model("a", "v1", "model.zip.d", "zeros")) == bytes(64 * MIB)
     assert m.log().count("damaged") == 0
-    m.assert_grown_within(idle, 16 * MIB, connections=10, beside=2 * MIB)
+    m.assert_grown_within(idle, 16 * MIB)
 
 
 def test_an_archive_that_is_overwritten(up, rgw, bucket):

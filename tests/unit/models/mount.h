@@ -54,6 +54,7 @@ static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 	    .timeout_ns = 30 * SCOUT_NS_PER_S,
 	    .max_attempts = 3,
 	    .unzip = true,
+	    .inflated_bytes = memory / 8,
 	    .verify = mount_verifies,
 	    .cache_dir = mount_cache_dir,
 	    .cache_size = mount_cache_size,
