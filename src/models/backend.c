@@ -30,7 +30,8 @@
 /* /hosts must keep memory when the registry is slow. */
 #define SHARE_DIVISOR 2
 #define SMALL_DIVISOR 8
-/* How long a name that is not there stays so, in the kernel and here. */
+/* How long a name that is not there stays so, in the kernel and here, for who may be about to make it: he looks
+ * it up several times. For all others it may be published at any moment. */
 #define MISSING_NS SCOUT_NS_PER_S
 /* What back-off between attempts may add to a request's time. */
 #define BACKOFF_NS (10 * SCOUT_NS_PER_S)
@@ -99,16 +100,22 @@ static void answer_attr(const struct scout_models *m, const struct scout_answer 
 		scout_models_file_attr(m, a->bytes, a->modified, a->version, ret);
 }
 
+static uint64_t life_ns(const struct scout_models *m, const struct scout_answer *a)
+{
+	if (a->kind != SCOUT_MISSING)
+		return m->config->list_ttl_ns;
+	return m->config->read_only ? 0 : MISSING_NS;
+}
+
 static void reply_answer(struct scout_models *m, struct scout_req *req,
 			 const struct scout_answer *a)
 {
 	struct scout_result res = {.ttl_ms = 0};
 
 	if (a->kind == SCOUT_MISSING) {
-		uint64_t age = scout_now_ns() - a->asked_ns;
+		uint64_t age = scout_now_ns() - a->asked_ns, life = life_ns(m, a);
 
-		res.ttl_ms =
-		    age < MISSING_NS ? (uint32_t)((MISSING_NS - age) / SCOUT_NS_PER_MS) : 0;
+		res.ttl_ms = age < life ? (uint32_t)((life - age) / SCOUT_NS_PER_MS) : 0;
 		scout_req_done(req, -ENOENT, &res);
 		return;
 	}
@@ -137,7 +144,8 @@ static void look(struct scout_models *m, const char *path, struct scout_req *req
 		return;
 	}
 	*l = (struct looking){.asker = {.answered = looked}, .m = m, .req = req};
-	scout_question_ask(m, SCOUT_ASK_NAME, path, &l->asker);
+	scout_question_ask(m, m->config->read_only ? SCOUT_ASK_LOOK : SCOUT_ASK_NAME, path,
+			   &l->asker);
 }
 
 /* Answers from what is known; false: S3 must be asked. */
@@ -149,12 +157,9 @@ static bool reply_known(struct scout_models *m, const char *path, struct scout_r
 	bool known = scout_catalogue_known(m, path, true, &n, &tree, &answer);
 
 	if (known) {
-		uint64_t age = scout_now_ns() - answer.asked_ns;
-		uint64_t life = answer.kind == SCOUT_MISSING ? MISSING_NS : m->config->list_ttl_ns;
-
 		/* the tree is older still */
 		n = NULL;
-		known = age < life;
+		known = scout_now_ns() - answer.asked_ns < life_ns(m, &answer);
 		if (known)
 			reply_answer(m, req, &answer);
 	}

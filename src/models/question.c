@@ -4,11 +4,11 @@
  * LIST asks for some keys more, so that who walks down to a model finds the rest of the way answered, and
  * the model's files, if these are all.
  *
- * Equal questions are one, and an answer serves who asks within a moment of its sending. Only an open
- * must know what is true now: it waits for a HEAD that is sent after it came, and so do all who come
- * while another is under way, for the same one: a hundred readers who open one object at once cost a
- * few HEADs. Answers are kept, a bounded number of them, until a listing that began later is there,
- * because until then they are the newer truth.
+ * Equal questions are one, and an answer serves who asks within a moment of its sending, but for one that says
+ * that nothing is there, which serves only who is about to make it. Only an open must know what is true now: it
+ * waits for a HEAD that is sent after it came, and so do all who come while another is under way, for the same
+ * one: a hundred readers who open one object at once cost a few HEADs. Answers are kept, a bounded number of
+ * them, until a listing that began later is there, because until then they are the newer truth.
  *
  * What changes a path drops what was answered about it, and a refresh what was answered about all. That holds
  * for questions under way, too: they may have been answered before, so they become stale, which nobody joins
@@ -611,14 +611,16 @@ void scout_question_ask(struct scout_models *m, enum scout_question_kind kind, c
 	struct scout_question *begin = NULL;
 	struct scout_answer answer = {.kind = SCOUT_MISSING, .asked_ns = now};
 	struct scout_xattrs *held = NULL;
-	bool known, waits = false;
+	bool known, waits = false, looks = kind == SCOUT_ASK_LOOK;
 
+	if (looks)
+		kind = SCOUT_ASK_NAME;
 	/* S3 knows no such key, and refuses the question as malformed */
 	known = strlen(m->config->prefix) + strlen(path) > SCOUT_KEY_MAX;
 	scout_lock(&m->question_lock);
 	if (!known && kind != SCOUT_ASK_ANEW)
 		known = known_locked(m, path, now > SHARED_NS ? now - SHARED_NS : 0, &answer) &&
-			!answer.listed;
+			!answer.listed && !(looks && answer.kind == SCOUT_MISSING);
 	if (known)
 		held = scout_xattrs_ref(answer.xattrs);
 	if (!known)

@@ -26,7 +26,8 @@ struct scout_answer {
 enum scout_question_kind {
 	SCOUT_ASK_NAME,   /* file or directory: HEAD and LIST together */
 	SCOUT_ASK_OBJECT, /* HEAD alone: the answer is FILE or MISSING */
-	SCOUT_ASK_ANEW    /* likewise, and sent after this was asked */
+	SCOUT_ASK_ANEW,   /* likewise, and sent after this was asked */
+	SCOUT_ASK_LOOK    /* as NAME, and what was missing a moment ago is asked for again */
 };
 
 struct scout_asker {

@@ -146,7 +146,7 @@ static void answered(struct scout_asker *a, int err, const struct scout_answer *
 static void ask(struct visit *v, enum step step)
 {
 	static const enum scout_question_kind kinds[] = {
-	    [ASK_ARCHIVE] = SCOUT_ASK_NAME,
+	    [ASK_ARCHIVE] = SCOUT_ASK_LOOK,
 	    [ASK_FOLDER] = SCOUT_ASK_NAME,
 	    [ASK_VERSION] = SCOUT_ASK_OBJECT,
 	    [ASK_ANEW] = SCOUT_ASK_ANEW,

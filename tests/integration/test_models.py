@@ -164,15 +164,15 @@ def test_one_listing_for_all_who_ask(rgw, bucket, mount, http_proxy):
     assert len(s3.lists()) == 1
 
 
-def test_a_model_published_a_second_ago(rgw, bucket, mount):
+def test_what_is_published_is_there_at_once(rgw, bucket, mount):
+    """By its path, also for who has just looked for it in vain."""
     rgw.put(bucket, "old/v1/model.zip", b"old")
     m = mount(NO_HOSTS, rgw.ini(bucket, list_ttl="1h"))
     assert os.listdir(m.model()) == ["old"]
-    assert error(read, m.model("new", "v1", "model.zip")) == "ENOENT"
-    rgw.put(bucket, "new/v1/model.zip", b"new")
-    wait_for(lambda: error(read, m.model("new", "v1", "model.zip")) == "ok", 3 * SLOWER,
-             "the new model")
-    assert read(m.model("new", "v1", "model.zip")) == b"new"
+    for path in ("new/v1/model.zip", "new/v2/model.zip", "old/v1/config.json", "old/v2/config.json"):
+        assert error(os.stat, m.model(path)) == "ENOENT"
+        rgw.put(bucket, path, path.encode())
+        assert read(m.model(path)) == path.encode()
 
 
 def test_list_ttl(rgw, bucket, mount):
