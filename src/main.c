@@ -19,6 +19,7 @@
 #include "scoutfs/metrics.h"
 #include "scoutfs/text.h"
 #include "scoutfs/version.h"
+#include "tunables.h"
 
 #define EXIT_USAGE 2
 
@@ -344,6 +345,7 @@ int main(int argc, char **argv)
 	struct program p = {0};
 	int status = EXIT_SUCCESS;
 
+	scout_tunables_set(argv);
 	hold_standard_files();
 	hold_reloads();
 	signal(SIGPIPE, SIG_IGN); /* whoever read our messages has gone: no reason to go, too */

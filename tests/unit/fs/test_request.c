@@ -201,6 +201,7 @@ static pid_t stopped_process(void)
 	if (pid == 0) {
 		signal(SIGALRM, ignore);
 		signal(SIGTERM, ignore);
+		signal(SIGINT, SIG_DFL); /* ignored in the background of a script */
 		raise(SIGSTOP);
 		_exit(0);
 	}
