@@ -11,6 +11,7 @@
 #include "scoutfs/config.h"
 #include "scoutfs/log.h"
 #include "sftp/session.h"
+#include "sftp/socket.h"
 
 #define WINDOW_MIN ((size_t)2 * 1024 * 1024)
 #define WINDOW_MAX ((size_t)64 * 1024 * 1024)
@@ -342,6 +343,8 @@ static int turn(struct scout_sftp *s)
 		scout_sftp_buf_free(&s->out);
 	busy = s->stream.phase != phase || anything_to_do(s);
 	polled = ssh_event_dopoll(s->event, busy ? 0 : sleep_ms(s));
+	while (polled == SSH_OK && scout_sftp_socket_has_more())
+		polled = ssh_event_dopoll(s->event, 0);
 	note_window(s);
 	err = look_around(s, polled);
 	if (!err && silence_deadline(s) <= scout_now_ns())
@@ -412,7 +415,7 @@ static bool go_up(struct scout_sftp *s)
 	return up;
 }
 
-void scout_sftp_serve(struct scout_sftp *s)
+static void serve(struct scout_sftp *s)
 {
 	uint64_t took;
 	int err = prepare(s);
@@ -427,4 +430,11 @@ void scout_sftp_serve(struct scout_sftp *s)
 	s->events->up(s->arg, &s->stream.server, took);
 	while (!err)
 		err = turn(s);
+}
+
+void scout_sftp_serve(struct scout_sftp *s)
+{
+	scout_sftp_socket_attach(ssh_get_fd(s->ssh));
+	serve(s);
+	scout_sftp_socket_detach();
 }

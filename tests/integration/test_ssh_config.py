@@ -97,6 +97,23 @@ def test_proxy_command(conf, web, folder):
     wait_for(lambda: not children(m), 15, "the end of the proxy with its session")
 
 
+@pytest.mark.parametrize("said", ["", "glibc.malloc.perturb=0"])
+def test_what_glibc_is_told(conf, web, folder, said):
+    """Of the copying that is slow on AMD's processors; what is run for it hears of its user's words alone."""
+    told = os.path.join(folder, "told")
+    program = script(os.path.join(folder, "through"), f"env >{told}\nexec python3 {folder}/pipe.py $*\n")
+    write(os.path.join(folder, "pipe.py"), PIPE)
+    m = conf.mount(conf.host(web, f"ProxyCommand {program} %h %p"), env={"GLIBC_TUNABLES": said} if said else {})
+    assert conf.files(m, web) == ["f"]
+    names = dict(line.partition("=")[::2] for line in read(told).decode().split("\n"))
+    assert names.get("GLIBC_TUNABLES", "") == said
+    assert not [name for name in names if name.startswith("SCOUTFS_GLIBC")]
+    assert read(f"/proc/{m.process.pid}/comm") == b"scoutfs\n"
+    ours = read(f"/proc/{m.process.pid}/environ")
+    slow = b"AuthenticAMD" in read("/proc/cpuinfo")
+    assert slow == (b"x86_rep_movsb_threshold" in ours) and said.encode() in ours
+
+
 def test_proxy_command_that_fails(conf, web):
     m = conf.mount(conf.host(web, "ProxyCommand echo no way through >&2; exit 1"))
     assert error(os.listdir, m.host("web")) != "ok"
