@@ -20,12 +20,15 @@
 #define HEDGE_AGAIN_NS SCOUT_S3_TURN_NS /* when there was no room for one */
 #define LOOKS 8                         /* in a timeout */
 
-/* A name that is not there is an answer, and who gives up knows it. */
+/* A name that is not there is an answer, and so is that an object is another now: who reads it by many requests
+ * tells that once. Who gives up knows it. */
 static bool is_failure(const struct scout_s3_call *call, const struct scout_s3_verdict *v)
 {
+	bool changed = v->err == -ESTALE || v->err == -ERANGE;
+
 	if (v->err == -ENOENT && !scout_s3_op_traits(call->op)->bucket)
 		return strstr(v->reason, "NoSuchBucket") != NULL;
-	if (call->guess && (!call->if_match || v->err == -ESTALE || v->err == -ERANGE))
+	if (call->if_match ? changed : call->guess)
 		return false;
 	if (v->err == -EEXIST || v->err == -EOPNOTSUPP)
 		return false;

@@ -386,6 +386,25 @@ def test_deleted_under_a_reader(rgw, bucket, mount):
     assert got == old[:len(got)]
 
 
+def test_a_change_is_told_once(rgw, bucket, mount, http_proxy):
+    """However many parts of the object were asked for."""
+    rgw.put(bucket, "a/v1/model.zip", content(60 * MIB, 1))
+    s3 = http_proxy(rgw.port, lambda r: Answer(bytes_per_s=MIB) if r.range else None)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, part_size="1M"), settings="memory = 64M")
+    with open(m.model("a", "v1", "model.zip"), "rb", buffering=0) as f:
+        assert len(f.read(100_000)) == 100_000
+        rgw.put(bucket, "a/v1/model.zip", content(60 * MIB, 2))
+        with pytest.raises(OSError) as caught:
+            while f.read(MIB):
+                pass
+        assert caught.value.errno == errno.ESTALE
+        wait_for(lambda: all(r.ended for r in s3.gets("model.zip")), 20 * SLOWER, "the end of what was asked")
+    refused = [r for r in s3.gets("model.zip") if r.status == 412]
+    assert len(refused) > 1
+    assert len(re.findall("changed while it was read", m.log())) == 1
+    assert not re.search("warn .*s3: GET", m.log())
+
+
 @pytest.mark.seconds(120)
 def test_a_bad_network_under_load(rgw, bucket, mount, proxy, http_proxy):
     """50 readers of 10 models through cuts and overload: all right in the end."""
