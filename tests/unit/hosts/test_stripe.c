@@ -416,9 +416,15 @@ static void a_near_file_has_one_session_asked_for(void **state)
 /* Puts [from, to) under way, and lets it be answered when so many sessions in all were asked for. */
 static void ask_for(size_t from, size_t to, unsigned sessions)
 {
+	struct scout_file *f = file.handle;
+
 	FAKE_LOCKED(fake.hold_answers = true);
-	for (size_t at = from; at < to; at += 128 * KIB)
+	for (size_t at = from; at < to; at += 128 * KIB) {
+		scout_lock(&f->node->lock);
+		f->stripes.next_ns = 0; /* no more is written than this, however soon */
+		scout_unlock(&f->node->lock);
 		assert_int_equal(write_at(&file, at, 128 * KIB, 1), 0);
+	}
 	FAKE_WAIT(fake.starts >= sessions);
 	FAKE_LOCKED(fake.hold_answers = false);
 	assert_int_equal(flush_of(&file), 0);
