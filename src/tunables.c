@@ -27,11 +27,11 @@ static bool is_amd(void)
 #endif
 }
 
+/* Without memory children have ours, which is no harm. */
 static void restore(const char *before)
 {
 	if (*before)
-		(void)setenv(VARIABLE, before,
-			     1); /* without memory children have ours, which is no harm */
+		(void)setenv(VARIABLE, before, 1);
 	else
 		(void)unsetenv(VARIABLE);
 	(void)unsetenv(BEFORE);

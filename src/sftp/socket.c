@@ -35,6 +35,17 @@ bool scout_sftp_socket_has_more(void)
 	return ahead.at < ahead.end;
 }
 
+/* For the next call, if it is worth it. */
+static void make_room(void)
+{
+	if (!ahead.much) {
+		free(ahead.bytes);
+		ahead.bytes = NULL;
+	} else if (!ahead.bytes) {
+		ahead.bytes = malloc(AHEAD_BYTES); /* without memory there is none */
+	}
+}
+
 static ssize_t fill(size_t wanted)
 {
 	ssize_t got = recvfrom(ahead.fd, ahead.bytes, AHEAD_BYTES, 0, NULL, NULL);
@@ -51,16 +62,13 @@ ssize_t recv(int fd, void *dst, size_t len, int flags)
 
 	if (fd != ahead.fd || flags || len == 0)
 		return recvfrom(fd, dst, len, flags, NULL, NULL);
-	if (ahead.at == ahead.end && ahead.much && !ahead.bytes)
-		ahead.bytes = malloc(AHEAD_BYTES);
-	if (ahead.at == ahead.end && (!ahead.much || !ahead.bytes)) {
-		free(ahead.bytes);
-		ahead.bytes = NULL;
-		got = recvfrom(fd, dst, len, 0, NULL, NULL);
-		ahead.much = got == (ssize_t)len;
-		return got;
-	}
-	if (ahead.at == ahead.end) {
+	if (!scout_sftp_socket_has_more()) {
+		make_room();
+		if (!ahead.bytes) {
+			got = recvfrom(fd, dst, len, 0, NULL, NULL);
+			ahead.much = got == (ssize_t)len;
+			return got;
+		}
 		got = fill(len);
 		if (got <= 0)
 			return got;
