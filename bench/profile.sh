@@ -37,7 +37,7 @@ if [ "$kind" = machine ]; then
 	# idle is told by the clock alone
 	perf record -q -a -e cpu-clock -F 997 -k CLOCK_MONOTONIC -o "$work/machine" sleep infinity &
 	recorder=$!
-	trap 'kill -INT "$recorder" 2>/dev/null; wait; rm -rf "$work"' EXIT
+	trap 'kill -INT "$recorder" 2>/dev/null || :; wait; rm -rf "$work"' EXIT
 fi
 
 # The bench finds these in the place of the programs. What a profiler writes has its process's number.

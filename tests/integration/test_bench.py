@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,3 +103,50 @@ def test_ctrl_c_leaves_nothing_behind(bench):
     files = os.path.dirname(os.path.dirname(argv[1]))
     assert os.path.basename(files).startswith("scoutfs-bench-"), shlex.join(argv)
     assert not os.path.exists(files)
+
+
+PERF = """#!/bin/sh
+if [ "$1" = report ]; then
+	echo "    50.00%  scoutfs"
+	exit 0
+fi
+while [ $# -gt 0 ] && [ "$1" != true ] && [ "$1" != sleep ]; do
+	shift
+done
+exec env --default-signal=INT "$@"
+"""
+BENCH = """#!/bin/sh
+case $1 in
+*/run.py)
+	while [ "$1" != --out ]; do
+		shift
+	done
+	mkdir -p "$2"
+	echo '{"cases": [{"name": "host: all", "results": {"scoutfs": {"spans": [[1, 2]]}}}]}' >"$2/run.json"
+	exit STATUS
+	;;
+esac
+exec PYTHON "$@"
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_profile_of_the_machine_ends_as_the_bench_does(folder, status):
+    """And leaves nothing behind: its recorder has ended by then."""
+    for name in ("bench", "build", "tmp"):
+        os.mkdir(os.path.join(folder, name))
+    shutil.copy(os.path.join(TOP, "bench", "profile.sh"), os.path.join(folder, "bench"))
+    for name, text in (("perf", PERF), ("python", BENCH)):
+        path = os.path.join(folder, "bench", name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text.replace("STATUS", str(status)).replace("PYTHON", sys.executable))
+        os.chmod(path, 0o755)
+    env = dict(os.environ, TMPDIR=os.path.join(folder, "tmp"), PYTHON=os.path.join(folder, "bench", "python"),
+               PATH=os.path.join(folder, "bench") + ":" + os.environ["PATH"])
+    done = subprocess.run(["sh", os.path.join(folder, "bench", "profile.sh"), "machine", "all",
+                           os.path.join(folder, "build")], env=env, capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert os.listdir(os.path.join(folder, "tmp")) == []
+    with open(glob.glob(os.path.join(folder, "bench", "results", "*-machine.txt"))[0], encoding="utf-8") as f:
+        assert f.read() == "host: all\n\n    50.00%  scoutfs\n"
