@@ -32,7 +32,7 @@
 #define SMALL_DIVISOR 8
 /* How long a name that is not there stays so, in the kernel and here, for who may be about to make it: he looks
  * it up several times. For all others it may be published at any moment. */
-#define MISSING_NS SCOUT_NS_PER_S
+#define MISSING_NS (100 * SCOUT_NS_PER_MS)
 /* What back-off between attempts may add to a request's time. */
 #define BACKOFF_NS (10 * SCOUT_NS_PER_S)
 #define DIRENTS 128
@@ -144,8 +144,7 @@ static void look(struct scout_models *m, const char *path, struct scout_req *req
 		return;
 	}
 	*l = (struct looking){.asker = {.answered = looked}, .m = m, .req = req};
-	scout_question_ask(m, m->config->read_only ? SCOUT_ASK_LOOK : SCOUT_ASK_NAME, path,
-			   &l->asker);
+	scout_question_ask(m, SCOUT_ASK_LOOK, path, &l->asker);
 }
 
 /* Answers from what is known; false: S3 must be asked. */

@@ -175,6 +175,17 @@ def test_what_is_published_is_there_at_once(rgw, bucket, mount):
         assert read(m.model(path)) == path.encode()
 
 
+def test_what_another_publishes_is_there_in_a_moment(rgw, bucket, mount):
+    """In a mount that publishes, which remembers for a moment what it has just looked for in vain."""
+    rgw.put(bucket, "old/v1/model.zip", b"old")
+    m = mount(NO_HOSTS, rgw.ini(bucket, list_ttl="1h", read_only="no"))
+    for path in ("new/v1/model.zip", "old/v1/config.json"):
+        assert error(os.stat, m.model(path)) == "ENOENT"
+        rgw.put(bucket, path, path.encode())
+        time.sleep(0.15)
+        assert read(m.model(path)) == path.encode()
+
+
 def test_list_ttl(rgw, bucket, mount):
     rgw.put(bucket, "old/v1/model.zip", b"old")
     m = mount(NO_HOSTS, rgw.ini(bucket, list_ttl="1s"))
