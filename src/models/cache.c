@@ -2,7 +2,7 @@
  *
  * Nobody else waits for its disk. One thread reads: it looks at what is there and fills fetches' blocks from
  * it; short ones go first, long ones take turns. The other writes what came from S3, removes what turned
- * out to be wrong, and keeps the size. A third sees when the first one hangs. A block that waits to be written is held in memory, so there
+ * out to be wrong, notes what is used, and keeps the size. A third sees when the first one hangs. A block that waits to be written is held in memory, so there
  * are few of them; what comes when there are too many is not cached. An error of the disk turns all of it
  * off: what was read from there is then fetched from S3, as if it had never been.
  *
@@ -153,32 +153,50 @@ static void *watch_run(void *arg)
 	return NULL;
 }
 
-/* The next object to remove, which stays in its list, or else the next block to write. False: stop. */
-static bool next_write(struct scout_cache *c, struct scout_object **doomed, struct scout_block **b)
+/* What the writer does next; the first of these that there is. */
+struct work {
+	struct scout_object *doomed; /* to be removed; it stays in its list */
+	struct scout_object *used;
+	struct scout_block *b;
+};
+
+/* False: stop. */
+static bool next_write(struct scout_cache *c, struct work *w)
 {
+	*w = (struct work){.b = NULL};
 	scout_lock(&c->lock);
-	while (TAILQ_EMPTY(&c->removals) && TAILQ_EMPTY(&c->writes) && !c->stop)
+	while (TAILQ_EMPTY(&c->removals) && TAILQ_EMPTY(&c->uses) && TAILQ_EMPTY(&c->writes) &&
+	       !c->stop)
 		(void)scout_cond_wait(&c->wake_writer, &c->lock, UINT64_MAX);
-	*doomed = TAILQ_FIRST(&c->removals);
-	*b = *doomed ? NULL : TAILQ_FIRST(&c->writes);
-	if (*b)
-		TAILQ_REMOVE(&c->writes, *b, cache_link);
+	w->doomed = TAILQ_FIRST(&c->removals);
+	if (!w->doomed)
+		w->used = TAILQ_FIRST(&c->uses);
+	if (!w->doomed && !w->used)
+		w->b = TAILQ_FIRST(&c->writes);
+	if (w->used) {
+		TAILQ_REMOVE(&c->uses, w->used, cached.use);
+		c->nuses--;
+		w->used->cached.in_use = false;
+	}
+	if (w->b)
+		TAILQ_REMOVE(&c->writes, w->b, cache_link);
 	scout_unlock(&c->lock);
-	return *doomed || *b;
+	return w->doomed || w->used || w->b;
 }
 
 static void *write_run(void *arg)
 {
 	struct scout_cache *c = arg;
-	struct scout_object *doomed;
-	struct scout_block *b;
+	struct work w;
 
 	scout_cache_begin_writing(c);
-	while (next_write(c, &doomed, &b)) {
-		if (doomed)
-			scout_cache_remove(c, doomed);
+	while (next_write(c, &w)) {
+		if (w.doomed)
+			scout_cache_remove(c, w.doomed);
+		else if (w.used)
+			scout_cache_touch(c, w.used);
 		else
-			scout_cache_write_turn(c, b);
+			scout_cache_write_turn(c, w.b);
 	}
 	scout_cache_end_writing(c);
 	end(c, &c->writing);
@@ -210,6 +228,7 @@ static int cache_new(struct scout_models *m, int dir)
 	TAILQ_INIT(&c->bulk);
 	TAILQ_INIT(&c->writes);
 	TAILQ_INIT(&c->removals);
+	TAILQ_INIT(&c->uses);
 	m->cache = c;
 	return 0;
 }

@@ -28,8 +28,11 @@ struct scout_cached {
 	bool able;                             /* immutable: it has an identity */
 	struct scout_cache_id id;              /* immutable */
 	struct scout_cached_segment *segments; /* under object->lock; NULL: never looked */
-	atomic_bool wrong;                     /* it is to be removed, and not to be written */
-	TAILQ_ENTRY(scout_object) removal;     /* under the cache's lock */
+	uint64_t used_ns;  /* under object->lock: as its files were told; 0: never */
+	atomic_bool wrong; /* it is to be removed, and not to be written */
+	/* under the cache's lock */
+	TAILQ_ENTRY(scout_object) removal, use;
+	bool in_use; /* in the list of those that were used */
 };
 
 /* Opens cache_dir and starts its threads. 0, or -errno after a line in the log. */
@@ -50,6 +53,9 @@ void scout_cache_end(struct scout_object *o);
 void scout_cache_send(struct scout_models *m, struct scout_fetch *f);
 /* b became ready: it is written, unless it is there or too many wait for that. Its object's lock is held. */
 void scout_cache_ready_locked(struct scout_models *m, struct scout_block *b);
+/* Somebody opened o, or reads it, wherever its bytes come from: once a minute its files are told. o->lock is
+ * held. */
+void scout_cache_used_locked(struct scout_models *m, struct scout_object *o, uint64_t now_ns);
 /* o's bytes are wrong: nothing of it stays. No lock held. */
 void scout_cache_forget(struct scout_models *m, struct scout_object *o);
 

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "scoutfs/text.h"
@@ -28,7 +27,6 @@
 #define SUMS_BYTES sizeof(((struct scout_segment *)0)->sums)
 #define ABOUT_BYTES (HEAD_BYTES - SUMS_BYTES)
 #define HEX_DIGITS (2 * SCOUT_CACHE_KEY)
-#define TOUCH_S 60
 
 static bool add(EVP_MD_CTX *md, const char *text)
 {
@@ -269,12 +267,10 @@ int scout_segment_write(struct scout_segment *s, unsigned block, const void *buf
 	return err;
 }
 
-void scout_segment_touch(const struct scout_segment *s)
+void scout_segment_touch(int dir, const struct scout_cache_id *id, uint64_t number)
 {
-	struct timespec now;
-	struct stat st;
+	char name[SCOUT_CACHE_NAME_MAX];
 
-	if (clock_gettime(CLOCK_REALTIME, &now) == 0 && fstat(s->fd, &st) == 0 &&
-	    (now.tv_sec >= st.st_mtim.tv_sec + TOUCH_S || now.tv_sec < st.st_mtim.tv_sec))
-		(void)futimens(s->fd, NULL); /* then it goes a little earlier */
+	scout_segment_name(id, number, name);
+	(void)utimensat(dir, name, NULL, AT_SYMLINK_NOFOLLOW); /* else it goes a little earlier */
 }

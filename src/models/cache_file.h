@@ -56,7 +56,7 @@ void scout_segment_will_read(const struct scout_segment *s, unsigned block, unsi
 int scout_segment_read(const struct scout_segment *s, unsigned block, void *buf, size_t len);
 /* Writes it. Returns 0 or -errno. */
 int scout_segment_write(struct scout_segment *s, unsigned block, const void *buf, size_t len);
-/* It was used: at most once a minute that is written down. */
-void scout_segment_touch(const struct scout_segment *s);
+/* It was used, if it is there. */
+void scout_segment_touch(int dir, const struct scout_cache_id *id, uint64_t number);
 
 #endif

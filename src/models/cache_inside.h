@@ -9,6 +9,7 @@
 #include "models/fetch.h"
 
 TAILQ_HEAD(scout_removals, scout_object);
+TAILQ_HEAD(scout_uses, scout_object);
 
 struct scout_cache {
 	/* immutable */
@@ -28,7 +29,9 @@ struct scout_cache {
 	size_t nwrites;
 	bool choked; /* none is taken until there are fewer */
 	struct scout_removals
-	    removals; /* objects, each with a reference; the first may be at work */
+	    removals;           /* objects, each with a reference; the first may be at work */
+	struct scout_uses uses; /* likewise, but for the one at work */
+	unsigned nuses;
 
 	atomic_int off; /* 0, or why nothing goes to the disk or comes from it any more */
 
@@ -61,6 +64,7 @@ bool scout_cache_has_locked(const struct scout_object *o, uint64_t index); /* o-
 void scout_cache_read_turn(struct scout_cache *c, struct scout_fetch *f);
 void scout_cache_write_turn(struct scout_cache *c, struct scout_block *b);
 void scout_cache_remove(struct scout_cache *c, struct scout_object *o);
+void scout_cache_touch(struct scout_cache *c, struct scout_object *o);
 /* How much is there; at the start of the writer. And that it writes no more; at its end. */
 void scout_cache_begin_writing(struct scout_cache *c);
 void scout_cache_end_writing(struct scout_cache *c);

@@ -251,7 +251,6 @@ static int turn_to(struct scout_cache *c, struct scout_object *o, uint64_t index
 	if (ahead > SCOUT_SEGMENT_BLOCKS - at)
 		ahead = SCOUT_SEGMENT_BLOCKS - at;
 	scout_segment_will_read(s, at, (unsigned)ahead);
-	scout_segment_touch(s);
 	return 0;
 }
 

@@ -24,7 +24,12 @@
 #define FREE_DIVISOR 16
 #define MADE_DIVISOR 8
 #define PAGE ((uint64_t)4096)
+#define SEGMENT_BYTES (SCOUT_SEGMENT_BLOCKS * SCOUT_BUF_BYTES)
 #define WRITTEN_MAX (SCOUT_BUF_BYTES + PAGE) /* of one block */
+/* So often the files of what is used are told. */
+#define USED_NS (60 * SCOUT_NS_PER_S)
+/* Objects that wait for that; of more, on a disk that hangs, it is not noted. */
+#define USES_MAX 4096
 /* On a disk that leaves it less it is of no use. */
 #define SIZE_MIN (4 * SCOUT_BUF_BYTES)
 
@@ -67,6 +72,24 @@ void scout_cache_ready_locked(struct scout_models *m, struct scout_block *b)
 	scout_object_unref(m, o); /* not the last one: b has another */
 }
 
+void scout_cache_used_locked(struct scout_models *m, struct scout_object *o, uint64_t now_ns)
+{
+	struct scout_cache *c = m->cache;
+
+	if (!c || !o->cached.able || (o->cached.used_ns && now_ns - o->cached.used_ns < USED_NS))
+		return;
+	o->cached.used_ns = now_ns;
+	scout_lock(&c->lock);
+	if (!c->stop && !o->cached.in_use && c->nuses < USES_MAX) {
+		c->nuses++;
+		o->cached.in_use = true;
+		scout_object_ref(o);
+		TAILQ_INSERT_TAIL(&c->uses, o, cached.use);
+		pthread_cond_signal(&c->wake_writer);
+	}
+	scout_unlock(&c->lock);
+}
+
 void scout_cache_forget(struct scout_models *m, struct scout_object *o)
 {
 	struct scout_cache *c = m->cache;
@@ -105,12 +128,18 @@ static bool is_late(struct scout_cache *c)
 	return late;
 }
 
+void scout_cache_touch(struct scout_cache *c, struct scout_object *o)
+{
+	for (uint64_t i = 0; i * SEGMENT_BYTES < o->cut.bytes && !is_late(c); i++)
+		scout_segment_touch(c->dir, &o->cached.id, i);
+	scout_object_unref(c->m, o);
+}
+
 void scout_cache_remove(struct scout_cache *c, struct scout_object *o)
 {
-	uint64_t bytes = SCOUT_SEGMENT_BLOCKS * SCOUT_BUF_BYTES;
 	char name[SCOUT_CACHE_NAME_MAX];
 
-	for (uint64_t i = 0; i * bytes < o->cut.bytes && !is_late(c); i++) {
+	for (uint64_t i = 0; i * SEGMENT_BYTES < o->cut.bytes && !is_late(c); i++) {
 		scout_segment_name(&o->cached.id, i, name);
 		/* most are not there; one that stays would be believed again */
 		if (unlinkat(c->dir, name, 0) < 0 && errno != ENOENT)

@@ -92,11 +92,13 @@ static void unlist_locked(struct scout_models *m, struct scout_object *o)
 	o->listed = false;
 }
 
-static void join_locked(struct scout_object *o, struct scout_models_file *file)
+static void join_locked(struct scout_models *m, struct scout_object *o,
+			struct scout_models_file *file)
 {
 	file->object = o;
 	TAILQ_INSERT_TAIL(&o->files, file, link);
 	o->read_ns = scout_now_ns();
+	scout_cache_used_locked(m, o, o->read_ns);
 }
 
 /* Makes file a handle of the one that is this version, or takes what stands in its way out of the
@@ -111,7 +113,7 @@ static bool find_locked(struct scout_models *m, const char *key, const struct sc
 		return false;
 	scout_lock(&o->lock);
 	if (same(o, answer)) {
-		join_locked(o, file);
+		join_locked(m, o, file);
 		scout_unlock(&o->lock);
 		scout_object_ref(o);
 		return true;
@@ -133,7 +135,7 @@ int scout_object_open(struct scout_models *m, const char *path, const struct sco
 	scout_lock(&m->objects_lock);
 	found = find_locked(m, made->key, answer, file);
 	if (!found) {
-		join_locked(made, file);
+		join_locked(m, made, file);
 		HASH_ADD_KEYPTR(hh, m->objects, made->key, strlen(made->key), made);
 		made->listed = made->hh.tbl != NULL; /* else it works, but is not shared */
 	}
