@@ -2,9 +2,10 @@
  *
  * Nobody else waits for its disk. One thread reads: it looks at what is there and fills fetches' blocks from
  * it; short ones go first, long ones take turns. The other writes what came from S3, removes what turned
- * out to be wrong, notes what is used, and keeps the size. A third sees when the first one hangs. A block that waits to be written is held in memory, so there
- * are few of them; what comes when there are too many is not cached. An error of the disk turns all of it
- * off: what was read from there is then fetched from S3, as if it had never been.
+ * out to be wrong, notes what is used, and keeps the size. A third sees when the first one hangs. A block that
+ * waits to be written is held in memory, so there are few of them; what comes when there are too many is not
+ * cached. Once the disk does not take something, as a full one, nothing more is written: what is there is
+ * served, and the rest comes from S3. Once something wrong cannot be removed, all of it does.
  *
  * Lock: c->lock, a leaf, for the queues. What is known of an object's segments is under its lock. */
 #include "models/cache.h"
@@ -33,13 +34,19 @@
 /* No object of S3 is so large; a server may say anything. */
 #define OBJECT_MAX (UINT64_C(1) << 44)
 
+static const char *off_words(struct scout_cache *c)
+{
+	return atomic_load(&c->distrusted) ? "" : " for writing";
+}
+
 void scout_cache_off(struct scout_cache *c, int err)
 {
 	int none = 0;
 
 	if (atomic_compare_exchange_strong(&c->off, &none, -err))
-		scout_error("models: cache_dir %s: %s: the disk cache is off until the next mount",
-			    c->m->config->cache_dir, strerror(-err));
+		scout_error(
+		    "models: cache_dir %s: %s: the disk cache is off%s until the next mount",
+		    c->m->config->cache_dir, strerror(-err), off_words(c));
 }
 
 /* ---- the two threads ---- */
@@ -214,7 +221,6 @@ static int cache_new(struct scout_models *m, int dir)
 	c->m = m;
 	c->dir = dir;
 	c->joined = -1;
-	atomic_store(&c->size, m->config->cache_size);
 	c->writes_max = m->memory / SCOUT_BUF_BYTES / WRITES_DIVISOR;
 	if (c->writes_max == 0)
 		c->writes_max = 1;
@@ -387,11 +393,11 @@ void scout_cache_status(struct scout_models *m, struct scout_text *out)
 	scout_text_printf(out, "  disk cache   %s",
 			  scout_format_name(path, sizeof(path), m->config->cache_dir));
 	if (off)
-		scout_text_printf(out, ": off: %s\n", strerror(off));
+		scout_text_printf(out, ": off%s: %s\n", off_words(c), strerror(off));
 	else
 		scout_text_printf(out, ": %s of %s\n",
 				  scout_format_bytes(a, atomic_load(&c->usage_bytes)),
-				  scout_format_bytes(b, atomic_load(&c->size)));
+				  scout_format_bytes(b, m->config->cache_size));
 	scout_text_printf(out,
 			  "  its blocks   %" PRIu64 " hits, %" PRIu64 " misses, %" PRIu64
 			  " written, %" PRIu64 " not (too many at once), %" PRIu64 " bad\n",
@@ -417,11 +423,11 @@ void scout_cache_metrics(struct scout_models *m, struct scout_text *out)
 	scout_lock(&c->lock);
 	waiting = c->nwrites;
 	scout_unlock(&c->lock);
-	metric(out, "scoutfs_cache_on", "gauge", "Whether the disk cache is in use.",
+	metric(out, "scoutfs_cache_on", "gauge", "Whether the disk cache takes what S3 sends.",
 	       atomic_load(&c->off) == 0);
 	metric(out, "scoutfs_cache_bytes", "gauge", "What the disk cache holds, when last counted.",
 	       atomic_load(&c->usage_bytes));
-	metric(out, "scoutfs_cache_bytes_max", "gauge", "What it may hold.", atomic_load(&c->size));
+	metric(out, "scoutfs_cache_bytes_max", "gauge", "What it may hold.", m->config->cache_size);
 	metric(out, "scoutfs_cache_hits_total", "counter", "Blocks that came from the disk.",
 	       scout_counted(&c->hits));
 	metric(out, "scoutfs_cache_misses_total", "counter", "Blocks that S3 was asked for.",

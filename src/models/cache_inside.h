@@ -33,19 +33,18 @@ struct scout_cache {
 	struct scout_uses uses; /* likewise, but for the one at work */
 	unsigned nuses;
 
-	atomic_int off; /* 0, or why nothing goes to the disk or comes from it any more */
+	atomic_int off;         /* 0, or why nothing goes to the disk any more */
+	atomic_bool distrusted; /* nor comes from there: something wrong is there to stay */
 
 	/* the writer's */
 	struct scout_cache_usage usage; /* as far as we know: others write, too */
 	bool measured;
-	bool fitted;         /* the disk was full: size is less than cache_size */
 	uint64_t unmeasured; /* bytes written since */
 	int joined;          /* among those who write, by this descriptor; negative: not */
 	int others;          /* who write, too */
 
 	/* for who asks */
 	_Atomic uint64_t usage_bytes;
-	_Atomic uint64_t size; /* what it may hold; the writer changes it */
 	scout_counter hits, misses, written, skipped, evictions, bad;
 
 	/* the owner's */
@@ -54,7 +53,7 @@ struct scout_cache {
 	uint64_t patience_ns;                            /* with each of them, at the end */
 };
 
-/* Turns the cache off, once, with a line in the log. */
+/* Turns the cache off, once, with a line in the log. What is there is still served, unless it is distrusted. */
 void scout_cache_off(struct scout_cache *c, int err);
 /* Whether o's files are about to be removed: what they hold is not to be believed. */
 bool scout_cache_is_doomed(struct scout_cache *c, const struct scout_object *o);

@@ -165,7 +165,7 @@ void scout_cache_send(struct scout_models *m, struct scout_fetch *f)
 		scout_cache_give_up(m, &stuck);
 		return;
 	}
-	if (!c || !f->object->cached.able || atomic_load(&c->off)) {
+	if (!c || !f->object->cached.able || atomic_load(&c->distrusted)) {
 		scout_s3_submit(m->s3, &f->call);
 		return;
 	}
@@ -298,13 +298,13 @@ void scout_cache_read_turn(struct scout_cache *c, struct scout_fetch *f)
 		divide(m, f);
 		return;
 	}
-	if (!atomic_load(&c->off))
+	if (!atomic_load(&c->distrusted))
 		err = fill(c, f);
 	if (err == -ECANCELED || f->got == f->call.length) {
 		f->call.done(&f->call, err);
 	} else if (err < 0 || !scout_cache_queue(c, f, false)) {
 		drop_full(f);
-		if (atomic_load(&c->off))
+		if (atomic_load(&c->distrusted))
 			scout_s3_submit(m->s3, &f->call);
 		else
 			divide(m, f);

@@ -17,8 +17,6 @@
 #include "models/cache_inside.h"
 #include "models/cache_writers.h"
 #include "scoutfs/clock.h"
-#include "scoutfs/log.h"
-#include "scoutfs/text.h"
 
 /* Parts of cache_size: what stays free, and how much is made free at a time. */
 #define FREE_DIVISOR 16
@@ -30,8 +28,6 @@
 #define USED_NS (60 * SCOUT_NS_PER_S)
 /* Objects that wait for that; of more, on a disk that hangs, it is not noted. */
 #define USES_MAX 4096
-/* On a disk that leaves it less it is of no use. */
-#define SIZE_MIN (4 * SCOUT_BUF_BYTES)
 
 /* ---- what others ask for ---- */
 
@@ -142,8 +138,10 @@ void scout_cache_remove(struct scout_cache *c, struct scout_object *o)
 	for (uint64_t i = 0; i * SEGMENT_BYTES < o->cut.bytes && !is_late(c); i++) {
 		scout_segment_name(&o->cached.id, i, name);
 		/* most are not there; one that stays would be believed again */
-		if (unlinkat(c->dir, name, 0) < 0 && errno != ENOENT)
+		if (unlinkat(c->dir, name, 0) < 0 && errno != ENOENT) {
+			atomic_store(&c->distrusted, true);
 			scout_cache_off(c, -errno);
+		}
 	}
 	scout_lock(&c->lock);
 	TAILQ_REMOVE(&c->removals, o, cached.removal);
@@ -172,7 +170,7 @@ static int count(struct scout_cache *c)
 /* Sees who else writes, and is one of them. Returns 0; -EAGAIN: there are enough; or -errno. */
 static int join(struct scout_cache *c)
 {
-	uint64_t max = 1 + atomic_load(&c->size) / FREE_DIVISOR / WRITTEN_MAX;
+	uint64_t max = 1 + c->m->config->cache_size / FREE_DIVISOR / WRITTEN_MAX;
 	int others = c->joined >= 0 ? scout_cache_writers_others(c->joined) : -ESTALE;
 
 	if (others == -ESTALE) {
@@ -192,7 +190,7 @@ static int join(struct scout_cache *c)
 /* Returns 0; -EAGAIN: another mount is making room; or -errno. */
 static int make_room(struct scout_cache *c, uint64_t bytes)
 {
-	uint64_t size = atomic_load(&c->size);
+	uint64_t size = c->m->config->cache_size;
 	uint64_t ours = size / FREE_DIVISOR / (c->others > 2 ? (unsigned)c->others : 2);
 	struct scout_cache_usage most = {
 	    .bytes = size - size / MADE_DIVISOR,
@@ -260,34 +258,6 @@ static bool will_pass(int err)
 	       err == -ENOMEM || err == -EBADMSG || err == -EISDIR || err == -ELOOP;
 }
 
-/* The disk is full, with less than cache_size: what is there fits, so a part of that is the size now. Returns
- * 0 or -errno. */
-static int fit(struct scout_cache *c, int err)
-{
-	const char *path = c->m->config->cache_dir;
-	char text[32];
-	uint64_t size;
-
-	if (c->fitted || count(c) < 0)
-		return err;
-	size = c->usage.bytes - c->usage.bytes / MADE_DIVISOR;
-	if (size < SIZE_MIN)
-		return err;
-	c->fitted = true;
-	atomic_store(&c->size, size);
-	scout_warn("models: cache_dir %s: %s: it is kept within %s until the next mount", path,
-		   strerror(-err), scout_format_bytes(text, size));
-	return make_room(c, 0);
-}
-
-static void handle(struct scout_cache *c, int err)
-{
-	if (err == -ENOSPC || err == -EDQUOT)
-		err = fit(c, err);
-	if (err < 0 && !will_pass(err))
-		scout_cache_off(c, err);
-}
-
 /* Whether b is still to be written; it is no longer in the queue. */
 static bool leave(struct scout_cache *c, const struct scout_block *b)
 {
@@ -307,8 +277,8 @@ void scout_cache_write_turn(struct scout_cache *c, struct scout_block *b)
 		scout_count(&c->written, 1);
 	else
 		scout_count(&c->skipped, 1);
-	if (wanted && err < 0)
-		handle(c, err);
+	if (wanted && err < 0 && !will_pass(err))
+		scout_cache_off(c, err);
 	scout_lock(&o->lock);
 	if (err == 0 && o->cached.segments)
 		o->cached.segments[b->index / SCOUT_SEGMENT_BLOCKS].there |=

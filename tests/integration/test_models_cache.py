@@ -123,18 +123,26 @@ def test_two_mounts_share_it(rgw, bucket, mount, http_proxy, folder):
 
 
 def test_a_full_disk(rgw, bucket, mount, http_proxy, small_disk):
-    """One line in the log, reads go on, and so does a smaller cache."""
-    data = content(SIZE)
+    """It is off with one line in the log, reads go on, and what is there is served; the next mount begins anew."""
+    data, cache = content(SIZE), os.path.join(small_disk, "cache")
     rgw.put(bucket, MODEL, data)
-    s3 = http_proxy(rgw.port)
-    m = cached(mount, rgw, bucket, s3, os.path.join(small_disk, "cache"))
-    assert read(m.model(MODEL)) == data
-    wait_for(lambda: m.metric("scoutfs_cache_bytes_max") < 2 * MIB, 20, "a size that fits")
     rgw.put(bucket, "b/v1/model.zip", data[::-1])
-    assert read(m.model("b", "v1", "model.zip")) == data[::-1]
-    lines = [line for line in m.log().splitlines() if "cache_dir" in line]
-    assert len(lines) == 1 and "No space left on device" in lines[0], lines
-    assert m.metric("scoutfs_cache_on") == 1
+    s3 = http_proxy(rgw.port)
+    kept = 0
+    for _ in range(2):
+        m = cached(mount, rgw, bucket, s3, cache)
+        assert read(m.model(MODEL)) == data
+        assert read(m.model("b", "v1", "model.zip")) == data[::-1]
+        wait_for(lambda m=m: m.metric("scoutfs_cache_on") == 0, 20, "the cache is off")
+        assert f"  disk cache   {cache}: off for writing: No space left on device" in m.status()
+        lines = [line for line in m.log().splitlines() if "cache_dir" in line]
+        assert len(lines) == 1 and "No space left on device" in lines[0], lines
+        assert m.metric("scoutfs_cache_hits_total") >= kept
+        assert m.metric("scoutfs_cache_evictions_total") == 0
+        assert m.metric("scoutfs_cache_bad_blocks_total") == 0
+        kept = kept or m.metric("scoutfs_cache_written_total")
+        assert kept > 0
+        m.unmount()
 
 
 def test_an_overwritten_object(rgw, bucket, mount, http_proxy, folder):
