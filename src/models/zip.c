@@ -537,6 +537,7 @@ int scout_zip_start(struct scout_models *m)
 	scout_mutex_init(&z->lock, SCOUT_LOCK_LRU);
 	set_limits(z, m);
 	TAILQ_INIT(&z->idle);
+	TAILQ_INIT(&z->line);
 	m->zips = z;
 	return 0;
 }

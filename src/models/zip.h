@@ -11,8 +11,10 @@
 #include "models/zip_work.h"
 
 struct scout_zip;
+struct scout_zip_load;
 struct scout_member;
 TAILQ_HEAD(scout_zip_list, scout_zip);
+TAILQ_HEAD(scout_zip_line, scout_zip_load);
 
 /* What the handle of an open directory begins with. */
 enum scout_folder_kind { SCOUT_FOLDER_KEYS, SCOUT_FOLDER_ZIP };
@@ -27,6 +29,8 @@ struct scout_zips {
 	size_t idle_bytes;            /* under lock */
 	struct scout_member *members; /* under lock: open ones, by object and place */
 	atomic_size_t names_bytes;    /* of all archives' names */
+	struct scout_zip_line line; /* under lock: waits for others to leave place for its names */
+	atomic_uint nline;
 	atomic_uint streams;          /* open for inflating */
 	size_t streams_max;           /* immutable; beyond so many they do not outlive a read */
 	struct scout_zip_pool points; /* to go on inflating from */

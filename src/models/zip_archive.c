@@ -6,6 +6,10 @@
  * is before that, piece by piece, over the same blocks as any reader of the object. The pieces are copied
  * by whoever brings them and parsed by the workers.
  *
+ * Of all archives' names there is a bounded number. A load that comes to it gives back what it has, and waits in
+ * line, with nothing that another may wait for, until there is place for all that its directory can become; then
+ * it begins again. Whose names fit goes past it.
+ *
  * zips->lock for tables and references; a load is its current thread's alone. */
 #include <assert.h>
 #include <errno.h>
@@ -20,8 +24,12 @@
 #define IDLE_BYTES SCOUT_ZIP_NAMES_MAX
 /* All names, also of archives that are in use or being read. */
 #define ALL_BYTES (2 * SCOUT_ZIP_NAMES_MAX)
+/* No directory of n bytes has more: of each member it has 46 bytes and the name, we have an entry and the name, and
+ * room for half as many again. */
+#define PLACE_BYTES(n) (2 * (n) + 8192)
+_Static_assert(3 * (sizeof(struct scout_zip_entry) + 1) <= 2 * 2 * 46, "names outgrow their place");
 
-struct load {
+struct scout_zip_load {
 	struct scout_zip_job job;
 	struct scout_req req;
 	struct scout_models *m;
@@ -34,6 +42,9 @@ struct load {
 	uint64_t at;  /* of the bytes asked for */
 	size_t want, got;
 	size_t counted; /* in zips->names_bytes */
+	size_t place;   /* of these, kept for it: it waited; or 0 */
+	bool waits;     /* under zips->lock: in zips->line */
+	TAILQ_ENTRY(scout_zip_load) link;
 	int err;        /* of the read */
 	uint8_t *bytes; /* SCOUT_BUF_BYTES */
 };
@@ -89,6 +100,46 @@ static void free_all(struct scout_models *m, struct scout_zip_list *gone)
 	}
 }
 
+static void leave_line_locked(struct scout_zips *z, struct scout_zip_load *l)
+{
+	TAILQ_REMOVE(&z->line, l, link);
+	l->waits = false;
+	atomic_fetch_sub(&z->nline, 1);
+}
+
+/* Counts more bytes of names. False: they are too many with them, and not counted. */
+static bool count_names(struct scout_zips *z, size_t more)
+{
+	if (atomic_fetch_add(&z->names_bytes, more) + more <= ALL_BYTES)
+		return true;
+	atomic_fetch_sub(&z->names_bytes, more);
+	return false;
+}
+
+/* Lets those in line go on that have place, of which there may be more now. Nothing is idle then while any wait. No
+ * lock held. */
+static void let_in(struct scout_models *m)
+{
+	struct scout_zip_list gone = TAILQ_HEAD_INITIALIZER(gone);
+	struct scout_zips *z = m->zips;
+	struct scout_zip_load *l;
+	bool more = atomic_load(&z->nline) > 0;
+
+	while (more) {
+		scout_lock(&z->lock);
+		while ((l = TAILQ_FIRST(&z->line)) && count_names(z, l->place)) {
+			l->counted = l->place;
+			leave_line_locked(z, l);
+			scout_zip_hurry(z->work, &l->job);
+		}
+		more = l && !TAILQ_EMPTY(&z->idle);
+		if (more)
+			trim_locked(z, 0, 0, &gone);
+		scout_unlock(&z->lock);
+		free_all(m, &gone);
+	}
+}
+
 void scout_zip_ref(struct scout_models *m, struct scout_zip *zip)
 {
 	scout_lock(&m->zips->lock);
@@ -115,6 +166,7 @@ void scout_zip_put(struct scout_models *m, struct scout_zip *zip)
 	}
 	scout_unlock(&z->lock);
 	free_all(m, &gone);
+	let_in(m);
 }
 
 void scout_zip_archives_destroy(struct scout_models *m)
@@ -184,7 +236,7 @@ static bool all_encrypted(const struct scout_zip_names *n)
 }
 
 /* The end of l. err: 0; -EIO with why, -EFBIG: it is broken; another: it could not be read now. */
-static void finish(struct load *l, int err, const char *why)
+static void finish(struct scout_zip_load *l, int err, const char *why)
 {
 	struct scout_models *m = l->m;
 	struct scout_zip *zip = l->zip;
@@ -209,8 +261,7 @@ static void finish(struct load *l, int err, const char *why)
 	if (l->file)
 		scout_models_file_close(m, l->file);
 
-	atomic_fetch_add(&m->zips->names_bytes, scout_zip_names_memory(&zip->names));
-	atomic_fetch_sub(&m->zips->names_bytes, l->counted);
+	atomic_fetch_sub(&m->zips->names_bytes, l->counted - scout_zip_names_memory(&zip->names));
 	scout_lock(&m->zips->lock);
 	zip->loaded = true;
 	zip->err = why ? err : 0;
@@ -234,7 +285,8 @@ static void finish(struct load *l, int err, const char *why)
 /* Any thread. */
 static void bytes_came(struct scout_req *req, int err, const struct scout_result *res)
 {
-	struct load *l = (struct load *)((char *)req - offsetof(struct load, req));
+	struct scout_zip_load *l =
+	    (struct scout_zip_load *)((char *)req - offsetof(struct scout_zip_load, req));
 
 	for (int i = 0; err == 0 && i < res->data.count; i++) {
 		size_t n = res->data.iov[i].iov_len;
@@ -250,7 +302,7 @@ static void bytes_came(struct scout_req *req, int err, const struct scout_result
 	scout_zip_post(l->m->zips->work, &l->job);
 }
 
-static void ask(struct load *l, uint64_t at, uint64_t most)
+static void ask(struct scout_zip_load *l, uint64_t at, uint64_t most)
 {
 	l->at = at;
 	l->got = 0;
@@ -259,36 +311,36 @@ static void ask(struct load *l, uint64_t at, uint64_t most)
 }
 
 /* False: all archives together have too many names now. */
-static bool count_memory(struct load *l)
+static bool count_memory(struct scout_zip_load *l)
 {
 	size_t now = scout_zip_names_memory(&l->zip->names);
 	struct scout_zip_list gone = TAILQ_HEAD_INITIALIZER(gone);
 	struct scout_zips *z = l->m->zips;
 
-	atomic_fetch_add(&z->names_bytes, now - l->counted);
+	if (now <= l->counted)
+		return true;
+	if (!count_names(z, now - l->counted)) {
+		scout_lock(&z->lock);
+		trim_locked(z, 0, 0, &gone);
+		scout_unlock(&z->lock);
+		free_all(l->m, &gone);
+		if (!count_names(z, now - l->counted))
+			return false;
+	}
 	l->counted = now;
-	if (atomic_load(&z->names_bytes) <= ALL_BYTES)
-		return true;
-	scout_lock(&z->lock);
-	trim_locked(z, 0, 0, &gone);
-	scout_unlock(&z->lock);
-	free_all(l->m, &gone);
-	if (atomic_load(&z->names_bytes) <= ALL_BYTES)
-		return true;
-	scout_warn("models: too many large archives are open as folders at once");
-	return false;
+	return true;
 }
 
-/* What came is len bytes of the directory. */
-static int take(struct load *l, const uint8_t *bytes, size_t len, const char **why)
+/* What came is len bytes of the directory. -EAGAIN: there is no place for its names. */
+static int take(struct scout_zip_load *l, const uint8_t *bytes, size_t len, const char **why)
 {
 	int err = scout_zip_reader_take(&l->reader, bytes, len, why);
 
-	return err == 0 && !count_memory(l) ? -ENOMEM : err;
+	return err == 0 && !count_memory(l) ? -EAGAIN : err;
 }
 
 /* The archive's end is there; the directory, or what of it is not in there, is to be asked for. */
-static int take_end(struct load *l, const char **why)
+static int take_end(struct scout_zip_load *l, const char **why)
 {
 	struct scout_zip_end end;
 	int err = scout_zip_find_end(l->bytes, l->got, l->file->object->cut.bytes, &end, why);
@@ -301,7 +353,7 @@ static int take_end(struct load *l, const char **why)
 				  : 0;
 }
 
-static void begin(struct load *l)
+static void begin(struct scout_zip_load *l)
 {
 	int err = scout_models_file_open(l->m, l->zip->path, &l->answer, &l->file);
 	uint64_t bytes = l->answer.bytes, tail = bytes < SCOUT_ZIP_TAIL ? bytes : SCOUT_ZIP_TAIL;
@@ -337,23 +389,94 @@ static bool looks_damaged(const struct scout_zip_names *n)
 	return false;
 }
 
-static void begin_anew(struct load *l)
+/* Gives back all that was read. */
+static void give_back(struct scout_zip_load *l)
 {
-	l->anew = true;
 	l->reading = false;
 	scout_zip_reader_destroy(&l->reader);
 	scout_zip_names_destroy(&l->zip->names);
 	atomic_fetch_sub(&l->m->zips->names_bytes, l->counted);
-	l->counted = 0;
-	scout_object_forget(l->m, l->file->object);
+	l->counted = l->place = 0;
 	scout_models_file_close(l->m, l->file);
 	l->file = NULL;
+	free(l->bytes);
+	l->bytes = NULL;
+}
+
+static void begin_anew(struct scout_zip_load *l)
+{
+	l->anew = true;
+	scout_object_forget(l->m, l->file->object);
+	give_back(l);
+	let_in(l->m);
 	begin(l);
+}
+
+static void no_place(struct scout_zip_load *l)
+{
+	char name[256];
+
+	scout_warn("models: '%s': not shown as a folder now: too many large archives are open as "
+		   "folders at once",
+		   scout_format_name(name, sizeof(name), l->zip->path));
+	finish(l, -ENOMEM, NULL);
+}
+
+static void step(struct scout_zip_job *job);
+
+/* l has its place, or has waited for long enough. */
+static void waited(struct scout_zip_job *job)
+{
+	struct scout_zip_load *l = (struct scout_zip_load *)job;
+	struct scout_zips *z = l->m->zips;
+	bool late;
+
+	scout_lock(&z->lock);
+	late = l->waits;
+	if (late)
+		leave_line_locked(z, l);
+	scout_unlock(&z->lock);
+	l->job.run = step;
+	if (!late)
+		begin(l);
+	else if (atomic_load(&l->m->stopped))
+		finish(l, -ESHUTDOWN, NULL);
+	else
+		no_place(l);
+}
+
+/* Others' names leave no place for l's. */
+static void wait_for_place(struct scout_zip_load *l)
+{
+	uint64_t most = PLACE_BYTES(l->reader.end.bytes);
+	struct scout_models *m = l->m;
+	struct scout_zips *z = m->zips;
+	bool waits;
+
+	if (l->place) { /* its directory is not what it was */
+		no_place(l);
+		return;
+	}
+	give_back(l);
+	l->place = most < SCOUT_ZIP_NAMES_MAX ? (size_t)most : SCOUT_ZIP_NAMES_MAX;
+	l->job.run = waited;
+	scout_lock(&z->lock);
+	waits = scout_zip_put_off(z->work, &l->job, m->config->timeout_ns);
+	if (waits) {
+		l->waits = true;
+		TAILQ_INSERT_TAIL(&z->line, l, link);
+		atomic_fetch_add(&z->nline, 1);
+	}
+	scout_unlock(&z->lock);
+	if (waits)
+		let_in(m); /* also who came to it for l's names, which are gone */
+	else
+		finish(l, -ESHUTDOWN, NULL);
 }
 
 static void step(struct scout_zip_job *job)
 {
-	struct load *l = (struct load *)job;
+	struct scout_zip_load *l = (struct scout_zip_load *)job;
 	const char *why = NULL;
 	int err = l->err;
 	uint64_t left = 0;
@@ -364,7 +487,9 @@ static void step(struct scout_zip_job *job)
 		left = l->reader.end.bytes - l->reader.taken;
 	if (err == 0 && left == 0)
 		err = scout_zip_reader_finish(&l->reader, &why);
-	if (err == 0 && left > 0)
+	if (err == -EAGAIN)
+		wait_for_place(l);
+	else if (err == 0 && left > 0)
 		ask(l, l->reader.end.start + l->reader.taken, left);
 	else if (!l->anew && (why || err == -EFBIG || (err == 0 && looks_damaged(&l->zip->names))))
 		begin_anew(l);
@@ -407,10 +532,10 @@ static struct scout_zip *zip_new(const char *path, const struct scout_answer *an
 	return zip;
 }
 
-static struct load *load_new(struct scout_models *m, const char *path,
-			     const struct scout_answer *answer)
+static struct scout_zip_load *load_new(struct scout_models *m, const char *path,
+				       const struct scout_answer *answer)
 {
-	struct load *l = calloc(1, sizeof(*l));
+	struct scout_zip_load *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return NULL;
@@ -439,7 +564,7 @@ void scout_zip_get(struct scout_models *m, const char *path, const struct scout_
 		   struct scout_zip_waiter *w)
 {
 	struct scout_zip_list gone = TAILQ_HEAD_INITIALIZER(gone);
-	struct load *l = load_new(m, path, answer);
+	struct scout_zip_load *l = load_new(m, path, answer);
 	struct scout_zips *z = m->zips;
 	struct scout_zip *zip = NULL;
 	bool loaded = false;

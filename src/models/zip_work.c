@@ -18,25 +18,62 @@
  * of a read; who comes later is run by whoever posts it. */
 #define STOP_NS (30 * SCOUT_NS_PER_S)
 
+TAILQ_HEAD(jobs, scout_zip_job);
+
 struct scout_zip_work {
-	struct scout_mutex lock;           /* SCOUT_LOCK_LEAF */
-	pthread_cond_t wake;               /* with lock */
-	TAILQ_HEAD(, scout_zip_job) queue; /* under lock */
-	unsigned waiting;                  /* under lock: jobs that may be waiting for memory */
-	unsigned running;                  /* under lock: threads */
-	bool stopping, stopped;            /* under lock */
-	uint64_t deadline_ns;              /* under lock: of waiting while stopping */
-	pthread_t threads[THREADS];        /* the owner's */
+	struct scout_mutex lock;    /* SCOUT_LOCK_LEAF */
+	pthread_cond_t wake;        /* with lock */
+	struct jobs queue, later;   /* under lock */
+	unsigned waiting;           /* under lock: jobs that may be waiting for memory */
+	unsigned running;           /* under lock: threads */
+	bool stopping, stopped;     /* under lock */
+	uint64_t deadline_ns;       /* under lock: of waiting while stopping */
+	pthread_t threads[THREADS]; /* the owner's */
 	unsigned nthreads;
 };
+
+/* As conditions know it, whatever clock a test has. */
+static uint64_t real_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * SCOUT_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static void hurry_locked(struct scout_zip_work *w, struct scout_zip_job *job)
+{
+	TAILQ_REMOVE(&w->later, job, link);
+	job->due_ns = 0;
+	TAILQ_INSERT_TAIL(&w->queue, job, link);
+}
+
+/* What is put off, and due, is in the queue then. Returns when the next of these is. */
+static uint64_t next_due_locked(struct scout_zip_work *w)
+{
+	struct scout_zip_job *job;
+
+	while ((job = TAILQ_FIRST(&w->later))) {
+		if (!w->stopping && job->due_ns > real_ns())
+			return job->due_ns;
+		hurry_locked(w, job);
+	}
+	return UINT64_MAX;
+}
 
 /* NULL: there will be none any more. */
 static struct scout_zip_job *next_locked(struct scout_zip_work *w)
 {
+	uint64_t due_ns = next_due_locked(w);
 	bool in_time = true;
 
-	while (in_time && TAILQ_EMPTY(&w->queue) && (!w->stopping || w->waiting > 0))
-		in_time = scout_cond_wait(&w->wake, &w->lock, w->deadline_ns);
+	while (in_time && TAILQ_EMPTY(&w->queue) && (!w->stopping || w->waiting > 0)) {
+		uint64_t until_ns = due_ns < w->deadline_ns ? due_ns : w->deadline_ns;
+
+		in_time =
+		    scout_cond_wait(&w->wake, &w->lock, until_ns) || until_ns < w->deadline_ns;
+		due_ns = next_due_locked(w);
+	}
 	return TAILQ_FIRST(&w->queue);
 }
 
@@ -67,6 +104,7 @@ int scout_zip_work_start(struct scout_zip_work **ret)
 	scout_mutex_init(&w->lock, SCOUT_LOCK_LEAF);
 	scout_cond_init(&w->wake);
 	TAILQ_INIT(&w->queue);
+	TAILQ_INIT(&w->later);
 	w->deadline_ns = UINT64_MAX;
 	while (err == 0 && w->nthreads < THREADS) {
 		err = scout_thread_start(&w->threads[w->nthreads], "unzip", work, w);
@@ -86,12 +124,9 @@ int scout_zip_work_start(struct scout_zip_work **ret)
 
 void scout_zip_work_stop(struct scout_zip_work *w)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now); /* as conditions know it, whatever clock a test has */
 	scout_lock(&w->lock);
 	w->stopping = true;
-	w->deadline_ns = (uint64_t)now.tv_sec * SCOUT_NS_PER_S + STOP_NS;
+	w->deadline_ns = real_ns() + STOP_NS;
 	pthread_cond_broadcast(&w->wake);
 	scout_unlock(&w->lock);
 	while (w->nthreads > 0)
@@ -119,6 +154,31 @@ void scout_zip_post(struct scout_zip_work *w, struct scout_zip_job *job)
 	scout_unlock(&w->lock);
 	if (now)
 		job->run(job);
+}
+
+bool scout_zip_put_off(struct scout_zip_work *w, struct scout_zip_job *job, uint64_t wait_ns)
+{
+	bool taken;
+
+	scout_lock(&w->lock);
+	taken = !w->stopped;
+	if (taken) {
+		job->due_ns = real_ns() + wait_ns;
+		TAILQ_INSERT_TAIL(&w->later, job, link);
+		pthread_cond_signal(&w->wake);
+	}
+	scout_unlock(&w->lock);
+	return taken;
+}
+
+void scout_zip_hurry(struct scout_zip_work *w, struct scout_zip_job *job)
+{
+	scout_lock(&w->lock);
+	if (job->due_ns) {
+		hurry_locked(w, job);
+		pthread_cond_signal(&w->wake);
+	}
+	scout_unlock(&w->lock);
 }
 
 void scout_zip_waits(struct scout_zip_work *w)

@@ -2,6 +2,8 @@
 #ifndef MODELS_ZIP_WORK_H
 #define MODELS_ZIP_WORK_H
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 /* Embedded in what it works for. It is posted once at a time, and runs for some milliseconds at most:
@@ -9,6 +11,7 @@
 struct scout_zip_job {
 	void (*run)(struct scout_zip_job *job); /* no lock held */
 	TAILQ_ENTRY(scout_zip_job) link;        /* the queue's */
+	uint64_t due_ns;                        /* the queue's; 0: it is not put off */
 };
 
 struct scout_zip_work;
@@ -23,6 +26,11 @@ void scout_zip_work_free(struct scout_zip_work *w); /* stopped; NULL is fine */
 
 /* Any thread; never blocks. */
 void scout_zip_post(struct scout_zip_work *w, struct scout_zip_job *job);
+/* Posts it when so much time has passed, or when the threads are to end. All put off are put off for as long. False:
+ * there are no threads any more. Any lock but a leaf may be held. */
+bool scout_zip_put_off(struct scout_zip_work *w, struct scout_zip_job *job, uint64_t wait_ns);
+/* Posts it now if it is still put off. Likewise. */
+void scout_zip_hurry(struct scout_zip_work *w, struct scout_zip_job *job);
 /* Before a job asks for memory, for which it may have to wait: others' threads give it. */
 void scout_zip_waits(struct scout_zip_work *w);
 /* The end of that: posts job; NULL: it has its memory without waiting. As scout_zip_post. */

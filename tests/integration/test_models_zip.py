@@ -7,6 +7,7 @@ import signal
 import stat
 import struct
 import subprocess
+import time
 import zipfile
 import zlib
 
@@ -16,7 +17,7 @@ from procs import wait_for
 from proxy import Answer
 from s3_server import S3, Vast
 from test_models_meta import flipped
-from tools import MIB, content, error, read, sha256, together
+from tools import MIB, Background, content, error, read, sha256, together
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -516,6 +517,40 @@ def test_70000_members(up, s3):
     assert sorted(os.listdir(os.path.join(top, "3"))) == sorted(names[n][2:] for n in
                                                                 range(3, 70_000, 7))
     assert s3.body_bytes("model.zip") == moved
+
+
+@pytest.mark.seconds(120)
+def test_more_members_than_may_be_in_memory(up, rgw, bucket):
+    """Who opens one archive too many waits for others to close theirs, or for Ctrl-C, or for the timeout."""
+    empty, count = local(b""), 160_000
+    directory = b"".join(central(b"%06d" % number + b"n" * 244, 0, 0, number * len(empty))
+                         for number in range(count))
+    m = up(ended(empty * count, directory, count), timeout="8s")
+    for version in ("v2", "v3"):
+        rgw.copy(bucket, "a/v1/model.zip", f"a/{version}/model.zip")
+
+    def opened(version):
+        return os.open(m.model("a", version, "model.zip.d"), os.O_RDONLY | os.O_DIRECTORY)
+    held = [opened("v1"), opened("v2")]
+    last = m.model("a", "v3", "model.zip.d")
+    waiting = subprocess.Popen(["ls", last], stdout=subprocess.DEVNULL)
+    assert error(os.listdir, last) == "ENOMEM"
+    lines = [line for line in m.log().splitlines() if "too many large archives" in line]
+    assert len(lines) == 1 and "'a/v3/model.zip'" in lines[0], lines
+    assert waiting.wait(10) == 2
+
+    waiting = subprocess.Popen(["ls", last], stdout=subprocess.DEVNULL)
+    other = Background([lambda: opened("v3")])
+    time.sleep(1)  # nobody can be seen to wait
+    assert other.running() and waiting.poll() is None
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(5) == -signal.SIGINT
+    assert other.running()
+    os.close(held.pop())
+    held += other.results(20)
+    assert os.stat(os.path.join(last, "000000" + "n" * 244)).st_size == 0
+    for one in held:
+        os.close(one)
 
 
 def test_one_directory_for_all_who_ask(up, s3):
