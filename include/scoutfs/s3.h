@@ -94,6 +94,9 @@ struct scout_s3_call {
 	 * COMPLETE: the answer, whole, in one call after the last attempt. On the engine's
 	 * thread, no lock held; returning false gives the request up (done with -ECANCELED). */
 	bool (*data)(struct scout_s3_call *call, const void *bytes, size_t len);
+	/* GET: asked before it is sent, and ten times a second while it is on its way, also when nothing comes; returning
+	 * false gives the request up (done with -ECANCELED). On the engine's thread, no lock held. NULL: it is wanted. */
+	bool (*wanted)(struct scout_s3_call *call);
 	/* On the engine's thread, no lock held, exactly once. err: 0; -ENOENT (404); -EACCES (401, 403);
 	 * -ESTALE (412: if_match failed, or the object changed between attempts); -ERANGE (416);
 	 * -EEXIST (412: if_none_match failed); -EOPNOTSUPP (501 to if_none_match); -EDQUOT, -ENOSPC, -EFBIG, where the server says so;

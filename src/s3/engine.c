@@ -50,6 +50,28 @@ static void warm_up(struct scout_s3 *s3)
 	scout_s3_warm_begin(&c->warm, &c->sockets, more, now_ns);
 }
 
+static void ask(struct scout_s3 *s3, const struct transfer_list *transfers)
+{
+	const struct scout_s3_transfer *t;
+
+	TAILQ_FOREACH (t, transfers, link) {
+		if (!t->dropped && t->call->wanted && !t->call->wanted(t->call))
+			scout_s3_cancel(s3, t->call);
+	}
+}
+
+/* Of what hangs or trickles nobody hears otherwise that it is not wanted any more. */
+static void cancel_unwanted(struct scout_s3 *s3)
+{
+	uint64_t now_ns = scout_now_ns();
+
+	if (now_ns - s3->asked_ns < SCOUT_S3_TURN_NS)
+		return;
+	s3->asked_ns = now_ns;
+	ask(s3, &s3->running);
+	ask(s3, &s3->pausing);
+}
+
 static void *run(void *arg)
 {
 	struct scout_s3 *s3 = arg;
@@ -61,6 +83,7 @@ static void *run(void *arg)
 		code = curl_multi_perform(s3->multi, &running);
 		scout_s3_harvest(s3);
 		scout_s3_expire(s3);
+		cancel_unwanted(s3);
 		scout_s3_reap_cancelled(s3);
 		scout_s3_admit(s3);
 		warm_up(s3);

@@ -63,6 +63,7 @@ struct scout_s3 {
 	uint64_t compared_awake_ns, compared_alive_ns; /* likewise, on the clocks of the pulse */
 	struct scout_s3_bodies ended, ended_before;    /* since then, and in the period before */
 	uint64_t swept_ns;                             /* when the connections made ahead were */
+	uint64_t asked_ns; /* when calls were asked whether they are wanted */
 };
 
 /* All on the engine's thread, no lock held; they call back. */

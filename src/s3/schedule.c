@@ -523,6 +523,10 @@ void scout_s3_admit(struct scout_s3 *s3)
 				scout_s3_pace_slack(&s3->pace);
 			return;
 		}
+		if (call->wanted && !call->wanted(call)) {
+			scout_s3_complete_early(s3, call, -ECANCELED);
+			continue;
+		}
 		t = calloc(1, sizeof(*t));
 		if (!t) {
 			scout_s3_complete_early(s3, call, -ENOMEM);

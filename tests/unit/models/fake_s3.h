@@ -587,6 +587,8 @@ static inline void fake_answer(struct scout_s3_call *call, size_t piece)
 	} else if (call->op == SCOUT_S3_HEAD) {
 		fake.heads++;
 		err = fake_headers(call);
+	} else if (call->wanted && !call->wanted(call)) {
+		err = -ECANCELED;
 	} else {
 		uint64_t length = call->length;
 
