@@ -340,29 +340,37 @@ static uint64_t unit_end(const struct scout_read *r)
 	return end > own ? end : own;
 }
 
-static void ahead(struct scout_read *r)
+/* Whether it is r that fetches ahead, from *from on; r must not be able to end before plan_end. What it will ask for
+ * belongs to its run already: the engine may ask whether it is wanted as soon as it is sent. */
+static bool plan_begin(struct scout_read *r, uint64_t *from)
 {
-	uint64_t from = r->offset, reached;
-
+	if (!r->run || atomic_exchange(&r->object->planning, true))
+		return false;
 	scout_object_look_for_stopped(r->m);
 	scout_lock(&r->object->lock);
-	if (from < r->run->ahead)
-		from = r->run->ahead;
+	*from = r->offset > r->run->ahead ? r->offset : r->run->ahead;
+	if (r->run->ahead < r->ahead)
+		r->run->ahead = r->ahead;
 	scout_unlock(&r->object->lock);
-	reached = scout_fetch_ahead(r->m, r->object, from, r->ahead);
-	scout_lock(&r->object->lock);
-	if (reached > r->run->ahead)
-		r->run->ahead = reached;
-	scout_unlock(&r->object->lock);
+	return true;
 }
 
-/* Read-ahead for r alone; r must not be able to end meanwhile. */
+static void plan_end(struct scout_read *r, uint64_t reached)
+{
+	scout_lock(&r->object->lock);
+	if (r->run->ahead == r->ahead) /* else its reader went elsewhere */
+		r->run->ahead = reached;
+	scout_unlock(&r->object->lock);
+	atomic_store(&r->object->planning, false);
+}
+
+/* Read-ahead for r alone. */
 static void ahead_if_due(struct scout_read *r)
 {
-	if (r->run && !atomic_exchange(&r->object->planning, true)) {
-		ahead(r);
-		atomic_store(&r->object->planning, false);
-	}
+	uint64_t from;
+
+	if (plan_begin(r, &from))
+		plan_end(r, scout_fetch_ahead(r->m, r->object, from, r->ahead));
 }
 
 /* Fetches what r lacks with the buffers it has, and for a sequential reader the rest of the unit in
@@ -408,14 +416,14 @@ static int fetch_missing(struct scout_read *r, bool plan)
 static void launch(struct scout_read *r)
 {
 	struct scout_object *o = r->object;
-	bool plan = r->run && !atomic_exchange(&o->planning, true);
+	uint64_t from;
+	bool plan = plan_begin(r, &from);
 	int state = fetch_missing(r, plan);
 
-	if (plan) {
-		if (state == 0)
-			ahead(r);
-		atomic_store(&o->planning, false);
-	}
+	if (plan && state == 0)
+		from = scout_fetch_ahead(r->m, o, from, r->ahead);
+	if (plan)
+		plan_end(r, from);
 	if (state == 0) {
 		scout_lock(&o->lock);
 		state = state_locked(r);
