@@ -4,8 +4,8 @@
  * Nothing here waits for memory: a fetch is made only with all its buffers in hand, so the engine's
  * thread, which copies into them, never needs one. A fetch that failed gives its unfilled blocks
  * back as missing. A fetch that nobody wants any more (its readers closed, or went elsewhere) is given up
- * at its next whole block, unless the object is small or one closed just now: the next reader of a model
- * follows soon.
+ * at its next whole block, or when the engine asks. Of a small object all are wanted while it is open, and of any for
+ * a moment after a close: the next reader of a model follows soon.
  *
  * Read-ahead is for all readers alike: memory and connections for it are divided by the number of
  * objects that have blocks ahead of their readers, and some of both is left to reads that a person waits
@@ -98,21 +98,49 @@ static int check(const struct scout_fetch *f, size_t len)
 	return len > f->call.length - f->got ? -EIO : 0;
 }
 
-/* Whether a reader waits for what is still to come, or will. When it is begun and nearly over, it costs
- * less than a new connection. */
-static bool wanted_locked(const struct scout_fetch *f, bool begun)
+/* Whether a reader waits for what is still to come, or will. */
+static bool wanted_locked(const struct scout_fetch *f)
 {
 	uint64_t from = f->call.offset + f->got, end = f->call.offset + f->call.length;
+	const struct scout_object *o = f->object;
 
-	if (f->object->cut.whole || f->guessed || (begun && end - from <= SCOUT_READ_MAX) ||
-	    scout_object_wants_locked(f->object, from, end) ||
-	    scout_now_ns() - f->object->left_ns < LINGER_NS)
+	if ((o->cut.whole || f->guessed) && !TAILQ_EMPTY(&o->files))
+		return true;
+	if (scout_object_wants_locked(o, from, end) || scout_now_ns() - o->left_ns < LINGER_NS)
 		return true;
 	for (size_t i = f->got / SCOUT_BUF_BYTES; i < f->nblocks; i++) {
 		if (f->blocks[i] && f->blocks[i]->pins > 0)
 			return true;
 	}
 	return false;
+}
+
+/* At once, so that who opens it now finds them missing. */
+static void give_up_locked(struct scout_fetch *f)
+{
+	f->err = -ECANCELED;
+	fail_locked(f, f->err);
+}
+
+/* When it is begun and nearly over, it costs less than a new connection: it has until the engine asks. */
+static bool is_nearly_over(const struct scout_fetch *f)
+{
+	return f->call.length - f->got <= SCOUT_READ_MAX;
+}
+
+static bool is_wanted(struct scout_s3_call *call)
+{
+	struct scout_fetch *f = (struct scout_fetch *)call;
+	bool wanted;
+
+	scout_lock(&f->object->lock);
+	wanted = f->err < 0 || wanted_locked(f); /* what failed is over soon */
+	if (!wanted)
+		give_up_locked(f);
+	scout_unlock(&f->object->lock);
+	if (!wanted)
+		free_blocks(f);
+	return wanted;
 }
 
 bool scout_fetch_take(struct scout_s3_call *call, const void *bytes, size_t len)
@@ -129,11 +157,8 @@ bool scout_fetch_take(struct scout_s3_call *call, const void *bytes, size_t len)
 	copy(f, bytes, len);
 	scout_lock(&o->lock);
 	ready = fill_locked(f, len);
-	if ((first || ready) && !wanted_locked(f, !first)) {
-		/* at once, so that who opens it now finds them missing */
-		f->err = -ECANCELED;
-		fail_locked(f, f->err);
-	}
+	if ((first || (ready && !is_nearly_over(f))) && !wanted_locked(f))
+		give_up_locked(f);
 	scout_read_collect_locked(o, &readers);
 	scout_unlock(&o->lock);
 	scout_read_finish(&readers);
@@ -237,6 +262,7 @@ static struct scout_fetch *fetch_new_locked(struct scout_models *m, struct scout
 	    .if_match = o->etag[0] ? o->etag : NULL,
 	    .flow = o,
 	    .data = scout_fetch_take,
+	    .wanted = is_wanted,
 	    .done = scout_fetch_done,
 	};
 	return f;
@@ -262,6 +288,7 @@ bool scout_fetch_join_locked(struct scout_fetch *f, struct scout_object *o, void
 	scout_object_ref(o);
 	o->fetches++;
 	f->guessed = true;
+	f->call.wanted = is_wanted;
 	f->call.key = o->s3_key;
 	f->call.version_id = o->s3_version_id;
 	f->call.if_match = o->etag[0] ? o->etag : NULL; /* of attempts from now on */

@@ -16,7 +16,7 @@ struct scout_cut {
 	uint64_t bytes;  /* the object's size */
 	uint64_t unit;   /* the length of a fetch of read-ahead, on the average; whole blocks */
 	uint64_t window; /* the longest */
-	bool whole;      /* small: once it is read in order, all of it comes, whoever stays */
+	bool whole;      /* small: once it is read in order, all of it comes, while it is open */
 	bool growing;    /* the last fetch is twice as long as the first */
 };
 

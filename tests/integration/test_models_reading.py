@@ -5,10 +5,12 @@ import os
 import random
 import signal
 import subprocess
+import time
 import zipfile
 
 import pytest
 
+from mount import SLOWER
 from procs import wait_for
 from proxy import Answer
 from test_models_engine import NO_HOSTS, size, start
@@ -22,6 +24,11 @@ BLOCK = 256 << 10
 def parts(request):
     """Holds the bodies of all that is fetched behind an object's first MiB."""
     return Answer(hold_after=0) if request.range and start(request) >= MIB else None
+
+
+def later_parts(request):
+    """Likewise behind what the kernel reads for itself, and waits for, when the first MiB and a half are read."""
+    return Answer(hold_after=0) if request.range and start(request) >= 3 * MIB else None
 
 
 def ranges(s3):
@@ -186,3 +193,67 @@ def test_the_only_reader_dies_in_mid_fetch(rgw, bucket, mount, http_proxy, bytes
     s3.release()
     assert sha256(reader.results()[0]) == sha256(data)
     assert asked(s3) == bytes_, ranges(s3)
+
+
+@pytest.mark.parametrize("how", ["close", "seek"])
+def test_what_nobody_wants_any_more_does_not_come(rgw, bucket, mount, http_proxy, how):
+    """Parts that are on their way, slowly, a second after the last close, or at once after a seek."""
+    data = content(100 * MIB)
+    rgw.put(bucket, MODEL, data)
+    s3 = http_proxy(rgw.port, lambda r: Answer(bytes_per_s=MIB // 16) if r.range and start(r) >= 3 * MIB
+                    and size(r) > BLOCK else None)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, part_size=MIB))
+    with open(m.model(MODEL), "rb", buffering=0) as f:
+        assert f.read(MIB) + f.read(MIB // 2) == data[:3 * MIB // 2]
+        wait_for(lambda: len([r for r in s3.gets() if not r.ended and r.body_bytes]) >= 16, 20, "many parts at once")
+        before = s3.bytes_down
+        if how == "seek":
+            assert os.pread(f.fileno(), 4096, 90 * MIB) == data[90 * MIB:90 * MIB + 4096]
+        else:
+            f.close()
+        wait_for(lambda: m.metric("scoutfs_s3_active") == 0, 60, "their end")
+        assert s3.bytes_down - before <= 8 * MIB, s3.gets()
+        if how == "seek":
+            f.seek(90 * MIB)
+            s3.fault = lambda request: None
+            assert f.readall() == data[90 * MIB:]
+    s3.fault = lambda request: None
+    assert read(m.model(MODEL)) == data
+
+
+@pytest.mark.parametrize("bytes_", [MODEL_BYTES, 80 * MIB], ids=["small", "large"])
+def test_what_hangs_and_nobody_wants_is_given_up(rgw, bucket, mount, http_proxy, bytes_):
+    """Its connections are free again a second after the last close."""
+    data = content(bytes_)
+    rgw.put(bucket, MODEL, data)
+    s3 = http_proxy(rgw.port, later_parts)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    with open(m.model(MODEL), "rb", buffering=0) as f:
+        assert f.read(MIB) + f.read(MIB // 2) == data[:3 * MIB // 2]
+        wait_for(lambda: s3.held >= 4, 20, "its parts")
+    wait_for(lambda: s3.held == m.metric("scoutfs_s3_active") == 0, 10 * SLOWER, "their end")
+    s3.fault = lambda request: None
+    assert read(m.model(MODEL)) == data
+    assert " warn " not in m.log()
+
+
+@pytest.mark.parametrize("bytes_", [MODEL_BYTES, 80 * MIB], ids=["small", "large"])
+def test_who_comes_within_a_second_goes_on_with_it(rgw, bucket, mount, http_proxy, bytes_):
+    """However long it then takes to come: no byte is asked for twice."""
+    data = content(bytes_)
+    rgw.put(bucket, MODEL, data)
+    s3 = http_proxy(rgw.port, later_parts)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    with open(m.model(MODEL), "rb", buffering=0) as f:
+        assert f.read(MIB) + f.read(MIB // 2) == data[:3 * MIB // 2]
+        wait_for(lambda: s3.held >= 4, 20, "its parts")
+    closed = time.monotonic()
+    wait_for(lambda: time.monotonic() > closed + 0.3, 20, "a part of the second")
+    reader = Background([lambda: read(m.model(MODEL))])
+    wait_for(lambda: time.monotonic() > closed + 1.5, 20, "its end")
+    s3.fault = lambda request: None
+    s3.release()
+    assert sha256(reader.results()[0]) == sha256(data)
+    # hedges are of the call that they help
+    calls = {r.call: size(r) for r in s3.gets("model.zip")}
+    assert sum(calls.values()) == bytes_, s3.gets()

@@ -260,7 +260,7 @@ static void a_seek_closes_the_window(void **state)
 	a = ask_read(&t, f, 200 * MIB, 4096);
 	fake_answer_all();
 	expect_bytes(a, "m", 0, 200 * MIB, 4096);
-	assert_true(fake.bytes < MIB);
+	assert_int_equal(fake.bytes, SCOUT_BUF_BYTES);
 	read_along(&t, f, "m", 300 * MIB, 310 * MIB);
 	assert_true(bytes_queued() > 4 * MIB);
 	read_on(&t, g, "m", 300 * MIB, 310 * MIB);
@@ -347,6 +347,166 @@ static void fetches_outlive_their_reader(void **state)
 		fake.gets = 0;
 		close_file(&t, f);
 	}
+	mount_down(&t);
+}
+
+/* Takes the oldest call, and answers it but for its last left bytes. */
+static struct scout_s3_call *begin_answer(uint64_t left)
+{
+	struct scout_s3_call *call = fake_take(false);
+
+	assert_non_null(call);
+	assert_int_equal(fake_headers(call), 0);
+	assert_true(fake_send(call, call->offset, call->length - left, 100000));
+	return call;
+}
+
+/* All that waits but GETs. */
+static void answer_questions(void)
+{
+	for (size_t n = fake_queued(); n > 0; n--) {
+		struct scout_s3_call *call = fake_take(false);
+
+		if (call->op == SCOUT_S3_GET)
+			scout_s3_submit(&fake, call);
+		else
+			fake_answer(call, 100000);
+	}
+}
+
+static void give_up(struct scout_s3_call *call)
+{
+	assert_false(call->wanted(call));
+	call->done(call, -ECANCELED);
+}
+
+/* The GETs that are sent for what is asked for still. */
+static unsigned count_gets(void)
+{
+	unsigned before = fake.gets;
+
+	fake_answer_all();
+	return fake.gets - before;
+}
+
+/* A second after the last close what is on its way is given up, also where no byte comes; what is asked
+ * for is not sent. Blocks that are whole stay. */
+static void a_close_gives_up(void **state)
+{
+	static const uint64_t sizes[] = {60 * MIB, 500 * MIB};
+	struct mount t;
+	char key[32];
+
+	(void)state;
+	mount_up(&t, "", 256 * MIB);
+	for (size_t i = 0; i < 2; i++) {
+		struct scout_s3_call *call;
+		struct asked *f, *a;
+		uint64_t at;
+
+		snprintf(key, sizeof(key), "m%zu", i);
+		fake_put(key, sizes[i]);
+		f = must_open(&t, key);
+		read_along(&t, f, key, 0, 3 * MIB);
+		call = begin_answer(SCOUT_BUF_BYTES / 2);
+		at = call->offset + call->length - SCOUT_BUF_BYTES;
+		close_file(&t, f);
+		later(999);
+		assert_true(call->wanted(call));
+		later(1);
+		give_up(call);
+		assert_true(fake_queued() > 4);
+		assert_int_equal(count_gets(), 0);
+		assert_int_equal(atomic_load(&t.models->fetches), 0);
+
+		f = must_open(&t, key);
+		a = ask_read(&t, f, at - SCOUT_BUF_BYTES, SCOUT_BUF_BYTES);
+		expect_bytes(a, key, 0, at - SCOUT_BUF_BYTES, SCOUT_BUF_BYTES);
+		a = ask_read(&t, f, at, SCOUT_BUF_BYTES);
+		assert_int_equal(count_gets(), 1);
+		expect_bytes(a, key, 0, at, SCOUT_BUF_BYTES);
+		close_file(&t, f);
+	}
+	mount_down(&t);
+}
+
+/* Who waits for bytes of what was another's has them, whatever becomes of the rest. */
+static void a_waiter_keeps_it(void **state)
+{
+	struct scout_s3_call *call;
+	struct asked *f, *g, *a;
+	struct mount t;
+	uint64_t at;
+
+	(void)state;
+	mount_up(&t, "", 256 * MIB);
+	fake_put("m", 500 * MIB);
+	f = must_open(&t, "m");
+	g = must_open(&t, "m");
+	read_along(&t, f, "m", 0, 3 * MIB);
+	call = begin_answer(SCOUT_BUF_BYTES);
+	at = call->offset + call->length - 4096;
+	a = ask_read(&t, g, at, 4096);
+	close_file(&t, f);
+	later(1000);
+	assert_true(call->wanted(call));
+	assert_int_equal(count_gets(), 0);
+	assert_false(asked_is_done(a));
+	assert_true(fake_send(call, call->offset + call->length - SCOUT_BUF_BYTES, SCOUT_BUF_BYTES,
+			      100000));
+	call->done(call, 0);
+	expect_bytes(a, "m", 0, at, 4096);
+	close_file(&t, g);
+	mount_down(&t);
+}
+
+/* Who opens it within a second, and goes on, has all that was asked for: nothing is asked for twice. */
+static void the_next_one_goes_on(void **state)
+{
+	struct mount t;
+	struct asked *f;
+
+	(void)state;
+	mount_up(&t, "", 256 * MIB);
+	fake_put("m", 500 * MIB);
+	f = must_open(&t, "m");
+	read_along(&t, f, "m", 0, 3 * MIB);
+	close_file(&t, f);
+	later(999);
+	f = ask_open(&t, "m");
+	answer_questions();
+	assert_int_equal(f->err, 0);
+	fake.gets = 0;
+	read_along(&t, f, "m", 3 * MIB, 4 * MIB);
+	later(1000);
+	read_on(&t, f, "m", 4 * MIB, 20 * MIB);
+	assert_true(fake.gets > 2);
+	for (unsigned i = 1; i < fake.gets; i++)
+		assert_true(fake.got[i].offset > fake.got[i - 1].offset);
+	close_file(&t, f);
+	mount_down(&t);
+}
+
+static void expect_wanted(struct scout_s3_call *call)
+{
+	if (call->wanted)
+		assert_true(call->wanted(call));
+}
+
+/* The engine may ask before who sends it has gone on. */
+static void what_is_sent_is_wanted(void **state)
+{
+	struct mount t;
+	struct asked *f;
+
+	(void)state;
+	mount_up(&t, "", 256 * MIB);
+	fake_put("m", 500 * MIB);
+	fake.before_submit = expect_wanted;
+	f = must_open(&t, "m");
+	read_on(&t, f, "m", 0, 10 * MIB);
+	read_on(&t, f, "m", 300 * MIB, 310 * MIB);
+	close_file(&t, f);
 	mount_down(&t);
 }
 
@@ -477,6 +637,10 @@ int main(void)
 	    cmocka_unit_test(a_seek_closes_the_window),
 	    cmocka_unit_test(a_seek_in_a_small_object),
 	    cmocka_unit_test(fetches_outlive_their_reader),
+	    cmocka_unit_test(a_close_gives_up),
+	    cmocka_unit_test(a_waiter_keeps_it),
+	    cmocka_unit_test(the_next_one_goes_on),
+	    cmocka_unit_test(what_is_sent_is_wanted),
 	    cmocka_unit_test(objects_have_equal_parts),
 	    cmocka_unit_test(a_reader_who_stops),
 	    cmocka_unit_test(short_reads_pass_long_ones),
