@@ -200,12 +200,12 @@ void scout_object_close(struct scout_models *m, struct scout_models_file *file)
 	scout_lock(&o->lock);
 	TAILQ_REMOVE(&o->files, file, link);
 	o->left_ns = scout_now_ns();
-	scout_object_close_window_locked(m, o, &file->run);
-	if (TAILQ_EMPTY(&o->files)) {
-		/* the next reader may go on from where the last one was: the kernel has the rest */
+	/* who comes next may go on from where this one was, who read last: the kernel has the rest */
+	if (TAILQ_EMPTY(&o->files) || (file->run.high == o->run.high && TAILQ_EMPTY(&o->readers)))
 		o->run.ahead = 0;
+	scout_object_close_window_locked(m, o, &file->run);
+	if (TAILQ_EMPTY(&o->files))
 		scout_block_unwanted_locked(m, o, 0, o->cut.bytes);
-	}
 	scout_unlock(&o->lock);
 	scout_object_unref(m, o);
 }

@@ -430,6 +430,27 @@ static void a_close_gives_up(void **state)
 	mount_down(&t);
 }
 
+/* Likewise, when somebody else has it open who does not read. */
+static void a_close_beside_an_idle_one(void **state)
+{
+	struct asked *idle, *f;
+	struct mount t;
+
+	(void)state;
+	mount_up(&t, "", 256 * MIB);
+	fake_put("m", 500 * MIB);
+	idle = must_open(&t, "m");
+	f = must_open(&t, "m");
+	read_along(&t, f, "m", 0, 5 * MIB);
+	close_file(&t, f);
+	later(1000);
+	assert_true(fake_queued() > 4);
+	assert_int_equal(count_gets(), 0);
+	assert_int_equal(object_of(idle)->ahead, 0);
+	close_file(&t, idle);
+	mount_down(&t);
+}
+
 /* Who waits for bytes of what was another's has them, whatever becomes of the rest. */
 static void a_waiter_keeps_it(void **state)
 {
@@ -638,6 +659,7 @@ int main(void)
 	    cmocka_unit_test(a_seek_in_a_small_object),
 	    cmocka_unit_test(fetches_outlive_their_reader),
 	    cmocka_unit_test(a_close_gives_up),
+	    cmocka_unit_test(a_close_beside_an_idle_one),
 	    cmocka_unit_test(a_waiter_keeps_it),
 	    cmocka_unit_test(the_next_one_goes_on),
 	    cmocka_unit_test(what_is_sent_is_wanted),
