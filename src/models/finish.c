@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "models/changes.h"
+#include "models/leftovers.h"
 #include "models/part.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/config.h"
@@ -487,7 +488,8 @@ static void abort_done(struct scout_s3_call *call, int err)
 {
 	struct scout_upload *u = upload_of(call);
 
-	(void)err; /* logged; what is left is found by its age */
+	if (err) /* which is logged */
+		scout_leftovers_again(u->pub->unended, u->key, u->id, u->begun, err);
 	scout_lock(&u->lock);
 	answered_locked(u);
 }

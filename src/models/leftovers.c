@@ -4,7 +4,9 @@
  *
  * Looked for at the start and every hour, whether anybody uses the mount or not, and sooner after a look that
  * failed. There is one call, which is always on its way or waits for the next look's time, until the engine
- * stops. publisher->lock. */
+ * stops. publisher->lock.
+ *
+ * Those of this mount whose ABORT failed need no look: each has a call of its own, which sends it again. */
 #include "models/leftovers.h"
 
 #include <errno.h>
@@ -20,6 +22,10 @@
 #define PAGES_MAX 1000
 #define KEPT 20         /* are shown */
 #define ABORTS_MAX 1000 /* in one go */
+#define OWN_MAX 1000
+#define OWN_TRIES 6 /* after the first one */
+#define OWN_AGAIN_NS (2 * SCOUT_NS_PER_S)
+#define OWN_AGAIN_MAX_NS (20 * SCOUT_NS_PER_S)
 
 struct leftover {
 	char *key, *id;
@@ -27,6 +33,15 @@ struct leftover {
 	SLIST_ENTRY(leftover) link;
 };
 SLIST_HEAD(leftover_list, leftover);
+
+/* One whose ABORT is to be sent again. */
+struct own {
+	struct scout_s3_call call;
+	struct scout_leftovers *l;
+	struct leftover *o;
+	unsigned tries;
+	TAILQ_ENTRY(own) link; /* under pub->lock */
+};
 
 struct scout_leftovers {
 	struct scout_publisher *pub;
@@ -43,14 +58,33 @@ struct scout_leftovers {
 	int64_t ahead_s;            /* the server's clock less ours */
 	struct leftover_list found; /* of the last look that went well: the young ones */
 	unsigned nfound, found_count;
+	TAILQ_HEAD(, own) own;
+	unsigned nown;
 	uint64_t aborted;
 };
 
 static void leftover_free(struct leftover *o)
 {
+	if (!o)
+		return;
 	free(o->key);
 	free(o->id);
 	free(o);
+}
+
+static struct leftover *leftover_new(const char *key, const char *id, time_t begun)
+{
+	struct leftover *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return NULL;
+	o->key = strdup(key);
+	o->id = strdup(id);
+	o->begun = begun;
+	if (o->key && o->id)
+		return o;
+	leftover_free(o);
+	return NULL;
 }
 
 static void drop(struct leftover_list *list)
@@ -70,6 +104,7 @@ int scout_leftovers_new(struct scout_publisher *pub)
 	if (!l)
 		return -ENOMEM;
 	l->pub = pub;
+	TAILQ_INIT(&l->own);
 	pub->unended = l;
 	return 0;
 }
@@ -105,6 +140,18 @@ static bool is_old(const struct scout_leftovers *l, time_t begun)
 	return after_ns > 0 && begun > 0 && age_ns(begun, now) >= after_ns;
 }
 
+/* Whether the upload is of this mount, and ended by it; pub->lock is held. */
+static bool is_own_locked(const struct scout_leftovers *l, const char *id)
+{
+	const struct own *own;
+
+	TAILQ_FOREACH (own, &l->own, link) {
+		if (strcmp(own->o->id, id) == 0)
+			return true;
+	}
+	return scout_upload_owns_locked(l->pub, id);
+}
+
 static bool note(void *arg, const struct scout_s3_upload *u)
 {
 	struct scout_leftovers *l = arg;
@@ -116,7 +163,7 @@ static bool note(void *arg, const struct scout_s3_upload *u)
 	if (strlen(u->key) != u->key_len || strncmp(u->key, prefix, strlen(prefix)) != 0)
 		return true;
 	scout_lock(&pub->lock);
-	ours = scout_upload_owns_locked(pub, u->id);
+	ours = is_own_locked(l, u->id);
 	scout_unlock(&pub->lock);
 	if (ours)
 		return true;
@@ -124,17 +171,9 @@ static bool note(void *arg, const struct scout_s3_upload *u)
 	l->young_count += !old;
 	if (!old && l->nyoung == KEPT)
 		return true;
-	o = calloc(1, sizeof(*o));
-	if (o) {
-		o->key = strdup(u->key);
-		o->id = strdup(u->id);
-		o->begun = u->begun;
-	}
-	if (!o || !o->key || !o->id) {
-		if (o)
-			leftover_free(o);
+	o = leftover_new(u->key, u->id, u->begun);
+	if (!o)
 		return true; /* it is found again in an hour */
-	}
 	SLIST_INSERT_HEAD(old ? &l->old : &l->young, o, link);
 	*(old ? &l->nold : &l->nyoung) += 1;
 	return true;
@@ -210,22 +249,27 @@ static void keep(struct scout_leftovers *l, struct leftover *o)
 		leftover_free(o);
 }
 
+static void count_aborted(struct scout_leftovers *l, const struct leftover *o, const char *which)
+{
+	char name[256];
+
+	scout_info("models: aborted the upload of %s %s",
+		   scout_format_name(name, sizeof(name), o->key), which);
+	scout_lock(&l->pub->lock);
+	l->aborted++;
+	scout_unlock(&l->pub->lock);
+}
+
 static void abort_done(struct scout_s3_call *call, int err)
 {
 	struct scout_leftovers *l =
 	    (struct scout_leftovers *)((char *)call - offsetof(struct scout_leftovers, call));
 	struct leftover *o = SLIST_FIRST(&l->old);
-	char name[256];
 
 	SLIST_REMOVE_HEAD(&l->old, link);
 	l->nold--;
-	if (!err) {
-		scout_info("models: aborted the upload of %s that nobody ended",
-			   scout_format_name(name, sizeof(name), o->key));
-		scout_lock(&l->pub->lock);
-		l->aborted++;
-		scout_unlock(&l->pub->lock);
-	}
+	if (!err)
+		count_aborted(l, o, "that nobody ended");
 	if (err && err != -ENOENT)
 		keep(l, o);
 	else
@@ -278,26 +322,116 @@ static void go_on(struct scout_leftovers *l)
 	}
 }
 
+/* ---- those of this mount ---- */
+
+/* Another try may help. */
+static bool may_pass(int err)
+{
+	return err && err != -ENOENT && err != -EACCES && err != -ECANCELED && err != -ESHUTDOWN;
+}
+
+static void own_done(struct scout_s3_call *call, int err);
+
+static void send_again(struct own *own)
+{
+	uint64_t pause_ns =
+	    scout_backoff_ns(++own->tries, OWN_AGAIN_NS, OWN_AGAIN_MAX_NS, scout_random());
+
+	own->call = (struct scout_s3_call){
+	    .op = SCOUT_S3_ABORT,
+	    .key = own->o->key,
+	    .upload_id = own->o->id,
+	    .not_before_ns = scout_now_ns() + pause_ns,
+	    .done = own_done,
+	};
+	scout_s3_submit(own->l->pub->m->s3, &own->call);
+}
+
+static void own_done(struct scout_s3_call *call, int err)
+{
+	struct own *own = (struct own *)call;
+	struct scout_leftovers *l = own->l;
+
+	if (may_pass(err) && own->tries < OWN_TRIES) {
+		send_again(own);
+		return;
+	}
+	scout_lock(&l->pub->lock);
+	TAILQ_REMOVE(&l->own, own, link);
+	l->nown--;
+	scout_unlock(&l->pub->lock);
+	if (!err)
+		count_aborted(l, own->o, "at last");
+	if (err && err != -ENOENT)
+		keep(l, own->o);
+	else
+		leftover_free(own->o);
+	free(own);
+}
+
+void scout_leftovers_again(struct scout_leftovers *l, const char *key, const char *id, time_t begun,
+			   int err)
+{
+	struct leftover *o = err == -ENOENT ? NULL : leftover_new(key, id, begun);
+	struct own *own = o && may_pass(err) ? calloc(1, sizeof(*own)) : NULL;
+	bool again;
+
+	if (!o)
+		return;
+	scout_lock(&l->pub->lock);
+	o->begun += l->ahead_s;
+	again = own && l->nown < OWN_MAX;
+	if (again) {
+		own->l = l;
+		own->o = o;
+		TAILQ_INSERT_TAIL(&l->own, own, link);
+		l->nown++;
+	}
+	scout_unlock(&l->pub->lock);
+	if (again) {
+		send_again(own);
+		return;
+	}
+	free(own);
+	keep(l, o);
+}
+
 void scout_leftovers_start(struct scout_leftovers *l)
 {
 	look(l, 0);
 }
 
-void scout_leftovers_report(struct scout_leftovers *l, struct scout_text *out)
+static void report_locked(const struct scout_leftovers *l, const struct leftover *o,
+			  struct scout_text *out)
 {
 	char name[256], age[32];
-	struct leftover *o;
+
+	scout_text_printf(out, "    unended    %s, begun %s ago\n",
+			  scout_format_name(name, sizeof(name), o->key),
+			  scout_format_duration(age, age_ns(o->begun, our_clock_s() + l->ahead_s)));
+}
+
+void scout_leftovers_report(struct scout_leftovers *l, struct scout_text *out)
+{
+	const struct leftover *o;
+	const struct own *own;
+	unsigned more;
 
 	scout_lock(&l->pub->lock);
+	more = l->found_count + l->nown;
+	TAILQ_FOREACH (own, &l->own, link) {
+		if (l->found_count + l->nown - more < KEPT) {
+			report_locked(l, own->o, out);
+			more--;
+		}
+	}
 	SLIST_FOREACH(o, &l->found, link)
 	{
-		scout_text_printf(
-		    out, "    unended    %s, begun %s ago\n",
-		    scout_format_name(name, sizeof(name), o->key),
-		    scout_format_duration(age, age_ns(o->begun, our_clock_s() + l->ahead_s)));
+		report_locked(l, o, out);
+		more--;
 	}
-	if (l->found_count > l->nfound)
-		scout_text_printf(out, "    and %u more unended\n", l->found_count - l->nfound);
+	if (more > 0)
+		scout_text_printf(out, "    and %u more unended\n", more);
 	if (l->aborted)
 		scout_text_printf(out, "    aborted    %llu that nobody ended\n",
 				  (unsigned long long)l->aborted);

@@ -135,7 +135,7 @@ static void an_abort_that_fails(void **state)
 	reg.abort_err = -EIO;
 	answer_all();
 	finish(&w, -EDQUOT);
-	assert_int_equal(reg.aborts, 1); /* once: what is left is found by its age */
+	assert_int_equal(reg.aborts, 1); /* not at once */
 	expect_no_memory(&t);
 	w = begin(&t);
 	finish(&w, 0);
