@@ -36,6 +36,8 @@ struct scout_upload {
 	char *path, *key;
 	uint64_t begun_ns, version;
 	time_t begun;
+	bool
+	    appends; /* to its end, wherever the kernel thinks that is; immutable once it is opened */
 
 	atomic_uint refs; /* its handle's, and one of each call, wait and thread that is with it */
 

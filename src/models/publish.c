@@ -179,7 +179,7 @@ struct beginning {
 	struct scout_req *req;
 	bool exclusive; /* it must be new */
 	bool there;     /* it must not */
-	bool cuts;      /* what is there may be replaced */
+	int flags;
 };
 
 static int judge_name(const struct beginning *b, const struct scout_answer *answer)
@@ -190,7 +190,7 @@ static int judge_name(const struct beginning *b, const struct scout_answer *answ
 		return b->there ? -ENOENT : 0;
 	if (b->exclusive)
 		return -EEXIST;
-	return b->cuts ? 0 : -EOPNOTSUPP; /* objects do not change */
+	return b->flags & O_TRUNC ? 0 : -EOPNOTSUPP; /* objects do not change */
 }
 
 static void named(struct scout_asker *a, int err, const struct scout_answer *answer)
@@ -208,7 +208,7 @@ static void named(struct scout_asker *a, int err, const struct scout_answer *ans
 		scout_req_done(b->req, err, NULL);
 	} else {
 		res.open.replaces = answer->kind == SCOUT_FILE;
-		scout_upload_opened(u, res.open.replaces);
+		scout_upload_opened(u, b->flags, res.open.replaces);
 		res.open.handle = handle_of(u);
 		res.open.direct_io = true;
 		scout_upload_attr(u, &res.open.attr);
@@ -237,7 +237,7 @@ static void begin(struct scout_models *m, const char *path, int flags, bool ther
 	b->req = req;
 	b->exclusive = flags & O_EXCL || !m->config->overwrite;
 	b->there = there;
-	b->cuts = flags & O_TRUNC;
+	b->flags = flags;
 	scout_question_ask(m, SCOUT_ASK_NAME, path, &b->asker);
 }
 
@@ -265,7 +265,7 @@ static void publish_open(void *self, const char *path, int flags, struct scout_r
 	else if (!m->config->overwrite)
 		scout_req_done(req, -EEXIST, NULL);
 	else
-		begin(m, path, O_TRUNC, true, req);
+		begin(m, path, flags & ~O_EXCL, true, req);
 }
 
 static void publish_create(void *self, const char *path, mode_t mode, int flags,

@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,10 +144,11 @@ void scout_upload_unlist(struct scout_upload *u)
 	scout_unlock(&pub->lock);
 }
 
-void scout_upload_opened(struct scout_upload *u, bool replaces)
+void scout_upload_opened(struct scout_upload *u, int flags, bool replaces)
 {
 	struct scout_publisher *pub = u->pub;
 
+	u->appends = flags & O_APPEND;
 	scout_lock(&pub->lock);
 	u->opened = true;
 	u->replaces = replaces;
@@ -355,6 +357,8 @@ void scout_upload_write(struct scout_upload *u, uint64_t offset, const void *dat
 	scout_upload_ref(u);
 	scout_lock(&u->lock);
 	(void)drop_unwanted_locked(u);
+	if (u->appends)
+		offset = u->taken;
 	if (!err && u->err)
 		err = u->err;
 	else if (!err && u->state != SCOUT_UPLOAD_OPEN)

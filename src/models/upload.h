@@ -43,8 +43,8 @@ struct scout_upload *scout_upload_find(struct scout_publisher *pub, const char *
 bool scout_upload_below(struct scout_publisher *pub, const char *path);
 void scout_upload_ref(struct scout_upload *u);
 void scout_upload_unref(struct scout_upload *u);
-/* Before its handle is given out. replaces: there is an object at path, whose name that stays until it is published. */
-void scout_upload_opened(struct scout_upload *u, bool replaces);
+/* Before its handle is given out, by open(2)'s flags. replaces: there is an object at path, whose name that stays until it is published. */
+void scout_upload_opened(struct scout_upload *u, int flags, bool replaces);
 /* It is what its name stands for: it was opened, and nothing was there. */
 bool scout_upload_has_name(struct scout_upload *u);
 /* It never began: nobody hears of it. Takes its handle's reference. */

@@ -443,6 +443,31 @@ static void what_is_there_is_seen_until_it_is_replaced(void **state)
 	mount_down(&t);
 }
 
+/* The kernel takes the size that it was told by the older object's name for where an append goes. */
+static void an_append_goes_to_its_own_end(void **state)
+{
+	struct writer w = {.file = ask(OPEN), .key = KEY};
+	struct asked *a = ask(-1);
+	uint8_t bytes[10];
+	struct mount t;
+
+	(void)state;
+	up(&t, 64 * MIB);
+	t.config.models.overwrite = true;
+	w.t = &t;
+	fake_put(KEY, 33);
+	t.backend.ops->open(t.backend.self, KEY, O_WRONLY | O_TRUNC | O_APPEND, &w.file->req);
+	answer_all();
+	assert_int_equal(w.file->err, 0);
+	write_bytes(&w, 10);
+	fake_bytes(bytes, KEY, 0, w.at, sizeof(bytes));
+	t.backend.ops->write(t.backend.self, w.file->handle, 33, bytes, sizeof(bytes), &a->req);
+	expect(a, 0);
+	finish(&w, 0);
+	expect_size(&t, 0, 20);
+	mount_down(&t);
+}
+
 /* Memory holds a few parts: who writes more waits until one of them is there. */
 static void memory_is_bounded(void **state)
 {
@@ -588,6 +613,7 @@ int main(void)
 	    cmocka_unit_test(a_name_has_one_writer),
 	    cmocka_unit_test(who_was_refused_may_try_again_at_once),
 	    cmocka_unit_test(what_is_there_is_seen_until_it_is_replaced),
+	    cmocka_unit_test(an_append_goes_to_its_own_end),
 	    cmocka_unit_test(memory_is_bounded),
 	    cmocka_unit_test(interrupted_before_the_last_request),
 	    cmocka_unit_test(interrupted_in_the_last_request),
