@@ -406,6 +406,10 @@ static bool tell_flusher_locked(struct scout_upload *u)
 	if (!f)
 		return false;
 	TAILQ_REMOVE(&u->flushers, f, link);
+	scout_lock(&u->pub->lock);
+	if (u->queued == f->req)
+		u->queued = NULL;
+	scout_unlock(&u->pub->lock);
 	scout_unlock(&u->lock);
 	scout_req_done(f->req, err, err ? NULL : &res);
 	free(f);
@@ -471,6 +475,8 @@ bool scout_upload_close_locked(struct scout_upload *u)
 		scout_upload_fail_locked(u, -EIO, "a write that failed was not repeated");
 		return true;
 	}
+	if (u->taken < u->grown)
+		return scout_upload_fill_locked(u);
 	if (u->multipart && u->part) {
 		TAILQ_INSERT_TAIL(&u->ready, u->part, link);
 		u->part = NULL;

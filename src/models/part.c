@@ -67,6 +67,12 @@ static void give_room(struct scout_publisher *pub, size_t room)
 	run_all(&list);
 }
 
+/* Who writes, or closes what is longer than what was written. */
+static struct scout_req *who_waits(const struct scout_upload *u)
+{
+	return u->write ? u->write->req : TAILQ_FIRST(&u->flushers)->req;
+}
+
 /* The room for a part; 0: u waits for it. */
 static size_t take_room(struct scout_upload *u, size_t room)
 {
@@ -86,7 +92,7 @@ static size_t take_room(struct scout_upload *u, size_t room)
 		u->in_queue = true;
 		TAILQ_INSERT_TAIL(&pub->queue, u, queue_link);
 	}
-	u->queued = u->in_queue ? u->write->req : NULL;
+	u->queued = u->in_queue ? who_waits(u) : NULL;
 	scout_unlock(&pub->lock);
 	return got;
 }
@@ -98,6 +104,15 @@ static size_t room_of(const struct scout_publisher *pub, unsigned part)
 	for (unsigned i = PARTS_OF_A_SIZE; i <= part && room < pub->pool; i += PARTS_OF_A_SIZE)
 		room *= 2;
 	return room < pub->pool ? room : pub->pool;
+}
+
+uint64_t scout_part_all_bytes(const struct scout_publisher *pub)
+{
+	uint64_t bufs = 0;
+
+	for (unsigned i = 0; i < SCOUT_PARTS_MAX; i += PARTS_OF_A_SIZE)
+		bufs += (uint64_t)PARTS_OF_A_SIZE * room_of(pub, i);
+	return bufs * SCOUT_BUF_BYTES;
 }
 
 static size_t body(struct scout_s3_call *call, uint64_t offset, char *dst, size_t cap)

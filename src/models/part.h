@@ -19,6 +19,7 @@ TAILQ_HEAD(scout_upload_parts, scout_upload_part);
 
 struct scout_upload_write {
 	struct scout_req *req;
+	uint64_t offset; /* all before it that is not taken is zeros */
 	size_t size, at;
 	uint8_t bytes[];
 };
@@ -36,8 +37,9 @@ struct scout_upload {
 	char *path, *key;
 	uint64_t begun_ns, version;
 	time_t begun;
-	bool
-	    appends; /* to its end, wherever the kernel thinks that is; immutable once it is opened */
+	/* immutable once it is opened */
+	bool appends;            /* to its end, wherever the kernel thinks that is */
+	uint64_t replaced_bytes; /* what the kernel may think it is; 0: there was nothing */
 
 	atomic_uint refs; /* its handle's, and one of each call, wait and thread that is with it */
 
@@ -48,7 +50,8 @@ struct scout_upload {
 	int err; /* why it will not be published; 0: it may be */
 	char why[200];
 	uint64_t taken;                   /* bytes written */
-	uint64_t owed;                    /* to be taken: the end of writes that failed */
+	uint64_t grown;                   /* the least that it is to be when it is closed */
+	uint64_t owed_from, owed;         /* to be taken: from where to where writes failed */
 	struct scout_upload_write *write; /* the one that waits, or NULL */
 	TAILQ_HEAD(, scout_upload_flusher) flushers; /* wait for its end */
 	struct scout_upload_part *part;              /* being filled, or NULL */
@@ -101,6 +104,8 @@ void scout_upload_fail_locked(struct scout_upload *u, int err, const char *why);
 
 /* Answers the write that waits; u->lock is held, and given up meanwhile. */
 void scout_upload_end_write_locked(struct scout_upload *u, int err);
+/* Takes one of the zeros that are missing at its end, and some more. True: look again. */
+bool scout_upload_fill_locked(struct scout_upload *u);
 
 /* part.c; u->lock is held for _locked, and may be given up meanwhile. */
 /* The part and the buffer for its next byte: true when something came of it, false when u waits. */
@@ -109,6 +114,8 @@ bool scout_part_buffer_locked(struct scout_upload *u);
 /* Gives up what u waits for and what it was given. */
 void scout_part_leave_locked(struct scout_upload *u);
 void scout_part_free(struct scout_upload_part *p); /* no lock held; NULL is fine */
+/* The most bytes that an object can have. */
+uint64_t scout_part_all_bytes(const struct scout_publisher *pub);
 /* One without room, for an object without bytes. */
 struct scout_upload_part *scout_part_empty(struct scout_upload *u);
 /* Sends it: its call's done comes later. No lock held. */

@@ -3,7 +3,7 @@
  * on to the reading backend.
  *
  * An object is made once, whole, and never changed: a file can be created and written from its start to its
- * end, replaced where `overwrite` says so, and removed where `delete` does. */
+ * end, with holes, replaced where `overwrite` says so, and removed where `delete` does. */
 #include "models/publish.h"
 
 #include <assert.h>
@@ -84,8 +84,7 @@ struct setting {
 	struct scout_req base; /* a getattr */
 	struct scout_req *req;
 	struct scout_setattr change;
-	struct scout_models *m;
-	bool writing;
+	struct scout_upload *upload; /* referenced; NULL: it is not being written */
 };
 
 static bool is_now(const struct timespec *when)
@@ -96,12 +95,13 @@ static bool is_now(const struct timespec *when)
 }
 
 /* S3 keeps no modes, owners and times: what they are already may be asked for, and of a file that is being
- * written the time that it will have. */
+ * written the time that it will have, and to become larger. */
 static int judge_change(const struct setting *s, const struct scout_attr *attr)
 {
 	const struct scout_setattr *c = &s->change;
+	bool writing = s->upload;
 
-	if ((c->set & SCOUT_SET_SIZE) && (!s->writing || c->size != attr->size))
+	if ((c->set & SCOUT_SET_SIZE) && (!writing || c->size < attr->size))
 		return -EOPNOTSUPP;
 	if ((c->set & SCOUT_SET_MODE) && c->mode != (attr->mode & 07777))
 		return -EPERM;
@@ -109,9 +109,9 @@ static int judge_change(const struct setting *s, const struct scout_attr *attr)
 		return -EPERM;
 	if ((c->set & SCOUT_SET_GID) && c->gid != attr->gid)
 		return -EPERM;
-	if ((c->set & SCOUT_SET_ATIME) && !(s->writing && is_now(&c->atime)))
+	if ((c->set & SCOUT_SET_ATIME) && !(writing && is_now(&c->atime)))
 		return -EPERM;
-	if ((c->set & SCOUT_SET_MTIME) && !(s->writing && is_now(&c->mtime)))
+	if ((c->set & SCOUT_SET_MTIME) && !(writing && is_now(&c->mtime)))
 		return -EPERM;
 	return 0;
 }
@@ -128,6 +128,12 @@ static void got_attr(struct scout_req *base, int err, const struct scout_result 
 		ours.changed.attr = res->attr;
 		ours.changed.was = res->attr.version;
 	}
+	if (!err && (s->change.set & SCOUT_SET_SIZE) && s->change.size > res->attr.size) {
+		err = scout_upload_grow(s->upload, s->change.size);
+		ours.changed.attr.size = s->change.size;
+	}
+	if (s->upload)
+		scout_upload_unref(s->upload);
 	scout_req_done(s->req, err, err ? NULL : &ours);
 	free(s);
 }
@@ -146,16 +152,14 @@ static void publish_setattr(void *self, const char *path, void *handle,
 	u = find(m->publisher, path, handle);
 	s = calloc(1, sizeof(*s));
 	if (s) {
-		*s = (struct setting){.base = {.done = got_attr},
-				      .req = req,
-				      .change = *change,
-				      .writing = u != NULL};
+		*s = (struct setting){
+		    .base = {.done = got_attr}, .req = req, .change = *change, .upload = u};
 		publish_getattr(self, path, handle, &s->base);
 	} else {
+		if (u)
+			scout_upload_unref(u);
 		scout_req_done(req, -ENOMEM, NULL);
 	}
-	if (u)
-		scout_upload_unref(u);
 }
 
 static void publish_access(void *self, const char *path, int mask, struct scout_req *req)
@@ -208,7 +212,7 @@ static void named(struct scout_asker *a, int err, const struct scout_answer *ans
 		scout_req_done(b->req, err, NULL);
 	} else {
 		res.open.replaces = answer->kind == SCOUT_FILE;
-		scout_upload_opened(u, b->flags, res.open.replaces);
+		scout_upload_opened(u, b->flags, res.open.replaces ? answer : NULL);
 		res.open.handle = handle_of(u);
 		res.open.direct_io = true;
 		scout_upload_attr(u, &res.open.attr);

@@ -1,5 +1,7 @@
 /* Files that are being written: bytes in their order, from the first to the last, into parts; a part is
- * sent when it is full, beside others. What comes at the end is in finish.c.
+ * sent when it is full, beside others. What is skipped is zeros, which take the same way: the kernel keeps
+ * nothing back of these files, and sends what one writer writes in his order. What comes at the end is in
+ * finish.c.
  *
  * One thread at a time goes on with an upload (scout_upload_run): events leave a note under its lock and
  * call that. Any failure is for good: the upload is aborted, and every later write and close tells it.
@@ -144,14 +146,15 @@ void scout_upload_unlist(struct scout_upload *u)
 	scout_unlock(&pub->lock);
 }
 
-void scout_upload_opened(struct scout_upload *u, int flags, bool replaces)
+void scout_upload_opened(struct scout_upload *u, int flags, const struct scout_answer *replaced)
 {
 	struct scout_publisher *pub = u->pub;
 
 	u->appends = flags & O_APPEND;
+	u->replaced_bytes = replaced ? replaced->bytes : 0;
 	scout_lock(&pub->lock);
 	u->opened = true;
-	u->replaces = replaces;
+	u->replaces = replaced;
 	scout_unlock(&pub->lock);
 }
 
@@ -166,14 +169,19 @@ bool scout_upload_has_name(struct scout_upload *u)
 	return has;
 }
 
+static uint64_t end_locked(const struct scout_upload *u)
+{
+	return u->taken > u->grown ? u->taken : u->grown;
+}
+
 void scout_upload_attr(struct scout_upload *u, struct scout_attr *ret)
 {
-	uint64_t taken;
+	uint64_t bytes;
 
 	scout_lock(&u->lock);
-	taken = u->taken;
+	bytes = end_locked(u);
 	scout_unlock(&u->lock);
-	scout_models_file_attr(u->pub->m, taken, u->begun, u->version, ret);
+	scout_models_file_attr(u->pub->m, bytes, u->begun, u->version, ret);
 }
 
 void scout_upload_fail_locked(struct scout_upload *u, int err, const char *why)
@@ -222,6 +230,15 @@ void scout_upload_end_write_locked(struct scout_upload *u, int err)
 	scout_lock(&u->lock);
 }
 
+/* From from to to is to be taken before it is published, and not as zeros that nobody wrote. */
+static void owe_locked(struct scout_upload *u, uint64_t from, uint64_t to)
+{
+	if (u->taken >= u->owed || from < u->owed_from)
+		u->owed_from = from;
+	if (to > u->owed)
+		u->owed = to;
+}
+
 /* A write that the front has answered: the program was told that it failed. It may write that again, but
  * for one of which some was taken; or a piece is missing, and nothing is published. */
 static bool drop_unwanted_locked(struct scout_upload *u)
@@ -231,24 +248,21 @@ static bool drop_unwanted_locked(struct scout_upload *u)
 	if (!w || !scout_req_unwanted(w->req))
 		return false;
 	if (w->at > 0)
-		u->owed = UINT64_MAX;
-	else if (u->owed < u->taken + w->size)
-		u->owed = u->taken + w->size;
+		owe_locked(u, u->taken, UINT64_MAX);
+	else
+		owe_locked(u, w->offset, w->offset + w->size);
 	scout_upload_end_write_locked(u, -EINTR);
 	return true;
 }
 
-/* Moves on with the write that waits; false: there is none, or it has to wait longer. */
-static bool take_locked(struct scout_upload *u)
+/* Takes some of the next len bytes, NULL: zeros, and says how many: if none, u->lock may have been given up.
+ * False: they have to wait. */
+static bool add_locked(struct scout_upload *u, const uint8_t *bytes, uint64_t len, size_t *ret)
 {
-	struct scout_upload_write *w = u->write;
 	struct scout_upload_part *p = u->part;
 	size_t at, n;
 
-	if (!w)
-		return false;
-	if (drop_unwanted_locked(u))
-		return true;
+	*ret = 0;
 	if (p && p->bytes == p->bytes_max) { /* there is more than one part */
 		TAILQ_INSERT_TAIL(&u->ready, p, link);
 		u->part = NULL;
@@ -264,14 +278,51 @@ static bool take_locked(struct scout_upload *u)
 		p->bufs[p->nbufs++] = u->buffer;
 		u->buffer = NULL;
 	}
-	n = SCOUT_BUF_BYTES - at < w->size - w->at ? SCOUT_BUF_BYTES - at : w->size - w->at;
-	memcpy(p->bufs[p->nbufs - 1] + at, w->bytes + w->at, n);
+	n = SCOUT_BUF_BYTES - at < len ? SCOUT_BUF_BYTES - at : (size_t)len;
+	if (bytes)
+		memcpy(p->bufs[p->nbufs - 1] + at, bytes, n);
+	else
+		memset(p->bufs[p->nbufs - 1] + at, 0, n);
 	p->bytes += n;
-	w->at += n;
 	u->taken += n;
+	*ret = n;
+	return true;
+}
+
+/* How many zeros come before the write that waits. */
+static uint64_t gap_locked(const struct scout_upload *u)
+{
+	return u->write && u->write->offset > u->taken ? u->write->offset - u->taken : 0;
+}
+
+/* Moves on with the write that waits; false: there is none, or it has to wait longer. */
+static bool take_locked(struct scout_upload *u)
+{
+	struct scout_upload_write *w = u->write;
+	uint64_t gap = gap_locked(u);
+	size_t n;
+	bool more;
+
+	if (!w)
+		return false;
+	if (drop_unwanted_locked(u))
+		return true;
+	if (gap > 0)
+		return add_locked(u, NULL, gap, &n);
+	more = add_locked(u, w->bytes + w->at, w->size - w->at, &n);
+	if (n == 0)
+		return more;
+	w->at += n;
 	if (w->at == w->size)
 		scout_upload_end_write_locked(u, 0);
 	return true;
+}
+
+bool scout_upload_fill_locked(struct scout_upload *u)
+{
+	size_t n;
+
+	return add_locked(u, NULL, u->grown - u->taken, &n);
 }
 
 static void part_done(struct scout_s3_call *call, int err)
@@ -328,6 +379,8 @@ static bool step_locked(struct scout_upload *u)
 {
 	if (u->err)
 		return scout_upload_give_up_locked(u);
+	if (gap_locked(u) > 0 && ship_locked(u)) /* as soon as there is one: many more may come */
+		return true;
 	return take_locked(u) || ship_locked(u) || scout_upload_close_locked(u);
 }
 
@@ -347,28 +400,49 @@ void scout_upload_run(struct scout_upload *u)
 	scout_unlock(&u->lock);
 }
 
+/* What is against a write of size bytes at offset, and why that is the end; or 0. */
+static int judge_write_locked(const struct scout_upload *u, uint64_t offset, size_t size,
+			      const char **why)
+{
+	*why = "it is not written from its start to its end";
+	if (u->write || offset < u->taken)
+		return -EOPNOTSUPP;
+	if (offset == u->taken)
+		return 0;
+	*why = "it is written from the end of what it replaces on"; /* which fstat(2) shows */
+	if (offset == u->replaced_bytes)
+		return -EOPNOTSUPP;
+	*why = "a write that failed was not repeated";
+	if (u->taken < u->owed && offset > u->owed_from)
+		return -EIO;
+	*why = "it has more than 10,000 parts"; /* which are not sent first */
+	return offset + size > scout_part_all_bytes(u->pub) ? -EFBIG : 0;
+}
+
 void scout_upload_write(struct scout_upload *u, uint64_t offset, const void *data, size_t size,
 			struct scout_req *req)
 {
 	struct scout_upload_write *w = malloc(sizeof(*w) + size);
 	struct scout_result res = {.ttl_ms = 0};
 	int err = w ? 0 : -ENOMEM;
+	const char *why;
 
 	scout_upload_ref(u);
 	scout_lock(&u->lock);
 	(void)drop_unwanted_locked(u);
 	if (u->appends)
-		offset = u->taken;
-	if (!err && u->err)
+		offset = end_locked(u);
+	if (!err && u->err) {
 		err = u->err;
-	else if (!err && u->state != SCOUT_UPLOAD_OPEN)
+	} else if (!err && u->state != SCOUT_UPLOAD_OPEN) {
 		err = -EBADF; /* it is published, and never changes */
-	else if (!err && (u->write || offset != u->taken))
-		err = -EOPNOTSUPP;
-	if (err == -EOPNOTSUPP)
-		scout_upload_fail_locked(u, err, "it is not written from its start to its end");
+	} else if (!err) {
+		err = judge_write_locked(u, offset, size, &why);
+		if (err)
+			scout_upload_fail_locked(u, err, why);
+	}
 	if (!err && size > 0) {
-		*w = (struct scout_upload_write){.req = req, .size = size};
+		*w = (struct scout_upload_write){.req = req, .offset = offset, .size = size};
 		memcpy(w->bytes, data, size);
 		u->write = w;
 		w = NULL;
@@ -379,6 +453,22 @@ void scout_upload_write(struct scout_upload *u, uint64_t offset, const void *dat
 		scout_req_done(req, err, err ? NULL : &res);
 	free(w);
 	scout_upload_unref(u);
+}
+
+int scout_upload_grow(struct scout_upload *u, uint64_t size)
+{
+	int err;
+
+	scout_lock(&u->lock);
+	err = u->err;
+	if (!err && u->state != SCOUT_UPLOAD_OPEN)
+		err = -EOPNOTSUPP; /* it is published, and never changes */
+	if (!err && size > scout_part_all_bytes(u->pub))
+		err = -EFBIG;
+	if (!err && size > u->grown)
+		u->grown = size;
+	scout_unlock(&u->lock);
+	return err;
 }
 
 /* ---- closing ---- */

@@ -43,8 +43,9 @@ struct scout_upload *scout_upload_find(struct scout_publisher *pub, const char *
 bool scout_upload_below(struct scout_publisher *pub, const char *path);
 void scout_upload_ref(struct scout_upload *u);
 void scout_upload_unref(struct scout_upload *u);
-/* Before its handle is given out, by open(2)'s flags. replaces: there is an object at path, whose name that stays until it is published. */
-void scout_upload_opened(struct scout_upload *u, int flags, bool replaces);
+/* Before its handle is given out, by open(2)'s flags. replaced: the object at path, whose name that stays until it is
+ * published, or NULL. */
+void scout_upload_opened(struct scout_upload *u, int flags, const struct scout_answer *replaced);
 /* It is what its name stands for: it was opened, and nothing was there. */
 bool scout_upload_has_name(struct scout_upload *u);
 /* It never began: nobody hears of it. Takes its handle's reference. */
@@ -58,6 +59,8 @@ void scout_upload_attr(struct scout_upload *u, struct scout_attr *ret);
 void scout_upload_write(struct scout_upload *u, uint64_t offset, const void *data, size_t size,
 			struct scout_req *req);
 void scout_upload_flush(struct scout_upload *u, struct scout_req *req);
+/* It becomes so large at least when it is closed, by zeros at its end. 0 or -errno, and then it goes on as it was. */
+int scout_upload_grow(struct scout_upload *u, uint64_t size);
 
 /* Ends all of them, unpublished: within a few seconds all are aborted, or given up. */
 void scout_upload_stop_all(struct scout_publisher *pub);

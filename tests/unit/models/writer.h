@@ -23,10 +23,29 @@ int scout_s3_hash_body(struct scout_s3 *s3, struct scout_s3_call *call, char buf
 static struct {
 	int put_err, create_err, part_err, complete_err, abort_err;
 	unsigned puts, creates, parts, completes, aborts;
-	bool condition;     /* the last request that would make an object said: only a new one */
-	uint64_t stored;    /* bytes */
+	bool condition;  /* the last request that would make an object said: only a new one */
+	uint64_t stored; /* bytes */
+	struct {
+		uint64_t from, to;
+	} holes[4];         /* of what is written: zeros */
 	uint64_t thinks_ns; /* from the end of a part, or of all of an object, to its answer */
 } reg;
+
+/* The next size bytes at at are zeros where there are holes; in their place comes what else would be there. */
+static inline void look_at_holes(uint8_t *bytes, const char *key, uint64_t at, size_t size)
+{
+	for (size_t i = 0; i < sizeof(reg.holes) / sizeof(reg.holes[0]); i++) {
+		uint64_t from = reg.holes[i].from, to = reg.holes[i].to;
+
+		from = from > at ? from : at;
+		to = to < at + size ? to : at + size;
+		if (from >= to)
+			continue;
+		for (uint64_t byte = from; byte < to; byte++)
+			assert_int_equal(bytes[byte - at], 0);
+		fake_bytes(bytes + (from - at), key, 0, from, (size_t)(to - from));
+	}
+}
 
 /* The body, read in pieces of any size, is that of its key from at on. */
 static inline void look_at_body(struct scout_s3_call *call, uint64_t at, uint64_t most)
@@ -38,6 +57,7 @@ static inline void look_at_body(struct scout_s3_call *call, uint64_t at, uint64_
 		size_t n = call->body(call, offset, bytes, sizeof(bytes));
 
 		assert_true(n > 0 && n <= sizeof(bytes) && n <= call->body_bytes - offset);
+		look_at_holes((uint8_t *)bytes, call->key, at + offset, n);
 		assert_int_equal(fake_right((const uint8_t *)bytes, call->key, 0, at + offset, n),
 				 n);
 		offset += n;
@@ -237,6 +257,34 @@ static inline void write_bytes(struct writer *w, uint64_t size)
 		expect(ask_write(w, n), 0);
 		size -= n;
 	}
+}
+
+/* The next size bytes are not written. */
+static inline void leave_hole(struct writer *w, uint64_t size)
+{
+	size_t i = 0;
+
+	while (reg.holes[i].to > 0)
+		i++;
+	assert_true(i < sizeof(reg.holes) / sizeof(reg.holes[0]));
+	reg.holes[i].from = w->at;
+	reg.holes[i].to = w->at += size;
+}
+
+/* ftruncate(2); what is told of its size is checked. */
+static inline int resize(struct writer *w, uint64_t size)
+{
+	struct scout_setattr change = {.set = SCOUT_SET_SIZE, .size = size};
+	struct asked *a = ask(GETATTR);
+	int err;
+
+	w->t->backend.ops->setattr(w->t->backend.self, w->key, w->file->handle, &change, &a->req);
+	assert_true(asked_is_done(a));
+	err = a->err;
+	if (!err)
+		assert_int_equal(a->attr.size, size);
+	asked_free(a);
+	return err;
 }
 
 static inline struct asked *ask_flush(struct writer *w)
