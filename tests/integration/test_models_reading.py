@@ -248,7 +248,7 @@ def test_who_comes_within_a_second_goes_on_with_it(rgw, bucket, mount, http_prox
         assert f.read(MIB) + f.read(MIB // 2) == data[:3 * MIB // 2]
         wait_for(lambda: s3.held >= 4, 20, "its parts")
     closed = time.monotonic()
-    wait_for(lambda: time.monotonic() > closed + 0.3, 20, "a part of the second")
+    wait_for(lambda: time.monotonic() > closed + 0.15, 20, "a part of the second")
     reader = Background([lambda: read(m.model(MODEL))])
     wait_for(lambda: time.monotonic() > closed + 1.5, 20, "its end")
     s3.fault = lambda request: None
