@@ -21,7 +21,7 @@
 #define PACE_MS 20 /* between two looks for a session */
 /* Where an answer takes less, one session's window holds more than any core has ready meanwhile. */
 #define NEXT_DOOR_NS (2 * SCOUT_NS_PER_MS)
-#define NS_PER_BYTE 8 /* at a gigabit a second */
+#define BYTES_PER_MS 312500 /* at 2.5 gigabits a second */
 /* Where an answer takes longer, the link is what is slow, and not the session. */
 #define SLOW_NS SCOUT_NS_PER_S
 
@@ -99,11 +99,11 @@ unsigned scout_stripes_most(uint64_t round_trip_ns, unsigned cores)
 	return sessions ? sessions - 1 : 0;
 }
 
-/* All of them hold what a link of a gigabit does. An sshd that gets more than it can pass on copies it to and fro,
+/* All of them hold what a link of 2.5 gigabits does. An sshd that gets more than it can pass on copies it to and fro,
  * OpenSSH's the more the fuller its window is: that costs more time than half a window saves. */
 size_t scout_stripe_share(uint64_t round_trip_ns)
 {
-	uint64_t share = round_trip_ns / NS_PER_BYTE / (SCOUT_STRIPES + 1);
+	uint64_t share = round_trip_ns / SCOUT_NS_PER_MS * BYTES_PER_MS / (SCOUT_STRIPES + 1);
 
 	if (share < SCOUT_STRIPE_LEAST)
 		return SCOUT_STRIPE_LEAST;

@@ -453,12 +453,12 @@ static void a_file_earns_its_sessions(void **state)
 	tear_down();
 }
 
-static void shares_are_of_a_gigabit(void **state)
+static void shares_are_of_a_fast_link(void **state)
 {
 	(void)state;
 	assert_int_equal(scout_stripe_share(0), MIB);
-	assert_int_equal(scout_stripe_share(50 * SCOUT_NS_PER_MS), MIB);
-	assert_int_equal(scout_stripe_share(128 * SCOUT_NS_PER_MS), 2000000);
+	assert_int_equal(scout_stripe_share(20 * SCOUT_NS_PER_MS), MIB);
+	assert_int_equal(scout_stripe_share(50 * SCOUT_NS_PER_MS), 1953125);
 	assert_int_equal(scout_stripe_share(UINT64_MAX), 3 * MIB);
 }
 
@@ -568,7 +568,7 @@ int main(void)
 	    cmocka_unit_test(a_far_file_has_its_sessions_asked_for_at_once),
 	    cmocka_unit_test(a_near_file_has_one_session_asked_for),
 	    cmocka_unit_test(a_file_earns_its_sessions),
-	    cmocka_unit_test(shares_are_of_a_gigabit),
+	    cmocka_unit_test(shares_are_of_a_fast_link),
 	    cmocka_unit_test(next_door_cores_limit_the_sessions),
 	    cmocka_unit_test(a_far_file_goes_over_all_sessions),
 	};
