@@ -38,6 +38,8 @@ void scout_unlock(struct scout_mutex *m);
 
 /* Condition variables on CLOCK_MONOTONIC. */
 void scout_cond_init(pthread_cond_t *c);
+/* Their clock, also in a test that has another one. */
+uint64_t scout_cond_now_ns(void);
 /* Waits with m held; false when deadline_ns passed first. Deadline UINT64_MAX waits for ever and is
  * only for a thread whose owner wakes it to end it. */
 bool scout_cond_wait(pthread_cond_t *c, struct scout_mutex *m, uint64_t deadline_ns);

@@ -79,6 +79,14 @@ void scout_cond_init(pthread_cond_t *c)
 	pthread_condattr_destroy(&attr);
 }
 
+uint64_t scout_cond_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * SCOUT_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
 bool scout_cond_wait(pthread_cond_t *c, struct scout_mutex *m, uint64_t deadline_ns)
 {
 	struct timespec ts;

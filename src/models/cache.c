@@ -15,7 +15,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "models/cache_inside.h"
@@ -102,15 +101,6 @@ static struct scout_fetch *next_fetch(struct scout_cache *c)
 	return f;
 }
 
-/* As conditions know it, whatever clock a test has. */
-static uint64_t real_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * SCOUT_NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 /* running: reading or writing. */
 static void end(struct scout_cache *c, bool *running)
 {
@@ -144,7 +134,7 @@ static void *watch_run(void *arg)
 	bool stop;
 
 	do {
-		uint64_t until_ns = real_ns() + SCOUT_NS_PER_S;
+		uint64_t until_ns = scout_cond_now_ns() + SCOUT_NS_PER_S;
 		bool in_time = true;
 
 		scout_lock(&c->lock);
@@ -283,7 +273,7 @@ int scout_cache_start(struct scout_models *m)
 /* Returns whether it has not ended, and is not joined. */
 static bool join(struct scout_cache *c, pthread_t thread, const bool *running)
 {
-	uint64_t until_ns = real_ns() + c->patience_ns;
+	uint64_t until_ns = scout_cond_now_ns() + c->patience_ns;
 	bool in_time = true, hangs;
 
 	scout_lock(&c->lock);

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "scoutfs/clock.h"
 #include "scoutfs/lock.h"
@@ -32,15 +31,6 @@ struct scout_zip_work {
 	unsigned nthreads;
 };
 
-/* As conditions know it, whatever clock a test has. */
-static uint64_t real_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * SCOUT_NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 static void hurry_locked(struct scout_zip_work *w, struct scout_zip_job *job)
 {
 	TAILQ_REMOVE(&w->later, job, link);
@@ -54,7 +44,7 @@ static uint64_t next_due_locked(struct scout_zip_work *w)
 	struct scout_zip_job *job;
 
 	while ((job = TAILQ_FIRST(&w->later))) {
-		if (!w->stopping && job->due_ns > real_ns())
+		if (!w->stopping && job->due_ns > scout_cond_now_ns())
 			return job->due_ns;
 		hurry_locked(w, job);
 	}
@@ -126,7 +116,7 @@ void scout_zip_work_stop(struct scout_zip_work *w)
 {
 	scout_lock(&w->lock);
 	w->stopping = true;
-	w->deadline_ns = real_ns() + STOP_NS;
+	w->deadline_ns = scout_cond_now_ns() + STOP_NS;
 	pthread_cond_broadcast(&w->wake);
 	scout_unlock(&w->lock);
 	while (w->nthreads > 0)
@@ -163,7 +153,7 @@ bool scout_zip_put_off(struct scout_zip_work *w, struct scout_zip_job *job, uint
 	scout_lock(&w->lock);
 	taken = !w->stopped;
 	if (taken) {
-		job->due_ns = real_ns() + wait_ns;
+		job->due_ns = scout_cond_now_ns() + wait_ns;
 		TAILQ_INSERT_TAIL(&w->later, job, link);
 		pthread_cond_signal(&w->wake);
 	}
