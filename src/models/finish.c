@@ -400,20 +400,12 @@ static void publish_locked(struct scout_upload *u)
 static bool tell_flusher_locked(struct scout_upload *u)
 {
 	struct scout_upload_flusher *f = TAILQ_FIRST(&u->flushers);
-	struct scout_result res = {.ttl_ms = 0};
-	int err = u->err;
 
 	if (!f)
 		return false;
 	TAILQ_REMOVE(&u->flushers, f, link);
-	scout_lock(&u->pub->lock);
-	if (u->queued == f->req)
-		u->queued = NULL;
-	scout_unlock(&u->pub->lock);
-	scout_unlock(&u->lock);
-	scout_req_done(f->req, err, err ? NULL : &res);
+	scout_upload_answer_locked(u, f->req, u->err);
 	free(f);
-	scout_lock(&u->lock);
 	return true;
 }
 

@@ -102,7 +102,9 @@ void scout_upload_unlist(struct scout_upload *u);
 /* It will not be published; the first reason counts. u->lock is held. */
 void scout_upload_fail_locked(struct scout_upload *u, int err, const char *why);
 
-/* Answers the write that waits; u->lock is held, and given up meanwhile. */
+/* Answers who writes or closes; u->lock is held, and given up meanwhile. */
+void scout_upload_answer_locked(struct scout_upload *u, struct scout_req *req, int err);
+/* Likewise the write that waits. */
 void scout_upload_end_write_locked(struct scout_upload *u, int err);
 /* Takes one of the zeros that are missing at its end, and some more. True: look again. */
 bool scout_upload_fill_locked(struct scout_upload *u);

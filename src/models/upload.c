@@ -215,19 +215,26 @@ void scout_upload_gets_on(struct scout_upload *u)
 
 /* ---- writing ---- */
 
+void scout_upload_answer_locked(struct scout_upload *u, struct scout_req *req, int err)
+{
+	struct scout_result res = {.ttl_ms = 0};
+
+	scout_lock(&u->pub->lock);
+	if (u->queued == req)
+		u->queued = NULL;
+	scout_unlock(&u->pub->lock);
+	scout_unlock(&u->lock);
+	scout_req_done(req, err, err ? NULL : &res);
+	scout_lock(&u->lock);
+}
+
 void scout_upload_end_write_locked(struct scout_upload *u, int err)
 {
 	struct scout_upload_write *w = u->write;
-	struct scout_result res = {.ttl_ms = 0};
 
 	u->write = NULL;
-	scout_lock(&u->pub->lock);
-	u->queued = NULL;
-	scout_unlock(&u->pub->lock);
-	scout_unlock(&u->lock);
-	scout_req_done(w->req, err, err ? NULL : &res);
+	scout_upload_answer_locked(u, w->req, err);
 	free(w);
-	scout_lock(&u->lock);
 }
 
 /* From from to to is to be taken before it is published, and not as zeros that nobody wrote. */
