@@ -100,7 +100,7 @@ unsigned scout_stripes_most(uint64_t round_trip_ns, unsigned cores)
 }
 
 /* All of them hold what a link of 2.5 gigabits does. An sshd that gets more than it can pass on copies it to and fro,
- * OpenSSH's the more the fuller its window is: that costs more time than half a window saves. */
+ * OpenSSH's the more the fuller its window is: that costs time, and what no link carries gains none. */
 size_t scout_stripe_share(uint64_t round_trip_ns)
 {
 	uint64_t share = round_trip_ns / SCOUT_NS_PER_MS * BYTES_PER_MS / (SCOUT_STRIPES + 1);
