@@ -221,9 +221,8 @@ def test_what_nobody_wants_any_more_does_not_come(rgw, bucket, mount, http_proxy
     assert read(m.model(MODEL)) == data
 
 
-@pytest.mark.parametrize("bytes_", [MODEL_BYTES, 80 * MIB], ids=["small", "large"])
-def test_what_hangs_and_nobody_wants_is_given_up(rgw, bucket, mount, http_proxy, bytes_):
-    """Its connections are free again a second after the last close."""
+def closed_while_parts_hang(rgw, bucket, mount, http_proxy, bytes_):
+    """(bytes, proxy, mount): a reader has just closed the object, of which parts that he had asked for do not come."""
     data = content(bytes_)
     rgw.put(bucket, MODEL, data)
     s3 = http_proxy(rgw.port, later_parts)
@@ -231,6 +230,13 @@ def test_what_hangs_and_nobody_wants_is_given_up(rgw, bucket, mount, http_proxy,
     with open(m.model(MODEL), "rb", buffering=0) as f:
         assert f.read(MIB) + f.read(MIB // 2) == data[:3 * MIB // 2]
         wait_for(lambda: s3.held >= 4, 20, "its parts")
+    return data, s3, m
+
+
+@pytest.mark.parametrize("bytes_", [MODEL_BYTES, 80 * MIB], ids=["small", "large"])
+def test_what_hangs_and_nobody_wants_is_given_up(rgw, bucket, mount, http_proxy, bytes_):
+    """Its connections are free again a second after the last close."""
+    data, s3, m = closed_while_parts_hang(rgw, bucket, mount, http_proxy, bytes_)
     wait_for(lambda: s3.held == m.metric("scoutfs_s3_active") == 0, 10 * SLOWER, "their end")
     s3.fault = lambda request: None
     assert read(m.model(MODEL)) == data
@@ -240,13 +246,7 @@ def test_what_hangs_and_nobody_wants_is_given_up(rgw, bucket, mount, http_proxy,
 @pytest.mark.parametrize("bytes_", [MODEL_BYTES, 80 * MIB], ids=["small", "large"])
 def test_who_comes_within_a_second_goes_on_with_it(rgw, bucket, mount, http_proxy, bytes_):
     """However long it then takes to come: no byte is asked for twice."""
-    data = content(bytes_)
-    rgw.put(bucket, MODEL, data)
-    s3 = http_proxy(rgw.port, later_parts)
-    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
-    with open(m.model(MODEL), "rb", buffering=0) as f:
-        assert f.read(MIB) + f.read(MIB // 2) == data[:3 * MIB // 2]
-        wait_for(lambda: s3.held >= 4, 20, "its parts")
+    data, s3, m = closed_while_parts_hang(rgw, bucket, mount, http_proxy, bytes_)
     closed = time.monotonic()
     wait_for(lambda: time.monotonic() > closed + 0.15, 20, "a part of the second")
     reader = Background([lambda: read(m.model(MODEL))])

@@ -312,4 +312,18 @@ static inline void expect_names(struct mount *t, const char *path, const char *n
 	free(all);
 }
 
+/* Of a log. */
+static inline size_t lines_of(const char *path, const char *with)
+{
+	char line[1000];
+	size_t n = 0;
+	FILE *in = fopen(path, "r");
+
+	assert_non_null(in);
+	while (fgets(line, sizeof(line), in))
+		n += strstr(line, with) != NULL;
+	fclose(in);
+	return n;
+}
+
 #endif

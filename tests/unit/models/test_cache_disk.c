@@ -110,19 +110,6 @@ static void verify_looks_at_what_comes_from_there(void **state)
 	assert_int_equal(segments(NULL, 0), 1);
 }
 
-static size_t lines_of(const char *path, const char *with)
-{
-	char line[1000];
-	size_t n = 0;
-	FILE *in = fopen(path, "r");
-
-	assert_non_null(in);
-	while (fgets(line, sizeof(line), in))
-		n += strstr(line, with) != NULL;
-	fclose(in);
-	return n;
-}
-
 /* One line; nothing more is written, and what is there is served. */
 static void a_full_disk(void **state)
 {

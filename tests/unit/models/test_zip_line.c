@@ -50,19 +50,6 @@ static struct asked *waits(struct mount *t, struct asked *d, size_t n)
 	return d;
 }
 
-static size_t lines_of(const char *path, const char *with)
-{
-	char line[1000];
-	size_t n = 0;
-	FILE *in = fopen(path, "r");
-
-	assert_non_null(in);
-	while (fgets(line, sizeof(line), in))
-		n += strstr(line, with) != NULL;
-	fclose(in);
-	return n;
-}
-
 static void in_their_order(void **state)
 {
 	struct asked *d[LARGE], *small;
