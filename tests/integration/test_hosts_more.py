@@ -20,8 +20,10 @@ from tools import MIB, Background, content, error, read, sha256, timed, together
 
 
 def cut_sessions(server):
-    """Every connection dies; the listener lives."""
-    signal_all(family(server.process.pid)[1:], signal.SIGKILL)
+    """Every connection dies; the listener lives. Whether there was one."""
+    sessions = family(server.process.pid)[1:]
+    signal_all(sessions, signal.SIGKILL)
+    return bool(sessions)
 
 
 def aged(path, data, mtime=1_400_000_000):
@@ -39,21 +41,28 @@ def test_connections_killed_at_random_moments(sshd, mount):
     data = content(100 * MIB)
     aged(os.path.join(web1.files, "large"), data)
     m = mount(sshd.ini(web1, attr_timeout="0", request_timeout="600s"))
-    kills, over = [], threading.Event()
+    kills, answers, over = [], [], threading.Event()
     begun = time.monotonic()
     os.stat(m.host("web1", "large"))
-    connect = time.monotonic() - begun  # else a slow machine's would all be killed
+    connect = time.monotonic() - begun
 
     def killer():
         chance = random.Random(7)
-        while not over.wait(connect * chance.uniform(0.2, 2.5)):
-            cut_sessions(web1)
+        life, seen = connect, 0
+        while not over.wait(life * chance.uniform(0.2, 2.5)):
+            if not cut_sessions(web1):
+                continue
             kills.append(1)
+            # a machine may have become slower since the first connect: who got no answer is let live longer
+            life = max(connect, 0.8 * life) if len(answers) > seen else 2 * life
+            seen = len(answers)
 
     def persistently(function, *args, **more):
         while True:
             try:
-                return function(*args, **more)
+                answer = function(*args, **more)
+                answers.append(1)
+                return answer
             except ConnectionResetError:
                 time.sleep(0.05)  # the host's pause after a failed connect
 
