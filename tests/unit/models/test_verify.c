@@ -174,6 +174,18 @@ static void told_to_who_goes_on(void **state)
 	mount_down(&t);
 }
 
+static void open_others(struct mount *t, const char *folder, int n)
+{
+	for (int i = 0; i < n; i++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "%s/%d", folder, i);
+		fake_put(key, 1);
+		close_file(t, must_open(t, key));
+		fake_delete(key);
+	}
+}
+
 /* What is remembered of objects without a verdict is bounded: then the kernel is to forget its pages. */
 static void forgotten(void **state)
 {
@@ -183,14 +195,12 @@ static void forgotten(void **state)
 	(void)state;
 	up(&t, 24 * MIB, true);
 	read_half(&t, 3);
-	for (int i = 0; i < SCOUT_UNDECIDED_MAX; i++) {
-		char key[32];
-
-		snprintf(key, sizeof(key), "undecided/%d", i);
-		fake_put(key, 1);
-		close_file(&t, must_open(&t, key));
-		fake_delete(key);
-	}
+	open_others(&t, "fewer", 1023);
+	f = must_open(&t, KEY);
+	assert_false(f->drop_cache);
+	close_file(&t, f);
+	evict_all(&t);
+	open_others(&t, "as many", 1024);
 	f = must_open(&t, KEY);
 	assert_true(f->drop_cache);
 	assert_int_equal(read_whole(&t, f, 24 * MIB), 0);
@@ -344,8 +354,8 @@ static void a_slow_digest(void **state)
 		at += MIB;
 		assert_true(at < bytes);
 	}
-	/* a quarter of the memory is held, and what was claimed */
-	assert_in_range(at, 2 * MIB, 8 * MIB);
+	/* an eighth of the memory, be it shared with what the verifiers have in hand, or with what was begun */
+	assert_in_range(at, MIB, 2 * MIB);
 	b = ask_read(&t, other, 20 * MIB, 1000);
 	fake_answer_all();
 	expect_bytes(b, KEY, 0, 20 * MIB, 1000);
