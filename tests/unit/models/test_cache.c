@@ -344,6 +344,65 @@ static void least_recently_used_go(void **state)
 	down(&t);
 }
 
+/* The sizes of what is there are within that of a piece. */
+static void assert_pieces(void)
+{
+	int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fdopendir(dir);
+	struct dirent *entry;
+	struct stat st;
+
+	assert_non_null(d);
+	while ((entry = readdir(d))) {
+		assert_int_equal(fstatat(dir, entry->d_name, &st, 0), 0);
+		assert_true(S_ISDIR(st.st_mode) || st.st_size <= 4096 + 16 * (off_t)MIB);
+	}
+	closedir(d);
+}
+
+/* A block of each half MiB, one by one, so that none is fetched ahead and all are written. */
+static void write_halves(struct mount *t, const char *key, uint64_t bytes)
+{
+	struct asked *f;
+
+	fake_put(key, bytes);
+	f = open_key(t, key);
+	for (uint64_t at = 0; at < bytes; at += 2 * SCOUT_BUF_BYTES) {
+		uint64_t before = written(t);
+
+		read_range(t, f, key, 0, at + 9, at + 10);
+		WAIT(written(t) == before + 1);
+	}
+	close_file(t, f);
+}
+
+/* Of a large object that was used longest ago as much goes as there has to be room, and the rest is served. */
+static void a_piece_goes(void **state)
+{
+	struct mount t;
+	struct asked *f;
+
+	(void)state;
+	mount_cache_size = 64 * MIB;
+	up(&t);
+	write_halves(&t, "large", 96 * MIB);
+	assert_int_equal(segments(NULL, 0), 6);
+	write_halves(&t, "small", 26 * MIB);
+	assert_int_equal(scout_counted(&cache_of(&t)->evictions), 1);
+	assert_int_equal(segments(NULL, 0), 5 + 2);
+	assert_pieces();
+	down(&t);
+	up(&t);
+	fake_put("large", 96 * MIB);
+	f = open_key(&t, "large");
+	for (uint64_t at = 8 * MIB; at < 96 * MIB; at += 16 * MIB)
+		read_range(&t, f, "large", 0, at + 9, at + 10);
+	close_file(&t, f);
+	assert_int_equal(hits(&t), 5);
+	assert_int_equal(fake.bytes, SCOUT_BUF_BYTES);
+	down(&t);
+}
+
 static void told(void **state)
 {
 	struct scout_text text = {0};
@@ -377,6 +436,7 @@ int main(void)
 	    TEST(three_with_little_room),
 	    TEST(least_recently_used_go),
 	    TEST(use_from_memory_counts),
+	    TEST(a_piece_goes),
 	    TEST(told),
 	};
 
