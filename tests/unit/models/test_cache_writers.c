@@ -288,6 +288,42 @@ static void one_too_many_only_reads(void **state)
 	writers_down(&w);
 }
 
+/* Beside others that write, of two mounts the first is the one that makes them as many as may. */
+static void the_last_who_writes(uint64_t size, unsigned most)
+{
+	static struct writers w;
+	int fds[64];
+
+	writers_up(&w, 2, size);
+	for (unsigned i = 0; i < most - 1; i++) {
+		fds[i] = scout_cache_writers_join(w.dir, 1000);
+		assert_true(fds[i] >= 0);
+	}
+	write_one(&w, 0);
+	next_block(&w, 1);
+	WAIT(scout_counted(&cache_of(&w.t[1])->skipped) == 1);
+	read_key(&w.t[1], "key-0", 0, 9, 10);
+	assert_int_equal(hits(&w.t[1]), 1);
+	assert_int_equal(written(&w.t[1]), 0);
+	close(fds[0]);
+	write_one(&w, 1);
+	for (unsigned i = 1; i < most - 1; i++)
+		close(fds[i]);
+	writers_down(&w);
+}
+
+static void sixty_four_write(void **state)
+{
+	(void)state;
+	the_last_who_writes(64 * 64 * MIB, 64);
+}
+
+static void sixteen_write_into_64_mib(void **state)
+{
+	(void)state;
+	the_last_who_writes(64 * MIB, 16);
+}
+
 /* Who empties the folder takes the file by which they know each other: they meet in the next one. */
 static void an_emptied_folder(void **state)
 {
@@ -313,6 +349,7 @@ int main(void)
 	    TEST(eight_within_the_size),   TEST(sixteen_that_count_at_once),
 	    TEST(who_comes_late_counts),   TEST(who_leave_are_counted),
 	    TEST(one_too_many_only_reads), TEST(an_emptied_folder),
+	    TEST(sixty_four_write),        TEST(sixteen_write_into_64_mib),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
