@@ -224,6 +224,24 @@ static void members_that_are_refused(void **state)
 	zip_free(&z);
 }
 
+/* 1,032 to 1. */
+static void as_far_as_deflate_packs(void **state)
+{
+	struct zip z = {.members = 0};
+
+	(void)state;
+	local(&z, "x", "12345", 5);
+	local(&z, "y", "12345", 5);
+	say(&z, &(struct said){.name = "most", .method = 8, .packed = 5, .bytes = 5160});
+	say(&z,
+	    &(struct said){.name = "more", .method = 8, .packed = 5, .bytes = 5161, .header = 43});
+	finish(&z, false, "");
+	assert_int_equal(parse(z.file.p, z.file.len, 1000), 0);
+	assert_int_equal(entry("most")->refusal, SCOUT_ZIP_FINE);
+	assert_int_equal(entry("more")->refusal, SCOUT_ZIP_BOMB);
+	zip_free(&z);
+}
+
 static void too_many_names(void **state)
 {
 	struct scout_zip_entry e = {.bytes = 0};
@@ -584,6 +602,7 @@ int main(void)
 	    cmocka_unit_test(names_that_are_none),
 	    cmocka_unit_test(one_name_twice),
 	    cmocka_unit_test(members_that_are_refused),
+	    cmocka_unit_test(as_far_as_deflate_packs),
 	    cmocka_unit_test(too_many_names),
 	    cmocka_unit_test(broken_ones),
 	    cmocka_unit_test(a_signed_directory),
