@@ -560,12 +560,15 @@ def test_one_directory_for_all_who_ask(up, s3):
     assert len(s3.gets("model.zip")) == 1
 
 
-def test_what_the_bucket_has_wins(up, rgw, bucket):
+@pytest.mark.parametrize("more", [{}, {"list_max_keys": 10}], ids=["all", "by-folder"])
+def test_what_the_bucket_has_wins(up, rgw, bucket, more):
     data = archive([("inside", b"inside")])
+    for number in range(12):
+        rgw.put(bucket, f"{number % 2}/{number}", b"x")
     for key, body in {"a/v1/model.zip.d/real": b"real", "a/v2/model.zip.d": b"a file",
                       "a/v3/other.zip.d/model.ZIP": data}.items():
         rgw.put(bucket, key, body)
-    m = up(data, data)
+    m = up(data, data, **more)
     assert tree(m.model("a", "v1", "model.zip.d")) == ({"real": b"real"}, set())
     assert read(m.model("a", "v2", "model.zip.d")) == b"a file"
     assert read(m.model("a", "v3", "other.zip.d", "model.ZIP.d", "inside")) == b"inside"

@@ -556,6 +556,39 @@ static void a_folder_called_so(void **state)
 	}
 }
 
+/* The bucket's own folder or object of that name, also before there is a listing that tells of it. */
+static void what_the_bucket_has(void **state)
+{
+	static const char *const keys[] = {"a/model.zip.d/real", "a/model.zip.d"};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct scout_s3_call *listing;
+		struct mount t;
+		struct asked *a;
+		struct zip z;
+
+		mount_up(&t, "", 16 * MIB);
+		put_archive("a/model.zip", &z);
+		fake_put(keys[i], 5);
+		a = ask_getattr(&t, "a/model.zip.d");
+		listing = fake_take(false); /* it hangs */
+		assert_int_equal(listing->max_keys, 1000);
+		answer_until_done(a);
+		assert_int_equal(a->err, 0);
+		assert_int_equal(S_ISDIR(a->attr.mode), i == 0);
+		asked_free(a);
+		expect(answered(ask_getattr(&t, "a/model.zip.d/deflated")), -ENOENT);
+		a = answered(ask_getattr(&t, keys[i]));
+		assert_int_equal(a->err, 0);
+		assert_int_equal(a->attr.size, 5);
+		asked_free(a);
+		fake_answer(listing, 1);
+		mount_down(&t);
+		zip_free(&z);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -570,6 +603,7 @@ int main(void)
 	    cmocka_unit_test(no_memory_for_a_stream),
 	    cmocka_unit_test(another_version),
 	    cmocka_unit_test(a_folder_called_so),
+	    cmocka_unit_test(what_the_bucket_has),
 	    cmocka_unit_test(held_memory_follows_the_budget),
 	    cmocka_unit_test(streams_of_all_are_bounded),
 	    cmocka_unit_test(a_jump_back_costs_little),
