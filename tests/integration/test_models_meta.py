@@ -272,11 +272,12 @@ def test_500_models_are_2_listings(rgw, bucket, mount, http_proxy):
 def test_object_versions(rgw, bucket, mount, http_proxy):
     """.versions beside the newest: unlisted, listed by a LIST of its own when looked into, pinned."""
     client = rgw.client()
+    rgw.put(bucket, "a/v1/model.zip", content(300_000, 3))  # before there are versions
     client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
     def put(key, body):
         return client.put_object(Bucket=bucket, Key=key, Body=body)["VersionId"]
-    old = [put("a/v1/model.zip", content(300_000, n)) for n in range(3)]
+    old = [put("a/v1/model.zip", content(300_000, n)) for n in range(3)] + ["null"]
     client.delete_object(Bucket=bucket, Key="a/v1/model.zip")  # which leaves a marker below newest
     newest = put("a/v1/model.zip", b"newest")
     put("a/v1/README.md", b"only one")
@@ -293,7 +294,7 @@ def test_object_versions(rgw, bucket, mount, http_proxy):
     assert os.path.isdir(versions) and len(s3.requests) == 1
     assert sorted(os.listdir(versions)) == ["gone", "model.zip"]
     assert sorted(os.listdir(f"{versions}/model.zip")) == sorted(old)
-    assert [os.stat(f"{versions}/model.zip/{v}").st_size for v in old] == [300_000] * 3
+    assert [os.stat(f"{versions}/model.zip/{v}").st_size for v in old] == [300_000] * 4
     assert len(s3.requests) == 2, "one LIST told all of them"
     for number, version in enumerate(old):
         assert read(f"{versions}/model.zip/{version}") == content(300_000, number)
@@ -308,6 +309,19 @@ def test_object_versions(rgw, bucket, mount, http_proxy):
     assert error(os.stat, m.model("a", "v2", ".versions")) == "ENOENT", "all in v2 is deleted"
     assert {r.query.partition("versionId=")[2] for r in s3.gets("model.zip")} == \
         {*old, newest, ""}
+
+
+def test_object_versions_are_verified(rgw, bucket, mount, http_proxy):
+    """As the newest is, each by its own checksum."""
+    client, data = rgw.client(), [content(300_000, n) for n in range(3)]
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    ids = [client.put_object(Bucket=bucket, Key="a/x", Body=one)["VersionId"] for one in data]
+    s3 = http_proxy(rgw.port, fault=flipped(77))
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, versions="yes"))
+    assert error(read, m.model("a", ".versions", "x", ids[0])) == "EIO"
+    assert m.metric("scoutfs_models_mismatches_total") == 1
+    assert [read(m.model("a", ".versions", "x", one)) for one in ids[:2]] == data[:2]
+    assert m.metric("scoutfs_models_verified_total") == 2
 
 
 def test_versions_no(rgw, bucket, mount):
