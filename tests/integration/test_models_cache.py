@@ -200,6 +200,8 @@ def test_it_stays_within_its_size(rgw, bucket, mount, http_proxy, folder):
     assert m.metric("scoutfs_cache_evictions_total") > 0
     assert used(cache) > limit // 2
     m.unmount()
+    for name in os.listdir(cache):  # also those by which mounts know of each other
+        assert stat.S_IMODE(os.stat(os.path.join(cache, name)).st_mode) == 0o600, name
     s3.reset_counts()
     m = cached(mount, rgw, bucket, s3, cache, cache_size="64M")
     assert read(m.model("m", str(last), "model.zip")) == content(size, last)
