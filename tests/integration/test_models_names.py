@@ -1,8 +1,10 @@
 """Names of a registry that is written to, and of keys that are no names: what is shown, opened, removed."""
 
+import io
 import os
 import subprocess
 import threading
+import zipfile
 
 import pytest
 
@@ -118,6 +120,38 @@ def test_another_publishes_what_we_removed(rgw, bucket, mount, more):
     rgw.put(bucket, "a/x", b"newer")
     wait_for(lambda: error(read, m.model("a", "x")) == "ok", 5, "the name's end in the kernel")
     assert sorted(os.listdir(m.model("a"))) == ["x", "y"]
+
+
+@pytest.mark.parametrize("yes", [{}, {"overwrite": "yes", "delete": "yes"}], ids=["defaults", "all"])
+def test_what_is_only_shown_stays(rgw, bucket, mount, yes):
+    """Members of archives and older versions: no call makes, changes or removes one, whatever objects allow."""
+    rgw.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    rgw.put(bucket, "a/model.zip", b"older")
+    with io.BytesIO() as f:
+        with zipfile.ZipFile(f, "w") as z:
+            z.writestr("config", "{}")
+        rgw.put(bucket, "a/model.zip", f.getvalue())
+    m = mount(NO_HOSTS, rgw.ini(bucket, read_only="no", versions="yes", **yes))
+    whole, folder, versions = (m.model("a", name) for name in ("model.zip", "model.zip.d", ".versions"))
+    member = os.path.join(folder, "config")
+    version, = os.listdir(os.path.join(versions, "model.zip"))
+    older = os.path.join(versions, "model.zip", version)
+    for path in (member, older):
+        for flags in (os.O_WRONLY, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_CREAT | os.O_TRUNC,
+                      os.O_WRONLY | os.O_APPEND, os.O_RDONLY | os.O_TRUNC):
+            assert error(os.open, path, flags) == "EROFS", flags
+        for call, *args in ((os.unlink,), (os.truncate, 1), (os.chmod, 0o600), (os.chown, 12345, -1),
+                            (os.utime, (1, 1)), (os.rename, whole + "2"), (os.rename, path + "2")):
+            assert error(call, path, *args) == "EROFS", (call, args)
+        assert error(os.rename, whole, path) == "EROFS" and not os.access(path, os.W_OK)
+    for path in (folder, versions):
+        new = os.path.join(path, "new")
+        assert error(os.open, new, os.O_WRONLY | os.O_CREAT) == error(os.mkdir, new) == "EROFS"
+        assert error(os.mknod, new) == error(os.symlink, "x", new) == "EROFS"
+        assert error(os.link, whole, new) == error(os.rename, whole, new) == "EROFS"
+        assert error(os.rmdir, path) == "EROFS" and not os.access(path, os.W_OK)
+    assert read(member) == b"{}" and keys(rgw, bucket) == ["a/model.zip"]
+    assert read(older) == b"older" and os.access(whole, os.W_OK)
 
 
 @pytest.mark.parametrize("beside", ["a/v/x//y", "a/v/x/../y", "a/v/x/"])

@@ -1,6 +1,5 @@
 """Publishing: whole objects or none, however the writer or the server ends."""
 
-import io
 import os
 import re
 import signal
@@ -8,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 
 import pytest
 
@@ -538,30 +536,6 @@ def test_a_mountpoint_of_any_name(rgw, bucket, mount, name):
         assert body(rgw, bucket, "bert/v1/x") == b"whole"
         f.write(b"later")
         assert error(f.close) == "EEXIST"
-
-
-def test_what_is_only_shown_stays(rgw, bucket, mount):
-    """Members of archives and older versions are neither made nor removed, and hide behind nothing."""
-    rgw.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    rgw.put(bucket, "a/model.zip", b"older")
-    with io.BytesIO() as f:
-        with zipfile.ZipFile(f, "w") as z:
-            z.writestr("config.json", "{}")
-        rgw.put(bucket, "a/model.zip", f.getvalue())
-    m = mount(NO_HOSTS, ini(rgw, bucket, overwrite="yes", delete="yes", versions="yes"))
-    folder, versions = m.model("a", "model.zip.d"), m.model("a", ".versions")
-    member = os.path.join(folder, "config.json")
-    version, = os.listdir(os.path.join(versions, "model.zip"))
-    older = os.path.join(versions, "model.zip", version)
-    for path in (member, older):
-        assert error(os.unlink, path) == "EROFS"
-        assert error(os.open, path, os.O_WRONLY | os.O_TRUNC) == "EROFS"
-    for path in (folder, versions):
-        assert error(os.open, os.path.join(path, "new"), os.O_WRONLY | os.O_CREAT) == "EROFS"
-        assert error(os.mkdir, os.path.join(path, "new")) == "EROFS"
-        assert error(os.rmdir, path) == "EROFS"
-    assert read(member) == b"{}" and keys(rgw, bucket) == ["a/model.zip"]
-    assert read(older) == b"older"
 
 
 @pytest.mark.parametrize("unzip, word", [("yes", "EROFS"), ("no", "ok")])
