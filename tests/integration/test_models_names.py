@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from procs import wait_for
+from proxy import Answer
 from tools import content, error, read, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
@@ -152,6 +153,31 @@ def test_what_is_only_shown_stays(rgw, bucket, mount, yes):
         assert error(os.rmdir, path) == "EROFS" and not os.access(path, os.W_OK)
     assert read(member) == b"{}" and keys(rgw, bucket) == ["a/model.zip"]
     assert read(older) == b"older" and os.access(whole, os.W_OK)
+
+
+@pytest.mark.parametrize("delete", ["no", "yes"])
+def test_mv(rgw, bucket, mount, delete):
+    """It copies, as between two file systems, and then removes the old one if it may."""
+    rgw.put(bucket, "a/old", b"bytes")
+    m = mount(NO_HOSTS, rgw.ini(bucket, read_only="no", delete=delete))
+    done = subprocess.run(["mv", m.model("a", "old"), m.model("a", "new")], capture_output=True, text=True,
+                          check=False, timeout=100)
+    if delete == "yes":
+        assert (done.returncode, done.stderr) == (0, "") and keys(rgw, bucket) == ["a/new"]
+    else:
+        assert done.returncode == 1 and "cannot remove" in done.stderr and "not permitted" in done.stderr
+        assert keys(rgw, bucket) == ["a/new", "a/old"]
+    assert read(m.model("a", "new")) == b"bytes"
+
+
+def test_rm_whose_answer_is_lost(rgw, bucket, mount, http_proxy):
+    """Each time it is, it is told; and the object may be gone."""
+    rgw.put(bucket, "a/x", b"x")
+    s3 = http_proxy(rgw.port, lambda r: Answer(lose=True) if r.method == "DELETE" else None)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, read_only="no", delete="yes", max_attempts=2))
+    assert error(os.unlink, m.model("a", "x")) == "EIO"
+    assert m.log().count(" warn  s3: DELETE ") == m.log().count(" warn ") == 1
+    assert keys(rgw, bucket) == []
 
 
 @pytest.mark.parametrize("beside", ["a/v/x//y", "a/v/x/../y", "a/v/x/"])

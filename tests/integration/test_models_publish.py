@@ -296,7 +296,11 @@ def test_shells(rgw, bucket, mount):
             ("empty", ': > "$1"/empty', ""),
             ("append", 'echo one >> "$1"/append', "one\n"),
             ("unclosed", f'{sys.executable} -c "import os; os.write(1, b\'x\'); os._exit(0)" '
-                         '> "$1"/unclosed', "x")):
+                         '> "$1"/unclosed', "x"),
+            ("error", f'{sys.executable} -c "import os; os.write(1, b\'x\'); os.close(1); os._exit(3)" '
+                      '> "$1"/error || true', "x"),
+            ("signal", f'{sys.executable} -c "import os, signal; signal.signal(15, lambda *_: os.close(1)); '
+                       'os.write(1, b\'x\'); os.kill(os.getpid(), 15); os._exit(3)" > "$1"/signal || true', "x")):
         done = bash(line)
         assert done.returncode == 0 and done.stderr == "", (name, done.stderr)
         wait_for(lambda n=name: f"a/{n}" in keys(rgw, bucket), 10, name)
