@@ -118,7 +118,7 @@ def test_what_is_there_stays(rgw, bucket, mount, local):
         assert error(read, m.model("a", "v1", name)) == "ENOENT"  # its name stands for what is written
         assert error(os.close, fd) == "EEXIST"
         assert body(rgw, bucket, f"a/v1/{name}") == b"another's"
-    assert uploads(rgw, bucket) == []
+    assert uploads(rgw, bucket) == [] and " warn  s3: " not in m.log()
 
 
 def test_read_only_is_the_default(rgw, bucket, mount, local):
@@ -194,7 +194,8 @@ def test_a_server_that_fails(rgw, bucket, mount, http_proxy, local, size, word):
     assert keys(rgw, bucket) == []
     assert uploads(rgw, bucket) == []
     assert error(os.stat, m.model("a", "model.zip")) == "ENOENT"
-    assert "is not published" in m.log()
+    assert len(re.findall(f" warn  s3: .*{bucket}/a/model.zip: ", m.log())) == 1
+    assert m.log().count(" warn  models: a/model.zip is not published: ") == 1
 
 
 @pytest.mark.parametrize("size, word", [(10, "PUT /"), (PART + 1, "partNumber=1"),
