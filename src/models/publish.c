@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "models/changes.h"
 #include "models/keys.h"
@@ -38,6 +39,11 @@ static struct scout_upload *upload_of(void *handle)
 	uintptr_t bits = (uintptr_t)handle;
 
 	return bits & 1 ? (struct scout_upload *)(bits - 1) : NULL;
+}
+
+int scout_publish_refuses(const struct scout_models *m, const char *path)
+{
+	return scout_versions_cut(m, path) > 0 || scout_zip_claims(m, path) ? -EROFS : 0;
 }
 
 /* ---- attributes ---- */
@@ -149,6 +155,10 @@ static void publish_setattr(void *self, const char *path, void *handle,
 		m->publisher->below->setattr(self, path, handle, change, req); /* touch(1) */
 		return;
 	}
+	if (path && scout_publish_refuses(m, path)) {
+		scout_req_done(req, -EROFS, NULL);
+		return;
+	}
 	u = find(m->publisher, path, handle);
 	s = calloc(1, sizeof(*s));
 	if (s) {
@@ -164,15 +174,11 @@ static void publish_setattr(void *self, const char *path, void *handle,
 
 static void publish_access(void *self, const char *path, int mask, struct scout_req *req)
 {
+	int err = mask & W_OK ? scout_publish_refuses(self, path) : 0;
 	struct scout_result res = {.ttl_ms = 0};
 
-	(void)self, (void)path, (void)mask; /* S3 decides when it is done */
-	scout_req_done(req, 0, &res);
-}
-
-int scout_publish_refuses(const struct scout_models *m, const char *path)
-{
-	return scout_versions_cut(m, path) > 0 || scout_zip_claims(m, path) ? -EROFS : 0;
+	/* of all else S3 decides when it is done */
+	scout_req_done(req, err, err ? NULL : &res);
 }
 
 /* ---- open, create ---- */
@@ -264,6 +270,8 @@ static void publish_open(void *self, const char *path, int flags, struct scout_r
 		scout_req_done(req, -ENOENT, NULL);
 	else if (reads)
 		m->publisher->below->open(self, path, flags, req);
+	else if (scout_publish_refuses(m, path))
+		scout_req_done(req, -EROFS, NULL);
 	else if (!(flags & O_TRUNC) || (flags & O_ACCMODE) == O_RDONLY)
 		scout_req_done(req, -EOPNOTSUPP, NULL); /* objects do not change */
 	else if (!m->config->overwrite)
@@ -381,8 +389,10 @@ static void publish_unlink(void *self, const char *path, struct scout_req *req)
 	struct scout_upload *u = scout_upload_find(m->publisher, path);
 	size_t len = strlen(path) + 1;
 	struct removing *r = NULL;
-	int err = m->config->delete ? scout_publish_refuses(m, path) : -EPERM;
+	int err = scout_publish_refuses(m, path);
 
+	if (!err && !m->config->delete)
+		err = -EPERM;
 	if (u) {
 		scout_upload_unref(u);
 		err = -EBUSY;
@@ -407,22 +417,24 @@ static void publish_unlink(void *self, const char *path, struct scout_req *req)
 static void publish_rename(void *self, const char *path, const char *newpath, unsigned flags,
 			   struct scout_req *req)
 {
-	(void)self, (void)path, (void)newpath, (void)flags;
-	scout_req_done(req, -EXDEV, NULL);
+	bool shown = scout_publish_refuses(self, path) || scout_publish_refuses(self, newpath);
+
+	(void)flags;
+	scout_req_done(req, shown ? -EROFS : -EXDEV, NULL);
 }
 
 static void publish_mknod(void *self, const char *path, mode_t mode, dev_t rdev,
 			  struct scout_req *req)
 {
-	(void)self, (void)path, (void)mode, (void)rdev;
-	scout_req_done(req, -EPERM, NULL);
+	(void)mode, (void)rdev;
+	scout_req_done(req, scout_publish_refuses(self, path) ? -EROFS : -EPERM, NULL);
 }
 
 /* symlink(2), link(2) */
 static void publish_no_link(void *self, const char *from, const char *path, struct scout_req *req)
 {
-	(void)self, (void)from, (void)path;
-	scout_req_done(req, -EPERM, NULL);
+	(void)from;
+	scout_req_done(req, scout_publish_refuses(self, path) ? -EROFS : -EPERM, NULL);
 }
 
 /* ---- the whole ---- */

@@ -64,6 +64,7 @@ def test_missing_key(rgw, bucket, model, mount):
     for parts in (("b",), ("a", "v2"), ("a", "v1", "other"), ("a", "v1", "model.zip.bak")):
         assert error(os.stat, m.model(*parts)) == "ENOENT"
     assert error(os.stat, m.model("a", "v1", "model.zip", "x")) == "ENOTDIR"
+    assert error(read, m.model("b", "v1", "model.zip")) == "ENOENT" and " warn " not in m.log()
 
 
 def test_endpoint_down(mount, rgw):

@@ -1,12 +1,15 @@
 """Names of a registry that is written to, and of keys that are no names: what is shown, opened, removed."""
 
+import io
 import os
 import subprocess
 import threading
+import zipfile
 
 import pytest
 
 from procs import wait_for
+from proxy import Answer
 from tools import content, error, read, write
 
 NO_HOSTS = "[hosts]\nssh_config =\n"
@@ -118,6 +121,63 @@ def test_another_publishes_what_we_removed(rgw, bucket, mount, more):
     rgw.put(bucket, "a/x", b"newer")
     wait_for(lambda: error(read, m.model("a", "x")) == "ok", 5, "the name's end in the kernel")
     assert sorted(os.listdir(m.model("a"))) == ["x", "y"]
+
+
+@pytest.mark.parametrize("yes", [{}, {"overwrite": "yes", "delete": "yes"}], ids=["defaults", "all"])
+def test_what_is_only_shown_stays(rgw, bucket, mount, yes):
+    """Members of archives and older versions: no call makes, changes or removes one, whatever objects allow."""
+    rgw.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    rgw.put(bucket, "a/model.zip", b"older")
+    with io.BytesIO() as f:
+        with zipfile.ZipFile(f, "w") as z:
+            z.writestr("config", "{}")
+        rgw.put(bucket, "a/model.zip", f.getvalue())
+    m = mount(NO_HOSTS, rgw.ini(bucket, read_only="no", versions="yes", **yes))
+    whole, folder, versions = (m.model("a", name) for name in ("model.zip", "model.zip.d", ".versions"))
+    member = os.path.join(folder, "config")
+    version, = os.listdir(os.path.join(versions, "model.zip"))
+    older = os.path.join(versions, "model.zip", version)
+    for path in (member, older):
+        for flags in (os.O_WRONLY, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_CREAT | os.O_TRUNC,
+                      os.O_WRONLY | os.O_APPEND, os.O_RDONLY | os.O_TRUNC):
+            assert error(os.open, path, flags) == "EROFS", flags
+        for call, *args in ((os.unlink,), (os.truncate, 1), (os.chmod, 0o600), (os.chown, 12345, -1),
+                            (os.utime, (1, 1)), (os.rename, whole + "2"), (os.rename, path + "2")):
+            assert error(call, path, *args) == "EROFS", (call, args)
+        assert error(os.rename, whole, path) == "EROFS" and not os.access(path, os.W_OK)
+    for path in (folder, versions):
+        new = os.path.join(path, "new")
+        assert error(os.open, new, os.O_WRONLY | os.O_CREAT) == error(os.mkdir, new) == "EROFS"
+        assert error(os.mknod, new) == error(os.symlink, "x", new) == "EROFS"
+        assert error(os.link, whole, new) == error(os.rename, whole, new) == "EROFS"
+        assert error(os.rmdir, path) == "EROFS" and not os.access(path, os.W_OK)
+    assert read(member) == b"{}" and keys(rgw, bucket) == ["a/model.zip"]
+    assert read(older) == b"older" and os.access(whole, os.W_OK)
+
+
+@pytest.mark.parametrize("delete", ["no", "yes"])
+def test_mv(rgw, bucket, mount, delete):
+    """It copies, as between two file systems, and then removes the old one if it may."""
+    rgw.put(bucket, "a/old", b"bytes")
+    m = mount(NO_HOSTS, rgw.ini(bucket, read_only="no", delete=delete))
+    done = subprocess.run(["mv", m.model("a", "old"), m.model("a", "new")], capture_output=True, text=True,
+                          check=False, timeout=100)
+    if delete == "yes":
+        assert (done.returncode, done.stderr) == (0, "") and keys(rgw, bucket) == ["a/new"]
+    else:
+        assert done.returncode == 1 and "cannot remove" in done.stderr and "not permitted" in done.stderr
+        assert keys(rgw, bucket) == ["a/new", "a/old"]
+    assert read(m.model("a", "new")) == b"bytes"
+
+
+def test_rm_whose_answer_is_lost(rgw, bucket, mount, http_proxy):
+    """Each time it is, it is told; and the object may be gone."""
+    rgw.put(bucket, "a/x", b"x")
+    s3 = http_proxy(rgw.port, lambda r: Answer(lose=True) if r.method == "DELETE" else None)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, read_only="no", delete="yes", max_attempts=2))
+    assert error(os.unlink, m.model("a", "x")) == "EIO"
+    assert m.log().count(" warn  s3: DELETE ") == m.log().count(" warn ") == 1
+    assert keys(rgw, bucket) == []
 
 
 @pytest.mark.parametrize("beside", ["a/v/x//y", "a/v/x/../y", "a/v/x/"])

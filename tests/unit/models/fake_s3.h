@@ -53,11 +53,17 @@ uint64_t scout_wall_ns(void)
 	return atomic_load(&fake_now) + UINT64_C(1700000000) * SCOUT_NS_PER_S;
 }
 
+static _Atomic uint64_t fake_paused_ns; /* what all pauses come to where chance takes nothing */
+
+/* Each is as the first one. */
 uint64_t scout_backoff_ns(unsigned failures, uint64_t base_ns, uint64_t max_ns, uint32_t random)
 {
-	(void)failures;
-	(void)max_ns;
+	uint64_t ns = base_ns;
+
 	(void)random;
+	for (unsigned i = 1; i < failures && ns < max_ns; i++)
+		ns *= 2;
+	fake_paused_ns += ns < max_ns ? ns : max_ns;
 	return base_ns;
 }
 

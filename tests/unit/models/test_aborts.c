@@ -80,16 +80,19 @@ static void it_is_sent_again(void **state)
 	mount_down(&t);
 }
 
+/* Within about a minute. */
 static void a_few_times(void **state)
 {
 	struct mount t;
 
 	(void)state;
 	up(&t, 128 * MIB);
+	fake_paused_ns = 0;
 	fail_one(&t, -ETIMEDOUT);
 	for (unsigned i = 0; i < 3 * TRIES; i++)
 		pass(AGAIN_S);
 	assert_int_equal(reg.aborts, 1 + TRIES);
+	assert_in_range(fake_paused_ns, 50 * SCOUT_NS_PER_S, 80 * SCOUT_NS_PER_S);
 	assert_int_equal(status_says(&t, "unended    " KEY), 1);
 	assert_int_equal(status_says(&t, "aborted"), 0);
 	pass(HOUR_S); /* the look finds none */

@@ -526,22 +526,65 @@ static void interrupted_before_the_last_request(void **state)
 /* …and the last request is not taken back: whatever comes of it is known here. */
 static void interrupted_in_the_last_request(void **state)
 {
-	struct asked *closed;
+	(void)state;
+	for (int large = 0; large < 2; large++) {
+		struct scout_s3_call *call;
+		struct asked *closed;
+		struct mount t;
+		struct writer w;
+
+		up(&t, 128 * MIB);
+		w = begin(&t);
+		write_bytes(&w, large ? PART + 1 : 10);
+		closed = ask_flush(&w);
+		while (TAILQ_FIRST(&fake.queue)->op != (large ? SCOUT_S3_COMPLETE : SCOUT_S3_PUT))
+			answer(fake_take(false));
+		atomic_store(&closed->req.unwanted, true);
+		scout_upload_run(upload_of(&w));
+		close_file(&t, w.file);
+		call = fake_take(false);
+		assert_false(call->cancelled);
+		answer(call);
+		answer_all();
+		asked_free(closed);
+		assert_int_equal(reg.puts + reg.completes, 1);
+		assert_int_equal(reg.aborts, 0);
+		expect_size(&t, 0, w.at);
+		expect_no_memory(&t);
+		mount_down(&t);
+	}
+}
+
+/* Neither the close of who was killed waits for the ABORT, nor that of another who has it open. */
+static void a_killed_writer_waits_for_no_abort(void **state)
+{
+	siginfo_t info;
+	struct asked *a;
 	struct mount t;
 	struct writer w;
+	pid_t child;
 
 	(void)state;
 	up(&t, 128 * MIB);
 	w = begin(&t);
-	write_bytes(&w, 10);
-	closed = ask_flush(&w);
-	expect_queued(1, SCOUT_S3_PUT);
-	atomic_store(&closed->req.unwanted, true);
-	answer_all();
-	asked_free(closed);
+	write_bytes(&w, PART + 1);
+	answer(fake_take(false));
+	child = fork();
+	if (child == 0) {
+		(void)raise(SIGKILL);
+		_exit(0);
+	}
+	assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+	a = ask(-1);
+	a->req.task = child;
+	t.backend.ops->flush(t.backend.self, w.file->handle, &a->req);
+	expect(a, -EINTR);
+	expect(ask_flush(&w), -EINTR);
+	assert_int_equal(reg.aborts, 0);
+	assert_true(fake_queued() > 0);
 	end(&w);
-	assert_int_equal(reg.puts, 1);
-	expect_size(&t, 0, 10);
+	assert_int_equal(reg.aborts, 1);
+	assert_int_equal(waitpid(child, NULL, 0), child);
 	expect_no_memory(&t);
 	mount_down(&t);
 }
@@ -617,6 +660,7 @@ int main(void)
 	    cmocka_unit_test(memory_is_bounded),
 	    cmocka_unit_test(interrupted_before_the_last_request),
 	    cmocka_unit_test(interrupted_in_the_last_request),
+	    cmocka_unit_test(a_killed_writer_waits_for_no_abort),
 	    cmocka_unit_test(what_failed_waits_for_no_look_and_no_put),
 	    cmocka_unit_test(the_end_of_the_mount),
 	};

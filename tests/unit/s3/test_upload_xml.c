@@ -199,9 +199,8 @@ static void test_no_room(void **state)
 		const char *code;
 		int err;
 	} cases[] = {
-	    {403, "QuotaExceeded", -EDQUOT},
-	    {507, "XMinioStorageFull", -ENOSPC},
-	    {400, "EntityTooLarge", -EFBIG},
+	    {403, "QuotaExceeded", -EDQUOT},        {507, "XMinioStorageFull", -ENOSPC},
+	    {507, "InsufficientCapacity", -ENOSPC}, {400, "EntityTooLarge", -EFBIG},
 	    {403, "AccessDenied", -EACCES},
 	};
 
