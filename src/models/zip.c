@@ -147,7 +147,7 @@ static void ask(struct visit *v, enum step step)
 {
 	static const enum scout_question_kind kinds[] = {
 	    [ASK_ARCHIVE] = SCOUT_ASK_LOOK,
-	    [ASK_FOLDER] = SCOUT_ASK_NAME,
+	    [ASK_FOLDER] = SCOUT_ASK_LOOK,
 	    [ASK_VERSION] = SCOUT_ASK_OBJECT,
 	    [ASK_ANEW] = SCOUT_ASK_ANEW,
 	};
@@ -169,7 +169,15 @@ static void got(struct scout_zip_waiter *w, int err, struct scout_zip *zip)
 	visit_end(v, err);
 }
 
-/* Goes on with the archive's directory. */
+static bool holds(struct visit *v, struct scout_zip *zip)
+{
+	struct scout_zip_place place;
+
+	return !*below(v) || scout_zip_names_find(&zip->names, below(v), &place);
+}
+
+/* Goes on with the archive's directory. What is not in the one that is known may be in another that took its place, or
+ * in the bucket under the folder's name. */
 static void with_directory(struct visit *v)
 {
 	struct scout_models *m = v->m;
@@ -178,12 +186,19 @@ static void with_directory(struct visit *v)
 
 	v->waiter.got = got;
 	zip = scout_zip_known(m, archive(v), v->answer.version, &err);
-	if (zip || err < 0)
+	if (zip && !v->asked && !holds(v, zip)) {
+		bool folder_too = v->no_folder;
+
+		scout_zip_put(m, zip);
+		v->no_folder = false;
+		ask(v, folder_too ? ASK_FOLDER : ASK_ANEW);
+	} else if (zip || err < 0) {
 		got(&v->waiter, err, zip);
-	else if (v->asked)
+	} else if (v->asked) {
 		scout_zip_get(m, archive(v), &v->answer, &v->waiter);
-	else
+	} else {
 		ask(v, ASK_VERSION);
+	}
 }
 
 static void answered(struct scout_asker *a, int err, const struct scout_answer *answer)
@@ -314,7 +329,7 @@ static void place_attr(const struct scout_models *m, const struct scout_zip *zip
 
 static int attr_found(struct visit *v, struct scout_zip *zip)
 {
-	struct scout_result res = {.ttl_ms = MISSING_NS / SCOUT_NS_PER_MS};
+	struct scout_result res = {.ttl_ms = 0};
 	struct scout_zip_place place;
 
 	if (scout_zip_names_find(&zip->names, below(v), &place)) {

@@ -443,12 +443,14 @@ def test_a_token_that_s3_refuses_whatever_it_is(aws, s3, ini, mount):
 
 
 def test_a_400_without_a_body_is_no_token_refused(rgw, bucket, aws, s3, ini, mount):
-    """AWS has 400 for many things; the answer to a HEAD does not say for which."""
+    """AWS has 400 for many things; the answer to a HEAD does not say for which: that of a GET of one byte does."""
     m = mount(ini + "versions = yes\n",
               env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": aws.url + CONTAINER})
     works(m)
+    s3.reset_counts()
     s3.fault = lambda r: Answer(status=400) if r.method == "HEAD" else None
     assert stat_of_nothing(m) == "ENOENT"
+    assert [r.range for r in s3.gets()] == ["bytes=0-0"]
     s3.fault = lambda r: Answer(status=400, code="InvalidArgument") if "dsf" in r.query else None
     assert error(os.stat, m.model("a", "v1", ".versions", "model.zip", "dsf")) == "ENOENT"
     s3.fault = lambda r: Answer(status=400, code="InvalidRequest") if "nothing" in r.path else None
@@ -456,6 +458,7 @@ def test_a_400_without_a_body_is_no_token_refused(rgw, bucket, aws, s3, ini, mou
     rgw.put(bucket, "a/v1/new", b"new")
     s3.fault = lambda r: Answer(status=400) if r.method == "HEAD" else None
     assert error(os.stat, m.model("a", "v1", "new")) == "EIO"
+    assert {r.range for r in s3.gets("new")} == {"bytes=0-0"}
     assert len(aws.issued) == 1 and m.metric("scoutfs_s3_credentials_renewed_total") == 1
     assert "takes the credentials no more" not in m.log()
     keys = mount(NO_HOSTS + rgw.ini(bucket, s3.port, versions="yes"))

@@ -182,6 +182,30 @@ def test_hedges_are_few(rgw, bucket, mount, http_proxy):
     assert sha256(reader.results()[0]) == sha256(data)
 
 
+FAILS = {"hangs": ({"stall": True}, "ETIMEDOUT"), "is refused": ({"status": 500}, "EIO")}
+
+
+@pytest.mark.parametrize("how", FAILS)
+def test_a_call_has_its_attempts_and_no_more(rgw, bucket, mount, http_proxy, how):
+    """Of which a hedge is one; they are numbered."""
+    answer, word = FAILS[how]
+    rgw.put(bucket, "a/v1/model.zip", content(MIB))
+    s3 = http_proxy(rgw.port)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, timeout="2s", max_attempts=3))
+    assert os.listdir(m.model("a", "v1")) == ["model.zip"]
+    s3.fault = lambda r: Answer(**answer) if r.range else None
+    with open(m.model("a", "v1", "model.zip"), "rb", buffering=0) as f:
+        assert error(f.read, 4096) == word
+    wait_for(lambda: m.metric("scoutfs_s3_active") == 0, 20, "the end of its requests")
+    attempts = {}
+    for request in sorted([*s3.gets("model.zip"), *s3.hedges], key=lambda r: r.at):
+        attempts.setdefault(request.call, []).append(request.headers["amz-sdk-request"])
+    numbered = [f"attempt={number}; max=3" for number in (1, 2, 3)]
+    assert attempts[s3.gets("model.zip")[0].call] == numbered
+    assert all(found == numbered[:len(found)] for found in attempts.values()), attempts
+    assert how == "is refused" or s3.hedges
+
+
 def test_a_get_that_is_far_slower_than_its_siblings_is_hedged(rgw, bucket, mount, http_proxy):
     models = [content(1_000_000, number) for number in range(8)]
     for number, data in enumerate(models):
@@ -362,13 +386,14 @@ def test_an_object_that_is_encrypted_with_a_key_of_kms(rgw, bucket, mount):
     assert read(m.model("a", "v1", "model.zip")) == data
 
 
-def test_connections_are_made_ahead_where_that_takes_long(rgw, bucket, mount, http_proxy, proxy):
-    """At the open of what may be read on; they end when nobody does. Whoever does finds his bytes all the same."""
+@pytest.mark.parametrize("rtt", [0.006, 0.05])
+def test_connections_are_made_ahead_where_that_takes_long(rgw, bucket, mount, http_proxy, proxy, rtt):
+    """5 ms or more: at the open of what may be read on; they end when nobody does. Whoever does finds his bytes all the same."""
     data = content(24 * MIB)
     rgw.put(bucket, "a/v1/model.zip", data)
     s3 = http_proxy(rgw.port)
     link = proxy(s3.port)
-    link.rtt = 0.05
+    link.rtt = rtt
     m = mount(NO_HOSTS, rgw.ini(bucket, link.port, max_connections=12))
     assert os.stat(m.model("a", "v1", "model.zip")).st_size == len(data)
     fd = os.open(m.model("a", "v1", "model.zip"), os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Bulk gives way to small calls, as seen from the other end of the link: how much of it is under way beside them."""
+"""How much of bulk is under way, as seen from the other end of the link: beside small calls, and where it waits in line."""
 
 import asyncio
 import os
@@ -10,14 +10,38 @@ import pytest
 from mount import SAN, SLOWER
 from procs import wait_for
 from proxy import Answer, HttpProxy
-from test_models_engine import NO_HOSTS, is_bulk, size
+from test_models_engine import NO_HOSTS, is_bulk, size, start
 from tools import MIB, content, read
 
 PART = 2 * MIB
 LAST = 9
 
 
-class OneLink(HttpProxy):
+class Counted(HttpProxy):
+    def bulk(self):
+        return [r for r in self.requests if is_bulk(r) and not r.ended]
+
+
+class OneDisk(Counted):
+    """A server that answers one request of bulk after the other, but for an object's first MiB, which it has at hand."""
+
+    busy = None
+
+    def __init__(self, target_port):
+        super().__init__(target_port)
+        self.at_once = []  # how much of bulk was under way when each of it came
+
+    async def _answer(self, request, *args):
+        if not is_bulk(request) or start(request) == 0:
+            return await super()._answer(request, *args)
+        self.at_once.append(len(self.bulk()))
+        self.busy = self.busy or asyncio.Lock()
+        async with self.busy:
+            await asyncio.sleep(0.02)
+            return await super()._answer(request, *args)
+
+
+class OneLink(Counted):
     """A link that all share: whoever asks for little waits for each part of bulk that is under way."""
 
     def __init__(self, target_port, base):
@@ -29,9 +53,6 @@ class OneLink(HttpProxy):
     def slow_parts(request):
         """So that they are under way for long; a slice is not."""
         return Answer(bytes_per_s=MIB) if is_bulk(request) and size(request) > MIB else None
-
-    def bulk(self):
-        return [r for r in self.requests if is_bulk(r) and not r.ended]
 
     async def _answer(self, request, *args):
         if not is_bulk(request):
@@ -47,11 +68,11 @@ class OneLink(HttpProxy):
 def one_link(rgw):
     started = []
 
-    def start(base):
+    def begin(base):
         started.append(OneLink(rgw.port, base).start())
         return started[-1]
 
-    yield start
+    yield begin
     for one in started:
         one.stop()
 
@@ -105,3 +126,21 @@ def test_an_object_gives_no_way_to_its_own_rest(rgw, bucket, mount, one_link):
     rest = [r for r in s3.gets("model.zip") if size(r) == 5000]
     assert len(rest) == 1
     assert m.log().count("beside small calls") == before
+
+
+@pytest.mark.seconds(120)
+def test_where_bulk_waits_in_line_few_are_under_way(rgw, bucket, mount):
+    """As many as there may be at first; then down to two, or four for a moment, as no less comes."""
+    rgw.put(bucket, "a/model.zip", content(8 * MIB) * 40)
+    s3 = OneDisk(rgw.port).start()
+    try:
+        m = mount(NO_HOSTS, rgw.ini(bucket, s3.port, max_connections=16, part_size=PART, verify="no"))
+        with subprocess.Popen(["cat", m.model("a", "model.zip")], stdout=subprocess.DEVNULL) as reader:
+            try:
+                wait_for(lambda: max(s3.at_once, default=0) >= 12, 20 * SLOWER, "as much of bulk as may be")
+                wait_for(lambda: max(s3.at_once[-LAST:]) <= 2, 60 * SLOWER, "few")
+                assert reader.poll() is None, "it is still reading"
+            finally:
+                reader.kill()
+    finally:
+        s3.stop()

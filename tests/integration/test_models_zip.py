@@ -587,3 +587,25 @@ def test_unzip_no(up):
     m = up(archive([("a", b"")]), unzip="no")
     assert error(os.listdir, m.model("a", "v1", "model.zip.d")) == "ENOENT"
     assert os.listdir(m.model("a", "v1")) == ["model.zip"]
+
+
+def test_what_is_published_is_there_at_once(rgw, bucket, mount):
+    """In an archive that took another's place, and in a folder of its name; also for who has just missed it."""
+    def publish(**members):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as z:
+            for name, text in members.items():
+                z.writestr(name, text)
+        rgw.put(bucket, "a/v1/model.zip", out.getvalue())
+
+    publish(old="1")
+    m = mount(NO_HOSTS, rgw.ini(bucket, list_ttl="1h"))
+    assert os.listdir(m.model("a", "v1")) == ["model.zip"]
+    folder = m.model("a", "v1", "model.zip.d")
+    assert read(f"{folder}/old") == b"1"
+    assert error(os.stat, f"{folder}/new") == "ENOENT"
+    publish(old="1", new="2")
+    assert read(f"{folder}/new") == b"2"
+    assert error(os.stat, f"{folder}/other") == "ENOENT"
+    rgw.put(bucket, "a/v1/model.zip.d/other", b"3")
+    assert read(f"{folder}/other") == b"3"

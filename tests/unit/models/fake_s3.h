@@ -115,6 +115,7 @@ struct scout_s3 {
 	uint64_t wrong_at; /* the byte before this offset comes wrong; 0: none */
 	bool repeat_token;
 	uint64_t distance_ns;
+	unsigned expected; /* by scout_s3_expect() */
 	/* what happens just before a call is submitted; NULL: nothing */
 	void (*before_submit)(struct scout_s3_call *call);
 	/* counted */
@@ -464,8 +465,7 @@ uint64_t scout_s3_distance_ns(struct scout_s3 *s3)
 
 void scout_s3_expect(struct scout_s3 *s3, unsigned requests)
 {
-	(void)s3;
-	(void)requests;
+	s3->expected += requests;
 }
 
 void scout_s3_stats(struct scout_s3 *s3, struct scout_s3_stats *ret)

@@ -109,6 +109,7 @@ static inline void asked_done(struct scout_req *req, int err, const struct scout
 	assert_true(err < 0 || res);
 	a->err = err;
 	a->ttl_ms = res ? res->ttl_ms : 0;
+	assert_true(a->ttl_ms <= 1000); /* what the kernel knows of names is no older */
 	if (err == 0 && a->op == GETATTR)
 		a->attr = res->attr;
 	if (err == 0 && (a->op == OPEN || a->op == OPENDIR)) {

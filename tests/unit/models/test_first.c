@@ -134,6 +134,30 @@ static void not_asked(void **state)
 	rig_down(&r);
 }
 
+/* A MiB each, of what follows the first, and 16 at most. */
+static void the_rest_is_expected(void **state)
+{
+	static const struct {
+		uint64_t bytes;
+		unsigned expected;
+	} rows[] = {
+	    {MIB, 0}, {MIB + 1, 1}, {3 * MIB, 2}, {17 * MIB, 16}, {1000 * MIB, 16},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rig r;
+
+		rig_up(&r, rows[i].bytes);
+		fake.expected = 0;
+		rig_open(&r);
+		assert_int_equal(fake.expected, rows[i].expected);
+		fake_answer(r.head, 1);
+		fake_answer(r.get, 100000);
+		rig_down(&r);
+	}
+}
+
 /* Another has the answer to the open before the one who asked for them: they are his. */
 static void taken_by_another(void **state)
 {
@@ -506,6 +530,7 @@ int main(void)
 	    cmocka_unit_test(either_is_first),
 	    cmocka_unit_test(read_as_they_come),
 	    cmocka_unit_test(not_asked),
+	    cmocka_unit_test(the_rest_is_expected),
 	    cmocka_unit_test(taken_by_another),
 	    cmocka_unit_test(not_before_they_are_asked_for),
 	    cmocka_unit_test(nothing_is_pushed_out),

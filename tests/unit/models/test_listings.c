@@ -324,6 +324,26 @@ static void fewer_keys_again(void **state)
 	}
 }
 
+/* By folder, meanwhile. */
+static void they_are_not_counted_before_an_hour(void **state)
+{
+	struct mount t;
+
+	(void)state;
+	mount_up(&t, "", 16 * MIB);
+	t.config.models.list_max_keys = 40;
+	fake.generated = 4000;
+	close_folder(&t, list_root(&t));
+	assert_int_equal(fake.lists, 2);
+	atomic_fetch_add(&fake_now, 3599 * SCOUT_NS_PER_S);
+	close_folder(&t, list_root(&t));
+	assert_int_equal(fake.lists, 3);
+	atomic_fetch_add(&fake_now, SCOUT_NS_PER_S);
+	close_folder(&t, list_root(&t));
+	assert_int_equal(fake.lists, 4);
+	mount_down(&t);
+}
+
 static void a_refresh_lists_anew(void **state)
 {
 	struct mount t;
@@ -509,6 +529,7 @@ int main(void)
 	    cmocka_unit_test(a_million_keys_by_folder),
 	    cmocka_unit_test(folders_together_are_bounded),
 	    cmocka_unit_test(fewer_keys_again),
+	    cmocka_unit_test(they_are_not_counted_before_an_hour),
 	    cmocka_unit_test(a_refresh_lists_anew),
 	    cmocka_unit_test(a_refresh_while_it_is_listed),
 	    cmocka_unit_test(the_clock_is_read_under_the_lock),

@@ -460,8 +460,25 @@ static void an_endpoint_that_never_answered_is_down(void **state)
 	/* and one that takes long for its first byte takes long */
 	rig.s3.context.first_byte_ns = 2 * SCOUT_NS_PER_S;
 	assert_false(is_due(&rig, 0));
-	turns(&rig, 3000, 0);
+	turns(&rig, 2950, 0);
+	assert_false(is_due(&rig, 0));
+	turns(&rig, 50, 0);
 	assert_true(is_due(&rig, 0));
+}
+
+static void a_hedge_is_one_of_max_attempts(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	for (unsigned failures = 0; failures < 3; failures++) {
+		start(&rig);
+		rig.t[1].failures = failures;
+		assert_true(hangs(&rig, &rig.t[1]) == (failures < 2));
+	}
+	start(&rig);
+	rig.config.max_attempts = 1;
+	assert_false(hangs(&rig, &rig.t[1]));
 }
 
 /* A guess says nothing of its version until another's answer brings it, and is looked at until then. */
@@ -508,6 +525,7 @@ int main(void)
 	    cmocka_unit_test(one_that_moved_on_since_hangs_anew),
 	    cmocka_unit_test(so_does_one_that_recovered),
 	    cmocka_unit_test(an_endpoint_that_never_answered_is_down),
+	    cmocka_unit_test(a_hedge_is_one_of_max_attempts),
 	    cmocka_unit_test(a_guess_hangs_from_when_it_is_pinned),
 	};
 

@@ -63,6 +63,51 @@ static uint64_t run(struct link *l, uint64_t seconds)
 	return (l->bytes - before) / MIB / seconds;
 }
 
+/* A period in which first bytes take first_ms, as much comes as in any other, and so many are under way. */
+static void period(struct link *l, uint64_t first_ms, unsigned under_way)
+{
+	uint64_t begun_ns = l->pace.begun_ns;
+
+	while (l->pace.begun_ns == begun_ns) {
+		l->now_ns += 5 * SCOUT_NS_PER_MS;
+		l->bytes += MIB;
+		scout_s3_pace_first(&l->pace, first_ms * SCOUT_NS_PER_MS);
+		scout_s3_pace_end(&l->pace, under_way, l->bytes, 60 * SCOUT_NS_PER_MS, l->now_ns);
+	}
+}
+
+static void eight_times_as_late_is_a_line(void **state)
+{
+	struct link l = link_of(60, 1000000, 20);
+
+	(void)state;
+	period(&l, 20, WANTED);
+	period(&l, 155, WANTED);
+	assert_int_equal(l.pace.now, 112);
+	period(&l, 175, WANTED);
+	assert_int_equal(l.pace.now, WANTED / 2);
+}
+
+/* While it does not get less. */
+static void halves_down_to_two(void **state)
+{
+	static const unsigned left[] = {6, 3, 2};
+	struct link l = link_of(60, 1000000, 20);
+	unsigned least = 112;
+
+	(void)state;
+	period(&l, 20, WANTED);
+	for (size_t i = 0; i < 100; i++) {
+		unsigned before = l.pace.now;
+
+		period(&l, 400, before < WANTED ? before : WANTED);
+		if (i < sizeof(left) / sizeof(left[0]))
+			assert_int_equal(l.pace.now, left[i]);
+		least = l.pace.now < least ? l.pace.now : least;
+	}
+	assert_int_equal(least, 2);
+}
+
 /* Each connection has its own rate: all of them, all the time. */
 static void each_adds_its_own(void **state)
 {
@@ -195,6 +240,8 @@ static void anew(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(eight_times_as_late_is_a_line),
+	    cmocka_unit_test(halves_down_to_two),
 	    cmocka_unit_test(each_adds_its_own),
 	    cmocka_unit_test(more_bring_nothing),
 	    cmocka_unit_test(late_but_not_for_us),

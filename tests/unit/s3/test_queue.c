@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "s3/queue.h"
+#include "scoutfs/clock.h"
 
 #define BULK ((uint64_t)8 << 20)
 
@@ -45,8 +46,7 @@ static void assert_next(struct scout_s3_queue *q, const struct scout_s3_call *ca
 static void what_is_small(void **state)
 {
 	struct scout_s3_call head = {.op = SCOUT_S3_HEAD}, list = {.op = SCOUT_S3_LIST};
-	struct scout_s3_call small = get(NULL, SCOUT_S3_SMALL_BYTES),
-			     bulk = get(NULL, SCOUT_S3_SMALL_BYTES + 1);
+	struct scout_s3_call small = get(NULL, 256 << 10), bulk = get(NULL, (256 << 10) + 1);
 	struct scout_s3_call part = {.op = SCOUT_S3_PART, .body_bytes = BULK};
 
 	(void)state;
@@ -57,11 +57,12 @@ static void what_is_small(void **state)
 	assert_false(scout_s3_is_small(&part));
 }
 
-static void flows_are_served_in_turn(void **state)
+static void in_turn(void **state, uint64_t bytes)
 {
 	const char a, b, c;
-	struct scout_s3_call calls[] = {get(&a, BULK), get(&a, BULK), get(&a, BULK), get(&a, BULK),
-					get(&b, BULK), get(&b, BULK), get(&c, BULK)};
+	struct scout_s3_call calls[] = {get(&a, bytes), get(&a, bytes), get(&a, bytes),
+					get(&a, bytes), get(&b, bytes), get(&b, bytes),
+					get(&c, bytes)};
 
 	add_all(*state, calls, 7);
 	assert_next(*state, &calls[0]);
@@ -74,6 +75,12 @@ static void flows_are_served_in_turn(void **state)
 	assert_next(*state, &calls[6]);
 	assert_next(*state, &calls[3]);
 	assert_next(*state, NULL);
+}
+
+static void flows_are_served_in_turn(void **state)
+{
+	in_turn(state, BULK);
+	in_turn(state, 4096);
 }
 
 static void a_hundred_flows_share_evenly(void **state)
@@ -112,7 +119,7 @@ static void a_flows_turns_at_bulk_are_apart(void **state)
 	scout_s3_queue_add(*state, &calls[3]); /* another need not wait for that */
 	assert_ptr_equal(scout_s3_queue_take(*state, true, now_ns), &calls[3]);
 	assert_null(scout_s3_queue_take(*state, true, now_ns));
-	assert_in_range(due_ns, now_ns + 1, now_ns + 10000000);
+	assert_int_equal(due_ns, now_ns + SCOUT_NS_PER_MS);
 	/* that is not for small ones, nor for those that nobody takes in order */
 	add_all(*state, small, 2);
 	add_all(*state, nobodys, 2);

@@ -111,6 +111,7 @@ static void they_end(void **state)
 	rig_up(&r);
 	scout_s3_warm_begin(&r.warm, &r.sockets, 1, NOW);
 	scout_s3_warm_begin(&r.warm, &r.sockets, 100, SOON);
+	assert_int_equal(r.warm.count, 16);
 	assert_int_equal(r.warm.count, SCOUT_S3_WARM_MAX);
 	scout_s3_warm_sweep(&r.warm, &r.sockets, SOON);
 	assert_int_equal(r.warm.count, SCOUT_S3_WARM_MAX);

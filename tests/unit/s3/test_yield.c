@@ -39,6 +39,20 @@ static void what_takes_no_longer_changes_nothing(void **state)
 		assert_int_equal(after(i % 2 ? 20 : 28, 1, 16), MAX);
 }
 
+static void half_as_long_again_is_slow(void **state)
+{
+	(void)state;
+	assert_int_equal(after(30, 1, 16), MAX);
+	assert_int_equal(after(32, 1, 16), 8);
+	/* of HEADs, too */
+	(void)setup(state);
+	scout_s3_yield_small(&y, false, 10 * MS, 0, 0, now_ns);
+	scout_s3_yield_small(&y, false, 15 * MS, 1, 16, now_ns);
+	assert_int_equal(y.now, MAX);
+	scout_s3_yield_small(&y, false, 17 * MS, 1, 16, now_ns);
+	assert_int_equal(y.now, 8);
+}
+
 static void bulk_is_halved_down_to_a_few(void **state)
 {
 	(void)state;
@@ -126,6 +140,32 @@ static void where_it_helps_it_goes_on_giving_way(void **state)
 	assert_true(slow * 5 < n);
 }
 
+/* The part of the time in which bulk gives way, in percent, when every other small call takes 60 ms beside all of it,
+ * or slow_ms beside few, and the others 20. */
+static uint64_t percent_limited(uint64_t slow_ms, void **state)
+{
+	uint64_t limited_ns = 0, begun_ns = 0;
+
+	(void)setup(state);
+	for (int i = 0; i < 10000; i++) {
+		uint64_t before_ns = now_ns;
+		unsigned n = bulk();
+
+		if (i == 400)
+			begun_ns = now_ns;
+		(void)after(i % 2 ? 20 : n < 16 ? slow_ms : 60, 1, n);
+		if (i >= 400 && n < 16)
+			limited_ns += now_ns - before_ns;
+	}
+	return limited_ns * 100 / (now_ns - begun_ns);
+}
+
+static void it_helps_if_they_are_a_quarter_faster(void **state)
+{
+	assert_in_range(percent_limited(36, state), 80, 100);
+	assert_in_range(percent_limited(44, state), 0, 5);
+}
+
 static void a_way_that_became_longer_is_learned(void **state)
 {
 	(void)state;
@@ -179,9 +219,13 @@ static void near_by_one_part_is_too_much(void **state)
 static void far_away_it_does_not(void **state)
 {
 	(void)state;
-	scout_s3_yield_answer(&y, 20 * MS);
+	scout_s3_yield_answer(&y, 16 * MS);
 	assert_int_equal(after(60, 1, 16), 8);
 	assert_false(y.slices.on);
+	(void)setup(state);
+	scout_s3_yield_answer(&y, 14 * MS);
+	assert_int_equal(after(60, 1, 16), 1);
+	assert_true(y.slices.on);
 }
 
 static void slices_begin_between_small_calls(void **state)
@@ -299,6 +343,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(what_takes_no_longer_changes_nothing, setup),
+	    cmocka_unit_test_setup(half_as_long_again_is_slow, setup),
 	    cmocka_unit_test_setup(bulk_is_halved_down_to_a_few, setup),
 	    cmocka_unit_test_setup(it_grows_while_they_are_fast, setup),
 	    cmocka_unit_test_setup(small_calls_that_wait_for_each_other_are_not_bulks_doing, setup),
@@ -306,6 +351,7 @@ int main(void)
 	    cmocka_unit_test_setup(while_they_hang_bulk_has_all, setup),
 	    cmocka_unit_test_setup(where_it_does_not_help_bulk_has_all, setup),
 	    cmocka_unit_test_setup(where_it_helps_it_goes_on_giving_way, setup),
+	    cmocka_unit_test_setup(it_helps_if_they_are_a_quarter_faster, setup),
 	    cmocka_unit_test_setup(heads_and_gets_are_each_their_own, setup),
 	    cmocka_unit_test_setup(a_way_that_became_longer_is_learned, setup),
 	    cmocka_unit_test_setup(far_away_it_does_not, setup),
