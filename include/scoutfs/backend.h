@@ -81,8 +81,10 @@ struct scout_result {
 		struct {    /* open, create, opendir (attr not for opendir) */
 			void *handle;
 			struct scout_attr attr;
-			bool direct_io;  /* size not known beforehand: no kernel cache */
-			bool drop_cache; /* what the kernel has of the file is not to be trusted */
+			bool direct_io; /* size not known beforehand: no kernel cache */
+			/* grows: what the kernel has of the file from opens with other numbers is not to be
+			 * trusted; 0: all of it is fine */
+			uint64_t pages;
 			bool replaces; /* create: another has the name, and keeps it until close */
 		} open;
 		struct { /* read: fewer bytes than asked only at the end of the file */

@@ -195,8 +195,17 @@ void scout_fh_unref(struct scout_fh *f)
 	free(f);
 }
 
+void scout_fh_used(struct scout_fh *f)
+{
+	if (atomic_load_explicit(&f->dropping, memory_order_relaxed) &&
+	    atomic_exchange(&f->dropping, false))
+		scout_inode_dropped(f->inode, true);
+}
+
 void scout_fh_close(struct scout_fh *f)
 {
+	if (atomic_exchange(&f->dropping, false))
+		scout_inode_dropped(f->inode, false);
 	scout_lock(&f->fhs->lock);
 	TAILQ_REMOVE(&f->fhs->open, f, link);
 	scout_unlock(&f->fhs->lock);

@@ -27,6 +27,7 @@ struct scout_fh {
 	/* under inode->tree->lock: at open, and as it was seen to grow since, or we made it; then */
 	uint64_t size, sized_ns;
 	atomic_bool interrupted; /* the last call on it was */
+	atomic_bool dropping;    /* the kernel may not have dropped yet what its open told it to */
 	atomic_int refs;
 	TAILQ_ENTRY(scout_fh) link; /* under fhs->lock */
 	TAILQ_ENTRY(scout_fh) open; /* under inode->tree->lock, until the kernel releases it */
@@ -55,7 +56,9 @@ bool scout_fh_told(struct scout_inode *inode, const struct scout_attr *attr, uin
 void scout_fh_synced(struct scout_inode *inode, uint64_t size);
 void scout_fh_ref(struct scout_fh *f);
 void scout_fh_unref(struct scout_fh *f);
-/* The kernel released it. */
+/* The kernel asks something of it: its open is over. */
+void scout_fh_used(struct scout_fh *f);
+/* The kernel released it, or never had it. */
 void scout_fh_close(struct scout_fh *f);
 
 #endif

@@ -17,7 +17,7 @@ static bool appends_unmapped(int flags)
 }
 
 /* The open file of what the backend opened; NULL: replied, and the handle is released. */
-static struct scout_fh *keep(struct scout_request *r, struct scout_inode *inode,
+static struct scout_fh *keep(struct scout_request *r, struct scout_inode *inode, bool drop,
 			     const struct scout_result *res, struct fuse_file_info *fi)
 {
 	struct scout_fs *fs = fuse_req_userdata(r->fuse);
@@ -27,12 +27,15 @@ static struct scout_fh *keep(struct scout_request *r, struct scout_inode *inode,
 	f = scout_fh_new(fs->fhs, inode, r->backend, res->open.handle, r->flags, r->timeout_ns,
 			 &res->open.attr);
 	if (!f) {
+		if (drop)
+			scout_inode_dropped(inode, false);
 		r->backend->ops->release(r->backend->self, res->open.handle);
 		scout_fs_reply_err(r, -ENOMEM);
 		return NULL;
 	}
 	f->unpaged = fi->direct_io;
-	fi->keep_cache = !fi->direct_io && !res->open.drop_cache;
+	atomic_store(&f->dropping, drop);
+	fi->keep_cache = !fi->direct_io && !drop;
 	fi->noflush = !f->writer;
 	fi->fh = (uintptr_t)f;
 	return f;
@@ -54,15 +57,16 @@ static void reply_open(struct scout_request *r, const struct scout_result *res)
 	struct scout_fh *f;
 
 	if (!fi.direct_io)
-		bind = scout_inode_bind(r->inode, version, r->flags, fuse_req_ctx(r->fuse)->pid);
+		bind = scout_inode_bind(r->inode, version, res->open.pages, r->flags,
+					fuse_req_ctx(r->fuse)->pid);
 	if (bind == SCOUT_BIND_OTHER) {
 		r->backend->ops->release(r->backend->self, res->open.handle);
-		/* the kernel looks the name up again and opens the inode of the new version */
+		/* the kernel looks the name up again and opens the inode of the new version, or of other pages */
 		scout_fs_reply_err(r, -ESTALE);
 		return;
 	}
 	fi.direct_io |= bind == SCOUT_BIND_PASSING;
-	f = keep(r, r->inode, res, &fi);
+	f = keep(r, r->inode, bind == SCOUT_BIND_DROP, res, &fi);
 	if (!f)
 		return;
 	if (was_taken(r)) {
@@ -71,7 +75,7 @@ static void reply_open(struct scout_request *r, const struct scout_result *res)
 		return;
 	}
 	/* The kernel may believe another size: have it ask again before it reads. */
-	if (bind == SCOUT_BIND_SAME && scout_inode_saw(r->inode, version))
+	if (bind != SCOUT_BIND_PASSING && scout_inode_saw(r->inode, version))
 		(void)fuse_lowlevel_notify_inval_inode(fs->session, (fuse_ino_t)r->inode, -1, 0);
 	scout_request_settle(r, 0);
 	if (fuse_reply_open(r->fuse, &fi) != 0)
@@ -141,7 +145,7 @@ static void reply_create(struct scout_request *r, const struct scout_result *res
 		scout_fs_reply_err(r, -ENOMEM);
 		return;
 	}
-	f = keep(r, inode, res, &fi);
+	f = keep(r, inode, false, res, &fi);
 	if (!f) {
 		scout_inode_forget(inode, 1);
 		return;
@@ -232,6 +236,7 @@ void scout_fs_read(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset,
 	struct scout_request *r;
 
 	(void)ino; /* the file knows it */
+	scout_fh_used(scout_fs_fh(fi));
 	r = scout_fs_begin_file(fuse, SCOUT_OP_READ, scout_fs_fh(fi), read_done);
 	if (!r)
 		return;
@@ -244,6 +249,7 @@ void scout_fs_read(fuse_req_t fuse, fuse_ino_t ino, size_t size, off_t offset,
 void scout_fs_release(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino; /* the file knows it */
+	scout_fh_used(scout_fs_fh(fi));
 	scout_fh_close(scout_fs_fh(fi));
 	fuse_reply_err(fuse, 0);
 }

@@ -276,7 +276,7 @@ bool scout_inode_is_other_version_locked(const struct scout_inode *inode, uint64
 static bool is_other_locked(const struct scout_inode *inode, const struct scout_attr *attr,
 			    uint64_t asked_ns)
 {
-	if (inode->type != (attr->mode & S_IFMT))
+	if (inode->type != (attr->mode & S_IFMT) || inode->outdated)
 		return true;
 	if (inode->writers > 0 || changed_since(inode, asked_ns))
 		return false;

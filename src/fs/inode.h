@@ -64,11 +64,17 @@ struct scout_inode {
 	uint64_t belief;  /* what reads must prove their handles against: see saw_locked */
 	uint64_t bound_version; /* of its handles and of the pages that the kernel may hold */
 	bool has_version, bound;
+	/* The number of the opens that its pages are from (scout_result), and how many of these may not have come so
+	 * far that the kernel has dropped the pages from before. */
+	uint64_t pages;
+	unsigned dropping;
 	/* When the last write to it was taken that no flush or fsync has looked behind yet; 0: none. */
 	uint64_t wrote_ns;
 	/* Another file has its name, and nothing was written here that it could be of: what its writers have open
 	 * is the one before. As long as they do, nobody else has a part in its pages. */
 	bool split;
+	bool
+	    outdated; /* its pages are not what the next one who opens it may see: its name is another inode's */
 	/* The kernel may hold pages that are older than our own writes, and will drop them when it is
 	 * told another mtime: unless it is by a SETATTR. */
 	bool mixed;
@@ -161,15 +167,20 @@ uint64_t scout_inode_belief(struct scout_inode *inode, uint64_t otherwise);
  * kernel was told, so that its pages are never a mixture of what readers of two versions asked for; while
  * it is written to, for every version that it becomes. */
 enum scout_bind {
-	SCOUT_BIND_SAME,  /* of this one: pages may be kept */
+	SCOUT_BIND_SAME, /* of this one: pages may be kept */
+	SCOUT_BIND_DROP, /* of this one: the kernel is to drop its pages; scout_inode_dropped must follow */
 	SCOUT_BIND_OTHER, /* of another: ESTALE makes the kernel look the name up anew, once */
 	/* of another again, after that: the file changes faster than it can be looked up; or of another
 	 * than its writers have: this one goes without the kernel's pages */
 	SCOUT_BIND_PASSING,
 };
-/* flags: the open's. task: the thread that opens, as the kernel numbers it. */
-enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, int flags,
-				 pid_t task);
+/* pages: the open's, as scout_result has them. While anybody has inode open its pages are not dropped: who opens it
+ * would wait for what is being read into them, and no signal would end that. So who may not see them goes to another
+ * inode of the same version. flags: the open's. task: the thread that opens, as the kernel numbers it. */
+enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, uint64_t pages,
+				 int flags, pid_t task);
+/* What SCOUT_BIND_DROP asked for was done, or (not: nobody knows) will not be. */
+void scout_inode_dropped(struct scout_inode *inode, bool done);
 /* task's open of it was ESTALE for another reason: the next one is the kernel's last, and binds in any case. */
 void scout_inode_refused(struct scout_inode *inode, pid_t task);
 /* At a create that made inode: nobody else has opened it. */

@@ -127,7 +127,37 @@ static bool is_replaced_locked(struct scout_inode *inode, uint64_t version, bool
 	return inode->split;
 }
 
-enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, int flags, pid_t task)
+/* Of an inode that stands for what is opened. OTHER: its pages are not for who opens it, and cannot go now. */
+static enum scout_bind bind_pages_locked(struct scout_inode *inode, bool first, uint64_t pages)
+{
+	bool other = pages && inode->pages != pages;
+
+	if (first) {
+		inode->pages = pages;
+		return SCOUT_BIND_SAME;
+	}
+	if (TAILQ_EMPTY(&inode->files) && !inode->dropping) {
+		if (!other)
+			return SCOUT_BIND_SAME;
+		inode->pages = pages;
+		inode->dropping++;
+		return SCOUT_BIND_DROP;
+	}
+	inode->outdated |= other || inode->dropping;
+	return inode->outdated ? SCOUT_BIND_OTHER : SCOUT_BIND_SAME;
+}
+
+void scout_inode_dropped(struct scout_inode *inode, bool done)
+{
+	scout_lock(&inode->tree->lock);
+	inode->dropping--;
+	if (!done)
+		inode->pages = UINT64_MAX; /* which no open has */
+	scout_unlock(&inode->tree->lock);
+}
+
+enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, uint64_t pages,
+				 int flags, pid_t task)
 {
 	struct scout_tree *tree = inode->tree;
 	enum scout_bind bind = SCOUT_BIND_SAME;
@@ -143,13 +173,18 @@ enum scout_bind scout_inode_bind(struct scout_inode *inode, uint64_t version, in
 		bind = SCOUT_BIND_PASSING;
 	} else if (truncates || inode->writers > 0 ||
 		   (!inode->bound && (!inode->has_version || inode->version == version))) {
+		bind = bind_pages_locked(inode, truncates || !inode->bound, pages);
 		inode->bound_version = version;
 		inode->bound = true;
 	} else if (!inode->bound || inode->bound_version != version) {
-		bind = refused ? SCOUT_BIND_PASSING : SCOUT_BIND_OTHER;
-		if (!refused)
-			refuse_locked(tree, inode->ino, task);
+		bind = SCOUT_BIND_OTHER;
+	} else {
+		bind = bind_pages_locked(inode, false, pages);
 	}
+	if (bind == SCOUT_BIND_OTHER && refused)
+		bind = SCOUT_BIND_PASSING;
+	else if (bind == SCOUT_BIND_OTHER)
+		refuse_locked(tree, inode->ino, task);
 	scout_unlock(&tree->lock);
 	return bind;
 }

@@ -224,11 +224,10 @@ static int open_answered(struct opening *op, const struct scout_answer *answer)
 	err = scout_models_file_open(m, op->path, answer, &file);
 	if (err < 0)
 		return err;
-	file->shown = true;
 	scout_first_join(m, file->object);
 	res.ttl_ms = SCOUT_TTL_MS;
 	res.open.handle = file;
-	res.open.drop_cache = scout_verify_opened(m, file->object);
+	res.open.pages = scout_verify_opened(m, file->object);
 	answer_attr(m, answer, &res.open.attr);
 	scout_req_done(op->req, 0, &res);
 	return 0;

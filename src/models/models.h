@@ -64,6 +64,7 @@ struct scout_models {
 	atomic_uint fetches;                   /* submitted and not done */
 	atomic_uint aheads;                    /* objects with blocks ahead of their readers */
 	_Atomic uint64_t looked_ns;            /* when readers who stopped were last looked for */
+	_Atomic uint64_t pages;                /* the last number of scout_models_new_pages */
 
 	/* catalogue.c */
 	struct scout_mutex catalogue_lock;  /* SCOUT_LOCK_CATALOGUE */
@@ -98,6 +99,12 @@ struct scout_models {
 	struct scout_mutex parked_lock; /* SCOUT_LOCK_LRU, never with lru_lock */
 	struct scout_read_list parked;  /* under parked_lock: reads that wait for memory */
 };
+
+/* A number for what the kernel will have of a file, of which it may have what is not to be trusted. */
+static inline uint64_t scout_models_new_pages(struct scout_models *m)
+{
+	return atomic_fetch_add(&m->pages, 1) + 1;
+}
 
 /* malloc'ed: the whole key of path, with tail ("" or "/") behind it; NULL: no memory. */
 char *scout_models_key(const struct scout_models *m, const char *path, const char *tail);

@@ -513,7 +513,6 @@ static void begin(struct scout_read *r)
 	scout_lock(&o->lock);
 	o->read_ns = scout_now_ns();
 	scout_cache_used_locked(r->m, o, o->read_ns);
-	o->verify.shown |= r->file->shown;
 	for (size_t i = 0; i < 2; i++) {
 		/* readers in step share the kernel's read-ahead: each sees a part of one sequence */
 		struct scout_run old = *runs[i];

@@ -8,7 +8,6 @@
 struct scout_models_file {
 	struct scout_object *object; /* one reference */
 	struct scout_member *member; /* of an archive, which it shows: zip.h; else NULL */
-	bool shown;   /* immutable: as a file of its own; the kernel has pages of it */
 	uint64_t end; /* nothing beyond it is fetched ahead of a reader; not while one reads */
 	_Atomic uint64_t proved; /* the version that it proved itself against last */
 	/* under object->lock */

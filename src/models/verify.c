@@ -311,26 +311,29 @@ static struct scout_object *keep_locked(struct scout_verifiers *vs, struct scout
 	return oldest;
 }
 
-bool scout_verify_opened(struct scout_models *m, struct scout_object *o)
+uint64_t scout_verify_opened(struct scout_models *m, struct scout_object *o)
 {
 	struct scout_verifiers *vs = &m->verifiers;
+	struct scout_verify *v = &o->verify;
 	struct scout_object *oldest = NULL;
-	uint64_t id = scout_object_id(o);
-	bool undecided, drop;
+	uint64_t id = scout_object_id(o), pages;
+	bool undecided;
 
 	scout_lock(&o->lock);
-	undecided =
-	    o->verify.want.kind != SCOUT_S3_NO_CHECKSUM && o->verify.verdict == SCOUT_UNDECIDED;
-	drop = undecided && !o->verify.shown;
-	scout_unlock(&o->lock);
+	undecided = v->want.kind != SCOUT_S3_NO_CHECKSUM && v->verdict == SCOUT_UNDECIDED;
 	scout_lock(&vs->lock);
-	drop = distrusts_locked(vs, id) || (drop && !scout_proven_has(&vs->proven, id));
+	if (!v->shown &&
+	    (distrusts_locked(vs, id) || (undecided && !scout_proven_has(&vs->proven, id))))
+		v->pages = scout_models_new_pages(m);
 	if (undecided)
 		oldest = keep_locked(vs, o);
 	scout_unlock(&vs->lock);
+	v->shown = true;
+	pages = v->pages;
+	scout_unlock(&o->lock);
 	if (oldest)
 		scout_object_unref(m, oldest);
-	return drop;
+	return pages;
 }
 
 /* ---- the verifiers ---- */

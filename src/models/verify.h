@@ -32,7 +32,8 @@ struct scout_verify {
 	uint8_t *given;    /* bits: blocks of which readers got bytes; NULL: none, or not known */
 	uint64_t ngiven;   /* how many are set */
 	uint64_t prefix;   /* those before are */
-	bool shown;        /* the kernel reads it, and has no pages from before */
+	uint64_t pages;    /* see scout_verify_opened */
+	bool shown;        /* the kernel has opened it: pages is set */
 	bool counted;      /* as one that was read whole unverified */
 
 	struct scout_s3_digest *digest;  /* whose turn it is, a verifier's */
@@ -84,8 +85,8 @@ void scout_verify_ready_locked(struct scout_models *m, struct scout_block *b);
  * has read all that is before it. o->lock is held. */
 int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, uint64_t from,
 			      uint64_t end, bool in_order);
-/* o was opened by the kernel. True: it may hold pages whose bytes were wrong, or will never be compared;
- * they are to go. No lock is held. */
-bool scout_verify_opened(struct scout_models *m, struct scout_object *o);
+/* o was opened by the kernel. Returns the number of its pages: those that the kernel has from before may be of wrong
+ * bytes, or will never be compared; 0: they are fine. No lock is held. */
+uint64_t scout_verify_opened(struct scout_models *m, struct scout_object *o);
 
 #endif

@@ -414,7 +414,7 @@ static int open_found(struct visit *v, struct scout_zip *zip)
 	if (place.dir)
 		return -EISDIR;
 	err = scout_zip_open_member(v->m, archive(v), &v->answer, place.entry, below(v), &file,
-				    &res.open.drop_cache);
+				    &res.open.pages);
 	if (err < 0)
 		return err;
 	place_attr(v->m, zip, &place, &res.open.attr);

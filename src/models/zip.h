@@ -78,12 +78,12 @@ void scout_zip_forget(struct scout_models *m, struct scout_object *o);
 void scout_zip_archives_destroy(struct scout_models *m);
 
 /* zip_member.c */
-/* Opens the member e, path inside of it, of the archive at path that answer tells of. *unproven: nobody
- * remembers the CRC of what the kernel may have of it. Returns 0, or -errno (-EIO, -EOPNOTSUPP: refused,
- * told in the log). */
+/* Opens the member e, path inside of it, of the archive at path that answer tells of. *pages: as
+ * scout_result has it, for nobody may remember the CRC of what the kernel has of it. Returns 0, or -errno (-EIO,
+ * -EOPNOTSUPP: refused, told in the log). */
 int scout_zip_open_member(struct scout_models *m, const char *archive,
 			  const struct scout_answer *answer, const struct scout_zip_entry *e,
-			  const char *inside, struct scout_models_file **ret, bool *unproven);
+			  const char *inside, struct scout_models_file **ret, uint64_t *pages);
 /* The backend's read and release, of files that have a member. */
 void scout_zip_read(struct scout_models *m, struct scout_models_file *file, uint64_t offset,
 		    size_t size, uint64_t version, struct scout_req *req);

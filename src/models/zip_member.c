@@ -77,11 +77,10 @@ static struct scout_member *member_new(struct scout_models *m, const char *archi
 }
 
 /* The one that is open already, or made; with a reference for a handle. */
-static struct scout_member *add(struct scout_zips *z, struct scout_member *made, bool *unproven)
+static struct scout_member *add(struct scout_zips *z, struct scout_member *made)
 {
 	struct scout_member *b;
 
-	*unproven = false;
 	scout_lock(&z->lock);
 	HASH_FIND(hh, z->members, &made->key, sizeof(made->key), b);
 	if (b) {
@@ -90,7 +89,8 @@ static struct scout_member *add(struct scout_zips *z, struct scout_member *made,
 	} else {
 		HASH_ADD(hh, z->members, key, sizeof(made->key), made);
 		b = made->hh.tbl ? made : NULL;
-		*unproven = !scout_proven_has(&z->proven, made->id);
+		if (!scout_proven_has(&z->proven, made->id))
+			made->pages = scout_models_new_pages(made->m);
 	}
 	scout_unlock(&z->lock);
 	if (b != made)
@@ -111,7 +111,7 @@ static int refuse(const char *archive, const struct scout_zip_entry *e, const ch
 
 int scout_zip_open_member(struct scout_models *m, const char *archive,
 			  const struct scout_answer *answer, const struct scout_zip_entry *e,
-			  const char *inside, struct scout_models_file **ret, bool *unproven)
+			  const char *inside, struct scout_models_file **ret, uint64_t *pages)
 {
 	struct scout_models_file *file;
 	struct scout_member *b;
@@ -125,7 +125,7 @@ int scout_zip_open_member(struct scout_models *m, const char *archive,
 		return err;
 	b = member_new(m, archive, answer, e, inside);
 	if (b)
-		b = add(m->zips, b, unproven);
+		b = add(m->zips, b);
 	if (!b) {
 		scout_models_file_close(m, file);
 		return -ENOMEM;
@@ -134,6 +134,7 @@ int scout_zip_open_member(struct scout_models *m, const char *archive,
 	if (end < file->end)
 		file->end = end;
 	file->member = b;
+	*pages = b->pages;
 	*ret = file;
 	return 0;
 }

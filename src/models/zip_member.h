@@ -45,6 +45,8 @@ struct scout_member {
 
 	atomic_uint refs; /* handles, and the job under way */
 	unsigned handles; /* under zips->lock */
+	uint64_t
+	    pages; /* under zips->lock until it is there: what the kernel has of it from others is not proven; 0: it is */
 	UT_hash_handle hh;
 
 	struct scout_mutex lock;           /* SCOUT_LOCK_LEAF */

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from mount import SLOWER
 from procs import wait_for
 from proxy import Answer
 from tools import MIB, content, error, read, together, write
@@ -100,6 +101,40 @@ def test_one_wrong_byte_is_an_error(rgw, bucket, mount, http_proxy):
     assert s3.body_bytes() == 2 * len(data), "all of it is fetched again"
     assert read(path) == data
     assert s3.body_bytes() == 2 * len(data), "and then believed"
+    assert m.metric("scoutfs_models_mismatches_total") == 1
+
+
+def test_who_opens_it_after_wrong_bytes_waits_for_nobody(rgw, bucket, mount, http_proxy):
+    """Nor does who had it open, whatever is still being read: pages that are not to be seen are another inode's."""
+    data = content(20 * MIB + 5)
+    rgw.put(bucket, "a/v1/model.zip", data)
+    wrong, held = flipped(3 * MIB + 7), []
+
+    def fault(request):
+        """Once the wrong byte was met the rest of the object does not come."""
+        if held and request.method == "GET" and request.range and "bytes=0-" not in request.range:
+            return Answer(stall=True)
+        return wrong(request)
+
+    s3 = http_proxy(rgw.port, fault=fault)
+    m = mount(NO_HOSTS, rgw.ini(bucket, s3.port))
+    path = m.model("a", "v1", "model.zip")
+    with open(path, "rb", buffering=0) as first:
+        assert error(lambda: [first.read(MIB) for _ in range(21)]) == "EIO"
+        held.append(True)
+        waiting = subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: m.metric("scoutfs_requests_in_flight") >= 2, 20, "a blocked reader")
+            for _ in range(3):
+                with open(path, "rb", buffering=0) as other:
+                    assert other.read(4096) == data[:4096]
+            assert os.fstat(first.fileno()).st_ino == os.stat(path).st_ino
+            assert waiting.poll() is None
+        finally:
+            waiting.kill()
+            waiting.wait(10 * SLOWER)
+        held.clear()
+        assert read(path) == data
     assert m.metric("scoutfs_models_mismatches_total") == 1
 
 

@@ -77,7 +77,7 @@ static struct scout_fh *opened(struct table *t, struct scout_inode *inode, uint6
 	struct scout_attr attr = {.version = version, .size = 1000};
 	struct scout_fh *f;
 
-	assert_int_equal(scout_inode_bind(inode, version, flags, 1), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(inode, version, 0, flags, 1), SCOUT_BIND_SAME);
 	f = scout_fh_new(t->fhs, inode, &hosts, NULL, flags, 0, &attr);
 	assert_non_null(f);
 	return f;
@@ -368,13 +368,13 @@ static void a_file_that_is_written_to_stays_one_inode(void **state)
 	scout_inode_wrote(f);
 	/* others see it grow, and open it */
 	assert_ptr_equal(g = file(t->host, "f", 2), f);
-	assert_int_equal(scout_inode_bind(f, 3, O_RDONLY, 2), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(f, 3, 0, O_RDONLY, 2), SCOUT_BIND_SAME);
 	/* close told what became of it: it is no change of another's */
 	scout_inode_synced(f, 4, NOW);
 	scout_fh_close(w);
 	assert_ptr_equal(g = file(t->host, "f", 4), f);
-	assert_int_equal(scout_inode_bind(f, 4, O_RDONLY, 2), SCOUT_BIND_SAME);
-	assert_int_equal(scout_inode_bind(f, 5, O_RDONLY, 2), SCOUT_BIND_OTHER);
+	assert_int_equal(scout_inode_bind(f, 4, 0, O_RDONLY, 2), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(f, 5, 0, O_RDONLY, 2), SCOUT_BIND_OTHER);
 	assert_ptr_not_equal(g = file(t->host, "f", 5), f);
 	scout_inode_forget(g, 1);
 	scout_fh_close(r);
@@ -392,27 +392,27 @@ static void what_replaces_a_writers_file_has_no_part_in_its_pages(void **state)
 	scout_inode_wrote(f);
 	scout_inode_synced(f, 2, NOW);
 	assert_ptr_equal(g = file(t->host, "f", 2), f);
-	assert_int_equal(scout_inode_bind(f, 2, O_RDONLY, 2), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(f, 2, 0, O_RDONLY, 2), SCOUT_BIND_SAME);
 	/* what was written behind the sync's look may have made it what it is */
 	before_ns = scout_now_ns();
 	scout_inode_wrote(f);
 	scout_inode_synced(f, 3, before_ns);
-	assert_int_equal(scout_inode_bind(f, 4, O_RDONLY, 2), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(f, 4, 0, O_RDONLY, 2), SCOUT_BIND_SAME);
 	scout_inode_synced(f, 4, NOW);
 	assert_ptr_equal(g = file(t->host, "f", 5), f);
-	assert_int_equal(scout_inode_bind(f, 5, O_RDONLY, 2), SCOUT_BIND_PASSING);
+	assert_int_equal(scout_inode_bind(f, 5, 0, O_RDONLY, 2), SCOUT_BIND_PASSING);
 	/* nor when he writes again */
 	scout_inode_wrote(f);
-	assert_int_equal(scout_inode_bind(f, 5, O_RDONLY, 2), SCOUT_BIND_PASSING);
-	assert_int_equal(scout_inode_bind(f, 6, O_RDWR | O_TRUNC, 2), SCOUT_BIND_PASSING);
+	assert_int_equal(scout_inode_bind(f, 5, 0, O_RDONLY, 2), SCOUT_BIND_PASSING);
+	assert_int_equal(scout_inode_bind(f, 6, 0, O_RDWR | O_TRUNC, 2), SCOUT_BIND_PASSING);
 	/* nor are they the other one's once somebody has written that */
 	assert_ptr_equal(g = file(t->host, "f", 7), f);
 	scout_inode_synced(f, 7, NOW);
 	scout_fh_close(w);
-	assert_int_equal(scout_inode_bind(f, 7, O_RDONLY, 2), SCOUT_BIND_OTHER);
+	assert_int_equal(scout_inode_bind(f, 7, 0, O_RDONLY, 2), SCOUT_BIND_OTHER);
 	g = file(t->host, "f", 7);
 	assert_ptr_not_equal(g, f);
-	assert_int_equal(scout_inode_bind(g, 7, O_RDONLY, 2), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(g, 7, 0, O_RDONLY, 2), SCOUT_BIND_SAME);
 	scout_inode_forget(g, 1);
 	scout_inode_forget(f, 4);
 }
@@ -630,7 +630,7 @@ static void *user(void *arg)
 
 		assert_non_null(h);
 		assert_true(err == -ESTALE || (err == 0 && strncmp(path, "w/", 2) == 0));
-		(void)scout_inode_bind(f, (uint64_t)i, h->writer ? O_RDWR : O_RDONLY, 1);
+		(void)scout_inode_bind(f, (uint64_t)i, 0, h->writer ? O_RDWR : O_RDONLY, 1);
 		(void)scout_inode_set(f, (uint64_t)i, (uint64_t)i + 1);
 		(void)scout_inode_outdates(d, "f", 1);
 		scout_fh_close(h);

@@ -12,10 +12,17 @@
 
 #include <cmocka.h>
 
+#include "fs/fh.h"
 #include "fs/inode.h"
 
 static const struct scout_backend_ops split_ops = {.name = "hosts", .split = true};
-static const struct scout_backend_ops whole_ops = {.name = "models"};
+static void release(void *self, void *handle)
+{
+	(void)self;
+	(void)handle;
+}
+
+static const struct scout_backend_ops whole_ops = {.name = "models", .release = release};
 static const struct scout_backend hosts = {&split_ops, NULL}, models = {&whole_ops, NULL};
 
 static int new_table(void **state)
@@ -124,6 +131,60 @@ static void nothing_stays_when_all_is_forgotten(void **state)
 	assert_null(root->tree->inodes);
 }
 
+static struct scout_fh *opened(struct scout_fhs *fhs, struct scout_inode *inode, uint64_t pages,
+			       enum scout_bind bind)
+{
+	struct scout_attr attr = {.version = 1, .size = 1000};
+	struct scout_fh *f;
+
+	assert_int_equal(scout_inode_bind(inode, 1, pages, O_RDONLY, 1), bind);
+	if (bind != SCOUT_BIND_SAME && bind != SCOUT_BIND_DROP)
+		return NULL;
+	f = scout_fh_new(fhs, inode, &models, NULL, O_RDONLY, 0, &attr);
+	assert_non_null(f);
+	atomic_store(&f->dropping, bind == SCOUT_BIND_DROP);
+	return f;
+}
+
+/* Of an inode that is open none are dropped: the kernel would wait for those that are being read. */
+static void pages_go_when_nobody_reads(void **state)
+{
+	struct scout_inode *f = walk(*state, &models, "models/a/main/model.zip"), *g;
+	struct scout_fhs *fhs;
+	struct scout_fh *a, *b;
+
+	assert_int_equal(scout_fhs_new(&fhs), 0);
+	(void)scout_inode_saw(f, 1);
+	a = opened(fhs, f, 5, SCOUT_BIND_SAME); /* there are none yet */
+	b = opened(fhs, f, 5, SCOUT_BIND_SAME);
+	scout_fh_close(a);
+	(void)opened(fhs, f, 6, SCOUT_BIND_OTHER);
+	scout_fh_close(b);
+	g = look(f->parent, "model.zip", f->backend, 1);
+	assert_ptr_not_equal(g, f);
+	assert_int_equal(g->ino, f->ino);
+	scout_inode_forget(f, 1);
+	a = opened(fhs, g, 6, SCOUT_BIND_SAME);
+	scout_fh_close(a);
+	a = opened(fhs, g, 0, SCOUT_BIND_SAME); /* all are fine */
+	scout_fh_close(a);
+	a = opened(fhs, g, 7, SCOUT_BIND_DROP);
+	scout_fh_used(a);
+	b = opened(fhs, g, 7, SCOUT_BIND_SAME);
+	scout_fh_close(a);
+	scout_fh_close(b);
+	/* the kernel did not take the answer of the open: they are there still */
+	a = opened(fhs, g, 8, SCOUT_BIND_DROP);
+	scout_fh_close(a);
+	a = opened(fhs, g, 8, SCOUT_BIND_DROP);
+	/* and may be, until it reads: nobody else sees them, nor locks one that is to go */
+	(void)opened(fhs, g, 8, SCOUT_BIND_OTHER);
+	(void)opened(fhs, g, 0, SCOUT_BIND_PASSING);
+	scout_fh_close(a);
+	scout_inode_forget(g, 1);
+	scout_fhs_free(fhs);
+}
+
 static void an_inode_stands_for_one_version(void **state)
 {
 	struct scout_inode *f = walk(*state, &models, "models/a/main/model.zip"), *g, *h;
@@ -131,9 +192,9 @@ static void an_inode_stands_for_one_version(void **state)
 
 	assert_int_equal(scout_inode_belief(f, 7), 7);
 	assert_false(scout_inode_saw(f, 1));
-	assert_int_equal(scout_inode_bind(f, 1, O_RDONLY, 7), SCOUT_BIND_SAME);
-	assert_int_equal(scout_inode_bind(f, 1, O_RDONLY, 7), SCOUT_BIND_SAME);
-	assert_int_equal(scout_inode_bind(f, 2, O_RDONLY, 7), SCOUT_BIND_OTHER);
+	assert_int_equal(scout_inode_bind(f, 1, 0, O_RDONLY, 7), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(f, 1, 0, O_RDONLY, 7), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(f, 2, 0, O_RDONLY, 7), SCOUT_BIND_OTHER);
 	g = look(f->parent, "model.zip", f->backend, 1);
 	assert_ptr_equal(g, f);
 	scout_inode_forget(g, 1);
@@ -143,13 +204,13 @@ static void an_inode_stands_for_one_version(void **state)
 	assert_int_equal(g->ino, f->ino);
 	assert_int_equal(scout_inode_path(f, path, sizeof(path)), 0);
 	assert_string_equal(path, "a/main/model.zip");
-	assert_int_equal(scout_inode_bind(g, 2, O_RDONLY, 7), SCOUT_BIND_SAME);
+	assert_int_equal(scout_inode_bind(g, 2, 0, O_RDONLY, 7), SCOUT_BIND_SAME);
 	/* who was sent to look it up and finds it changed again is served, without the kernel's pages;
 	 * who had found it since is sent again */
-	assert_int_equal(scout_inode_bind(g, 3, O_RDONLY, 7), SCOUT_BIND_OTHER);
-	assert_int_equal(scout_inode_bind(g, 3, O_RDONLY, 8), SCOUT_BIND_OTHER);
-	assert_int_equal(scout_inode_bind(g, 3, O_RDONLY, 7), SCOUT_BIND_PASSING);
-	assert_int_equal(scout_inode_bind(g, 3, O_RDONLY, 7), SCOUT_BIND_OTHER);
+	assert_int_equal(scout_inode_bind(g, 3, 0, O_RDONLY, 7), SCOUT_BIND_OTHER);
+	assert_int_equal(scout_inode_bind(g, 3, 0, O_RDONLY, 8), SCOUT_BIND_OTHER);
+	assert_int_equal(scout_inode_bind(g, 3, 0, O_RDONLY, 7), SCOUT_BIND_PASSING);
+	assert_int_equal(scout_inode_bind(g, 3, 0, O_RDONLY, 7), SCOUT_BIND_OTHER);
 	/* who has the old one open must prove it, and may hold it for longer */
 	assert_int_not_equal(scout_inode_belief(f, 1), 1);
 	h = look(f->parent, "model.zip", f->backend, 2);
@@ -208,7 +269,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(the_same_name_is_the_same_inode),     TEST(paths_start_below_the_backend),
 	    TEST(numbers_come_from_the_path_alone),    TEST(each_host_has_a_lock_of_its_own),
-	    TEST(nothing_stays_when_all_is_forgotten), TEST(an_inode_stands_for_one_version),
+	    TEST(nothing_stays_when_all_is_forgotten), TEST(an_inode_stands_for_one_version), TEST(pages_go_when_nobody_reads),
 	    TEST(no_two_share_a_generation),           TEST(many_threads_look_and_forget),
 	};
 

@@ -35,11 +35,15 @@ static size_t mount_publishes;
 static char *mount_cache_dir;
 static uint64_t mount_cache_size;
 
+/* The largest number of pages that was told: others than those the kernel has are larger. */
+static _Atomic uint64_t kernel_pages;
+
 static inline void mount_up(struct mount *t, const char *prefix, size_t memory)
 {
 	static char endpoint[] = "http://nowhere", bucket[] = "bucket", region[] = "here";
 
 	memset(t, 0, sizeof(*t));
+	kernel_pages = 0;
 	(void)scout_log_open(SCOUT_LOG_ERROR, NULL, false);
 	t->config.models = (struct scout_models_config){
 	    .endpoint = endpoint,
@@ -114,7 +118,9 @@ static inline void asked_done(struct scout_req *req, int err, const struct scout
 		a->attr = res->attr;
 	if (err == 0 && (a->op == OPEN || a->op == OPENDIR)) {
 		a->handle = res->open.handle;
-		a->drop_cache = res->open.drop_cache;
+		a->drop_cache = kernel_pages < res->open.pages;
+		if (a->drop_cache)
+			kernel_pages = res->open.pages;
 		a->attr = res->open.attr;
 	}
 	if (err == 0 && a->op == XATTR) {
