@@ -89,28 +89,32 @@ def roomy(folder):
 
 @pytest.mark.seconds(240)
 def test_100_readers_of_100_models_of_a_gigabyte(roomy, mount):
-    """Within 64M, only slower: what they read is right wherever they stand, and nobody is left waiting."""
+    """Within 64M, only slower: what they read is right wherever they stand, nobody is left waiting, and who reads all
+    of an object whose ETag is an MD5 has it compared."""
     base, bucket = content(16 * MIB), roomy.make_bucket("models")
     parts = [base[k * 4099:] + base[:k * 4099] for k in range(8)] * 8
     roomy.put_parts(bucket, "m/0/model.zip", parts)
-    together([lambda k=k: [roomy.copy(bucket, "m/0/model.zip", f"m/{n}/model.zip") for n in range(k, 100, 8)]
-              for k in range(1, 9)])
+    roomy.put(bucket, "m/99/model.zip", b"".join(parts))
+    together([lambda k=k: [roomy.copy(bucket, f"m/{0 if n < 98 else 99}/model.zip", f"m/{n}/model.zip")
+                           for n in range(k, 99, 8)] for k in range(1, 9)])
     m = mount(NO_HOSTS, roomy.ini(bucket), settings="memory = 64M")
     idle = m.peak_memory()
 
     def is_right(n):
-        """16 MiB somewhere in it."""
-        first = n % 60 * 16 + n % 16
+        """All of it, or 16 MiB somewhere."""
+        first, count = (0, 1024) if n >= 98 else (n % 60 * 16 + n % 16, 16)
         with open(m.model("m", str(n), "model.zip"), "rb", buffering=0) as f:
             f.seek(first * MIB)
             return all(f.read(MIB) == parts[k // 16][k % 16 * MIB:(k % 16 + 1) * MIB]
-                       for k in range(first, first + 16))
+                       for k in range(first, first + count))
 
     readers = Background(lambda n=n: is_right(n) for n in range(100))
     while readers.running():
         assert m.metric("scoutfs_buffer_bytes") <= 64 * MIB
         time.sleep(0.05)
     assert readers.results() == [True] * 100
+    assert m.metric("scoutfs_models_verified_total") == 2
+    assert m.metric("scoutfs_models_unverified_total") == 0
     m.assert_grown_within(idle, 64 * MIB)
 
 
