@@ -38,8 +38,7 @@ def first_touch(b, count, rtt):
 
     who = {"scoutfs": ours(count)}
     for name, opener in {**contestants.mounts_of_hosts(b), "rclone": contestants.rclone_sftp}.items():
-        if name != "rclone" or count < 100:  # 100 of it take more memory than there may be
-            who[name] = theirs(opener)
+        who[name] = theirs(opener)
     if count > 1:
         who["scoutfs, 1 host"] = ours(1), lambda c: contestants.touch(contestants.roots(c, 1))
     hosts = f"{count} hosts" if count > 1 else "1 host"

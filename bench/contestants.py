@@ -255,6 +255,10 @@ def rclone_sftp(b, port, *options, wait=True):
     return rclone(b, remote, *options, wait=wait)
 
 
+def rclone_sftp_full(b, port, wait=True):
+    return rclone_sftp(b, port, *FULL, wait=wait)
+
+
 def rclone_s3(b, port, *options):
     return rclone(b, f":s3,provider=Ceph,env_auth=true,endpoint='http://127.0.0.1:{port}':{BUCKET}", *options,
                   AWS_ACCESS_KEY_ID=b.rgw.access_key, AWS_SECRET_ACCESS_KEY=b.rgw.secret_key)
@@ -288,13 +292,15 @@ def hosts(b, rtt=0, with_rclone=True, tuned=False):
     if with_rclone:
         found["rclone"] = lambda: rclone_sftp(b, port())
     if with_rclone and not b.quick:
-        found["rclone full"] = lambda: rclone_sftp(b, port(), *FULL)
+        found["rclone full"] = lambda: rclone_sftp_full(b, port())
     return found
 
 
 def mounts_of_hosts(b):
     """{name: open(b, port, wait=…)} of who mounts one host a mount; sshfs alone in QUICK."""
-    return {"sshfs": sshfs} if b.quick else {"sshfs": sshfs, "sshfs tuned": sshfs_tuned, "rclone": rclone_sftp}
+    if b.quick:
+        return {"sshfs": sshfs}
+    return {"sshfs": sshfs, "sshfs tuned": sshfs_tuned, "rclone": rclone_sftp, "rclone full": rclone_sftp_full}
 
 
 def of_many_hosts(b, count):
@@ -303,8 +309,7 @@ def of_many_hosts(b, count):
         return lambda: Many([lambda: opener(b, b.sshd.port, wait=False)] * count).start()
 
     found = {"scoutfs": lambda: scoutfs(b, b.sshd.port, hosts=count, root=("hosts",))}
-    found.update({name: theirs(opener) for name, opener in mounts_of_hosts(b).items()
-                  if name != "rclone" or count < 100})  # 100 of it take more memory than there may be
+    found.update({name: theirs(opener) for name, opener in mounts_of_hosts(b).items()})
     return found
 
 
