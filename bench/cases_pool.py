@@ -221,7 +221,6 @@ def stale(b, c):
     with process.stdin, process.stdout:
         line = process.stdout.readline()
         while line == "cut\n":
-            c.look()
             signal_all(family(b.sshd.process.pid)[1:], 9)
             process.stdin.write("\n")
             process.stdin.flush()

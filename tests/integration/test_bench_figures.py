@@ -126,6 +126,22 @@ def test_scoutfs_alone_counts_as_scoutfs():
     assert [run.program(who) for who in ("sshfs, alone", "curl, 3 MiB", "rclone full")] == ["sshfs", "curl", "rclone"]
 
 
+@pytest.mark.skipif(not contestants.TIME, reason="time is not installed")
+def test_a_program_that_ends_at_once_has_its_own_memory_and_words():
+    """Its memory is not Python's, and added up only of those that ran at once."""
+    c = contestants.Program(None)
+    for _ in range(3):
+        c.start("true")
+    c.join(but=1)
+    c.join()
+    three = c.peak()
+    assert 0 < three < 15
+    c.run(sys.executable, "-c", "x = b'x' * (1 << 27)")
+    assert three / 3 + 128 < c.peak() < three + 256
+    with pytest.raises(RuntimeError, match="^sh: no$"):
+        c.run("sh", "-c", "printf no >&2; exit 3")
+
+
 @pytest.mark.parametrize("status", [0, 1])
 def test_how_scoutfs_ends_is_looked_at(tmp_path, status):
     """It is never mounted here, but a program that ends by itself."""
