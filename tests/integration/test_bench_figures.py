@@ -129,17 +129,17 @@ def test_scoutfs_alone_counts_as_scoutfs():
 @pytest.mark.skipif(not contestants.TIME, reason="time is not installed")
 def test_a_program_that_ends_at_once_has_its_own_memory_and_words():
     """Its memory is not Python's, and added up only of those that ran at once."""
-    c = contestants.Program(None)
+    at_once, in_turn = contestants.Program(None), contestants.Program(None)
     for _ in range(3):
-        c.start("true")
-    c.join(but=1)
-    c.join()
-    three = c.peak()
-    assert 0 < three < 15
-    c.run(sys.executable, "-c", "x = b'x' * (1 << 27)")
-    assert three / 3 + 128 < c.peak() < three + 256
+        at_once.start("true")
+        in_turn.run("true")
+    at_once.join(but=1)
+    at_once.join()
+    assert 0 < 2 * in_turn.peak() < at_once.peak() < 15
+    in_turn.run(sys.executable, "-c", "x = b'x' * (1 << 27)")
+    assert 128 < in_turn.peak() < 256
     with pytest.raises(RuntimeError, match="^sh: no$"):
-        c.run("sh", "-c", "printf no >&2; exit 3")
+        in_turn.run("sh", "-c", "printf no >&2; exit 3")
 
 
 @pytest.mark.parametrize("status", [0, 1])
