@@ -17,6 +17,7 @@ sys.path.append(os.path.join(TOP, "bench"))
 
 import cases_day  # noqa: E402
 import cases_pool  # noqa: E402
+import cases_registry  # noqa: E402
 import contestants  # noqa: E402
 import measure  # noqa: E402
 import plots  # noqa: E402
@@ -226,6 +227,19 @@ def test_a_bulk_reader_that_fails_is_a_failure(tmp_path):
     with pytest.raises(RuntimeError, match="dd"):
         case.work(types.SimpleNamespace(root=str(tmp_path)))
     works.reap()
+
+
+def test_a_share_is_of_the_most_connections_that_were_open():
+    seen = []
+
+    def metric(_):
+        seen.append(len(seen) + 2 if len(seen) < 2 else 1)
+        return seen[-1]
+
+    c = types.SimpleNamespace(metric=metric)
+    found = cases_registry.and_connections(lambda _: wait_for(lambda: len(seen) > 2, 20, "looks"), 10**9)(c)
+    assert found["connections"] == 3
+    assert found["share of their 60 MB/s"] == round(10**9 / found["seconds"] / (3 * 60_000_000), 3)
 
 
 def test_a_figure_that_is_not_what_the_case_is_about_is_a_failure():
