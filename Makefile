@@ -152,7 +152,7 @@ demo-stop:
 	@$(PYTHON) tests/demo/demo.py --stop
 # ONLY=word: the cases that have it in their names. QUICK=1: fewer and smaller ones, once.
 bench:
-	@sh tests/deps.sh sshfs rclone s3fs fio python3-matplotlib
+	@sh tests/deps.sh sshfs rclone s3fs fio time python3-matplotlib
 	@$(submake) all bench-programs
 	@$(PYTHON) bench/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)') '$(BUILD)/scoutfs'
 

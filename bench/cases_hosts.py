@@ -41,9 +41,8 @@ def reading(b):
 def reading_far(b):
     for rtt, mib in ((50, 16),) if b.quick else ((5, 128), (20, 128), (50, 1024), (50, 128), (100, 128)):
         name = f"{mib}m"
-        who = contestants.hosts(b, rtt)
-        if rtt == 50:
-            who["ssh cat"] = contestants.with_ssh_cat(b, name, rtt)
+        who = {**contestants.hosts(b, rtt), "ssh cat": contestants.with_ssh_cat(b, name, rtt),
+               "sftp": contestants.with_sftp(b, name, rtt)}
         yield Case(f"host: read {mib} MiB, rtt {rtt}", who, works.read(name), moved=mib * MIB,
                    prepare=lambda name=name, mib=mib: b.make_file(name, mib),
                    plot=("throughput", rtt) if mib == plotted(b) else None,

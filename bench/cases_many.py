@@ -1,5 +1,6 @@
 """Many hosts: the first touch of all of them, what their sessions hold of memory, and a black hole among them."""
 
+import concurrent.futures
 import functools
 import os
 import subprocess
@@ -8,44 +9,57 @@ import sys
 import contestants
 import works
 from procs import signal_all
-from suite import Case, at
+from suite import SMALL, Case, at
 
 
 def cases(b):
     for rtt in (50,) if b.quick else (0, 50, 200):
         for count in (10,) if b.quick else (1, 10, 100):
             yield first_touch(b, count, rtt)
+    yield first_crowd(b)
     for count in (10,) if b.quick else (1, 10, 100):
         yield memory(b, count)
     yield beside_a_black_hole(b)
 
 
-def first_touch(b, count, rtt):
+def mounting(b, opener, rtt, count):
     """A peer connects when it mounts: so its mounting is in its time, all at once."""
-    def port():
-        return b.ssh_port(rtt)
+    return lambda: contestants.Many([lambda: opener(b, b.ssh_port(rtt), wait=False)] * count)
 
-    def touch_all(c):
-        if isinstance(c, contestants.Many):
-            c.start()
-        contestants.touch(contestants.roots(c, count))
 
+def mounted(c):
+    if isinstance(c, contestants.Many):
+        c.start()
+    return c
+
+
+def first_touch(b, count, rtt):
     def ours(hosts):
-        return lambda: contestants.scoutfs(b, port(), hosts=hosts, root=("hosts",))
-
-    def theirs(opener):
-        return lambda: contestants.Many([lambda: opener(b, port(), wait=False)] * count)
+        return lambda: contestants.scoutfs(b, b.ssh_port(rtt), hosts=hosts, root=("hosts",))
 
     who = {"scoutfs": ours(count)}
     for name, opener in {**contestants.mounts_of_hosts(b), "rclone": contestants.rclone_sftp}.items():
-        if name != "rclone" or count < 100:  # 100 of it take more memory than there may be
-            who[name] = theirs(opener)
+        who[name] = mounting(b, opener, rtt, count)
     if count > 1:
         who["scoutfs, 1 host"] = ours(1), lambda c: contestants.touch(contestants.roots(c, 1))
     hosts = f"{count} hosts" if count > 1 else "1 host"
-    return Case(f"host: first touch of {hosts}{at(rtt)}", who, touch_all, before=None,
+    return Case(f"host: first touch of {hosts}{at(rtt)}", who,
+                lambda c: contestants.touch(contestants.roots(mounted(c), count)), before=None,
                 prepare=lambda: b.sshd, plot=("hosts", count, f"rtt {rtt}"),
                 target={"scoutfs, 1 host": 0.5} if rtt == 50 and count == 100 else {})
+
+
+def first_crowd(b):
+    """A hundred who look at files of their own, of a host that nobody has asked for anything yet."""
+    def work(c):
+        root = contestants.roots(mounted(c), 1)[0]
+        with concurrent.futures.ThreadPoolExecutor(100) as pool:
+            list(pool.map(lambda i: os.stat(f"{root}/crowd/f{i:05}"), range(100)))
+
+    who = {"scoutfs": lambda: contestants.scoutfs(b, b.sshd.port, root=("hosts",))}
+    who.update({name: mounting(b, opener, 0, 1) for name, opener in contestants.mounts_of_hosts(b).items()})
+    return Case("host: first touch of 1 host by 100 at once", who, work, before=None,
+                prepare=lambda: b.make_many("crowd", 100, SMALL))
 
 
 def memory(b, count):

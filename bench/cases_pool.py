@@ -4,6 +4,7 @@ network's own time, load at fixed rates; and through mounts what a user sees of 
 
 import json
 import os
+import statistics
 import subprocess
 import tempfile
 import time
@@ -193,6 +194,11 @@ def sessions(b):
     hosts = 20 if b.quick else 100
     yield Case("pool: a stat whose session was cut", {"scoutfs": alone(b)}, lambda c: stale(b, c), before=None,
                prepare=lambda: prepare(b), unit="ms")
+    who = {**contestants.hosts(b, with_rclone=not b.quick),
+           "sshfs": lambda: contestants.sshfs(b, b.sshd.port, "-o", "reconnect")}
+    who.pop("sshfs tuned", None)
+    yield Case("pool: a cat whose session was cut", who, lambda c: cut(b, c), prepare=lambda: prepare(b), unit="ms",
+               note="sshfs with -o reconnect")
     yield Case(f"pool: the slowest stat of a host while {hosts - 1} sessions fall idle", {"scoutfs": alone(b)},
                lambda c: swept(b, c, hosts), before=None, prepare=lambda: prepare(b), unit="ms")
     yield Case("pool: p95 of a host beside a black hole", {"scoutfs": alone(b)}, lambda c: beside(b, c), before=None,
@@ -205,12 +211,26 @@ def sessions(b):
                                         "KiB of heap": round(f["heap bytes a session"] / 1024),
                                         "MiB in all": round(f["bytes connected"] / MIB, 1)}, "MiB")
             yield memory
-    operations_of = 10000 if b.quick else 100000
-    yield case(b, f"memory grown over {operations_of:,} operations",
-               lambda: ("growth", *FILE, "-n", operations_of, ini(b)),
-               lambda s, f: {"value": f["bytes grown after the first tenth"] / MIB,
-                             "MiB of heap": round(f["heap bytes grown after the first tenth"] / MIB, 3),
-                             "MiB in all": round(s["resident after each tenth"]["max"] / MIB, 1)}, "MiB")
+    yield growth(b, 10000 if b.quick else 100000)
+
+
+def growth(b, count):
+    """Resident memory after so many operations; and what it has grown by since the first tenth of them."""
+    def by_mount(c):
+        measured(b, c, "growth", *FILE, "-n", count // 10, *of_a_mount(c))
+        first = c.held()[0]
+        measured(b, c, "growth", *FILE, "-n", count - count // 10, *of_a_mount(c))
+        return {"value": c.held()[0], "grown MiB": round(c.held()[0] - first, 3)}
+
+    def by_program(c):
+        series, figures = measured(b, c, "growth", *FILE, "-n", count, ini(b))
+        return {"value": series["resident after each tenth"]["max"] / MIB,
+                "grown MiB": round(figures["bytes grown after the first tenth"] / MIB, 3),
+                "grown MiB of heap": round(figures["heap bytes grown after the first tenth"] / MIB, 3)}
+
+    who = {name: (opener, by_mount) for name, opener in contestants.hosts(b, with_rclone=not b.quick).items()}
+    return Case(f"pool: memory after {count:,} operations", {**who, "pool alone": (alone(b), by_program)}, None,
+                prepare=lambda: prepare(b), unit="MiB")
 
 
 def stale(b, c):
@@ -221,7 +241,6 @@ def stale(b, c):
     with process.stdin, process.stdout:
         line = process.stdout.readline()
         while line == "cut\n":
-            c.look()
             signal_all(family(b.sshd.process.pid)[1:], 9)
             process.stdin.write("\n")
             process.stdin.flush()
@@ -233,6 +252,30 @@ def stale(b, c):
     series = {one["name"]: one for one in found["series"]}
     return told(series["session lost"], "ms", **{
         "with a session ms": round(series["session up"]["median"] / 1e6, 3), "connects": found["figures"]["connects"]})
+
+
+def cut(b, c):
+    """Until a file is read that nobody has looked at; and how often that failed before."""
+    samples, failed, rounds = [], 0, 10
+
+    def cat(i):
+        with open(f"{c.root}/{SMALL}/{i}", "rb") as f:
+            f.read()
+
+    for i in range(rounds):
+        cat(i)
+        signal_all(family(b.sshd.process.pid)[1:], 9)
+        start = time.monotonic()
+        while True:
+            try:
+                cat(rounds + i)
+                break
+            except OSError:
+                failed += 1
+                if time.monotonic() - start > 60:
+                    raise
+        samples.append((time.monotonic() - start) * 1e3)
+    return {"value": statistics.median(samples), "samples": samples, "failed reads": failed}
 
 
 def swept(b, c, hosts):
@@ -262,6 +305,13 @@ def of_a_mount(c):
     return os.path.dirname(c.root), os.path.basename(c.root)
 
 
+def mounted_and_alone(b, work, rtt=0):
+    """Who does work(contestant, where), where being words for the program: whoever mounts the host, and the pool alone."""
+    who = {name: (opener, lambda c: work(c, of_a_mount(c)))
+           for name, opener in contestants.hosts(b, rtt, with_rclone=not b.quick).items()}
+    return {**who, "pool alone": (alone(b), lambda c: work(c, (ini(b, rtt=rtt),)))}
+
+
 def echo(b, rtt):
     """The port of one that sends back what it is sent, that far away."""
     if "echo" not in b.__dict__:
@@ -278,20 +328,17 @@ def operations(b):
         for kind in ("stat", "cat", "ls"):
             def work(c, where, kind=kind, rtt=rtt, count=count):
                 ping, _ = measured(b, c, "ping", "-n", 50, "-p", echo(b, rtt))
-                found, _ = measured(b, c, "latency", *FILE, "-k", kind, "-n", count, *where(c))
+                found, _ = measured(b, c, "latency", *FILE, "-k", kind, "-n", count, *where)
                 network = ping["ping"]["median"] / 1e6
                 over = found[kind]["median"] / 1e6 - network
                 return told(found[kind], "ms", **{"network's own ms": round(network, 3), "over it ms": round(over, 3)})
 
-            who = contestants.hosts(b, rtt, with_rclone=not b.quick)
-            who = {name: (opener, lambda c, work=work: work(c, of_a_mount)) for name, opener in who.items()}
-            who["pool alone"] = (alone(b), lambda c, work=work, rtt=rtt: work(c, lambda _: (ini(b, rtt=rtt),)))
             yield Case(f"pool: {kind} of one file after the other{at(rtt)}" if kind != "ls" else
-                       f"pool: ls of a folder again and again{at(rtt)}", who, None, prepare=lambda: prepare(b),
+                       f"pool: ls of a folder again and again{at(rtt)}", mounted_and_alone(b, work, rtt), None, prepare=lambda: prepare(b),
                        unit="ms",
                        plot=("latency", None, f"{kind}{at(rtt)}") if kind == "stat" else None)
-    for name, mib in (("1 MiB", 1), ("256 MiB" if b.quick else "1 GiB", 256 if b.quick else 1024)):
-        yield from transfers(b, name, mib)
+    yield from transfers(b, "1 MiB", 1, mounted=True)
+    yield from transfers(b, *(("256 MiB", 256) if b.quick else ("1 GiB", 1024)))
     yield four_at_once(b)
     yield mixed(b)
 
@@ -301,9 +348,7 @@ def four_at_once(b):
         found, _ = measured(b, c, "four", *FILE, "-n", 50 if b.quick else 200, *where)
         return told(found["at once"], "ms", **{"in turn ms": round(found["in turn"]["median"] / 1e6, 3)})
 
-    who = contestants.hosts(b, with_rclone=not b.quick)
-    who["pool alone"] = (alone(b), lambda c: four(c, (ini(b),)))
-    return Case("pool: four operations at once", who, lambda c: four(c, of_a_mount(c)), prepare=lambda: prepare(b),
+    return Case("pool: four operations at once", mounted_and_alone(b, four), None, prepare=lambda: prepare(b),
                 unit="ms")
 
 
@@ -326,27 +371,40 @@ def mixed(b):
                 prepare=lambda: prepare(b), before=connect_both, unit="ms")
 
 
-def transfers(b, name, mib):
-    """A file is read, and one is written and removed, by who is connected."""
+def transfers(b, name, mib, mounted=False):
+    """Each time a file is read, or one is written and removed, by who is connected. Through a mount nobody has read
+    the file before; a large one's reading is a case of a host's."""
     rounds = 10 if mib == 1 else 3
+    files = rounds if mounted else 1
+    few = ("-l", "few")  # which both list first
 
-    def transfer(c, kind):
-        found, _ = measured(b, c, "transfer", "-k", kind, "-l", "few", "-b", f"{mib}m", "-r", rounds, ini(b))
+    def read(c, where):
+        found, _ = measured(b, c, "latency", *few, "-k", "cat", "-f", f"{mib}m-#", "-F", files, "-n", rounds, *where)
+        return contestants.per_round(found["cat"]["median"] / 1e9, rounds)
+
+    def write(c, where):
+        found, _ = measured(b, c, "transfer", *few, "-k", "write", "-b", f"{mib}m-0", "-r", rounds, *where)
         return contestants.per_round(found["seconds"]["median"], rounds)
 
-    def reads(program):
-        return contestants.in_connected_ssh(b, program, rounds, f"cat {b.sshd.files}/{mib}m")
+    def read_by_ssh(program):
+        return contestants.in_connected_ssh(b, program, rounds, f"cat {b.sshd.files}/{mib}m-0")
 
-    def writes(program):
+    def write_by_ssh(program):
         new = f"{b.sshd.files}/new/ssh"
-        return contestants.in_connected_ssh(b, program, rounds, f"cat >{new} && rm {new}", f"{b.sshd.files}/{mib}m")
+        return contestants.in_connected_ssh(b, program, rounds, f"cat >{new} && rm {new}", f"{b.sshd.files}/{mib}m-0")
 
-    for kind, ssh in (("read", reads), ("write", writes)):
+    def prepare_files():
+        prepare(b)
+        for i in range(files):
+            b.make_file(f"{mib}m-{i}", mib)
+
+    for kind, work, ssh in (("read", read, read_by_ssh), ("write", write, write_by_ssh)):
         if kind == "read" or not b.quick:
-            yield Case(f"pool: {kind} {name} without a mount", {
-                "scoutfs": (alone(b), lambda c, kind=kind: transfer(c, kind)), "ssh cat": (alone(b), ssh)},
-                None, before=None, moved=rounds * mib * MIB,
-                prepare=lambda: (prepare(b), b.make_file(f"{mib}m", mib)))
+            who = mounted_and_alone(b, work)
+            if not mounted:
+                who = {"scoutfs": who["pool alone"]}
+            yield Case(f"pool: {kind} {name}{'' if mounted else ' without a mount'}", {**who, "ssh cat": (alone(b), ssh)},
+                       None, prepare=prepare_files, moved=rounds * mib * MIB)
 
 
 def load(b):
@@ -355,10 +413,8 @@ def load(b):
     seconds = 1 if b.quick else 5
     for rate in (100, 5000) if b.quick else (10, 100, 500, 1000, 5000):
         def work(c, where, rate=rate):
-            found, figures = measured(b, c, "load", *FILE, "-R", rate, "-s", seconds, *where(c))
+            found, figures = measured(b, c, "load", *FILE, "-R", rate, "-s", seconds, *where)
             return told(found[f"{rate}/s"], "ms", "p95", **{"answered/s": round(figures[f"answered of {rate}/s"])})
 
-        who = contestants.hosts(b, with_rclone=not b.quick)
-        who = {name: (opener, lambda c, work=work: work(c, of_a_mount)) for name, opener in who.items()}
-        who["pool alone"] = (alone(b), lambda c, work=work: work(c, lambda _: (ini(b),)))
-        yield Case(f"pool: p95 at {rate:,} stats a second", who, None, prepare=lambda: prepare(b), unit="ms")
+        yield Case(f"pool: p95 at {rate:,} stats a second", mounted_and_alone(b, work), None,
+                   prepare=lambda: prepare(b), unit="ms")

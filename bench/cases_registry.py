@@ -4,12 +4,14 @@ It is one of 500 models (fill_registry.py), of which 100 have the real one's siz
 objects. Far is 20 ms of round trip and 60 MB/s a connection, as S3 is for many.
 """
 
+import concurrent.futures
 import json
 import os
 import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import contestants
@@ -141,12 +143,14 @@ def one_model(registry):
             who = contestants.models(b, *link)
             if not link:
                 who["page cache"] = registry.page_cache
-            if count == 100 and not b.quick:
+            if count == 1:
+                who["curl"] = contestants.with_curl(b, MODEL, SIZE, CONNECTIONS, *link)
+            if count == 1 or count == 100 and not b.quick:
                 who["no mount"] = registry.no_mount(count, [MODEL], link)
             yield Case(named(f"{count} reader{'s' if count > 1 else ''} of 24.8 MB", link), who,
                        registry.readers(count, [MODEL]), prepare=registry.fill, before=connect, moved=count * SIZE,
-                       plot=None if link else ("readers", count),
-                       target=WANTED.get((count, bool(link)), {}))
+                       plot=None if link else ("readers", count), target=WANTED.get((count, bool(link)), {}),
+                       note=f"curl: {CONNECTIONS} ranges at once" if count == 1 else "")
 
 
 WANTED = {  # of how many readers, far?
@@ -166,15 +170,44 @@ def many_models(registry):
                    moved=count * SIZE)
 
 
-def read_and_say(key):
-    """Of scoutfs: whether all of it was compared with its checksum."""
-    def work(c):
+def and_say(work, tell):
+    """That work, and what tell(contestant, seconds) says of it then."""
+    def both(c):
         start = time.monotonic()
-        works.read(key)(c)
+        work(c)
         seconds = time.monotonic() - start
-        verified = c.metric("scoutfs_models_verified_total") == 1
-        return {"value": seconds, "seconds": seconds, "verified": "yes" if verified else "no"}
-    return work
+        return {"value": seconds, "seconds": seconds, **tell(c, seconds)}
+    return both
+
+
+def verified(c, _):
+    """Of scoutfs: whether all of it was compared with its checksum."""
+    return {"verified": "yes" if c.metric("scoutfs_models_verified_total") == 1 else "no"}
+
+
+def share(size, seconds, connections):
+    """Of what so many connections could have carried far away, that which they did."""
+    return {"connections": connections, "share of their 60 MB/s": round(size / seconds / (connections * FAR[1]), 3)}
+
+
+def and_connections(work, size):
+    """The same of scoutfs: the most connections that it had open."""
+    def both(c):
+        done, seen = threading.Event(), []
+
+        def look():
+            while not done.wait(0.2):
+                seen.append(c.metric("scoutfs_s3_connections"))
+
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            looking = pool.submit(look)
+            try:
+                found = and_say(work, lambda c, _: seen.append(c.metric("scoutfs_s3_connections")) or {})(c)
+            finally:
+                done.set()
+            looking.result()
+        return {**found, **share(size, found["seconds"], max(seen))}
+    return both
 
 
 def one_reader(registry):
@@ -183,14 +216,18 @@ def one_reader(registry):
     for link, whole in (((), False), (FAR, False), ((), True))[:2 if b.quick else 3]:
         key = f"{REAL}/{mib}m{'-whole' if whole else ''}"
         who = contestants.models(b, *link)
-        if whole:
-            who["scoutfs"] = who["scoutfs"], read_and_say(key)
-        who["curl"] = contestants.with_curl(b, key, size, CONNECTIONS, *link)
+        curls = {"curl": contestants.with_curl(b, key, size, CONNECTIONS, *link)}
         if not b.quick:
-            who["curl, 3 MiB"] = contestants.with_one_curl(b, key, size, 3 * MIB, CONNECTIONS, *link)
-        yield Case(named(f"1 reader of {mib} MiB{', put in one piece' if whole else ''}", link), who, works.read(key),
-                   prepare=lambda whole=whole: (registry.fill(), registry.put(mib, whole)), before=connect,
-                   moved=size, target=dict.fromkeys(("curl", "curl, 3 MiB"), 0.8 if link else 0.85),
+            curls["curl, 3 MiB"] = contestants.with_one_curl(b, key, size, 3 * MIB, CONNECTIONS, *link)
+        if whole:
+            who["scoutfs"] = who["scoutfs"], and_say(works.read(key), verified)
+        if link:
+            who["scoutfs"] = who["scoutfs"], and_connections(works.read(key), size)
+            curls = {name: (opener, and_say(work, lambda _, seconds: share(size, seconds, CONNECTIONS)))
+                     for name, (opener, work) in curls.items()}
+        yield Case(named(f"1 reader of {mib} MiB{', put in one piece' if whole else ''}", link), {**who, **curls},
+                   works.read(key), prepare=lambda whole=whole: (registry.fill(), registry.put(mib, whole)),
+                   before=connect, moved=size, target=dict.fromkeys(("curl", "curl, 3 MiB"), 0.8 if link else 0.85),
                    note="its ETag is its MD5" if whole else
                    f"curl: {CONNECTIONS} ranges at once, of 1/{CONNECTIONS} or 3 MiB")
 

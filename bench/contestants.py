@@ -8,7 +8,6 @@ below return what opens one: {name: open} for a Case.
 import concurrent.futures
 import os
 import resource
-import select
 import shutil
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from mount import clean_env, mounted
 from procs import end, run, signal_all, tool, wait_for
 from servers import BUCKET
 
+TIME = ("time", "-qf", "\n%M") if shutil.which("time") else ()  # its last line is KiB
 LIMIT = 900  # seconds that anything may take: rclone needs 300 for 1,000 files at 50 ms
 
 
@@ -136,12 +136,13 @@ class Many(Daemons):
 
 
 class Program:
-    """A limit: no mount, but a program that does the work and nothing else; or nothing but a folder."""
+    """A limit: no mount, but a program that does the work and nothing else; or nothing but a folder.
+    time(1), where it is installed, tells the memory of each: ru_maxrss of what Python starts begins with Python's."""
 
     def __init__(self, b, root=None):
         self.b, self.root, self.fault = b, root, ""
-        self.used = self.most = 0.0
-        self.running = []
+        self.used = 0.0
+        self.running, self.at_once, self.peaks = [], 0, []
 
     def run(self, *command, **more):
         """To its end; its output is thrown away."""
@@ -151,43 +152,34 @@ class Program:
     def start(self, *command, **more):
         more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **more}
         with tempfile.TemporaryFile() as said:
-            process = subprocess.Popen(command, start_new_session=True, stderr=said, **more)
+            process = subprocess.Popen((*TIME, *command), start_new_session=True, stderr=said, **more)
             self.running.append((process, os.dup(said.fileno())))
+        self.at_once = max(self.at_once, len(self.running))
         return process
 
     def join(self, but=0):
         """Waits for all that were started, but for so many of the first ones; RuntimeError if one failed."""
         while len(self.running) > but:
             process, said = self.running[-1]
-            self.watch(process.pid)
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             self.running.pop()
             self.used += used.ru_utime + used.ru_stime
-            words = os.pread(said, 300, 0).decode(errors="replace")
-            os.close(said)
+            with open(said, encoding="utf-8", errors="replace") as file:
+                file.seek(0)
+                words = file.read()
+            if TIME:
+                words, _, kib = words.rstrip("\n").rpartition("\n")
+                self.peaks.append(int(kib) / 1024)
             if process.returncode:
-                raise RuntimeError(f"{process.args[0]}: {words}")
-
-    def look(self):
-        self.most = max(self.most, process_table.peak_mib([p.pid for p, _ in self.running]))
-
-    def watch(self, pid):
-        """Until it ends; its memory is looked at meanwhile, as ru_maxrss begins with that of its parent."""
-        ended = os.pidfd_open(pid)
-        try:
-            poll = select.poll()
-            poll.register(ended, select.POLLIN)
-            while not poll.poll(20):
-                self.look()
-        finally:
-            os.close(ended)
+                raise RuntimeError(f"{process.args[len(TIME)]}: {words[-300:]}")
 
     def cpu(self):
         return self.used
 
     def peak(self):
-        return self.most
+        """Added up of as many as there were at once."""
+        return sum(sorted(self.peaks)[-self.at_once:])
 
     def close(self):
         for process, said in self.running:
@@ -255,6 +247,10 @@ def rclone_sftp(b, port, *options, wait=True):
     return rclone(b, remote, *options, wait=wait)
 
 
+def rclone_sftp_full(b, port, wait=True):
+    return rclone_sftp(b, port, *FULL, wait=wait)
+
+
 def rclone_s3(b, port, *options):
     return rclone(b, f":s3,provider=Ceph,env_auth=true,endpoint='http://127.0.0.1:{port}':{BUCKET}", *options,
                   AWS_ACCESS_KEY_ID=b.rgw.access_key, AWS_SECRET_ACCESS_KEY=b.rgw.secret_key)
@@ -288,13 +284,15 @@ def hosts(b, rtt=0, with_rclone=True, tuned=False):
     if with_rclone:
         found["rclone"] = lambda: rclone_sftp(b, port())
     if with_rclone and not b.quick:
-        found["rclone full"] = lambda: rclone_sftp(b, port(), *FULL)
+        found["rclone full"] = lambda: rclone_sftp_full(b, port())
     return found
 
 
 def mounts_of_hosts(b):
     """{name: open(b, port, wait=…)} of who mounts one host a mount; sshfs alone in QUICK."""
-    return {"sshfs": sshfs} if b.quick else {"sshfs": sshfs, "sshfs tuned": sshfs_tuned, "rclone": rclone_sftp}
+    if b.quick:
+        return {"sshfs": sshfs}
+    return {"sshfs": sshfs, "sshfs tuned": sshfs_tuned, "rclone": rclone_sftp, "rclone full": rclone_sftp_full}
 
 
 def of_many_hosts(b, count):
@@ -303,8 +301,7 @@ def of_many_hosts(b, count):
         return lambda: Many([lambda: opener(b, b.sshd.port, wait=False)] * count).start()
 
     found = {"scoutfs": lambda: scoutfs(b, b.sshd.port, hosts=count, root=("hosts",))}
-    found.update({name: theirs(opener) for name, opener in mounts_of_hosts(b).items()
-                  if name != "rclone" or count < 100})  # 100 of it take more memory than there may be
+    found.update({name: theirs(opener) for name, opener in mounts_of_hosts(b).items()})
     return found
 
 

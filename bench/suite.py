@@ -56,5 +56,5 @@ class Case:
         self.unit = unit                # of what is measured
         self.moved = moved              # bytes, for MB/s and CPU per GB
         self.target = target or {}      # {contestant: its value over scoutfs's, at least}
-        self.plot = plot                # (a key of plots.PLOTS, x) or (…, x, what the line is called beside who)
+        self.plot = plot                # (a key of plots.PLOTS, x) or (…, x, what a picture of its own is called)
         self.note = note                # what the reader of the table has to know

@@ -32,7 +32,7 @@ static const struct {
     {"sweep", pool_sweep, true, "stats of one host while the others fall idle"},
     {"beside", pool_beside, true, "stats of the first host while many wait for the last one"},
     {"memory", pool_memory, true, "memory for a session to each host"},
-    {"growth", pool_growth, true, "memory over -n operations"},
+    {"growth", pool_growth, false, "memory over -n operations"},
     {"latency", pool_latency, false, "stat, cat and ls, one after the other"},
     {"transfer", pool_transfer, false,
      "the big file, read whole; -k write: as much written to a new one"},

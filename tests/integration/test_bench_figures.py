@@ -17,6 +17,7 @@ sys.path.append(os.path.join(TOP, "bench"))
 
 import cases_day  # noqa: E402
 import cases_pool  # noqa: E402
+import cases_registry  # noqa: E402
 import contestants  # noqa: E402
 import measure  # noqa: E402
 import plots  # noqa: E402
@@ -126,6 +127,22 @@ def test_scoutfs_alone_counts_as_scoutfs():
     assert [run.program(who) for who in ("sshfs, alone", "curl, 3 MiB", "rclone full")] == ["sshfs", "curl", "rclone"]
 
 
+@pytest.mark.skipif(not contestants.TIME, reason="time is not installed")
+def test_a_program_that_ends_at_once_has_its_own_memory_and_words():
+    """Its memory is not Python's, and added up only of those that ran at once."""
+    at_once, in_turn = contestants.Program(None), contestants.Program(None)
+    for _ in range(3):
+        at_once.start("true")
+        in_turn.run("true")
+    at_once.join(but=1)
+    at_once.join()
+    assert 0 < 2 * in_turn.peak() < at_once.peak() < 15
+    in_turn.run(sys.executable, "-c", "x = b'x' * (1 << 27)")
+    assert 128 < in_turn.peak() < 256
+    with pytest.raises(RuntimeError, match="^sh: no$"):
+        in_turn.run("sh", "-c", "printf no >&2; exit 3")
+
+
 @pytest.mark.parametrize("status", [0, 1])
 def test_how_scoutfs_ends_is_looked_at(tmp_path, status):
     """It is never mounted here, but a program that ends by itself."""
@@ -135,34 +152,56 @@ def test_how_scoutfs_ends_is_looked_at(tmp_path, status):
     assert bool(c.fault) == bool(status)
 
 
+def plotted(quick):
+    """Every case that has a plot, as if it had been measured."""
+    result = {"median": 1, "mb_per_s": 1, "samples": [1, 2]}
+    return [{"name": case.name, "plot": case.plot, "moved": case.moved, "results": dict.fromkeys(case.contestants, result)}
+            for case in every_case(quick) if case.plot]
+
+
 @pytest.mark.parametrize("quick", [True, False])
-def test_a_line_of_a_plot_is_of_one_kind(quick):
+def test_a_picture_has_few_lines_each_of_one_kind(quick):
     """A distribution is of one case alone; and at all distances the same number of bytes is read."""
-    points, sizes = collections.Counter(), set()
-    for case in every_case(quick):
-        if not case.plot:
-            continue
-        kind, x, *rest = case.plot
-        assert kind in plots.PLOTS and len(rest) <= 1, case.name
-        if kind in plots.DISTRIBUTIONS:
-            points[kind, None, *rest] += 1
-        else:
-            points[kind, x, *rest] += 1
-        if kind == "throughput":
-            sizes.add(case.moved)
+    points, cases = collections.Counter(), plotted(quick)
+    for case in cases:
+        kind, x, *rest = case["plot"]
+        assert kind in plots.PLOTS and len(rest) <= 1, case["name"]
+        points[kind, None if kind in plots.DISTRIBUTIONS else x, *rest] += 1
     assert max(points.values()) == 1, points
-    assert len(sizes) == 1
-    kinds = {rest for kind, _, *rest_of in points if kind == "latency" for rest in rest_of}
-    assert len(kinds) <= len(plots.STYLES), kinds
+    assert len({case["moved"] for case in cases if case["plot"][0] == "throughput"}) == 1
+    for drawn, lines in plots.figures(cases).items():
+        assert len(lines) <= 12, drawn
+        looks = {len({line.split(", ")[0] for line in lines}), len({line.partition(", ")[2] for line in lines})}
+        assert max(looks) <= plots.COLOURS and min(looks) <= len(plots.STYLES), drawn
+        assert len(lines) > 1 or quick, drawn
+
+
+def test_all_pictures_are_drawn_beside_their_legends(tmp_path, monkeypatch):
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    saved, save = [], figure.savefig
+    monkeypatch.setattr(figure, "savefig", lambda it, *args, **more: (save(it, *args, **more), saved.append(it)))
+    cases = plotted(False)
+    paths = plots.draw(cases, str(tmp_path / "run"))
+    assert sorted(paths) == sorted(str(path) for path in tmp_path.iterdir())
+    assert str(tmp_path / "run-latency-cat-rtt-50.svg") in paths
+    drawn = plots.figures(cases)
+    assert len(paths) == len(saved) == len(drawn)
+    for it, lines in zip(saved, drawn.values()):
+        axes = it.axes[0]
+        legend = axes.get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == list(lines)
+        assert legend.get_window_extent().x0 > axes.get_window_extent().x1
+        assert legend.get_window_extent().y0 > axes.get_window_extent().y0
 
 
 def test_a_distribution_goes_up_once():
     def case(kind, *samples):
         results = {"scoutfs": {"samples": samples}}
         return {"plot": next(one.plot for one in every_case(False) if one.plot and one.name == kind), "results": results}
-    found = plots.lines([case("pool: stat of one file after the other", 1, 2, 3),
-                         case("pool: stat of one file after the other, rtt 50", 51, 52)], "latency")
-    assert sorted(found.values()) == [[(1, 1 / 3), (2, 2 / 3), (3, 1)], [(51, 1 / 2), (52, 1)]]
+    found = plots.figures([case("pool: stat of one file after the other", 1, 2, 3),
+                           case("pool: stat of one file after the other, rtt 50", 51, 52)])
+    assert found == {("latency", "stat"): {"scoutfs": [(1, 1 / 3), (2, 2 / 3), (3, 1)]},
+                     ("latency", "stat, rtt 50"): {"scoutfs": [(51, 1 / 2), (52, 1)]}}
 
 
 @pytest.mark.parametrize("missing", [None, "small500", "tree200-40", "turn40", "n0-git"])
@@ -188,6 +227,19 @@ def test_a_bulk_reader_that_fails_is_a_failure(tmp_path):
     with pytest.raises(RuntimeError, match="dd"):
         case.work(types.SimpleNamespace(root=str(tmp_path)))
     works.reap()
+
+
+def test_a_share_is_of_the_most_connections_that_were_open():
+    seen = []
+
+    def metric(_):
+        seen.append(len(seen) + 2 if len(seen) < 2 else 1)
+        return seen[-1]
+
+    c = types.SimpleNamespace(metric=metric)
+    found = cases_registry.and_connections(lambda _: wait_for(lambda: len(seen) > 2, 20, "looks"), 10**9)(c)
+    assert found["connections"] == 3
+    assert found["share of their 60 MB/s"] == round(10**9 / found["seconds"] / (3 * 60_000_000), 3)
 
 
 def test_a_figure_that_is_not_what_the_case_is_about_is_a_failure():
