@@ -269,8 +269,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(the_same_name_is_the_same_inode),     TEST(paths_start_below_the_backend),
 	    TEST(numbers_come_from_the_path_alone),    TEST(each_host_has_a_lock_of_its_own),
-	    TEST(nothing_stays_when_all_is_forgotten), TEST(an_inode_stands_for_one_version), TEST(pages_go_when_nobody_reads),
-	    TEST(no_two_share_a_generation),           TEST(many_threads_look_and_forget),
+	    TEST(nothing_stays_when_all_is_forgotten), TEST(an_inode_stands_for_one_version),
+	    TEST(pages_go_when_nobody_reads),          TEST(no_two_share_a_generation),
+	    TEST(many_threads_look_and_forget),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
