@@ -446,6 +446,77 @@ static void the_end_of_the_mount_ends_their_waiting(void **state)
 	disperse(&c);
 }
 
+#define WHOLE (3 * MIB / 2)
+
+/* What is written is the caller's again when write returns, and is not looked at any more. */
+static int write_at_once(struct writer *w, uint8_t *bytes, size_t size)
+{
+	struct asked *a = ask(WRITE);
+	int err;
+
+	fake_bytes(bytes, w->key, 0, w->at, size);
+	w->t->backend.ops->write(w->t->backend.self, w->file->handle, w->at, bytes, size, &a->req);
+	memset(bytes, 0, size);
+	asked_wait(a);
+	err = a->err;
+	w->at += size - a->untaken;
+	asked_free(a);
+	return err;
+}
+
+static void *write_whole(void *arg)
+{
+	uint8_t *bytes = malloc(SCOUT_WRITE_MAX);
+	struct writer *w = arg;
+	struct asked *a;
+	int err = 0;
+
+	while (err == 0 && w->at < WHOLE) {
+		size_t left = WHOLE - w->at;
+
+		err = write_at_once(w, bytes, left < SCOUT_WRITE_MAX ? left : SCOUT_WRITE_MAX);
+	}
+	a = ask_flush(w);
+	asked_wait(a);
+	err = err ? err : a->err;
+	asked_free(a);
+	free(bytes);
+	return (void *)(intptr_t)err;
+}
+
+static void *engine(void *arg)
+{
+	struct scout_s3_call *call;
+
+	(void)arg;
+	while ((call = fake_take(true)))
+		answer(call);
+	return NULL;
+}
+
+static void a_crowd_of_threads(void **state)
+{
+	pthread_t threads[CROWD];
+	struct crowd c;
+	void *err;
+
+	(void)state;
+	gather(&c, 0);
+	fake.threaded = true;
+	assert_int_equal(pthread_create(&fake.thread, NULL, engine, NULL), 0);
+	for (int i = 0; i < CROWD; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, write_whole, &c.w[i]), 0);
+	for (int i = 0; i < CROWD; i++) {
+		assert_int_equal(pthread_join(threads[i], &err), 0);
+		assert_null(err);
+		close_file(&c.t, c.w[i].file);
+	}
+	mount_stop(&c.t);
+	for (int i = 0; i < CROWD; i++)
+		assert_int_equal(fake_find(c.keys[i])->bytes, WHOLE); /* engine looked at them */
+	disperse(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,6 +532,7 @@ int main(void)
 	    cmocka_unit_test(no_buffer_while_others_have_all_memory),
 	    cmocka_unit_test(who_gave_up_writes_all_of_it_again),
 	    cmocka_unit_test(the_end_of_the_mount_ends_their_waiting),
+	    cmocka_unit_test(a_crowd_of_threads),
 	};
 
 	return cmocka_run_group_tests_name("models/turns", tests, NULL, NULL);
