@@ -1,6 +1,8 @@
 """Writers of the registry for which memory has no room: they wait in turn, for as long as anything moves."""
 
 import os
+import signal
+import subprocess
 import tarfile
 
 import pytest
@@ -121,3 +123,19 @@ def test_programs_write_again_what_was_not_taken(s3, files, folder):
     results = [job.results(60 * SLOWER)[0] for job in waiting]
     assert sum(len(took) > 1 for took in results[:COPIES + 1]) == 1, results
     assert all(s3.objects[f"a/{name}"] == data for name in (*programs, *range(1, COPIES + 2)))
+
+
+def test_who_waits_with_few_bytes_is_interrupted(s3, files, folder):
+    """As whoever waits with all of them: at once, and nothing is published of it."""
+    _, m, fds = files("60s", 3, ["first"])
+    here = write(os.path.join(folder, "here"), content(MIB))
+    os.write(fds[0], b"has the room")
+    waiting = []
+    for n in range(COPIES + 3):
+        waiting.append(subprocess.Popen(["cp", here, m.model("a", str(n))]))
+        in_flight(m, len(waiting))
+    for program in waiting:
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20 * SLOWER) == -signal.SIGINT
+    os.close(fds[0])
+    assert s3.objects == {"a/first": b"has the room"}
