@@ -65,6 +65,7 @@ struct scout_result {
 	uint32_t ttl_ms;
 	union {
 		struct scout_attr attr; /* getattr, mkdir, mknod, symlink, link */
+		size_t untaken;         /* write: bytes at its end, which may be written again */
 		const char *target;     /* readlink */
 		struct {                /* setattr */
 			struct scout_attr attr;
@@ -179,9 +180,10 @@ struct scout_backend_ops {
 	/* flags as renameat2(2)'s. */
 	void (*rename)(void *self, const char *path, const char *newpath, unsigned flags,
 		       struct scout_req *req);
-	/* Takes all of data, which is the caller's again when this returns; size <= SCOUT_WRITE_MAX.
-	 * Done says that it was taken, in the order of the calls, not that the remote has it: what
-	 * fails later is the error of the next write, and of the next flush or fsync, of handle. */
+	/* Takes data, which is the caller's again when this returns; size <= SCOUT_WRITE_MAX. Done says
+	 * that it was taken, in the order of the calls, not that the remote has it: what fails later is
+	 * the error of the next write, and of the next flush or fsync, of handle. A file that was opened
+	 * with direct_io may take less, at least a byte: res->untaken. */
 	void (*write)(void *self, void *handle, uint64_t offset, const void *data, size_t size,
 		      struct scout_req *req);
 	/* close(2) of one descriptor: all writes of handle have been answered. */

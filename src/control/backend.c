@@ -228,6 +228,7 @@ static void write_file(void *self, void *handle, uint64_t offset, const void *da
 {
 	struct control *c = self;
 	const struct file *f = handle;
+	struct scout_result res = {.untaken = 0};
 	int err = 0;
 
 	(void)offset;
@@ -235,7 +236,7 @@ static void write_file(void *self, void *handle, uint64_t offset, const void *da
 		refresh(c);
 	else
 		err = scout_workload_start(c->workload, data, size);
-	scout_req_done(req, err, NULL);
+	scout_req_done(req, err, err ? NULL : &res);
 }
 
 static void release_file(void *self, void *handle)

@@ -20,7 +20,6 @@ static void write_done(struct scout_req *req, int err, const struct scout_result
 {
 	struct scout_request *r = scout_request_of(req);
 
-	(void)res;
 	scout_inode_wrote(r->inode);
 	/* The kernel may leave its pages as they were, and makes the file longer by as much as it sent. */
 	if (err || r->file->unpaged)
@@ -30,7 +29,7 @@ static void write_done(struct scout_req *req, int err, const struct scout_result
 			reply_lost(r, err);
 		} else {
 			scout_request_settle(r, 0);
-			fuse_reply_write(r->fuse, r->size);
+			fuse_reply_write(r->fuse, r->size - res->untaken);
 		}
 	}
 	scout_request_put(r);

@@ -404,7 +404,7 @@ static bool tell_flusher_locked(struct scout_upload *u)
 	if (!f)
 		return false;
 	TAILQ_REMOVE(&u->flushers, f, link);
-	scout_upload_answer_locked(u, f->req, u->err);
+	scout_upload_answer_locked(u, f->req, u->err, 0);
 	free(f);
 	return true;
 }

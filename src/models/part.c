@@ -5,6 +5,9 @@
  * none that others need. All the room is promised by tickets which the backend holds for good, so the
  * buffers themselves are always to be had within the time that a read takes.
  *
+ * Bytes of writes that wait have a few buffers besides, for which there are tickets, too, and which nobody
+ * waits for: who gets none has fewer bytes taken (see upload.c).
+ *
  * A small object's only part is given back when the object is there. */
 #include "models/part.h"
 
@@ -241,6 +244,35 @@ bool scout_part_buffer_locked(struct scout_upload *u)
 	u->buffer = buf;
 	scout_upload_unref(u); /* whoever runs u has another */
 	return true;
+}
+
+void *scout_copy_get(struct scout_publisher *pub)
+{
+	void *buf = NULL;
+	bool more;
+
+	scout_lock(&pub->lock);
+	more = pub->copies < pub->copies_max;
+	pub->copies += more;
+	scout_unlock(&pub->lock);
+	if (more)
+		buf = scout_buf_try(pub->share);
+	if (more && !buf) {
+		scout_lock(&pub->lock);
+		pub->copies--;
+		scout_unlock(&pub->lock);
+	}
+	return buf;
+}
+
+void scout_copy_put(struct scout_publisher *pub, void *buf)
+{
+	if (!buf)
+		return;
+	scout_buf_put(pub->share, buf);
+	scout_lock(&pub->lock);
+	pub->copies--;
+	scout_unlock(&pub->lock);
 }
 
 void scout_part_leave_locked(struct scout_upload *u)

@@ -17,11 +17,17 @@ struct scout_upload_part {
 };
 TAILQ_HEAD(scout_upload_parts, scout_upload_part);
 
+#define SCOUT_FEW_BYTES 1024 /* less than is kept of a file and a call in any case */
+
 struct scout_upload_write {
 	struct scout_req *req;
-	uint64_t offset; /* all before it that is not taken is zeros */
-	size_t size, at;
-	uint8_t bytes[];
+	uint64_t offset;      /* all before it that is not taken is zeros */
+	size_t asked;         /* bytes */
+	size_t size;          /* of them, that are to be taken */
+	size_t at;            /* of them, that were */
+	const uint8_t *bytes; /* NULL: they are in copy, or in few */
+	uint8_t *copy;        /* one of pub's copies, or NULL */
+	uint8_t few[SCOUT_FEW_BYTES];
 };
 
 struct scout_upload_flusher {
@@ -102,8 +108,9 @@ void scout_upload_unlist(struct scout_upload *u);
 /* It will not be published; the first reason counts. u->lock is held. */
 void scout_upload_fail_locked(struct scout_upload *u, int err, const char *why);
 
-/* Answers who writes or closes; u->lock is held, and given up meanwhile. */
-void scout_upload_answer_locked(struct scout_upload *u, struct scout_req *req, int err);
+/* Answers who writes or closes; u->lock is held, and given up meanwhile. untaken: of what was written. */
+void scout_upload_answer_locked(struct scout_upload *u, struct scout_req *req, int err,
+				size_t untaken);
 /* Likewise the write that waits. */
 void scout_upload_end_write_locked(struct scout_upload *u, int err);
 /* Takes one of the zeros that are missing at its end, and some more. True: look again. */
@@ -113,6 +120,10 @@ bool scout_upload_fill_locked(struct scout_upload *u);
 /* The part and the buffer for its next byte: true when something came of it, false when u waits. */
 bool scout_part_begin_locked(struct scout_upload *u);
 bool scout_part_buffer_locked(struct scout_upload *u);
+/* A buffer for the bytes of a write that waits; NULL: all that there are for these are used up, or memory is.
+ * No lock held, and NULL is fine for put. */
+void *scout_copy_get(struct scout_publisher *pub);
+void scout_copy_put(struct scout_publisher *pub, void *buf);
 /* Gives up what u waits for and what it was given. */
 void scout_part_leave_locked(struct scout_upload *u);
 void scout_part_free(struct scout_upload_part *p); /* no lock held; NULL is fine */

@@ -25,7 +25,9 @@
 #define MIN_PART_BUFS 20 /* S3 takes parts of 5 MiB and more, but for the last */
 #define SHARE_DIVISOR 2
 #define POOL_DIVISOR 4
-#define NOW_S 10 /* a time that near is now */
+#define COPIES_DIVISOR 8 /* of the pool */
+#define MIN_COPIES 4     /* of the least memory's share that is what its one part leaves */
+#define NOW_S 10         /* a time that near is now */
 
 /* ---- handles: that of an upload has the lowest bit set ---- */
 
@@ -453,14 +455,14 @@ static size_t atleast(size_t n, size_t low)
 /* At the start all tickets are there, and none is waited for. */
 static void take_tickets(struct scout_publisher *pub)
 {
-	size_t want = (pub->pool + SCOUT_READ_BUFS - 1) / SCOUT_READ_BUFS;
+	size_t want = (pub->pool + pub->copies_max + SCOUT_READ_BUFS - 1) / SCOUT_READ_BUFS;
 	struct scout_waiter w = {.granted = no_wait};
 
 	while (pub->tickets < want && scout_ticket_get(pub->share, &w))
 		pub->tickets++;
 	if (pub->tickets < want)
 		(void)scout_waiter_cancel(pub->share, &w);
-	pub->pool = pub->tickets * SCOUT_READ_BUFS;
+	pub->pool = pub->tickets * SCOUT_READ_BUFS - pub->copies_max;
 }
 
 int scout_publisher_new(struct scout_models *m, const struct scout_backend_ops *below)
@@ -482,6 +484,7 @@ int scout_publisher_new(struct scout_models *m, const struct scout_backend_ops *
 	if (pub->part_bufs > quarter)
 		pub->part_bufs = quarter;
 	pub->pool = quarter;
+	pub->copies_max = atleast(quarter / COPIES_DIVISOR, MIN_COPIES);
 	take_tickets(pub);
 	assert(pub->pool >= pub->part_bufs); /* memory is 16M at least */
 	pub->spare = pub->pool;

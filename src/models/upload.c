@@ -3,6 +3,10 @@
  * nothing back of these files, and sends what one writer writes in his order. What comes at the end is in
  * finish.c.
  *
+ * A write that has to wait keeps its bytes in a buffer of memory's, as long as there are such. When they are
+ * used up it waits all the same, but with its first few only, of which it is told that they were taken: the
+ * program writes the rest again, when there is room for it.
+ *
  * One thread at a time goes on with an upload (scout_upload_run): events leave a note under its lock and
  * call that. Any failure is for good: the upload is aborted, and every later write and close tells it.
  *
@@ -215,9 +219,10 @@ void scout_upload_gets_on(struct scout_upload *u)
 
 /* ---- writing ---- */
 
-void scout_upload_answer_locked(struct scout_upload *u, struct scout_req *req, int err)
+void scout_upload_answer_locked(struct scout_upload *u, struct scout_req *req, int err,
+				size_t untaken)
 {
-	struct scout_result res = {.ttl_ms = 0};
+	struct scout_result res = {.untaken = untaken};
 
 	scout_lock(&u->pub->lock);
 	if (u->queued == req)
@@ -233,7 +238,10 @@ void scout_upload_end_write_locked(struct scout_upload *u, int err)
 	struct scout_upload_write *w = u->write;
 
 	u->write = NULL;
-	scout_upload_answer_locked(u, w->req, err);
+	scout_unlock(&u->lock);
+	scout_copy_put(u->pub, w->copy); /* first: whoever writes on may need it */
+	scout_lock(&u->lock);
+	scout_upload_answer_locked(u, w->req, err, w->asked - w->at);
 	free(w);
 }
 
@@ -257,7 +265,7 @@ static bool drop_unwanted_locked(struct scout_upload *u)
 	if (w->at > 0)
 		owe_locked(u, u->taken, UINT64_MAX);
 	else
-		owe_locked(u, w->offset, w->offset + w->size);
+		owe_locked(u, w->offset, w->offset + w->asked);
 	scout_upload_end_write_locked(u, -EINTR);
 	return true;
 }
@@ -302,6 +310,13 @@ static uint64_t gap_locked(const struct scout_upload *u)
 	return u->write && u->write->offset > u->taken ? u->write->offset - u->taken : 0;
 }
 
+static const uint8_t *bytes_of(const struct scout_upload_write *w)
+{
+	if (w->bytes)
+		return w->bytes;
+	return w->copy ? w->copy : w->few;
+}
+
 /* Moves on with the write that waits; false: there is none, or it has to wait longer. */
 static bool take_locked(struct scout_upload *u)
 {
@@ -316,7 +331,7 @@ static bool take_locked(struct scout_upload *u)
 		return true;
 	if (gap > 0)
 		return add_locked(u, NULL, gap, &n);
-	more = add_locked(u, w->bytes + w->at, w->size - w->at, &n);
+	more = add_locked(u, bytes_of(w) + w->at, w->size - w->at, &n);
 	if (n == 0)
 		return more;
 	w->at += n;
@@ -426,11 +441,52 @@ static int judge_write_locked(const struct scout_upload *u, uint64_t offset, siz
 	return offset + size > scout_part_all_bytes(u->pub) ? -EFBIG : 0;
 }
 
+/* Of the write that waits the caller takes its bytes back: they are copied to copy, which then is no more ours,
+ * or the first few are, or it ends with what was taken. */
+static void keep_locked(struct scout_upload *u, uint8_t **copy)
+{
+	struct scout_upload_write *w = u->write;
+
+	if (!w || !w->bytes)
+		return;
+	if (*copy) {
+		w->copy = *copy;
+		*copy = NULL;
+	} else if (w->size > SCOUT_FEW_BYTES && w->at > 0) {
+		scout_upload_end_write_locked(u, 0);
+		return;
+	} else if (w->size > SCOUT_FEW_BYTES) {
+		w->size = SCOUT_FEW_BYTES;
+	}
+	memcpy((w->copy ? w->copy : w->few) + w->at, w->bytes + w->at, w->size - w->at);
+	w->bytes = NULL;
+}
+
+/* After a write's call has run u. Where it is not the same write that waits still, but another one, that one's
+ * bytes are there as well until its own call has been here. */
+static void keep(struct scout_upload *u)
+{
+	const struct scout_upload_write *w;
+	uint8_t *copy = NULL;
+	bool much;
+
+	scout_lock(&u->lock);
+	w = u->write;
+	much = w && w->bytes && w->size > SCOUT_FEW_BYTES;
+	scout_unlock(&u->lock);
+	if (much)
+		copy = scout_copy_get(u->pub);
+	scout_lock(&u->lock);
+	keep_locked(u, &copy);
+	scout_unlock(&u->lock);
+	scout_copy_put(u->pub, copy);
+}
+
 void scout_upload_write(struct scout_upload *u, uint64_t offset, const void *data, size_t size,
 			struct scout_req *req)
 {
-	struct scout_upload_write *w = malloc(sizeof(*w) + size);
-	struct scout_result res = {.ttl_ms = 0};
+	struct scout_upload_write *w = malloc(sizeof(*w));
+	struct scout_result res = {.untaken = 0};
 	int err = w ? 0 : -ENOMEM;
 	const char *why;
 
@@ -449,13 +505,18 @@ void scout_upload_write(struct scout_upload *u, uint64_t offset, const void *dat
 			scout_upload_fail_locked(u, err, why);
 	}
 	if (!err && size > 0) {
-		*w = (struct scout_upload_write){.req = req, .offset = offset, .size = size};
-		memcpy(w->bytes, data, size);
+		w->req = req;
+		w->offset = offset;
+		w->asked = w->size = size;
+		w->at = 0;
+		w->bytes = data;
+		w->copy = NULL;
 		u->write = w;
 		w = NULL;
 	}
 	scout_unlock(&u->lock);
 	scout_upload_run(u);
+	keep(u);
 	if (w || err)
 		scout_req_done(req, err, err ? NULL : &res);
 	free(w);

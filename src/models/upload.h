@@ -21,10 +21,12 @@ struct scout_publisher {
 	struct scout_share *share;
 	size_t tickets;         /* held for good: what promises the pool's buffers */
 	size_t pool, part_bufs; /* in buffers: of all parts, of the first ones */
+	size_t copies_max;      /* buffers for bytes of writes that wait */
 
 	struct scout_mutex lock;         /* SCOUT_LOCK_LRU, never with another of that rank */
 	pthread_cond_t settled;          /* an upload settled */
 	size_t spare;                    /* under lock: of the pool */
+	size_t copies;                   /* under lock */
 	struct scout_upload_list all;    /* under lock */
 	struct scout_upload_list queue;  /* under lock: those that wait for a part's room */
 	struct scout_upload *by_path;    /* under lock: those that still may be published */

@@ -94,12 +94,12 @@ struct asked {
 	bool done; /* under lock */
 	int err;
 	uint32_t ttl_ms;
-	enum { GETATTR, OPEN, OPENDIR, READ, READDIR, XATTR } op;
+	enum { GETATTR, OPEN, OPENDIR, READ, READDIR, XATTR, WRITE } op;
 	struct scout_attr attr;
 	void *handle;
 	bool drop_cache;
 	uint8_t *bytes;
-	size_t size;
+	size_t size, untaken;
 	char **names;
 	struct scout_attr *attrs;
 	size_t count;
@@ -123,6 +123,8 @@ static inline void asked_done(struct scout_req *req, int err, const struct scout
 			kernel_pages = res->open.pages;
 		a->attr = res->open.attr;
 	}
+	if (err == 0 && a->op == WRITE)
+		a->untaken = res->untaken;
 	if (err == 0 && a->op == XATTR) {
 		a->size = res->xattr.len;
 		a->bytes = malloc(a->size + 1);

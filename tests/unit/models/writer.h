@@ -240,7 +240,7 @@ static inline void skip_parts(struct writer *w, unsigned parts)
 static inline struct asked *ask_write(struct writer *w, size_t size)
 {
 	static uint8_t bytes[SCOUT_WRITE_MAX];
-	struct asked *a = ask(-1);
+	struct asked *a = ask(WRITE);
 
 	fake_bytes(bytes, w->key, 0, w->at, size);
 	w->t->backend.ops->write(w->t->backend.self, w->file->handle, w->at, bytes, size, &a->req);
