@@ -202,14 +202,18 @@ def test_who_else_uses_the_mount(rgw, bucket, mount, at_end):
     size, slowest = 200 * MIB, 0
     idle = m.peak_memory()
 
+    opened = threading.Event()
+
     def publish():
         with open(m.model("a", "model.zip"), "wb", buffering=0) as f:
+            opened.set()
             if at_end:
                 f.truncate(size)
             else:
                 os.pwrite(f.fileno(), b"end", size - 3)
     thread = threading.Thread(target=publish)
     thread.start()
+    assert opened.wait(20 * SLOWER)
     rounds = 0
     while thread.is_alive():
         bytes_read, seconds = timed(read, m.model("b", "small"))
