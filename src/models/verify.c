@@ -413,7 +413,6 @@ void scout_verify_wrong(struct scout_models *m, struct scout_object *o)
 
 	decide(m, o, false);
 	scout_lock(&o->lock);
-	o->verify.asked = false;
 	o->verify.verdict = SCOUT_WRONG;
 	scout_read_collect_locked(o, &readers);
 	scout_unlock(&o->lock);
@@ -460,12 +459,10 @@ static bool end_turn(struct scout_models *m, const struct turn *t)
 	let_go_locked(m, o);
 	if (t->stuck)
 		give_up_locked(m, o);
-	else if (doubt)
-		v->asked = true;
-	else if (t->last)
-		v->verdict = right ? SCOUT_RIGHT : SCOUT_WRONG;
-	else
+	else if (!t->last)
 		extend_locked(m, o);
+	else if (!doubt)
+		v->verdict = right ? SCOUT_RIGHT : SCOUT_WRONG;
 	more = v->next < v->frontier;
 	v->queued = more;
 	scout_read_collect_locked(o, &readers);

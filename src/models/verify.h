@@ -24,8 +24,7 @@ enum scout_verdict { SCOUT_UNDECIDED, SCOUT_RIGHT, SCOUT_WRONG };
 struct scout_verify {
 	/* under object->lock */
 	struct scout_s3_checksum want; /* of no kind: nothing to compare with */
-	bool
-	    asked; /* S3 is asked for the sizes of parts, without which want says nothing (composite.c) */
+	bool asked; /* S3 is asked how large its parts are, else it says nothing (composite.c) */
 	enum scout_verdict verdict;
 	uint64_t next;     /* the block that the digest comes to next */
 	uint64_t frontier; /* those before are held for it: ready, and not to be evicted */
