@@ -74,9 +74,11 @@ def counts(m):
 
 @pytest.mark.parametrize("kind", SUMS)
 def test_an_upload_in_parts_is_compared(start, kind):
-    """With one question more, however often it is read."""
+    """With one question more, which no byte waits for, however often it is read."""
     upload, s3, m, path = start(UNIFORM, kind)
     assert read(path) == upload.data
+    before = itertools.takewhile(lambda r: "partNumber" not in r.query, s3.requests)
+    assert len([r for r in before if r.range]) <= 1, "it is asked beside the first MiB"
     assert read(path) == upload.data
     assert counts(m) == (1, 0, 0)
     assert asked(s3) == [1]
