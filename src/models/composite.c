@@ -8,7 +8,8 @@
  * S3 takes parts of any sizes, and other ones may come out by chance. Then the digest does not match, of bytes that are
  * right: so before bytes are called wrong, the other parts are asked for too, one after the other, until one is of
  * another size: then the object is not compared. If none is, or there is no answer, the bytes are wrong: who opens it
- * anew has all of it fetched, compared, and perhaps asked for, again. Meanwhile who waits for the verdict waits on.
+ * anew has all of it fetched, compared, and perhaps asked for, again. Meanwhile who waits for the verdict waits on, until
+ * his own time is over.
  *
  * One request of an object is under way at a time, on the engine's thread but for the first; it holds a reference. */
 #include "models/composite.h"
@@ -56,22 +57,23 @@ static void leave_uncompared(struct scout_models *m, struct scout_object *o, con
 static void settle(struct asking *a, int err)
 {
 	uint64_t bytes = a->call.object_bytes, all = a->object->cut.bytes;
+	bool same = err == 0 && scout_s3_etag_same(a->call.etag, a->object->etag);
 	char why[sizeof(a->call.reason) + 64];
 
-	if (err < 0)
-		snprintf(why, sizeof(why), "no part can be asked for (%s)",
-			 *a->call.reason ? a->call.reason : strerror(-err));
-	else if (!scout_s3_etag_same(a->call.etag, a->object->etag))
-		snprintf(why, sizeof(why), "it changed");
-	else
+	if (same && bytes > 0 && (all - 1) / bytes + 1 == want_of(a)->parts) {
+		scout_verify_told(a->m, a->object, bytes);
+		return;
+	}
+	if (same)
 		snprintf(why, sizeof(why),
 			 "by what S3 says, the first one has %" PRIu64 " bytes of %" PRIu64, bytes,
 			 all);
-	if (err == 0 && scout_s3_etag_same(a->call.etag, a->object->etag) && bytes > 0 &&
-	    (all - 1) / bytes + 1 == want_of(a)->parts)
-		scout_verify_told(a->m, a->object, bytes);
+	else if (err == 0)
+		snprintf(why, sizeof(why), "it changed");
 	else
-		leave_uncompared(a->m, a->object, why);
+		snprintf(why, sizeof(why), "no part can be asked for (%s)",
+			 *a->call.reason ? a->call.reason : strerror(-err));
+	leave_uncompared(a->m, a->object, why);
 }
 
 static void first_done(struct scout_s3_call *call, int err)
