@@ -72,7 +72,7 @@ struct scout_s3_call {
 	/* PUT, CREATE: a word that is kept with the object, for HEAD to tell as SCOUT_S3_MARK; or NULL */
 	const char *mark;
 	const char *upload_id; /* PART, COMPLETE, ABORT */
-	unsigned part;         /* PART: 1 to 10000 */
+	unsigned part; /* PART: 1 to 10000; HEAD: of the upload, whose size is asked for, or 0 */
 	bool if_none_match; /* PUT, COMPLETE: only where there is no such object, else -EEXIST, if
 				   * the server knows of that */
 	uint64_t
@@ -107,8 +107,9 @@ struct scout_s3_call {
 	void (*done)(struct scout_s3_call *call, int err);
 
 	/* the answer (GET, HEAD; the ETag also of PUT and PART), set before the first data */
-	uint64_t object_bytes; /* the whole object's size */
-	time_t modified;       /* Last-Modified */
+	uint64_t
+	    object_bytes; /* the whole object's size; HEAD of a part: that, from who knows parts */
+	time_t modified;  /* Last-Modified */
 	char etag[SCOUT_ETAG_MAX];
 	time_t date; /* listings, UPLOADS: the server's clock, before data; 0: it did not say */
 	char reason[160]; /* of an error, for a person: "403 AccessDenied" */
@@ -233,6 +234,10 @@ enum scout_s3_checksum_kind {
 struct scout_s3_checksum {
 	enum scout_s3_checksum_kind kind;
 	uint8_t bytes[32]; /* as many as the kind has */
+	/* Composite: not of the bytes, but of the checksums of so many parts of an upload, one behind the other; 0: of
+	 * the bytes. No header tells how large the parts but the last are: 0 until the caller knows. */
+	unsigned parts;
+	uint64_t part_bytes;
 };
 /* The weak comparison (RFC 9110 section 8.8.3.2): a gateway that compresses tells a strong one of HEAD and a weak one of
  * GET. */
@@ -240,17 +245,19 @@ bool scout_s3_etag_same(const char *a, const char *b);
 
 /* Gathered from the headers of an answer to HEAD, zeroed at first. */
 struct scout_s3_sums {
-	struct scout_s3_checksum best;
-	bool composite;   /* of an upload's parts, not of the bytes */
-	bool opaque_etag; /* no MD5, whatever it looks like */
+	struct scout_s3_checksum best, composite; /* of the bytes; of the checksums of parts */
+	bool not_whole, not_composite;            /* whatever it looks like */
+	bool opaque_etag;                         /* likewise: no MD5 */
 };
 void scout_s3_sums_header(struct scout_s3_sums *s, const char *name, const char *value);
+/* The best one of the bytes, else the composite one, of which part_bytes is 0. */
 void scout_s3_sums_whole(const struct scout_s3_sums *s, const char *etag,
 			 struct scout_s3_checksum *ret);
 /* "sha256", for a person. */
 const char *scout_s3_checksum_name(enum scout_s3_checksum_kind kind);
 
-/* A running digest of the kind of want. Returns 0, -ENOMEM, or -ENOTSUP. One thread at a time. */
+/* A running digest of the kind of want, whose part_bytes is known if it is composite. Returns 0, -ENOMEM, or
+ * -ENOTSUP. One thread at a time. */
 struct scout_s3_digest;
 int scout_s3_digest_new(const struct scout_s3_checksum *want, struct scout_s3_digest **ret);
 void scout_s3_digest_free(struct scout_s3_digest *d); /* NULL is fine */

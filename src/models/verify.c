@@ -19,23 +19,31 @@
  * has it open and its blocks are gone; and until the kernel reads one that is new here, and was not right before,
  * each open makes it drop its pages.
  *
+ * A composite checksum is one of bytes only with the sizes of the parts, for which S3 is asked when the kernel opens
+ * the object. Until the answer is there, the row grows as it may, and has no turn. An object that the kernel never
+ * opened is not asked about: what reads archives for their members compares these.
+ *
  * After wrong bytes all reads of that object are EIO, it leaves the table, so that the next open fetches
  * everything again, and until they prove right the kernel drops its pages at each open.
  *
  * Why it cannot deadlock: a read waits here while blocks from the row's end on are in fetches, which end
  * without memory and then look at the waiting reads, or while the row is not empty: then a turn is to come,
- * which waits for nothing and looks at them, too. A block that leaves memory meanwhile is found missing then.
+ * which waits for nothing and looks at them, too. A block that leaves memory meanwhile is found missing then. The
+ * turn, or the verdict after the last one, may wait for the sizes of parts: a HEAD at a time, which needs no memory
+ * of ours, ends within the engine's deadlines, and then the waiting reads are looked at. No verifier waits for it.
  *
  * Object->lock for struct scout_verify; m->verifiers.lock for the queue of objects, and those kept. */
 #include "models/verify.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "models/block.h"
+#include "models/composite.h"
 #include "models/read.h"
 #include "scoutfs/clock.h"
 #include "scoutfs/log.h"
@@ -64,6 +72,15 @@ static bool is_ready_locked(struct scout_object *o, uint64_t index)
 }
 
 /* ---- the row of blocks ---- */
+
+/* Whether there is something to compare with, or will be. */
+static bool is_comparable(const struct scout_verify *v)
+{
+	const struct scout_s3_checksum *want = &v->want;
+
+	return want->kind != SCOUT_S3_NO_CHECKSUM &&
+	       (want->parts == 0 || want->part_bytes > 0 || v->asked);
+}
 
 /* Whether the row may grow; of each object by one there is always room. */
 static bool has_room_locked(const struct scout_models *m, const struct scout_object *o)
@@ -94,6 +111,14 @@ static void let_go_locked(struct scout_models *m, struct scout_object *o)
 	o->verify.next++;
 }
 
+/* The digest will not come to its end. */
+static void give_up_locked(struct scout_models *m, struct scout_object *o)
+{
+	while (o->verify.next < o->verify.frontier)
+		let_go_locked(m, o);
+	o->verify.want.kind = SCOUT_S3_NO_CHECKSUM;
+}
+
 /* o keeps a reference for it. */
 static void enqueue(struct scout_models *m, struct scout_object *o)
 {
@@ -110,11 +135,10 @@ static void go_on_locked(struct scout_models *m, struct scout_object *o)
 {
 	struct scout_verify *v = &o->verify;
 
-	if (v->want.kind == SCOUT_S3_NO_CHECKSUM || v->verdict != SCOUT_UNDECIDED ||
-	    atomic_load(&m->stopped))
+	if (!is_comparable(v) || v->verdict != SCOUT_UNDECIDED || atomic_load(&m->stopped))
 		return;
 	extend_locked(m, o);
-	if (v->next == v->frontier || v->queued)
+	if (v->next == v->frontier || v->queued || v->asked)
 		return;
 	v->queued = true;
 	scout_object_ref(o);
@@ -146,7 +170,7 @@ static bool is_early_locked(struct scout_models *m, struct scout_object *o, uint
 {
 	struct scout_verify *v = &o->verify;
 
-	if (v->want.kind == SCOUT_S3_NO_CHECKSUM || atomic_load(&m->stopped))
+	if (!is_comparable(v) || atomic_load(&m->stopped))
 		return false;
 	go_on_locked(m, o);
 	if (v->frontier < first)
@@ -165,7 +189,7 @@ static bool will_decide_locked(struct scout_models *m, struct scout_object *o)
 {
 	const struct scout_verify *v = &o->verify;
 
-	if (v->want.kind == SCOUT_S3_NO_CHECKSUM || atomic_load(&m->stopped))
+	if (!is_comparable(v) || atomic_load(&m->stopped))
 		return false;
 	go_on_locked(m, o);
 	return count_blocks(o) - v->next <= BEHIND_MAX && will_reach_locked(o, count_blocks(o));
@@ -317,10 +341,12 @@ uint64_t scout_verify_opened(struct scout_models *m, struct scout_object *o)
 	struct scout_verify *v = &o->verify;
 	struct scout_object *oldest = NULL;
 	uint64_t id = scout_object_id(o), pages;
-	bool undecided;
+	bool undecided, ask;
 
 	scout_lock(&o->lock);
 	undecided = v->want.kind != SCOUT_S3_NO_CHECKSUM && v->verdict == SCOUT_UNDECIDED;
+	ask = undecided && !is_comparable(v);
+	v->asked |= ask;
 	scout_lock(&vs->lock);
 	if (!v->shown &&
 	    (distrusts_locked(vs, id) || (undecided && !scout_proven_has(&vs->proven, id))))
@@ -333,6 +359,8 @@ uint64_t scout_verify_opened(struct scout_models *m, struct scout_object *o)
 	scout_unlock(&o->lock);
 	if (oldest)
 		scout_object_unref(m, oldest);
+	if (ask)
+		scout_composite_ask(m, o);
 	return pages;
 }
 
@@ -342,7 +370,8 @@ uint64_t scout_verify_opened(struct scout_models *m, struct scout_object *o)
 static void decide(struct scout_models *m, struct scout_object *o, bool right)
 {
 	struct scout_verifiers *vs = &m->verifiers;
-	char name[256];
+	const struct scout_s3_checksum *want = &o->verify.want;
+	char name[256], parts[32] = "";
 
 	scout_count(right ? &vs->verified : &vs->mismatches, 1);
 	keep_no_more(m, o);
@@ -352,9 +381,45 @@ static void decide(struct scout_models *m, struct scout_object *o, bool right)
 	}
 	distrust(vs, scout_object_id(o));
 	scout_object_forget(m, o);
-	scout_error("models: '%s': its bytes do not match its checksum, %s",
+	if (want->parts > 0)
+		snprintf(parts, sizeof(parts), " of %u parts", want->parts);
+	scout_error("models: '%s': its bytes do not match its checksum, %s%s",
 		    scout_format_name(name, sizeof(name), o->key),
-		    scout_s3_checksum_name(o->verify.want.kind));
+		    scout_s3_checksum_name(want->kind), parts);
+}
+
+void scout_verify_told(struct scout_models *m, struct scout_object *o, uint64_t part_bytes)
+{
+	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
+	struct scout_verify *v = &o->verify;
+	bool compared;
+
+	scout_lock(&o->lock);
+	v->asked = false;
+	v->want.part_bytes = part_bytes;
+	go_on_locked(m, o);
+	/* in the row is what has its turn, unless all ends */
+	compared = part_bytes > 0 && (v->queued || v->next == v->frontier);
+	if (!compared)
+		give_up_locked(m, o);
+	scout_read_collect_locked(o, &readers);
+	scout_unlock(&o->lock);
+	if (!compared)
+		keep_no_more(m, o);
+	scout_read_finish(&readers);
+	scout_budget_poke(m->budget);
+}
+
+void scout_verify_wrong(struct scout_models *m, struct scout_object *o)
+{
+	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
+
+	decide(m, o, false);
+	scout_lock(&o->lock);
+	o->verify.verdict = SCOUT_WRONG;
+	scout_read_collect_locked(o, &readers);
+	scout_unlock(&o->lock);
+	scout_read_finish(&readers);
 }
 
 /* One block of one object. */
@@ -385,28 +450,30 @@ static bool end_turn(struct scout_models *m, const struct turn *t)
 	struct scout_read_list readers = TAILQ_HEAD_INITIALIZER(readers);
 	struct scout_object *o = t->object;
 	struct scout_verify *v = &o->verify;
-	bool more, right = false;
+	bool more, right = false, doubt = false;
 
 	if (t->last && !t->stuck) {
 		right = scout_s3_digest_matches(v->digest);
-		decide(m, o, right);
+		doubt = !right && scout_composite_is_doubtful(&v->want);
+		if (!doubt)
+			decide(m, o, right);
 	}
 	scout_lock(&o->lock);
 	let_go_locked(m, o);
-	if (t->last && !t->stuck)
-		v->verdict = right ? SCOUT_RIGHT : SCOUT_WRONG;
-	else if (!t->stuck)
-		extend_locked(m, o);
-	while (t->stuck && v->next < v->frontier)
-		let_go_locked(m, o);
 	if (t->stuck)
-		v->want.kind = SCOUT_S3_NO_CHECKSUM;
+		give_up_locked(m, o);
+	else if (!t->last)
+		extend_locked(m, o);
+	else if (!doubt)
+		v->verdict = right ? SCOUT_RIGHT : SCOUT_WRONG;
 	more = v->next < v->frontier;
 	v->queued = more;
 	scout_read_collect_locked(o, &readers);
 	scout_unlock(&o->lock);
 	scout_read_finish(&readers);
 	scout_budget_poke(m->budget);
+	if (doubt)
+		scout_composite_doubt(m, o);
 	if (!more)
 		scout_object_unref(m, o);
 	return more;
@@ -562,6 +629,8 @@ void scout_verify_init(const struct scout_models *m, struct scout_object *o,
 {
 	if (m->config->verify && answer->bytes > 0)
 		o->verify.want = answer->checksum;
+	if (o->verify.want.parts == 1)
+		o->verify.want.part_bytes = answer->bytes;
 }
 
 void scout_verify_end(struct scout_object *o)

@@ -24,6 +24,7 @@ enum scout_verdict { SCOUT_UNDECIDED, SCOUT_RIGHT, SCOUT_WRONG };
 struct scout_verify {
 	/* under object->lock */
 	struct scout_s3_checksum want; /* of no kind: nothing to compare with */
+	bool asked; /* S3 is asked how large its parts are, else it says nothing (composite.c) */
 	enum scout_verdict verdict;
 	uint64_t next;     /* the block that the digest comes to next */
 	uint64_t frontier; /* those before are held for it: ready, and not to be evicted */
@@ -88,5 +89,11 @@ int scout_verify_state_locked(struct scout_models *m, struct scout_object *o, ui
 /* o was opened by the kernel. Returns the number of its pages: those that the kernel has from before may be of wrong
  * bytes, or will never be compared; 0: they are fine. No lock is held. */
 uint64_t scout_verify_opened(struct scout_models *m, struct scout_object *o);
+
+/* What S3 was asked of o's parts came to. No lock is held. */
+/* They are of that size, but the last; 0: o is not to be compared. */
+void scout_verify_told(struct scout_models *m, struct scout_object *o, uint64_t part_bytes);
+/* As was believed: the digest that does not match is right. */
+void scout_verify_wrong(struct scout_models *m, struct scout_object *o);
 
 #endif

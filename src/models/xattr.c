@@ -156,7 +156,7 @@ void scout_xattrs_complete(struct scout_xattrs *x, const char *key, const char *
 	/* HeadObject: "Amazon S3 returns this header for all objects except for S3 Standard" */
 	if (!x->has_class)
 		add_own(x, "storage_class", "STANDARD");
-	if (checksum->kind == SCOUT_S3_SHA256) {
+	if (checksum->kind == SCOUT_S3_SHA256 && checksum->parts == 0) {
 		for (size_t i = 0; i < sizeof(checksum->bytes); i++)
 			sprintf(text + 2 * i, "%02x", checksum->bytes[i]);
 		add_own(x, "sha256", text);

@@ -1,8 +1,10 @@
 /* Checksums that S3 keeps of an object's bytes (Amazon S3 user guide, "Checking object integrity"), and
- * running digests to compare with. Taken are those of the whole object: not the composite ones of an
- * upload in parts, which end in "-N" or say so; and of ETags those that are an MD5, which they are when
- * an object came in one part and is not encrypted by a key of its own. libcrypto computes SHA-1, SHA-256 and
- * single MD5s; the three CRCs, all of them reflected, go by one table each. */
+ * running digests to compare with. Taken are those of the whole object; of ETags those that are an MD5, which
+ * they are when an object came in one part and is not encrypted by a key of its own; and if there is neither, the
+ * composite ones of an upload in parts, which end in "-N": the checksum of the N parts' checksums, as bytes, one
+ * behind the other. libcrypto computes SHA-1, SHA-256 and single MD5s; the three CRCs, all of them reflected, go
+ * by one table each. */
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <openssl/evp.h>
@@ -46,12 +48,21 @@ _Static_assert(SCOUT_S3_DIGESTS_MAX <= SCOUT_MD5_LANES, "a digest has a lane");
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
-struct scout_s3_digest {
-	struct scout_s3_checksum want;
-	/* of these its kind's own */
+#define PARTS_MAX 10000
+#define BASE64_MAX 48 /* more than any of them has */
+
+/* Of these its kind's own. */
+struct sum {
 	uint64_t crc;
 	struct scout_md5 *md5;
 	EVP_MD_CTX *evp;
+};
+
+struct scout_s3_digest {
+	struct scout_s3_checksum want;
+	struct sum sum;   /* of the bytes; composite: of those of a part */
+	uint64_t left;    /* the bytes that it still takes */
+	struct sum outer; /* composite: of the sums of the parts before */
 };
 
 /* ---- what the server says ---- */
@@ -103,22 +114,58 @@ static bool take_hex(const char *text, uint8_t *to, size_t len)
 	return true;
 }
 
+/* A number of parts, as S3 writes it. */
+static bool take_count(const char *text, unsigned *ret)
+{
+	unsigned n = 0;
+
+	for (; *text >= '0' && *text <= '9' && n <= PARTS_MAX; text++)
+		n = n * 10 + (unsigned)(*text - '0');
+	*ret = n;
+	return !*text && n > 0 && n <= PARTS_MAX;
+}
+
+/* Of c's kind. */
+static bool take_value(const char *value, struct scout_s3_checksum *c)
+{
+	size_t digits = strcspn(value, "-");
+	char text[BASE64_MAX];
+
+	if (digits >= sizeof(text))
+		return false;
+	memcpy(text, value, digits);
+	text[digits] = '\0';
+	if (!take_base64(text, c->bytes, kinds[c->kind].len))
+		return false;
+	/* S3 knows no composite CRC64NVME */
+	return !value[digits] ||
+	       (c->kind != SCOUT_S3_CRC64NVME && take_count(value + digits + 1, &c->parts));
+}
+
+static void take_type(struct scout_s3_sums *s, const char *value)
+{
+	s->not_whole = strcasecmp(value, "FULL_OBJECT") != 0;
+	s->not_composite = strcasecmp(value, "COMPOSITE") != 0;
+}
+
 void scout_s3_sums_header(struct scout_s3_sums *s, const char *name, const char *value)
 {
-	struct scout_s3_checksum c = {.kind = SCOUT_S3_NO_CHECKSUM};
-
 	if (strcmp(name, "x-amz-checksum-type") == 0)
-		s->composite = strcasecmp(value, "FULL_OBJECT") != 0;
+		take_type(s, value);
 	else if (strcmp(name, "x-amz-server-side-encryption") == 0)
 		s->opaque_etag |= strcmp(value, "AES256") != 0;
 	else if (strcmp(name, "x-amz-server-side-encryption-customer-algorithm") == 0)
 		s->opaque_etag = true;
 	for (size_t i = SCOUT_S3_MD5 + 1; i < KINDS; i++) {
-		if (strcmp(name, kinds[i].header) == 0 && take_base64(value, c.bytes, kinds[i].len))
-			c.kind = (enum scout_s3_checksum_kind)i;
+		struct scout_s3_checksum c = {.kind = (enum scout_s3_checksum_kind)i};
+
+		if (strcmp(name, kinds[i].header) == 0 && take_value(value, &c)) {
+			struct scout_s3_checksum *best = c.parts > 0 ? &s->composite : &s->best;
+
+			if (c.kind > best->kind)
+				*best = c;
+		}
 	}
-	if (c.kind > s->best.kind)
-		s->best = c;
 }
 
 void scout_s3_sums_whole(const struct scout_s3_sums *s, const char *etag,
@@ -127,11 +174,13 @@ void scout_s3_sums_whole(const struct scout_s3_sums *s, const char *etag,
 	size_t len = 2 * kinds[SCOUT_S3_MD5].len;
 
 	*ret = (struct scout_s3_checksum){.kind = SCOUT_S3_NO_CHECKSUM};
-	if (s->best.kind != SCOUT_S3_NO_CHECKSUM && !s->composite)
+	if (s->best.kind != SCOUT_S3_NO_CHECKSUM && !s->not_whole)
 		*ret = s->best;
 	else if (!s->opaque_etag && strlen(etag) == len + 2 && etag[0] == '"' &&
 		 take_hex(etag + 1, ret->bytes, kinds[SCOUT_S3_MD5].len))
 		ret->kind = SCOUT_S3_MD5;
+	else if (!s->not_composite)
+		*ret = s->composite;
 }
 
 /* ---- digests ---- */
@@ -178,26 +227,70 @@ static uint64_t crc_update(const struct crc *c, uint64_t r, const uint8_t *p, si
 	return r;
 }
 
+static int sum_begin(struct sum *s, enum scout_s3_checksum_kind kind)
+{
+	if (kinds[kind].crc) {
+		s->crc = kinds[kind].crc->ones;
+		return 0;
+	}
+	if (kind == SCOUT_S3_MD5) {
+		s->md5 = scout_md5_new();
+		return s->md5 ? 0 : -ENOMEM;
+	}
+	s->evp = EVP_MD_CTX_new();
+	if (!s->evp || EVP_DigestInit_ex(s->evp, kinds[kind].evp(), NULL) != 1)
+		return -ENOTSUP; /* a libcrypto that forbids it, perhaps */
+	return 0;
+}
+
+static void sum_free(struct sum *s)
+{
+	EVP_MD_CTX_free(s->evp);
+	scout_md5_free(s->md5);
+}
+
+static void sum_update(struct sum *s, enum scout_s3_checksum_kind kind, const void *bytes,
+		       size_t len)
+{
+	if (s->evp)
+		(void)EVP_DigestUpdate(s->evp, bytes, len); /* fails for wrong contexts only */
+	else if (s->md5)
+		scout_md5_update(s->md5, bytes, len);
+	else
+		s->crc = crc_update(kinds[kind].crc, s->crc, bytes, len);
+}
+
+static bool sum_end(struct sum *s, enum scout_s3_checksum_kind kind, uint8_t got[EVP_MAX_MD_SIZE])
+{
+	const struct crc *crc = kinds[kind].crc;
+	uint64_t sum;
+
+	if (s->evp)
+		return EVP_DigestFinal_ex(s->evp, got, NULL) == 1;
+	if (s->md5) {
+		scout_md5_end(s->md5, got);
+	} else {
+		sum = htobe64((s->crc ^ crc->ones) << (64 - 8 * kinds[kind].len));
+		memcpy(got, &sum, kinds[kind].len);
+	}
+	return true;
+}
+
 int scout_s3_digest_new(const struct scout_s3_checksum *want, struct scout_s3_digest **ret)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct scout_s3_digest *d = calloc(1, sizeof(*d));
-	int err = 0;
+	int err;
 
+	assert(want->parts == 0 || want->part_bytes > 0);
 	if (!d)
 		return -ENOMEM;
 	pthread_once(&once, fill_all);
 	d->want = *want;
-	if (kinds[want->kind].crc) {
-		d->crc = kinds[want->kind].crc->ones;
-	} else if (want->kind == SCOUT_S3_MD5) {
-		d->md5 = scout_md5_new();
-		err = d->md5 ? 0 : -ENOMEM;
-	} else {
-		d->evp = EVP_MD_CTX_new();
-		if (!d->evp || EVP_DigestInit_ex(d->evp, kinds[want->kind].evp(), NULL) != 1)
-			err = -ENOTSUP; /* a libcrypto that forbids it, perhaps */
-	}
+	d->left = want->parts > 0 ? want->part_bytes : UINT64_MAX;
+	err = sum_begin(&d->sum, want->kind);
+	if (!err && want->parts > 0)
+		err = sum_begin(&d->outer, want->kind);
 	if (err) {
 		scout_s3_digest_free(d);
 		return err;
@@ -210,19 +303,39 @@ void scout_s3_digest_free(struct scout_s3_digest *d)
 {
 	if (!d)
 		return;
-	EVP_MD_CTX_free(d->evp);
-	scout_md5_free(d->md5);
+	sum_free(&d->sum);
+	sum_free(&d->outer);
 	free(d);
+}
+
+/* The outer sum goes on over that of the part, and another part begins. No MD5 is composite. */
+static void end_part(struct scout_s3_digest *d)
+{
+	enum scout_s3_checksum_kind kind = d->want.kind;
+	uint8_t got[EVP_MAX_MD_SIZE] = {0};
+
+	(void)sum_end(&d->sum, kind, got); /* fails for wrong contexts only, as does what follows */
+	sum_update(&d->outer, kind, got, kinds[kind].len);
+	if (d->sum.evp)
+		(void)EVP_DigestInit_ex(d->sum.evp, NULL, NULL);
+	else
+		d->sum.crc = kinds[kind].crc->ones;
+	d->left = d->want.part_bytes;
 }
 
 void scout_s3_digest_update(struct scout_s3_digest *d, const void *bytes, size_t len)
 {
-	if (d->evp)
-		(void)EVP_DigestUpdate(d->evp, bytes, len); /* fails for wrong contexts only */
-	else if (d->md5)
-		scout_md5_update(d->md5, bytes, len);
-	else
-		d->crc = crc_update(kinds[d->want.kind].crc, d->crc, bytes, len);
+	while (len > 0) {
+		size_t n;
+
+		if (d->left == 0)
+			end_part(d);
+		n = len < d->left ? len : (size_t)d->left;
+		sum_update(&d->sum, d->want.kind, bytes, n);
+		d->left -= n;
+		bytes = (const uint8_t *)bytes + n;
+		len -= n;
+	}
 }
 
 bool scout_s3_digests_together(enum scout_s3_checksum_kind kind)
@@ -236,8 +349,8 @@ void scout_s3_digests_update(struct scout_s3_digest *const d[], const void *cons
 	struct scout_md5 *md5[SCOUT_S3_DIGESTS_MAX];
 	size_t nmd5 = 0;
 
-	while (nmd5 < n && d[nmd5]->md5) {
-		md5[nmd5] = d[nmd5]->md5;
+	while (nmd5 < n && d[nmd5]->sum.md5) {
+		md5[nmd5] = d[nmd5]->sum.md5;
 		nmd5++;
 	}
 	if (nmd5 > 0)
@@ -248,21 +361,13 @@ void scout_s3_digests_update(struct scout_s3_digest *const d[], const void *cons
 
 bool scout_s3_digest_matches(struct scout_s3_digest *d)
 {
-	const struct crc *crc = kinds[d->want.kind].crc;
-	size_t len = kinds[d->want.kind].len;
+	bool composite = d->want.parts > 0;
 	uint8_t got[EVP_MAX_MD_SIZE];
 
-	if (d->evp) {
-		if (EVP_DigestFinal_ex(d->evp, got, NULL) != 1)
-			return false;
-	} else if (d->md5) {
-		scout_md5_end(d->md5, got);
-	} else {
-		uint64_t sum = htobe64((d->crc ^ crc->ones) << (64 - 8 * len));
-
-		memcpy(got, &sum, len);
-	}
-	return memcmp(got, d->want.bytes, len) == 0;
+	if (composite)
+		end_part(d);
+	return sum_end(composite ? &d->outer : &d->sum, d->want.kind, got) &&
+	       memcmp(got, d->want.bytes, kinds[d->want.kind].len) == 0;
 }
 
 const char *scout_s3_checksum_name(enum scout_s3_checksum_kind kind)

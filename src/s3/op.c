@@ -33,6 +33,11 @@ size_t scout_s3_op_params(const struct scout_s3_call *call,
 	size_t n = 0;
 
 	switch (call->op) {
+	case SCOUT_S3_HEAD:
+		snprintf(buf, 16, "%u", call->part);
+		if (call->part > 0)
+			params[n++] = (struct scout_s3_param){"partNumber", buf};
+		break;
 	case SCOUT_S3_CREATE:
 		params[n++] = (struct scout_s3_param){"uploads", ""};
 		break;

@@ -233,7 +233,7 @@ static int make_headers(struct scout_s3_transfer *t, const struct scout_s3_url *
 		snprintf(range, sizeof(range), "bytes=%" PRIu64 "-%" PRIu64, call->offset + t->got,
 			 call->offset + t->upto - 1);
 		headers[n++] = (struct scout_sigv4_header){"range", range};
-	} else if (t->aloud) {
+	} else if (t->aloud && call->part == 0) { /* S3 refuses both */
 		headers[n++] = (struct scout_sigv4_header){"range", "bytes=0-0"};
 	}
 	if (call->op == SCOUT_S3_HEAD && call->checksums)

@@ -106,6 +106,9 @@ struct scout_s3 {
 	int bad_page; /* what the parser says of a listing's page; 0: it is well formed */
 	/* what HEAD tells beside: name, value and so on, then NULL */
 	const char *const *headers;
+	/* what HEAD tells of the parts, ended by 0; NULL: it does not know of parts */
+	const uint64_t *part_bytes;
+	int fail_part; /* what a HEAD of a part comes to; 0: an answer */
 	/* a GET is cut after that many bytes, with fail_body; 0 never */
 	uint64_t cut_after;
 	int fail_body;
@@ -119,7 +122,7 @@ struct scout_s3 {
 	/* what happens just before a call is submitted; NULL: nothing */
 	void (*before_submit)(struct scout_s3_call *call);
 	/* counted */
-	unsigned gets, heads, lists;
+	unsigned gets, heads, lists, parts; /* parts: of the heads */
 	uint64_t bytes;
 	struct {
 		uint64_t offset, length;
@@ -549,6 +552,23 @@ static inline int fake_headers(struct scout_s3_call *call)
 	return 0;
 }
 
+/* A HEAD of one part, whose headers are there. */
+static inline int fake_part(struct scout_s3_call *call)
+{
+	size_t n = 0;
+
+	fake.parts++;
+	while (fake.part_bytes && fake.part_bytes[n] > 0)
+		n++;
+	if (fake.fail_part < 0)
+		return fake.fail_part;
+	if (n > 0 && call->part > n)
+		return -ERANGE;
+	if (n > 0)
+		call->object_bytes = fake.part_bytes[call->part - 1];
+	return 0;
+}
+
 /* length bytes from offset (in the object), in pieces. False: given up. */
 static inline bool fake_send(struct scout_s3_call *call, uint64_t offset, uint64_t length,
 			     size_t piece)
@@ -593,6 +613,8 @@ static inline void fake_answer(struct scout_s3_call *call, size_t piece)
 	} else if (call->op == SCOUT_S3_HEAD) {
 		fake.heads++;
 		err = fake_headers(call);
+		if (err == 0 && call->part > 0)
+			err = fake_part(call);
 	} else if (call->wanted && !call->wanted(call)) {
 		err = -ECANCELED;
 	} else {

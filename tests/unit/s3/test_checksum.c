@@ -179,15 +179,136 @@ static void the_best_is_taken(void **state)
 	assert_int_equal(c.kind, SCOUT_S3_CRC32);
 }
 
+#define PARTS_ETAG "\"25f9e794323b453885f5181f1b624d0b-2\""
+
+/* Of the thousand bytes below, by Python's hashlib and zlib: the checksum of the checksums of their parts. */
+static const struct composite {
+	const char *name, *value;
+	enum scout_s3_checksum_kind kind;
+	unsigned parts;
+	size_t part_bytes;
+} composites[] = {
+    {"x-amz-checksum-crc32", "VLjsKw==-3", SCOUT_S3_CRC32, 3, 400},
+    {"x-amz-checksum-crc32", "bjo3bw==-4", SCOUT_S3_CRC32, 4, 250},
+    {"x-amz-checksum-crc32", "wknxqA==-1", SCOUT_S3_CRC32, 1, 1000},
+    {"x-amz-checksum-crc32c", "1/J2Sw==-3", SCOUT_S3_CRC32C, 3, 400},
+    {"x-amz-checksum-crc32c", "YtHpxQ==-1000", SCOUT_S3_CRC32C, 1000, 1},
+    {"x-amz-checksum-sha1", "vpLr/3T2qEM+QDzb7JqWIje8fFk=-3", SCOUT_S3_SHA1, 3, 400},
+    {"x-amz-checksum-sha1", "rWZIdjQrFuI+PNe40gUUCgHxwL8=-4", SCOUT_S3_SHA1, 4, 250},
+    {"x-amz-checksum-sha256", "LBgGl/QrZHkHbhAo3mSf1hP0NgiJPVSuKRewYLUcMzg=-3", SCOUT_S3_SHA256, 3,
+     400},
+    {"x-amz-checksum-sha256", "IO69/kLYWghmtgnKDkvzClPXnAYisd1/nlhBYhJrAnY=-4", SCOUT_S3_SHA256, 4,
+     250},
+    {"x-amz-checksum-sha256", "0u2oArOHOWZQZ2TPwu8hmuzdCIj6D0EKIqArCuE0XH8=-1", SCOUT_S3_SHA256, 1,
+     1000},
+    {"x-amz-checksum-sha256", "VNMVqC+OUKMqBoWBFH38lz2q39eVuxKUaSqCY6tatlQ=-1000", SCOUT_S3_SHA256,
+     1000, 1},
+};
+
+static void of_parts(void **state)
+{
+	char bytes[1000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)(i * 7 + i / 256);
+	for (size_t i = 0; i < sizeof(composites) / sizeof(composites[0]); i++) {
+		const struct composite *p = &composites[i];
+		struct scout_s3_checksum c = WHOLE(PARTS_ETAG, p->name, p->value);
+
+		assert_int_equal(c.kind, p->kind);
+		assert_int_equal(c.parts, p->parts);
+		assert_int_equal(c.part_bytes, 0);
+		c.part_bytes = p->part_bytes;
+		for (size_t piece = 1; piece < 1001; piece += 31)
+			assert_true(digest_in(&c, bytes, sizeof(bytes), piece));
+		assert_true(digest_in(&c, bytes, sizeof(bytes), 1000));
+		for (size_t at = 0; at < 1000; at += 333) {
+			bytes[at] ^= 1;
+			assert_false(digest_in(&c, bytes, sizeof(bytes), 100));
+			bytes[at] ^= 1;
+		}
+		assert_false(digest_in(&c, bytes, sizeof(bytes) - 1, 100));
+		/* in other parts it is another one */
+		c.part_bytes = p->part_bytes == 1 ? 2 : p->part_bytes - 1;
+		assert_false(digest_in(&c, bytes, sizeof(bytes), 100));
+	}
+}
+
+static void a_composite_one_if_there_is_no_other(void **state)
+{
+	struct scout_s3_checksum c;
+
+	(void)state;
+	c = WHOLE(NINE_MD5, "x-amz-checksum-sha256", NINE_SHA256 "-2", "x-amz-checksum-type",
+		  "COMPOSITE");
+	assert_int_equal(c.kind, SCOUT_S3_MD5);
+	assert_int_equal(c.parts, 0);
+	c = WHOLE("", "x-amz-checksum-sha256", NINE_SHA256 "-2", "x-amz-checksum-crc32",
+		  NINE_CRC32);
+	assert_int_equal(c.kind, SCOUT_S3_CRC32);
+	assert_int_equal(c.parts, 0);
+	/* an MD5 that is none */
+	c = WHOLE(NINE_MD5, "x-amz-server-side-encryption", "aws:kms", "x-amz-checksum-sha1",
+		  NINE_SHA1 "-1");
+	assert_int_equal(c.kind, SCOUT_S3_SHA1);
+	assert_int_equal(c.parts, 1);
+	/* the best of several */
+	c = WHOLE(PARTS_ETAG, "x-amz-checksum-type", "COMPOSITE", "x-amz-checksum-sha256",
+		  NINE_SHA256 "-10000", "x-amz-checksum-crc32", NINE_CRC32 "-2");
+	assert_int_equal(c.kind, SCOUT_S3_SHA256);
+	assert_int_equal(c.parts, 10000);
+}
+
+static void expect_no_composite(const char *name, const char *value)
+{
+	assert_int_equal(WHOLE(PARTS_ETAG, name, value).kind, SCOUT_S3_NO_CHECKSUM);
+}
+
+static void what_is_no_composite_one(void **state)
+{
+	static const char *const counts[] = {"-0",
+					     "-",
+					     "--2",
+					     "-+2",
+					     "- 2",
+					     "-2 ",
+					     "-2a",
+					     "-2-2",
+					     "-10001",
+					     "-4294967298",
+					     "-18446744073709551618"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		char value[80];
+
+		snprintf(value, sizeof(value), "%s%s", NINE_SHA256, counts[i]);
+		expect_no_composite("x-amz-checksum-sha256", value);
+	}
+	expect_no_composite("x-amz-checksum-sha256", NINE_SHA1 "-2");
+	expect_no_composite("x-amz-checksum-sha256", NINE_SHA256 NINE_SHA256 "-2");
+	expect_no_composite("x-amz-checksum-sha256", "-2");
+	/* there are none, says S3's user guide */
+	expect_no_composite("x-amz-checksum-crc64nvme", NINE_CRC64 "-2");
+	/* its name and its look say different things */
+	assert_int_equal(WHOLE(PARTS_ETAG, "x-amz-checksum-sha256", NINE_SHA256 "-2",
+			       "x-amz-checksum-type", "FULL_OBJECT")
+			     .kind,
+			 SCOUT_S3_NO_CHECKSUM);
+	assert_int_equal(
+	    WHOLE("", "x-amz-checksum-type", "OTHER", "x-amz-checksum-sha256", NINE_SHA256 "-2")
+		.kind,
+	    SCOUT_S3_NO_CHECKSUM);
+}
+
 static void what_is_not_of_the_whole_is_not_taken(void **state)
 {
 	(void)state;
-	/* composite, by its name or by its look */
-	assert_int_equal(WHOLE("\"25f9e794323b453885f5181f1b624d0b-2\"", "x-amz-checksum-crc32",
-			       NINE_CRC32, "x-amz-checksum-type", "COMPOSITE")
+	/* it says so, and not of how many parts */
+	assert_int_equal(WHOLE(PARTS_ETAG, "x-amz-checksum-crc32", NINE_CRC32,
+			       "x-amz-checksum-type", "COMPOSITE")
 			     .kind,
-			 SCOUT_S3_NO_CHECKSUM);
-	assert_int_equal(WHOLE("", "x-amz-checksum-sha256", NINE_SHA256 "-3").kind,
 			 SCOUT_S3_NO_CHECKSUM);
 	/* ETags that are no MD5 */
 	assert_int_equal(WHOLE(NINE_MD5, "x-amz-server-side-encryption", "aws:kms").kind,
@@ -215,6 +336,9 @@ int main(void)
 	    cmocka_unit_test(together_as_one_by_one),
 	    cmocka_unit_test(of_several_kinds),
 	    cmocka_unit_test(the_best_is_taken),
+	    cmocka_unit_test(of_parts),
+	    cmocka_unit_test(a_composite_one_if_there_is_no_other),
+	    cmocka_unit_test(what_is_no_composite_one),
 	    cmocka_unit_test(what_is_not_of_the_whole_is_not_taken),
 	};
 
