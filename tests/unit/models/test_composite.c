@@ -370,48 +370,13 @@ static void stopped_with_a_row(void **state)
 	mount_down(&t);
 }
 
-struct reader {
-	struct mount *t;
-	pthread_t thread;
-	int err;
-};
-
-static void *read_on_a_thread(void *arg)
-{
-	struct reader *r = arg;
-	struct asked *f = ask_open(r->t, KEY);
-
-	asked_wait(f);
-	r->err = f->err;
-	for (uint64_t at = 0; r->err == 0 && at < BYTES; at += MIB / 2) {
-		struct asked *a = ask_read(r->t, f, at, MIB / 2);
-
-		asked_wait(a);
-		r->err = a->err;
-		asked_free(a);
-	}
-	r->t->backend.ops->release(r->t->backend.self, f->handle);
-	asked_free(f);
-	return NULL;
-}
-
 static void expect_of_many(const uint64_t *parts, uint64_t wrong_at, int want)
 {
-	struct reader readers[16];
 	struct mount t;
 
 	up_in_parts(&t, BYTES, parts);
 	fake.wrong_at = wrong_at;
-	fake_start_engine();
-	for (size_t i = 0; i < 16; i++) {
-		readers[i].t = &t;
-		assert_int_equal(
-		    pthread_create(&readers[i].thread, NULL, read_on_a_thread, &readers[i]), 0);
-	}
-	for (size_t i = 0; i < 16; i++) {
-		pthread_join(readers[i].thread, NULL);
-		assert_int_equal(readers[i].err, want);
-	}
+	read_by_many(&t, want);
 	if (want == 0)
 		assert_int_equal(verified(&t) + unverified(&t), 1);
 	else

@@ -461,54 +461,13 @@ static void few_have_a_verifier_each(void **state)
 	mount_down(&t);
 }
 
-struct reader {
-	struct mount *t;
-	pthread_t thread;
-	int err;
-};
-
-static void *read_on_a_thread(void *arg)
-{
-	struct reader *r = arg;
-	struct asked *f = ask_open(r->t, KEY);
-
-	asked_wait(f);
-	r->err = f->err;
-	for (uint64_t at = 0; r->err == 0 && at < BYTES; at += MIB / 2) {
-		struct asked *a = ask_read(r->t, f, at, MIB / 2);
-
-		asked_wait(a);
-		r->err = a->err;
-		asked_free(a);
-	}
-	r->t->backend.ops->release(r->t->backend.self, f->handle);
-	asked_free(f);
-	return NULL;
-}
-
-static void many_readers(struct mount *t, int want)
-{
-	struct reader readers[16];
-
-	fake_start_engine();
-	for (size_t i = 0; i < 16; i++) {
-		readers[i].t = t;
-		assert_int_equal(
-		    pthread_create(&readers[i].thread, NULL, read_on_a_thread, &readers[i]), 0);
-	}
-	for (size_t i = 0; i < 16; i++) {
-		pthread_join(readers[i].thread, NULL);
-		assert_int_equal(readers[i].err, want);
-	}
-}
-
 static void once_for_many_readers(void **state)
 {
 	struct mount t;
 
 	(void)state;
 	up(&t, BYTES, true);
-	many_readers(&t, 0);
+	read_by_many(&t, 0);
 	assert_int_equal(verified(&t), 1);
 	assert_int_equal(unverified(&t), 0);
 	mount_down(&t);
@@ -521,7 +480,7 @@ static void every_reader_is_told(void **state)
 	(void)state;
 	up(&t, BYTES, true);
 	fake.wrong_at = 1;
-	many_readers(&t, -EIO);
+	read_by_many(&t, -EIO);
 	assert_true(mismatches(&t) >= 1);
 	assert_int_equal(verified(&t), 0);
 	mount_down(&t);

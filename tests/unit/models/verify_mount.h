@@ -2,6 +2,8 @@
 #ifndef TESTS_MODELS_VERIFY_MOUNT_H
 #define TESTS_MODELS_VERIFY_MOUNT_H
 
+#include <pthread.h>
+
 #include "mount.h"
 
 #define KEY "a/v1/model.zip"
@@ -99,6 +101,48 @@ static inline int read_from(struct mount *t, struct asked *opened, uint64_t at, 
 static inline int read_whole(struct mount *t, struct asked *opened, uint64_t bytes)
 {
 	return read_from(t, opened, 0, bytes);
+}
+
+struct reader {
+	struct mount *t;
+	pthread_t thread;
+	int err;
+};
+
+static inline void *read_on_a_thread(void *arg)
+{
+	struct reader *r = arg;
+	struct asked *f = ask_open(r->t, KEY);
+
+	asked_wait(f);
+	r->err = f->err;
+	for (uint64_t at = 0; r->err == 0 && at < BYTES; at += MIB / 2) {
+		struct asked *a = ask_read(r->t, f, at, MIB / 2);
+
+		asked_wait(a);
+		r->err = a->err;
+		asked_free(a);
+	}
+	r->t->backend.ops->release(r->t->backend.self, f->handle);
+	asked_free(f);
+	return NULL;
+}
+
+/* Each is told want. */
+static inline void read_by_many(struct mount *t, int want)
+{
+	struct reader readers[16];
+
+	fake_start_engine();
+	for (size_t i = 0; i < 16; i++) {
+		readers[i].t = t;
+		assert_int_equal(
+		    pthread_create(&readers[i].thread, NULL, read_on_a_thread, &readers[i]), 0);
+	}
+	for (size_t i = 0; i < 16; i++) {
+		pthread_join(readers[i].thread, NULL);
+		assert_int_equal(readers[i].err, want);
+	}
 }
 
 #endif
