@@ -107,9 +107,9 @@ struct scout_s3_call {
 	void (*done)(struct scout_s3_call *call, int err);
 
 	/* the answer (GET, HEAD; the ETag also of PUT and PART), set before the first data */
-	uint64_t
-	    object_bytes; /* the whole object's size; HEAD of a part: that, from who knows parts */
-	time_t modified;  /* Last-Modified */
+	/* the whole object's size; HEAD of a part: that, from who knows parts */
+	uint64_t object_bytes;
+	time_t modified; /* Last-Modified */
 	char etag[SCOUT_ETAG_MAX];
 	time_t date; /* listings, UPLOADS: the server's clock, before data; 0: it did not say */
 	char reason[160]; /* of an error, for a person: "403 AccessDenied" */

@@ -73,8 +73,8 @@ struct scout_inode {
 	/* Another file has its name, and nothing was written here that it could be of: what its writers have open
 	 * is the one before. As long as they do, nobody else has a part in its pages. */
 	bool split;
-	bool
-	    outdated; /* its pages are not what the next one who opens it may see: its name is another inode's */
+	/* Who opens it next may not see its pages: its name is to be another inode's. */
+	bool outdated;
 	/* The kernel may hold pages that are older than our own writes, and will drop them when it is
 	 * told another mtime: unless it is by a SETATTR. */
 	bool mixed;

@@ -16,15 +16,15 @@
  * counts as unverified. Blocks are noted, not bytes, so it may be a read too early, never one too late.
  *
  * That is what the kernel has, if it has no pages from before. So an object without a verdict is kept when nobody
- * has it open and its blocks are gone; and until the kernel reads one that is new here, and was not right before,
- * each open makes it drop its pages.
+ * has it open and its blocks are gone; and one that is new here, and was not right before, has pages of its own: who
+ * opens it does not see those from before.
  *
  * A composite checksum is one of bytes only with the sizes of the parts, for which S3 is asked when the kernel opens
  * the object. Until the answer is there, the row grows as it may, and has no turn. An object that the kernel never
  * opened is not asked about: what reads archives for their members compares these.
  *
  * After wrong bytes all reads of that object are EIO, it leaves the table, so that the next open fetches
- * everything again, and until they prove right the kernel drops its pages at each open.
+ * everything again, into pages of its own.
  *
  * Why it cannot deadlock: a read waits here while blocks from the row's end on are in fetches, which end
  * without memory and then look at the waiting reads, or while the row is not empty: then a turn is to come,

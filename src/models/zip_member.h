@@ -45,8 +45,8 @@ struct scout_member {
 
 	atomic_uint refs; /* handles, and the job under way */
 	unsigned handles; /* under zips->lock */
-	uint64_t
-	    pages; /* under zips->lock until it is there: what the kernel has of it from others is not proven; 0: it is */
+	/* immutable: of scout_result; 0: what the kernel may have of it was proven */
+	uint64_t pages;
 	UT_hash_handle hh;
 
 	struct scout_mutex lock;           /* SCOUT_LOCK_LEAF */
