@@ -55,6 +55,18 @@ def rgw(workdir):
         server.stop()
 
 
+@pytest.fixture
+def roomy(folder):
+    """A gateway of the test's own, which ends with what was put there."""
+    path = os.path.join(folder, "rgw")
+    os.mkdir(path)
+    server = Rgw(path, 3 << 30)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def swift(workdir):
     folder = os.path.join(workdir, "swift")

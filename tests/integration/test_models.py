@@ -75,18 +75,6 @@ def test_100_readers_of_100_objects_in_little_memory(rgw, bucket, mount, http_pr
     m.assert_grown_within(idle, 16 * MIB)
 
 
-@pytest.fixture
-def roomy(folder):
-    """A gateway of the test's own, which ends with what was put there."""
-    path = os.path.join(folder, "rgw")
-    os.mkdir(path)
-    server = Rgw(path, 3 << 30)
-    try:
-        yield server.start()
-    finally:
-        server.stop()
-
-
 @pytest.mark.seconds(240)
 def test_100_readers_of_100_models_of_a_gigabyte(roomy, mount):
     """Within 64M, only slower: what they read is right wherever they stand, nobody is left waiting, and who reads all

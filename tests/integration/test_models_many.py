@@ -1,5 +1,8 @@
-"""A registry of very many models, over HTTP and XML: what its listings cost in requests and in memory."""
+"""A registry of very many models: what its listings cost in requests and in memory. Most of it is of a server of our own,
+which has a million keys without being given them."""
 
+import concurrent.futures
+import http.client
 import os
 import subprocess
 
@@ -47,6 +50,40 @@ def mount_many(mount, s3, keys, **more):
 def assert_memory(m, before, names):
     if not SAN:  # which needs memory of its own
         assert m.peak_memory() - before < names * NAME_BYTES + SPARE
+
+
+def put_models(port, bucket, numbers):
+    """Of no bytes, by whoever may."""
+    gateway = http.client.HTTPConnection("127.0.0.1", port)
+    for number in numbers:
+        gateway.request("PUT", f"/{bucket}/org-{number // 4000:04}/id-{number:06}/model.zip", body=b"")
+        answer = gateway.getresponse()
+        answer.read()
+        assert answer.status == 200, number
+    gateway.close()
+
+
+@pytest.mark.seconds(500)
+def test_100000_keys_of_a_gateway(roomy, mount, http_proxy):
+    """By its own pages, sorted as it sorts them; some of them have fewer keys than were asked for."""
+    count = 20_000 if SAN else 100_000
+    bucket = roomy.make_bucket("many")
+    roomy.client().put_bucket_acl(Bucket=bucket, ACL="public-read-write")
+    with concurrent.futures.ProcessPoolExecutor(8) as pool:
+        list(pool.map(put_models, [roomy.port] * 8, [bucket] * 8, [range(k, count, 8) for k in range(8)]))
+    s3 = http_proxy(roomy.port)
+    m = mount(NO_HOSTS, roomy.ini(bucket, s3.port, list_ttl="1h"), settings="memory = 16M")
+    before = m.peak_memory()
+    assert os.listdir(m.model()) == organisations(count // 4000)
+    for first in (0, count // 2 // 4000 * 4000, count - 4000):
+        folder = m.model(f"org-{first // 4000:04}")
+        assert os.listdir(folder) == [f"id-{number:06}" for number in range(first, first + 4000)]
+        last = os.path.join(folder, f"id-{first + 3999:06}")
+        assert [(entry.name, entry.stat().st_size) for entry in os.scandir(last)] == [("model.zip", 0)]
+    pages = {request.query for request in s3.lists()}
+    assert len(s3.requests) == len(s3.lists()) == len(pages) < 2 * count // PAGE, "each of them once"
+    assert m.metric("scoutfs_models_catalogue_keys") == count
+    assert_memory(m, before, count)
 
 
 @pytest.mark.seconds(200)
