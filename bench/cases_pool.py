@@ -306,7 +306,8 @@ def of_a_mount(c):
 
 
 def mounted_and_alone(b, work, rtt=0):
-    """Who does work(contestant, where), where being words for the program: whoever mounts the host, and the pool alone."""
+    """Who does work(contestant, where), the latter being words for the program: whoever mounts the host, and the pool
+    alone."""
     who = {name: (opener, lambda c: work(c, of_a_mount(c)))
            for name, opener in contestants.hosts(b, rtt, with_rclone=not b.quick).items()}
     return {**who, "pool alone": (alone(b), lambda c: work(c, (ini(b, rtt=rtt),)))}
@@ -334,8 +335,8 @@ def operations(b):
                 return told(found[kind], "ms", **{"network's own ms": round(network, 3), "over it ms": round(over, 3)})
 
             yield Case(f"pool: {kind} of one file after the other{at(rtt)}" if kind != "ls" else
-                       f"pool: ls of a folder again and again{at(rtt)}", mounted_and_alone(b, work, rtt), None, prepare=lambda: prepare(b),
-                       unit="ms",
+                       f"pool: ls of a folder again and again{at(rtt)}", mounted_and_alone(b, work, rtt), None,
+                       prepare=lambda: prepare(b), unit="ms",
                        plot=("latency", None, f"{kind}{at(rtt)}") if kind == "stat" else None)
     yield from transfers(b, "1 MiB", 1, mounted=True)
     yield from transfers(b, *(("256 MiB", 256) if b.quick else ("1 GiB", 1024)))

@@ -5,11 +5,11 @@
  * ticket, holding nothing; tickets are given up by reads that end. (2) A ticket holder holds at most
  * SCOUT_READ_BUFS blocks and buffers, and there are that many buffers for each ticket, so while it
  * waits for a buffer some buffer is held by no ticket: it is free, or reclaimable, or about to be
- * unpinned by a reply, or in a fetch, or at a verifier, which waits for nothing but one HEAD (verify.c), or at the disk
- * cache's writer, which waits for its disk alone. (3) A fetch has all its buffers before it is sent, and ends within the engine's
- * deadlines; then its blocks are reclaimable or given back, and the budget is
- * poked. (4) A read that has its bytes may wait for a digest, which waits for none (verify.c). So each wait ends
- * by something that does not wait for memory.
+ * unpinned by a reply, or in a fetch, or at a verifier, which waits for nothing but one HEAD (verify.c), or at the
+ * disk cache's writer, which waits for its disk alone. (3) A fetch has all its buffers before it is sent, and ends
+ * within the engine's deadlines; then its blocks are reclaimable or given back, and the budget is poked. (4) A read
+ * that has its bytes may wait for a digest, which waits for none (verify.c). So each wait ends by something that does
+ * not wait for memory.
  *
  * Locks: object->lock for blocks and readers, m->parked_lock for the list of those who wait for
  * memory (stop ends them). A read is otherwise its current thread's alone. */

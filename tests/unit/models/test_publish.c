@@ -224,6 +224,20 @@ static void another_s_object_that_is_seen(void **state)
 	mount_down(&t);
 }
 
+/* A file is written and closed, and S3 has answered all but the last request: the PUT, or what makes the parts an
+ * object. Returns the close. */
+static struct asked *ask_last_request(struct mount *t, struct writer *w, bool large)
+{
+	struct asked *closed;
+
+	*w = begin(t);
+	write_bytes(w, large ? PART + 1 : 10);
+	closed = ask_flush(w);
+	while (TAILQ_FIRST(&fake.queue)->op != (large ? SCOUT_S3_COMPLETE : SCOUT_S3_PUT))
+		answer(fake_take(false));
+	return closed;
+}
+
 /* The last request failed so that its object may be there, and one is, which is not this one. */
 static void in_doubt_another_s_object_is_there(void **state)
 {
@@ -237,11 +251,7 @@ static void in_doubt_another_s_object_is_there(void **state)
 		struct writer w;
 
 		up(&t, 128 * MIB);
-		w = begin(&t);
-		write_bytes(&w, large ? PART + 1 : 10);
-		closed = ask_flush(&w);
-		while (TAILQ_FIRST(&fake.queue)->op != (large ? SCOUT_S3_COMPLETE : SCOUT_S3_PUT))
-			answer(fake_take(false));
+		closed = ask_last_request(&t, &w, large);
 		fake_put(KEY, 33);
 		TAILQ_FIRST(&fake.queue)->in_doubt = true;
 		reg.put_err = reg.complete_err = errs[i / 2];
@@ -534,11 +544,7 @@ static void interrupted_in_the_last_request(void **state)
 		struct writer w;
 
 		up(&t, 128 * MIB);
-		w = begin(&t);
-		write_bytes(&w, large ? PART + 1 : 10);
-		closed = ask_flush(&w);
-		while (TAILQ_FIRST(&fake.queue)->op != (large ? SCOUT_S3_COMPLETE : SCOUT_S3_PUT))
-			answer(fake_take(false));
+		closed = ask_last_request(&t, &w, large);
 		atomic_store(&closed->req.unwanted, true);
 		scout_upload_run(upload_of(&w));
 		close_file(&t, w.file);
